@@ -1,0 +1,49 @@
+# Every target works from a fresh clone: the first one that needs it makes .venv and installs there, once.
+PYTHON   ?= python3
+TEMPLATE ?= netpicking
+DEVICE   ?= auto
+WORKERS  ?= auto
+ARGS     ?=
+BIN      := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo generate train status test lint types check clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: .venv/.installed  ## make .venv and install netpick there
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netpick needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say: make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: install  ## generate 1001 networks for the bundled digits, train them all, print the result
+	$(BIN)/netpick generate netpicking --dataset digits --run runs/demo
+	$(BIN)/netpick train runs/demo --device cpu $(ARGS)
+
+generate: install  ## generate the networks of TEMPLATE (netpicking), for MNIST
+	$(BIN)/netpick generate $(TEMPLATE) $(ARGS)
+
+train: install  ## train the run generated last, on DEVICE (auto) with WORKERS (auto)
+	$(BIN)/netpick train --device $(DEVICE) --workers $(WORKERS) $(ARGS)
+
+status: install  ## how far the run generated last has come
+	$(BIN)/netpick status
+
+test: lint types check  ## lint, types, tests
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+check: install
+	$(BIN)/pytest
+
+clean:  ## remove .venv and caches; runs/ stays
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

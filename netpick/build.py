@@ -1,0 +1,111 @@
+"""From a network's description to a torch module.
+
+Every operation is the class of `torch.nn` that has its name, made from the arguments written in the description; only
+`Reshape` and `BasicBlock` are ours. What a description may say is checked by `spec.check`, before anything is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netpick.spec import LayerSpec
+
+
+class Reshape(nn.Module):
+    """Give each sample of a batch another shape."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], *self.shape)
+
+    def extra_repr(self) -> str:
+        return f"shape={list(self.shape)}"
+
+
+IN_PLACE = {"Sigmoid": torch.sigmoid_, "Tanh": torch.tanh_}
+"""Activations that have no `inplace` argument: the function that works in place, where torch has one."""
+
+
+class InPlace(nn.Module):
+    """An activation that overwrites its input, for classes of torch.nn that can't be told to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return IN_PLACE[self.name](x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+def make_activation(name: str, in_place: bool = False) -> nn.Module:
+    """Make an activation by name; `in_place` overwrites the input where torch offers that."""
+    if name == "None":
+        return nn.Identity()
+    kind = getattr(nn, name)
+    if in_place:
+        if name in IN_PLACE:
+            return InPlace(name)
+        try:
+            return kind(inplace=True)
+        except TypeError:  # GELU, Softplus, ...: there is no such form
+            pass
+    return kind()
+
+
+class BasicBlock(nn.Module):
+    """The ResNet block: conv3x3, batch norm, activation, conv3x3, batch norm, skip connection, activation.
+
+    Where the shapes differ the skip connection is a 1×1 convolution with batch norm. As in torchvision's
+    `models.resnet.BasicBlock`, the activations and the addition work in place, and the convolutions have no bias
+    (He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385).
+    """
+
+    def __init__(self, inplanes: int, planes: int, stride: int = 1, activation: str = "ReLU") -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.activation1 = make_activation(activation, in_place=True)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inplanes != planes:
+            self.shortcut = nn.Sequential(nn.Conv2d(inplanes, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
+        self.activation2 = make_activation(activation, in_place=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(self.activation1(self.bn1(self.conv1(x)))))
+        out += self.shortcut(x)
+        return self.activation2(out)
+
+
+OURS: dict[str, type[nn.Module]] = {"Reshape": Reshape, "BasicBlock": BasicBlock}
+
+
+def build_layer(layer: LayerSpec) -> nn.Module:
+    """Make one layer."""
+    args: dict[str, Any] = dict(layer.args)
+    if layer.op == "LogSoftmax":
+        args.setdefault("dim", 1)
+    for key, value in args.items():
+        if isinstance(value, list) and key != "shape":
+            args[key] = tuple(value)
+    return OURS.get(layer.op, getattr(nn, layer.op, nn.Module))(**args)
+
+
+def build(layers: Sequence[LayerSpec]) -> nn.Sequential:
+    """Make a module from layers that `spec.check` has passed.
+
+    The initial weights come from torch's global random generator; seed it before. Takes (batch, C, H, W) and gives
+    (batch, classes).
+    """
+    return nn.Sequential(*(build_layer(layer) for layer in layers))

@@ -1,0 +1,376 @@
+"""From a template to its networks: enumerate, draw, check shapes and constraints, drop duplicates, name, share out.
+
+The same template, image shape, classes and seed give the same catalogue to the byte on any machine: numbers are drawn by
+Python's own Mersenne Twister, whose methods used here are the same in all versions, from a stream of its own for each
+family, so that editing one cell leaves the others as they were. Nothing is built here; see `build`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from netpick.computations import COMPUTATIONS, cubic_factorisation
+from netpick.errors import CatalogueError, SpecError
+from netpick.operations import Shape
+from netpick.spec import LayerSpec, NetworkSpec, Size, check
+from netpick.template import ExplicitCell, GridCell, SampledCell, Template
+
+MAX_DRAWS = 2000
+"""Draws in a row that may be refused before a cell is given up: far more than any cell of ours ever needs."""
+
+CONSTRAINTS = ("min_params", "max_params", "min_macs", "max_macs")
+
+
+class _Sampler:
+    """Decisions drawn at random from the ranges of a cell; integers uniform, booleans with a probability."""
+
+    def __init__(self, cell: SampledCell, activation: str, rng: random.Random) -> None:
+        self.cell, self.activation, self.rng = cell, activation, rng
+
+    def _between(self, key: str, most: int | None = None, least: int = 1) -> int:
+        value = getattr(self.cell, key)
+        low, high = value if isinstance(value, list) else (value, value)
+        high = min(high, most) if most is not None else high
+        low = max(min(low, high), min(least, high))
+        return self.rng.randint(low, max(low, high))
+
+    def _chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    def depth(self, least: int) -> int:
+        return self._between("depth", least=least)
+
+    def linear_depth(self, most: int) -> int:
+        return self._between("linear_depth", most)
+
+    def width(self, at: int, most: int) -> int:
+        return self._between("features", most)
+
+    def channels(self, at: int) -> int:
+        return self._between("channels")
+
+    def kernel(self, at: int, room: tuple[int, ...]) -> tuple[int, ...]:
+        if self._chance(self.cell.square):
+            return (self._between("kernel_size", min(room)),) * len(room)
+        return tuple(self._between("kernel_size", size) for size in room)
+
+    def planes(self, at: int) -> int:
+        return self._between("planes")
+
+    def stride(self, at: int) -> int:
+        return self._between("stride")
+
+    def bias(self, at: int) -> bool:
+        return self._chance(self.cell.bias)
+
+    def activate(self, hidden: int) -> list[bool]:
+        active = [self._chance(self.cell.activate) for _ in range(hidden)]
+        if self.activation != "None" and not any(active):
+            if not hidden:
+                raise SpecError(f"{self.activation} has no place: depth 1 has no hidden layer to follow")
+            active[self.rng.randrange(hidden)] = True
+        return active
+
+    def factorisation(self, height: int, width: int) -> Shape:
+        wanted = self.cell.factorisation
+        if wanted == "random":
+            cuts = factorisations(height * width)
+            return cuts[self.rng.randrange(len(cuts))]
+        return _given_factorisation(wanted, height, width)
+
+    def end(self) -> str:
+        return self.cell.end[self.rng.randrange(len(self.cell.end))]
+
+
+class _Combination:
+    """Decisions read off one combination of a grid."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values, self.activation = values, values["activation"]
+
+    def _at(self, key: str, at: int) -> int:
+        value = self.values[key]
+        if not isinstance(value, list):
+            return value
+        if at >= len(value):
+            raise SpecError(f"{key} = {value} has no value for hidden layer {at + 1}")
+        return value[at]
+
+    def depth(self, least: int) -> int:
+        if self.values["depth"] < least:
+            raise SpecError(f"depth {self.values['depth']} is too small, the least is {least}")
+        return self.values["depth"]
+
+    def linear_depth(self, most: int) -> int:
+        if self.values["linear_depth"] > most:
+            raise SpecError(f"linear_depth {self.values['linear_depth']} leaves no convolution, the most is {most}")
+        return self.values["linear_depth"]
+
+    def width(self, at: int, most: int) -> int:
+        return self._at("features", at)
+
+    def channels(self, at: int) -> int:
+        return self._at("channels", at)
+
+    def kernel(self, at: int, room: tuple[int, ...]) -> tuple[int, ...]:
+        return (self._at("kernel_size", at),) * len(room)
+
+    def planes(self, at: int) -> int:
+        return self._at("planes", at)
+
+    def stride(self, at: int) -> int:
+        return self._at("stride", at)
+
+    def bias(self, at: int) -> bool:
+        return self.values["bias"]
+
+    def activate(self, hidden: int) -> list[bool]:
+        return [True] * hidden
+
+    def factorisation(self, height: int, width: int) -> Shape:
+        return _given_factorisation(self.values["factorisation"], height, width)
+
+    def end(self) -> str:
+        return self.values["end"]
+
+
+def factorisations(size: int) -> list[Shape]:
+    """Return all ordered triples of numbers above 1 whose product is `size`; with 1s where there are no such."""
+    divisors = [d for d in range(1, size + 1) if size % d == 0]
+    triples = [(a, b, size // (a * b)) for a in divisors for b in divisors if size % (a * b) == 0]
+    return [t for t in triples if min(t) > 1] or triples
+
+
+def _given_factorisation(wanted: object, height: int, width: int) -> Shape:
+    if wanted == "cubic":
+        return cubic_factorisation(height, width)
+    shape = tuple(wanted)  # type: ignore[arg-type]
+    if math.prod(shape) != height * width:
+        raise SpecError(f"factorisation {list(shape)} does not make {height}×{width} = {height * width}")
+    return shape
+
+
+def _broken(cell: SampledCell | GridCell, size: Size) -> str | None:
+    """Return the first constraint that a network breaks, or None."""
+    for key in CONSTRAINTS:
+        limit = getattr(cell, key)
+        value = getattr(size, key[4:])
+        if limit is not None and (value < limit if key.startswith("min") else value > limit):
+            return key
+    return None
+
+
+class _Catalogue:
+    """The networks found so far: their names and hashes."""
+
+    def __init__(self, image: Shape, classes: int) -> None:
+        self.image, self.classes = image, classes
+        self.hashes: dict[str, str] = {}
+        self.numbers: Counter[str] = Counter()
+        self.names: set[str] = set()
+
+    def number(self, stem: str, spec_layers: list[LayerSpec], computation: str, activation: str) -> NetworkSpec | None:
+        """Name a network by its family and the family's next number; None if it repeats an earlier one."""
+        name = f"{stem}_{self.numbers[stem] + 1}"
+        spec = NetworkSpec(name, computation, activation, tuple(spec_layers))
+        if spec.hash in self.hashes or name in self.names:
+            return None
+        self.numbers[stem] += 1
+        return self._keep(spec)
+
+    def _keep(self, spec: NetworkSpec) -> NetworkSpec:
+        self.hashes[spec.hash] = spec.name
+        self.names.add(spec.name)
+        return spec
+
+    def explicit(self, cell: ExplicitCell, where: str) -> NetworkSpec:
+        numbers = {"classes": self.classes, "pixels": math.prod(self.image)}
+
+        def filled(value: Any) -> Any:
+            if value == "input":
+                return list(self.image)
+            if isinstance(value, list):
+                return [filled(v) for v in value]
+            return numbers.get(value, value) if isinstance(value, str) else value
+
+        try:
+            # The operation's name stays as it is; the placeholders stand for arguments only.
+            given = [{k: v if k == "op" else filled(v) for k, v in one.items()} for one in cell.layers]
+            layers = tuple(LayerSpec.from_dict(one) for one in given)
+            check(layers, self.image, self.classes)
+            if layers[-1].op != "LogSoftmax":
+                raise SpecError(f"layer {len(layers) - 1}: the last layer must be LogSoftmax, got {layers[-1].op}")
+        except SpecError as error:
+            raise CatalogueError(f"{where} ({cell.name}): {error}") from None
+        spec = NetworkSpec(cell.name, cell.computation, cell.activation, layers)
+        if spec.name in self.names:
+            raise CatalogueError(f"{where}: the name '{cell.name}' is taken, give each network a name of its own")
+        if spec.hash in self.hashes:
+            raise CatalogueError(f"{where} ({cell.name}): the same network as {self.hashes[spec.hash]}, take one out")
+        return self._keep(spec)
+
+    def sampled(
+        self, cell: SampledCell, where: str, streams: Counter[tuple[str, str]], seed: int
+    ) -> Iterator[NetworkSpec]:
+        row = COMPUTATIONS[cell.computation]
+        for activation, count in cell.families():
+            family = (cell.computation, activation)
+            rng = random.Random(f"{seed}/{cell.computation}/{activation}/{streams[family]}")
+            streams[family] += 1
+            stem = row.family_name(*family)
+            draw = _Sampler(cell, activation, rng)
+            for found in range(count):
+                refused: Counter[str] = Counter()
+                sizes: dict[str, list[int]] = defaultdict(list)
+                while True:
+                    reason, spec = self._draw(cell, draw, stem, row.layout, sizes)
+                    if spec is not None:
+                        yield spec
+                        break
+                    refused[reason] += 1
+                    if refused.total() == MAX_DRAWS:
+                        raise CatalogueError(_unfillable(f"{where} ({stem})", cell, found, count, refused, sizes))
+
+    def _draw(
+        self,
+        cell: SampledCell,
+        draw: _Sampler,
+        stem: str,
+        layout: Callable[..., list[LayerSpec]],
+        sizes: dict[str, list[int]],
+    ) -> tuple[str, NetworkSpec | None]:
+        """Draw once; return the network, or the reason why it was refused."""
+        try:
+            layers = layout(self.image, self.classes, draw)
+            size = check(layers, self.image, self.classes)
+        except SpecError as error:
+            return f"can't be built: {error}", None
+        broken = _broken(cell, size)
+        if broken:
+            sizes[broken].append(getattr(size, broken[4:]))
+            return broken, None
+        spec = self.number(stem, layers, cell.computation, draw.activation)
+        return "repeats an earlier network", spec
+
+    def grid(self, cell: GridCell, where: str) -> Iterator[NetworkSpec]:
+        keys = [f.name for f in msgspec.structs.fields(cell) if f.name not in CONSTRAINTS]
+        combinations = list(itertools.product(*(getattr(cell, key) for key in keys)))
+        found, reasons = 0, Counter[str]()
+        for combination in combinations:
+            values = dict(zip(keys, combination, strict=True))
+            row = COMPUTATIONS[values["computation"]]
+            try:
+                layers = row.layout(self.image, self.classes, _Combination(values))
+                size = check(layers, self.image, self.classes)
+            except SpecError as error:
+                reasons[str(error)] += 1
+                continue
+            broken = _broken(cell, size)
+            if broken:
+                reasons[f"{broken} = {getattr(cell, broken)} is broken"] += 1
+                continue
+            stem = row.family_name(values["computation"], values["activation"])
+            spec = self.number(stem, layers, values["computation"], values["activation"])
+            if spec is not None:  # keys that a computation does not use make equal networks: one is kept
+                found += 1
+                yield spec
+        if not found:
+            reason, times = reasons.most_common(1)[0] if reasons else ("all repeat earlier networks", len(combinations))
+            raise CatalogueError(
+                f"{where}: none of {len(combinations)} combinations can be used; {times} times: {reason}"
+            )
+
+
+def _unfillable(
+    where: str, cell: SampledCell, found: int, count: int, refused: Counter[str], sizes: dict[str, list[int]]
+) -> str:
+    reason, times = refused.most_common(1)[0]
+    if reason in sizes:
+        what = reason[4:]
+        nearest = max(sizes[reason]) if reason.startswith("min") else min(sizes[reason])
+        reason = f"{reason} = {getattr(cell, reason)} is at fault, the nearest drawn has {nearest} {what}"
+        advice = "move the constraint or widen the cell's ranges"
+    elif reason.startswith("repeats"):
+        advice = "ask for fewer networks or widen the cell's ranges"
+    else:
+        advice = "change the cell's ranges to fit the image"
+    return (
+        f"{where}: can't be filled, {found} of {count} networks found; {times} of the last {MAX_DRAWS} draws: "
+        f"{reason}; {advice}"
+    )
+
+
+def enumerate_networks(template: Template, image: Shape, classes: int, seed: int = 0) -> Iterator[NetworkSpec]:
+    """Yield all networks of a template, one after the other.
+
+    Parameters
+    ----------
+    template : a parsed template
+    image : shape [C, H, W] of one image
+    classes : number of classes
+    seed : of the sampled cells
+
+    Raises
+    ------
+    CatalogueError
+        A cell that can't be filled (says which constraint is at fault), or an explicit network that does not fit.
+    """
+    catalogue = _Catalogue(image, classes)
+    # Explicit networks come first, so that no drawn one takes their place as "the earlier".
+    order = sorted(range(len(template.cells)), key=lambda i: not isinstance(template.cells[i], ExplicitCell))
+    streams: Counter[tuple[str, str]] = Counter()
+    for index in order:
+        cell, where = template.cells[index], f"cells[{index}]"
+        if isinstance(cell, ExplicitCell):
+            yield catalogue.explicit(cell, where)
+        elif isinstance(cell, GridCell):
+            yield from catalogue.grid(cell, where)
+        else:
+            yield from catalogue.sampled(cell, where, streams, seed)
+
+
+def share(networks: list[NetworkSpec], limit: int | None) -> list[NetworkSpec]:
+    """Take `limit` networks, a share of every family in proportion to its size, the first ones of each.
+
+    Shares are rounded by largest remainder; where the limit allows, every family keeps at least one. Networks with a
+    name of their own (such as `Basic`) count as a family each and go first, as the others are compared with them.
+    """
+    if limit is None or limit >= len(networks):
+        return networks
+    groups: dict[str, list[NetworkSpec]] = defaultdict(list)
+    for spec in networks:
+        stem, _, number = spec.name.rpartition("_")
+        groups[stem if stem and number.isdigit() else spec.name].append(spec)
+    stems = list(groups)
+    quota = {stem: len(groups[stem]) * limit / len(networks) for stem in stems}
+    named = [stem for stem in stems if groups[stem][0].name == stem]
+    taken = dict.fromkeys(stems, 0)
+    for stem in named[:limit]:
+        taken[stem] = 1
+    if limit >= len(stems):
+        taken = {stem: max(1, math.floor(quota[stem])) for stem in stems}
+    order = sorted(stems, key=lambda stem: (taken[stem] - quota[stem], stems.index(stem)))
+    while sum(taken.values()) > limit:  # the families kept by "at least one" are paid for by the best served others
+        stem = max((s for s in stems if taken[s] > 1), key=lambda s: taken[s] - quota[s])
+        taken[stem] -= 1
+    for stem in itertools.cycle(order):
+        if sum(taken.values()) >= limit:
+            break
+        if taken[stem] < len(groups[stem]):
+            taken[stem] += 1
+    chosen = {spec.name for stem in stems for spec in groups[stem][: taken[stem]]}
+    return [spec for spec in networks if spec.name in chosen]
+
+
+def generate(
+    template: Template, image: Shape, classes: int, seed: int = 0, limit: int | None = None
+) -> list[NetworkSpec]:
+    """Return the catalogue of a template, or a share of every family of it."""
+    return share(list(enumerate_networks(template, image, classes, seed)), limit)

@@ -1,0 +1,224 @@
+"""The computations: from a few decisions to the layers of one network.
+
+`COMPUTATIONS` is one table, from the name of a computation to the function that lays out a network of that kind; add a
+row to add a computation. Such a function asks a `Decisions` for every number that it needs (how deep, how wide, which
+kernel, a bias here?), so that the same function serves cells that draw at random and cells that enumerate a grid, and it
+keeps the shape in hand while it goes, so that kernels and widths adapt to the image. No torch, no random numbers here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from netpick import operations
+from netpick.operations import Shape
+from netpick.spec import LayerSpec, layer
+
+
+class Decisions(Protocol):
+    """What a layout may ask. `at` counts the questions of a kind, from 0, so that a grid can answer layer by layer."""
+
+    activation: str
+
+    def depth(self, least: int) -> int:
+        """Number of computation layers, the last one included; at least `least`."""
+
+    def linear_depth(self, most: int) -> int:
+        """How many of them are linear layers at the end, from 1 to `most` (ConvNdThenLinear)."""
+
+    def width(self, at: int, most: int) -> int:
+        """Output features of a hidden linear layer, at most `most`."""
+
+    def channels(self, at: int) -> int:
+        """Output channels of a hidden convolution."""
+
+    def kernel(self, at: int, room: tuple[int, ...]) -> tuple[int, ...]:
+        """Kernel size, in each dimension at most `room`."""
+
+    def planes(self, at: int) -> int:
+        """Output channels of a residual block."""
+
+    def stride(self, at: int) -> int:
+        """Stride of a residual block."""
+
+    def bias(self, at: int) -> bool:
+        """Whether a layer has a bias."""
+
+    def activate(self, hidden: int) -> list[bool]:
+        """After which of the hidden layers the activation stands; at least one, where there is an activation."""
+
+    def factorisation(self, height: int, width: int) -> Shape:
+        """Depth, height and width of a Conv3d input: three numbers whose product is height × width."""
+
+    def end(self) -> str:
+        """The last computation of a ResNetStyle network: `Conv2d` or `Linear`."""
+
+
+@dataclass
+class _Sketch:
+    """The layers so far, and the shape that the last of them gives."""
+
+    shape: Shape
+    layers: list[LayerSpec] = field(default_factory=list)
+
+    def add(self, op: str, **args: object) -> None:
+        one = layer(op, **args)
+        self.shape = operations.output_shape(op, one.resolved, self.shape)
+        self.layers.append(one)
+
+    def reshape(self, *shape: int) -> None:
+        self.layers.append(layer("Reshape", shape=list(shape)))
+        self.shape = shape
+
+    def flatten(self) -> None:
+        if len(self.shape) > 1:
+            self.reshape(math.prod(self.shape))
+
+    def linear(self, features: int, bias: bool) -> None:
+        self.add("Linear", in_features=self.shape[0], out_features=features, bias=bias)
+
+    def conv(self, channels: int, kernel: tuple[int, ...], bias: bool) -> None:
+        op = f"Conv{len(kernel)}d"
+        self.add(op, in_channels=self.shape[0], out_channels=channels, kernel_size=list(kernel), bias=bias)
+
+    def activate(self, activation: str, wanted: bool) -> None:
+        if wanted and activation != "None":
+            self.add(activation)
+
+    def finish(self) -> list[LayerSpec]:
+        self.flatten()
+        self.add("LogSoftmax", dim=1)
+        return self.layers
+
+
+def cubic_factorisation(height: int, width: int) -> Shape:
+    """Split height × width into the depth, height and width that are most like a cube.
+
+    Both sides are divided by the same f and the depth is f²: 28×28 gives 16×7×7, 8×8 gives 4×4×4.
+    """
+    factors = [f for f in range(1, math.gcd(height, width) + 1) if height % f == 0 and width % f == 0]
+    cuts = [(f * f, height // f, width // f) for f in factors]
+    return min(cuts, key=lambda cut: (max(cut) / min(cut), cut))
+
+
+def conv_input(dims: int, image: Shape, decide: Decisions) -> Shape:
+    """Return the input shape of a convolutional network: [C·H, W], [C, H, W] or [C, D, h, w]."""
+    channels, height, width = image
+    if dims == 1:
+        return channels * height, width
+    if dims == 2:
+        return image
+    return channels, *decide.factorisation(height, width)
+
+
+def _hidden_convs(
+    sketch: _Sketch, decide: Decisions, dims: int, count: int, after: int, active: Iterator[bool]
+) -> None:
+    """Add `count` convolutions that leave room for `after` more, each with a kernel of at least 2 if that can be."""
+    for at in range(count):
+        left = count - 1 - at + after
+        room = tuple(max(1, size - left) for size in sketch.shape[1:])
+        sketch.conv(decide.channels(at), decide.kernel(at, room), decide.bias(at))
+        sketch.activate(decide.activation, next(active))
+
+
+def _hidden_linears(
+    sketch: _Sketch, decide: Decisions, first: int, count: int, most: int, active: Iterator[bool]
+) -> None:
+    for at in range(count):
+        sketch.linear(decide.width(at, most), decide.bias(first + at))
+        sketch.activate(decide.activation, next(active))
+
+
+def _widest(image: Shape) -> int:
+    """No hidden linear layer is more than twice as wide as the image has values: more can't hold more."""
+    return 2 * math.prod(image)
+
+
+def linear(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
+    """Linear layers, one after the other."""
+    depth = decide.depth(1)
+    sketch = _Sketch(image)
+    sketch.reshape(math.prod(image))
+    _hidden_linears(sketch, decide, 0, depth - 1, _widest(image), iter(decide.activate(depth - 1)))
+    sketch.linear(classes, decide.bias(depth - 1))
+    return sketch.finish()
+
+
+def _conv(dims: int) -> Layout:
+    def layout(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
+        """Convolutions; the last one spans all that is left, and has one channel a class."""
+        depth = decide.depth(1)
+        sketch = _Sketch(image)
+        sketch.reshape(*conv_input(dims, image, decide))
+        _hidden_convs(sketch, decide, dims, depth - 1, 1, iter(decide.activate(depth - 1)))
+        sketch.conv(classes, sketch.shape[1:], decide.bias(depth - 1))
+        return sketch.finish()
+
+    return layout
+
+
+def _conv_then_linear(dims: int) -> Layout:
+    def layout(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
+        """Convolutions, then a reshape, then linear layers."""
+        depth = decide.depth(2)
+        linears = decide.linear_depth(depth - 1)
+        convs = depth - linears
+        active = iter(decide.activate(depth - 1))
+        sketch = _Sketch(image)
+        sketch.reshape(*conv_input(dims, image, decide))
+        _hidden_convs(sketch, decide, dims, convs, 0, active)
+        sketch.flatten()
+        _hidden_linears(sketch, decide, convs, linears - 1, _widest(image), active)
+        sketch.linear(classes, decide.bias(depth - 1))
+        return sketch.finish()
+
+    return layout
+
+
+def resnet_style(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
+    """A convolution, residual blocks that keep or halve the size, then a convolution or a linear layer."""
+    depth = decide.depth(3)
+    sketch = _Sketch(image)
+    sketch.reshape(*image)
+    sketch.conv(decide.channels(0), decide.kernel(0, tuple(max(1, s - 1) for s in image[1:])), decide.bias(0))
+    sketch.activate(decide.activation, decide.activate(1)[0])
+    for at in range(depth - 2):
+        planes, stride = decide.planes(at), decide.stride(at)
+        sketch.add("BasicBlock", inplanes=sketch.shape[0], planes=planes, stride=stride, activation=decide.activation)
+    if decide.end() == "Linear":
+        sketch.flatten()
+        sketch.linear(classes, decide.bias(depth - 1))
+    else:
+        sketch.conv(classes, sketch.shape[1:], decide.bias(depth - 1))
+    return sketch.finish()
+
+
+Layout = Callable[[Shape, int, Decisions], list[LayerSpec]]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """A row of the table: the layout, and the activation that the name of a family leaves out."""
+
+    layout: Layout
+    plain: str = "None"
+
+    def family_name(self, name: str, activation: str) -> str:
+        """Return the stem of the networks' names: `Conv2dReLU`, `Linear`, `ResNetStyle` (whose own is ReLU)."""
+        return name if activation == self.plain else f"{name}{activation}"
+
+
+COMPUTATIONS: dict[str, Computation] = {
+    "Linear": Computation(linear),
+    "Conv1d": Computation(_conv(1)),
+    "Conv2d": Computation(_conv(2)),
+    "Conv3d": Computation(_conv(3)),
+    "Conv1dThenLinear": Computation(_conv_then_linear(1)),
+    "Conv2dThenLinear": Computation(_conv_then_linear(2)),
+    "Conv3dThenLinear": Computation(_conv_then_linear(3)),
+    "ResNetStyle": Computation(resnet_style, plain="ReLU"),
+}

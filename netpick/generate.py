@@ -1,0 +1,167 @@
+"""Generating a run: from a template's name to a folder with a measured catalogue.
+
+Neither trains nor needs the data set's files: a catalogue depends on the shape of the images and the number of classes
+alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import netpick
+from netpick import data, template
+from netpick.catalogue import generate
+from netpick.errors import RunError, TemplateError
+from netpick.spec import NetworkSpec
+from netpick.store import MANIFEST, Store
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What `generate_run` made: the store, its networks, and whether the very same run was there already."""
+
+    store: Store
+    networks: list[NetworkSpec]
+    unchanged: bool
+
+
+def generate_run(
+    name: str,
+    folder: str | Path | None = None,
+    dataset: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    workers: int = 1,
+) -> Generated:
+    """Make the networks of a template, measure them, and write them into a new run's folder.
+
+    Parameters
+    ----------
+    name : template: a name or the path of a TOML file
+    folder : of the run; `runs/TEMPLATE`, or `runs/TEMPLATE-DATASET` for another data set than the template's
+    dataset : name of the data set; the template's own by default
+    seed : of sampled cells, splits, initial weights and batch order
+    limit : number of networks, a share of every family
+    overrides : `key.path=value`, as `template.parse`
+    overwrite : whether to replace a run that is there, results and all
+    workers : processes that measure
+
+    Raises
+    ------
+    TemplateError, CatalogueError, DataError, RunError
+        Bad input. A run that is there already is fine if it has the very same networks and recipe.
+    """
+    path = template.find(name)
+    parsed = template.load(name, overrides)
+    if limit is not None and limit < 1:
+        raise TemplateError(f"--limit: wants a number of networks from 1 on, got {limit}")
+    info = data.describe(dataset or parsed.dataset)
+    stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{info.name}"
+    folder = Path(folder) if folder else Path("runs") / stem
+    networks = generate(parsed, info.shape, len(info.classes), seed, limit)
+    resolved = msgspec.to_builtins(parsed)
+    manifest: dict[str, Any] = {
+        "title": parsed.title,
+        "source": path.stem,
+        "dataset": info.name,
+        "shape": list(info.shape),
+        "classes": list(info.classes),
+        "seed": seed,
+        "limit": limit,
+        "networks": len(networks),
+        "catalogue": digest(networks),
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "recipe": resolved.pop("recipe"),
+        "template": resolved,
+    }
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        if overwrite:
+            remove(folder)
+        else:
+            return Generated(_same(folder, manifest), networks, True)
+    from netpick.measure import measure_all  # loads torch, which all refusals above do without
+
+    counts = measure_all(networks, info.shape, workers)
+    rows = [
+        {
+            "name": spec.name,
+            "hash": spec.hash,
+            "computation": spec.computation,
+            "activation": spec.activation,
+            "layers": spec.layers_json(),
+            **asdict(count),
+        }
+        for spec, count in zip(networks, counts, strict=True)
+    ]
+    return Generated(Store.create(folder, manifest, rows), networks, False)
+
+
+def _same(folder: Path, manifest: dict[str, Any]) -> Store:
+    """Return the run that is there if it is the one that would be made; raise RunError otherwise."""
+    store = Store.open(folder)
+    wanted = {"networks": "catalogue", "data set": "dataset", "seed": "seed", "recipe": "recipe"}
+    plain = json.loads(json.dumps(manifest, default=str))
+    there = json.loads(json.dumps(store.manifest, default=str))
+    for word, key in wanted.items():
+        if _clean(plain[key]) != _clean(there.get(key)):
+            raise RunError(
+                f"{folder} is a run already, with another {word}: give another folder with --run, "
+                "or --overwrite to remove it and its results"
+            )
+    return store
+
+
+def _clean(value: Any) -> Any:
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+def remove(folder: Path) -> None:
+    """Remove a run; refuses a folder that does not look like one, or that is in use."""
+    known = {MANIFEST, "networks.parquet"}
+    if not folder.is_dir() or (any(folder.iterdir()) and not known & {p.name for p in folder.iterdir()}):
+        raise RunError(f"{folder} is not a run's folder: it is left alone, give another folder with --run")
+    if (folder / MANIFEST).is_file():
+        with Store(folder, {}).lock():
+            pass
+    shutil.rmtree(folder)
+
+
+def digest(networks: Sequence[NetworkSpec]) -> str:
+    """Return a hash of a whole catalogue: names, families and layers, in order."""
+    text = json.dumps([spec.to_dict() for spec in networks], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results may depend on."""
+    names = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "joblib", "thop", "scikit-learn")
+    found = {name: metadata.version(name) for name in names}
+    return {"netpick": netpick.__version__, "python": platform.python_version(), **found}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the checkout that netpick runs from, or None where it is no checkout."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,141 @@
+"""What a network costs, counted on the network itself: parameters, memory, ops, depth, macs.
+
+All counts are of one forward pass of one input, and are made on a throwaway copy on the CPU, with whatever values lie
+in its memory; the module that is trained is never touched. The definitions are in docs/design.md.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from netpick.build import Reshape, build
+from netpick.operations import Shape
+from netpick.spec import LayerSpec, NetworkSpec, sizes
+
+
+REAL_PARAMS, REAL_MACS = 20_000_000, 1_000_000_000
+"""Above these a throwaway copy with real tensors would cost more memory and time than it saves."""
+
+WORTH_A_PROCESS = 150
+"""Networks that take about as long to measure as a process takes to start and load torch."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The counts of one network, with the names, units and meanings of the columns in networks.parquet."""
+
+    params: int
+    memory: int
+    ops: int
+    depth: int
+    macs: int
+    thop_macs: float | None
+
+
+def measure(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
+    """Build a throwaway copy of a network and count.
+
+    Parameters
+    ----------
+    layers : layers that `spec.check` has passed
+    image : shape [C, H, W] of one image
+    """
+    size = sizes(layers, image)
+    with torch.device("meta"):  # the counts need no initial weights, and drawing them is what takes long in building
+        model = build(layers).eval()  # a batch norm of one single value can't be run in training mode
+        given = torch.empty(1, *image)
+    if size.params <= REAL_PARAMS and size.macs <= REAL_MACS:
+        # Real tensors give the same counts as the meta device, whose kernels written in Python take twice as long.
+        model, given = model.to_empty(device="cpu"), torch.zeros(1, *image)
+    return measure_module(model, given)
+
+
+def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1) -> list[Measurement]:
+    """Measure many networks, in the order given, in several processes where that pays for starting them."""
+    workers = min(workers, len(networks) // WORTH_A_PROCESS)
+    if workers < 2:
+        return _measure_some(networks, image)
+    parts = [networks[i::workers] for i in range(workers)]  # neighbours are alike: deal them out in turn
+    from joblib import Parallel, delayed
+
+    done = Parallel(n_jobs=workers)(delayed(_measure_some)(part, image) for part in parts)
+    return [done[i % workers][i // workers] for i in range(len(networks))]
+
+
+def _measure_some(networks: Sequence[NetworkSpec], image: Shape) -> list[Measurement]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # one small input: more threads only wait for each other
+    try:
+        return [measure(spec.layers, image) for spec in networks]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def measure_module(model: nn.Module, given: Tensor) -> Measurement:
+    """Count on a module that is thrown away afterwards, since thop leaves buffers behind.
+
+    Parameters
+    ----------
+    model : in evaluation mode, on the device of `given`
+    given : one input, with a batch dimension of 1
+    """
+    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    depth = sum(1 for module in model.modules() if any(True for _ in module.parameters(recurse=False)))
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+    memory = given.numel()
+
+    def count_memory(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal memory
+        new = output.untyped_storage()._cdata != inputs[0].untyped_storage()._cdata
+        if new or isinstance(module, Reshape):
+            memory += output.numel()
+
+    handles = [leaf.register_forward_hook(count_memory) for leaf in leaves]
+    counter = FlopCounterMode(display=False)
+    with counter:
+        scores = model(given.clone().requires_grad_())
+    for handle in handles:
+        handle.remove()
+    return Measurement(
+        params=params,
+        memory=memory,
+        ops=count_nodes(scores),
+        depth=depth,
+        macs=counter.get_total_flops() // 2,  # the counter takes a multiply-accumulate for two operations
+        thop_macs=_thop_macs(model, given),
+    )
+
+
+def count_nodes(output: Tensor) -> int:
+    """Count the distinct nodes of the autograd graph behind a tensor, leaf accumulators left out."""
+    waiting: list[Any] = [output.grad_fn]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen or type(node).__name__ == "AccumulateGrad":
+            continue
+        seen.add(node)
+        waiting += [parent for parent, _ in node.next_functions]
+    return len(seen)
+
+
+def _thop_macs(model: nn.Module, given: Tensor) -> float | None:
+    """Return thop's own count, or None where thop can't run the network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # thop compares versions with distutils, which warns
+        from thop import profile
+
+        try:
+            with torch.device("cpu"):  # thop adds up in buffers of its own, which need real numbers
+                macs, _ = profile(model, inputs=(given,), verbose=False)
+        except Exception:  # noqa: BLE001  a third party's count must not stop the catalogue; null says so
+            return None
+    return float(macs) if math.isfinite(macs) else None

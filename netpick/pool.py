@@ -1,0 +1,306 @@
+"""Many trainings on many workers: which one next, on which device, and what happens when a worker dies.
+
+Workers are processes, made and fed through joblib. Tasks and results are plain picklable values and a worker assumes no
+disk shared with the coordinator beyond its data directory, so that another joblib backend, such as Dask's, can carry the
+same tasks over a cluster. A failure is a row, not a crash: whatever a task raises is caught inside it; when a worker
+process dies, joblib ends the whole call, so the pool is started again, what was in hand is tried once more alone, and
+the second time it is recorded as `failed`. Nothing here knows Parquet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from netpick.data import SharedData, attach
+from netpick.errors import WorkError
+from netpick.plan import Plan
+from netpick.result import TrainingResult
+from netpick.spec import NetworkSpec
+from netpick.template import Recipe
+
+OUT_OF_MEMORY = "out of memory"
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training, with all that a worker needs for it; plain values only."""
+
+    spec: NetworkSpec
+    replicate: int
+    seed: int
+    recipe: Recipe
+    plan: Plan
+    shared: SharedData
+    device: str = "cpu"
+    workers: int = 1
+    keep_weights: bool = True
+    attempts: int = 1
+
+    @property
+    def key(self) -> Key:
+        """Hash of the network, and replicate."""
+        return self.spec.hash, self.replicate
+
+    def failure(self, status: str, error: str, started: datetime, seconds: float) -> TrainingResult:
+        """Return the row of a training that gave no result of its own."""
+        return TrainingResult(
+            network=self.spec.name,
+            hash=self.spec.hash,
+            replicate=self.replicate,
+            status=status,
+            error=error,
+            attempts=self.attempts,
+            seed=self.seed,
+            device=self.device,
+            plan=str(self.plan),
+            workers=self.workers,
+            started=started,
+            seconds=seconds,
+        )
+
+
+def run_task(task: Task) -> TrainingResult:
+    """Train in a worker process; whatever goes wrong comes back as a result with a status."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    try:
+        _prepare_worker(os.getppid())
+        from netpick.train import train
+
+        result = train(
+            task.spec,
+            task.recipe,
+            task.device,
+            _resident(task.shared, task.device),
+            task.seed,
+            task.plan,
+            task.replicate,
+            task.keep_weights,
+        )
+        return result.with_(attempts=task.attempts, workers=task.workers)
+    except Exception as error:  # noqa: BLE001  every failure of a network must become its row
+        return task.failure("failed", describe_error(error), started, time.perf_counter() - clock)
+    finally:
+        if task.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()  # what this process keeps back, the others on the card can't have
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception in one line; running out of memory, of any device, begins with "out of memory"."""
+    text = " ".join(str(error).split())[:500] or type(error).__name__
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if memory or "can't allocate memory" in text or "out of memory" in text.lower():
+        return f"{OUT_OF_MEMORY}: {text}"
+    return f"{type(error).__name__}: {text}"
+
+
+@lru_cache(maxsize=1)
+def _prepare_worker(parent: int) -> None:
+    """Set a worker process up, once: one thread, no Ctrl-C of its own, no life without its coordinator."""
+    import torch
+
+    with contextlib.suppress(ValueError):  # not the main thread, as in a cluster's worker
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and decides
+    torch.set_num_threads(1)
+    # Numbers below 1e-38 are worth nothing to a network, and make it many times slower on some processors.
+    torch.set_flush_denormal(True)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its coordinator has gone, even by `kill -9`."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+@lru_cache(maxsize=2)
+def _resident(shared: SharedData, device: str) -> dict[str, Any]:
+    """Return the splits as tensors on a device: on the CPU the mapped files themselves, elsewhere one copy a process."""
+    import torch
+
+    return {
+        split: (torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device))
+        for split, (inputs, labels) in attach(shared).items()
+    }
+
+
+def stream(
+    tasks: Sequence[Task],
+    workers: int,
+    devices: Sequence[str] = ("cpu",),
+    on_start: Callable[[Task], None] = lambda task: None,
+    work: Callable[[Task], TrainingResult] = run_task,
+) -> Iterator[TrainingResult]:
+    """Run all tasks, in the given order as far as workers are free, and yield each result as it finishes.
+
+    Parameters
+    ----------
+    tasks : what is due
+    workers : trainings at the same time, over all devices
+    devices : each task goes to the one that has the fewest tasks in hand
+    on_start : told each task that is handed out; may be called from another thread
+    work : what a worker does with a task
+
+    Notes
+    -----
+    Closing the iterator ends the workers and drops what is in hand.
+    """
+    waiting = deque(tasks)
+    again: deque[Task] = deque()
+    while waiting or again:
+        alone = bool(again)
+        queue = again if alone else waiting
+        hand = _Hand(devices, on_start)
+        try:
+            for result in _parallel(queue, hand, 1 if alone else workers, work):
+                task = hand.take(result)
+                if result.status == "failed" and (result.error or "").startswith(OUT_OF_MEMORY) and task.attempts == 1:
+                    again.append(replace(task, attempts=2))  # it may fit when it has the device for itself
+                else:
+                    yield result
+        except _worker_death() as error:
+            for task in hand.tasks():
+                if task.attempts == 1:
+                    again.append(replace(task, attempts=2))
+                else:
+                    seconds = (datetime.now(UTC) - hand.since[task.key]).total_seconds()
+                    message = f"its worker process died twice, the second time with nothing beside it{_exit_codes(error)}"
+                    yield task.failure("failed", message, hand.since[task.key], seconds)
+
+
+class _Hand:
+    """The tasks that are with the workers now, and how many each device has."""
+
+    def __init__(self, devices: Sequence[str], on_start: Callable[[Task], None]) -> None:
+        self.devices, self.on_start = devices, on_start
+        self.by_key: dict[Key, Task] = {}
+        self.since: dict[Key, datetime] = {}
+
+    def give(self, task: Task) -> Task:
+        """Choose the device of a task and note that it is in hand."""
+        load = Counter(held.device for held in list(self.by_key.values()))
+        task = replace(task, device=min(self.devices, key=lambda device: load[device]))
+        self.by_key[task.key], self.since[task.key] = task, datetime.now(UTC)
+        self.on_start(task)
+        return task
+
+    def take(self, result: TrainingResult) -> Task:
+        """Note that a task has come back."""
+        return self.by_key.pop((result.hash, result.replicate))
+
+    def tasks(self) -> list[Task]:
+        return list(self.by_key.values())
+
+
+def _parallel(
+    queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], TrainingResult]
+) -> Iterator[TrainingResult]:
+    from joblib import Parallel, delayed
+
+    def calls() -> Iterator[Any]:
+        while queue:
+            # joblib may ask for a task after a worker has died: what it is given then is in hand, and tried again.
+            yield delayed(work)(hand.give(queue.popleft()))
+
+    # joblib runs a single job in the coordinator itself, which must survive it: ask for two workers and feed one.
+    pool = Parallel(
+        n_jobs=max(2, workers), return_as="generator_unordered", pre_dispatch=workers, batch_size=1, max_nbytes=None
+    )
+    with _workers_without_ctrl_c():
+        results = pool(calls())
+    try:
+        yield from results
+    finally:
+        results.close()
+
+
+@contextlib.contextmanager
+def _workers_without_ctrl_c() -> Iterator[None]:
+    """Block Ctrl-C while processes are started: they inherit that, and would otherwise each print a traceback."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _worker_death() -> tuple[type[BaseException], ...]:
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+
+    return BrokenProcessPool, TerminatedWorkerError
+
+
+def _exit_codes(error: BaseException) -> str:
+    """Return how the workers ended, out of joblib's long message, such as ` ({SIGKILL(-9)})`."""
+    found = re.search(r"exit codes of the workers are (\{.*\})", str(error))
+    return f" ({found[1]})" if found else ""
+
+
+def measure_need(task: Task, device: str) -> int:
+    """Train a few steps in a process of their own, and return the bytes that this takes on a card."""
+    from joblib import Parallel, delayed
+
+    (need,) = Parallel(n_jobs=2, max_nbytes=None)([delayed(_need_of)(replace(task, device=device))])
+    return need
+
+
+CONTEXT_BYTES = 700 * 2**20
+"""What a process takes on a card before it holds a single tensor, cuDNN and cuBLAS loaded."""
+
+
+def _need_of(task: Task) -> int:
+    import torch
+
+    from netpick.train import train
+
+    _prepare_worker(os.getppid())
+    few = 4 * task.recipe.batch_size
+    data = {split: (x[:few], y[:few]) for split, (x, y) in _resident(task.shared, task.device).items()}
+    recipe = msgspec.structs.replace(task.recipe, epochs=1)
+    train(task.spec, recipe, task.device, data, task.seed, task.plan)
+    need = CONTEXT_BYTES + torch.cuda.max_memory_reserved(task.device)
+    torch.cuda.empty_cache()
+    return need
+
+
+def workers_on_cards(need: int, free: Sequence[int], cores: int) -> int:
+    """Return how many trainings the GPUs can hold together.
+
+    Parameters
+    ----------
+    need : bytes that the costliest training takes on its card, its process included, as measured
+    free : bytes free on each card
+    cores : CPU cores, since each training is fed by one
+
+    Raises
+    ------
+    WorkError
+        Not even one fits.
+    """
+    # A tenth stays free: fragmentation, and convolution workspaces that were not part of the measurement.
+    fitting = sum(int(0.9 * bytes_free) // need for bytes_free in free)
+    if fitting < 1:
+        raise WorkError(
+            f"the costliest network needs {need / 2**30:.1f} GiB on a card, {max(free) / 2**30:.1f} GiB are free: "
+            "free some memory, or take a smaller batch size with --set recipe.batch_size=..."
+        )
+    return max(1, min(fitting, cores))

@@ -1,0 +1,105 @@
+"""Every Parquet column that netpick writes: name, type, unit, one sentence.
+
+This is the contract between training and analysis. `store` writes it into the Parquet metadata, and README and the
+documentation print it. No reading or writing here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SCHEMA_VERSION = 1
+"""Raised when a column changes its name, type or meaning; a run of a newer schema is refused."""
+
+
+class Column(NamedTuple):
+    """One column; a name that ends in `_{class}` stands for one column a class, `_0` to `_{C-1}`."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+
+
+KEY_NETWORK = Column("network", "category", "", "Name of the network: `name` in networks.parquet.")
+KEY_REPLICATE = Column("replicate", "int16", "", "Number of the replicate, from 0: the same network from another seed.")
+KEY_EPOCH = Column("epoch", "int16", "epochs", "Epochs of training finished before this evaluation, from 1.")
+KEY_SPLIT = Column("split", "category", "", "The samples that were evaluated: `test` or `validation`.")
+KEY_SAMPLE = Column("sample", "int32", "", "Number of the sample within its split, from 0.")
+LABEL = Column("label", "int16", "", "Number of the true class, from 0.")
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "networks": (
+        Column("name", "string", "", "Unique name of the network in this run."),
+        Column("hash", "string", "", "Content hash of the layers in canonical form."),
+        Column("computation", "string", "", "Kind of layer that does the work, such as Linear or Conv2dThenLinear."),
+        Column("activation", "string", "", "Activation of the family, or the word None."),
+        Column("layers", "string", "JSON", "The layers as a JSON list of torch.nn names with their arguments."),
+        Column("params", "int64", "parameters", "Trainable parameters."),
+        Column("memory", "int64", "elements", "Tensor elements held for one input: input, reshapes, layer outputs."),
+        Column("ops", "int64", "nodes", "Distinct nodes of the autograd graph of one forward pass."),
+        Column("depth", "int64", "layers", "Layers that have parameters."),
+        Column("macs", "int64", "multiply-adds", "Exact multiply-accumulates of one input's forward pass."),
+        Column("thop_macs", "float64", "multiply-adds", "What the package thop counts for the same; null if it fails."),
+    ),
+    "trainings": (
+        KEY_NETWORK,
+        Column("hash", "string", "", "Content hash of the network: what resume goes by."),
+        KEY_REPLICATE,
+        Column("status", "string", "", "How the training ended: `done`, `diverged`, `failed` or `timeout`."),
+        Column("error", "string", "", "What went wrong, in one line; null for `done`."),
+        Column("attempts", "int16", "attempts", "How often it was started before it ended so."),
+        Column("seed", "int64", "", "Seed of initial weights and batch order."),
+        Column("device", "string", "", "Device it was trained on, such as cpu or cuda:0."),
+        Column("plan", "string", "", "How it was executed: precision, memory layout, mode, optimizer kernel."),
+        Column("workers", "int16", "workers", "Workers that the run had at the time."),
+        Column("started", "timestamp", "UTC", "When it was started."),
+        Column("seconds", "float64", "s", "Wall time from building the network to its last evaluation."),
+    ),
+    "epochs": (
+        KEY_NETWORK,
+        KEY_REPLICATE,
+        KEY_EPOCH,
+        KEY_SPLIT,
+        Column("train_loss", "float64", "nats", "Mean training loss over the epoch's samples, as seen while training."),
+        Column("loss", "float64", "nats", "Mean negative log likelihood of the split's samples."),
+        Column("accuracy", "float64", "fraction", "Share of the split's samples whose predicted class is the label."),
+        Column("train_seconds", "float64", "s", "Time of this epoch's optimisation steps alone, device synchronised."),
+        Column("eval_seconds", "float64", "s", "Time of this evaluation, device synchronised."),
+        Column("peak_memory_bytes", "int64", "bytes", "Device memory high-water mark so far; null where unknown."),
+        Column("accuracy_{class}", "float64", "fraction", "Share of this class's samples predicted as this class."),
+        Column("auc_{class}", "float64", "fraction", "Area under the ROC curve, this class against the rest."),
+    ),
+    "predictions": (
+        KEY_NETWORK,
+        KEY_REPLICATE,
+        KEY_EPOCH,
+        KEY_SPLIT,
+        KEY_SAMPLE,
+        LABEL,
+        Column("predicted", "int16", "", "Number of the class with the highest score; the first of equals."),
+        Column(
+            "score_{class}", "float32", "nats", "Natural logarithm of the probability of this class; null if not kept."
+        ),
+    ),
+    "samples": (
+        Column("split", "string", "", "The split that the sample is in: `test` or `validation`."),
+        KEY_SAMPLE,
+        Column("index", "int32", "", "Number of the sample in the files that its split was taken from."),
+        LABEL,
+        Column("class_name", "string", "", "Name of the true class."),
+        Column("image", "binary", "PNG", "The image as the bytes of a PNG file."),
+    ),
+}
+
+
+def columns(table: str, classes: int = 0) -> tuple[Column, ...]:
+    """Return the columns of a table, with those that are kept once a class written out for `classes` classes."""
+    out: list[Column] = []
+    for column in TABLES[table]:
+        if column.name.endswith("_{class}"):
+            stem = column.name.removesuffix("{class}")
+            out += [column._replace(name=f"{stem}{c}") for c in range(classes)]
+        else:
+            out.append(column)
+    return tuple(out)

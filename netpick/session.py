@@ -1,0 +1,319 @@
+"""A session of training: what is due in a run, in which order, on how many workers, and each result committed at once.
+
+The one place where training meets the store. Prints nothing: a `Listener` hears what happens. A session that ends, in
+whatever way, loses only the trainings in flight; the next one goes on from the rows that are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from netpick import data, device, plan, pool
+from netpick.errors import DataError, RunError
+from netpick.generate import versions
+from netpick.pool import Task
+from netpick.result import TrainingResult
+from netpick.spec import NetworkSpec
+from netpick.store import SCORES, Store
+from netpick.template import Recipe, apply_override, parse_recipe
+from netpick.train import seed_of
+
+WEIGHTS = ("last", "none")
+RETRYABLE = ("diverged", "failed", "timeout")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may say when training; None leaves a value as it is in the run."""
+
+    device: str = "auto"
+    workers: int | Literal["auto"] = "auto"
+    epochs: int | None = None
+    overrides: Sequence[str] = ()
+    scores: str | None = None
+    weights: str | None = None
+    data_dir: str | None = None
+    retry: Sequence[str] = ()
+    compact: bool = True
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a session is about to do."""
+
+    total: int
+    finished: Counter[str]
+    due: int
+    workers: int
+    devices: list[str]
+    recipe: Recipe
+
+
+class Listener:
+    """Hears what happens; this one does not care. `started` may be called from another thread."""
+
+    def begin(self, start: Start) -> None:
+        """All is checked, the first training is about to start."""
+
+    def started(self, task: Task) -> None:
+        """A training has been handed to a worker."""
+
+    def finished(self, result: TrainingResult) -> None:
+        """A training has ended and is committed."""
+
+    def note(self, text: str) -> None:
+        """Something else takes a while, or is worth knowing."""
+
+
+class _Interrupt(Protocol):
+    def __call__(self) -> contextlib.AbstractContextManager[None]: ...
+
+
+def train_run(folder: str | Path, options: Options, listener: Listener | None = None) -> Counter[str]:
+    """Train all that is due in a run, and commit each result as it comes.
+
+    Returns
+    -------
+    Counter
+        How many trainings of the run have each status now.
+
+    Raises
+    ------
+    NetpickError
+        Bad options, missing data, a run in use, a disk that is full, ...
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM: what was in flight is dropped, all that was finished is committed.
+    """
+    listener = listener or Listener()
+    _check_options(options)
+    store = Store.open(folder)
+    with store.lock():
+        store.recover()
+        if options.retry:
+            store.forget(set(options.retry))
+        finished = store.finished()
+        recipe = _settle_recipe(store, options, len(finished))
+        keep = _settle_keep(store, options, len(finished))
+        devices = device.resolve(options.device)
+        for one in devices:
+            plan.choose(recipe, one)  # refuses what the device can't do, before anything is loaded
+        shared = _share_data(store, recipe, options, listener)
+        labels = {split: pair[1] for split, pair in data.attach(shared).items()}
+        tasks = _due(store, recipe, shared, devices[0], keep["weights"] == "last", finished)
+        workers = _workers(options.workers, store, tasks, devices)
+        tasks = [replace(task, workers=workers) for task in tasks]
+        total = len(store.networks()) * recipe.replicates
+        store.update_manifest(
+            training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions()}
+        )
+        start = Start(total, Counter(finished.values()), len(tasks), workers, devices, recipe)
+        store.append_event({"event": "begin", "due": len(tasks), "total": total, "workers": workers, "device": devices})
+        listener.begin(start)
+        _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
+        statuses = Counter(store.finished().values())
+        store.append_event({"event": "end", **statuses})
+        if options.compact and tasks:
+            listener.note("merging the small files into large ones")
+            store.compact()
+        shutil.rmtree(store.path / ".cache", ignore_errors=True)
+    return statuses
+
+
+def _train_all(
+    store: Store,
+    tasks: list[Task],
+    workers: int,
+    devices: list[str],
+    labels: dict[str, Any],
+    scores: str,
+    listener: Listener,
+) -> None:
+    def started(task: Task) -> None:
+        store.append_event(
+            {"event": "start", "network": task.spec.name, "replicate": task.replicate, "device": task.device}
+        )
+        listener.started(task)
+
+    with _politely(store) as uninterrupted:
+        stream = pool.stream(tasks, workers, devices, started)
+        with contextlib.closing(stream):  # type: ignore[type-var]
+            for result in stream:
+                with uninterrupted():
+                    store.commit(result, labels, scores)
+                    event = {"event": result.status, "network": result.network, "replicate": result.replicate}
+                    store.append_event({**event, "seconds": round(result.seconds, 3), "error": result.error})
+                    listener.finished(result)
+
+
+@contextlib.contextmanager
+def _politely(store: Store) -> Iterator[_Interrupt]:
+    """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt that waits for a commit, and the second into the end."""
+    asked = False
+    shielded = False
+
+    def hear(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(130)
+        asked = True
+        if not shielded:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def uninterrupted() -> Iterator[None]:
+        nonlocal shielded
+        shielded = True
+        yield
+        shielded = False
+        if asked:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen to signals
+        yield uninterrupted
+        return
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield uninterrupted
+    except KeyboardInterrupt:
+        store.append_event({"event": "interrupted"})
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_options(options: Options) -> None:
+    if options.workers != "auto" and options.workers < 1:
+        raise RunError(f"--workers: wants auto or a number from 1 on, got {options.workers}")
+    for name, value, allowed in (("scores", options.scores, SCORES), ("weights", options.weights, WEIGHTS)):
+        if value is not None and value not in allowed:
+            raise RunError(f"--{name}: wants one of {', '.join(allowed)}, got '{value}'")
+    for status in options.retry:
+        if status not in RETRYABLE:
+            raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
+
+
+def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
+    """Return the recipe of the run with what the user set; refuse to change it under results that are there."""
+    raw: dict[str, Any] = {"recipe": dict(store.manifest.get("recipe", {}))}
+    overrides = list(options.overrides)
+    if options.epochs is not None:
+        overrides.append(f"recipe.epochs={options.epochs}")
+    for override in overrides:
+        if not override.startswith("recipe."):
+            raise RunError(f"--set {override}: training can set recipe.* only; the rest is set with netpick generate")
+        apply_override(raw, override)
+    before = parse_recipe(store.manifest.get("recipe", {}), str(store.path / "run.toml"))
+    recipe = parse_recipe(raw["recipe"], "--set" if overrides else str(store.path / "run.toml"))
+    changed = [
+        f"{field.name} from {getattr(before, field.name)} to {getattr(recipe, field.name)}"
+        for field in msgspec.structs.fields(recipe)
+        # How long one may take changes no result that is there; it is what --retry timeout is for.
+        if field.name != "timeout" and getattr(before, field.name) != getattr(recipe, field.name)
+    ]
+    if changed and results:
+        raise RunError(
+            f"{store.path} has {results} results of another recipe, which would change {'; '.join(changed)}: "
+            "leave that out to go on, or make a new run with netpick generate ... --run runs/OTHER --set ..."
+        )
+    if recipe != before:
+        store.update_manifest(recipe=msgspec.to_builtins(recipe))
+    return recipe
+
+
+def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]:
+    """Return which scores and weights are kept; the same for all trainings of a run."""
+    before = {"scores": "all", "weights": "last", **store.manifest.get("keep", {})}
+    keep = {"scores": options.scores or before["scores"], "weights": options.weights or before["weights"]}
+    for name, value in keep.items():
+        if results and value != before[name]:
+            raise RunError(
+                f"{store.path} has {results} results with --{name} {before[name]}, got {value}: "
+                "leave it out to go on, or make a new run"
+            )
+    if keep != store.manifest.get("keep"):
+        store.update_manifest(keep=keep)
+    return keep
+
+
+def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listener) -> data.SharedData:
+    """Load the data set, lay it out for the workers, and write down the samples that will be predicted."""
+    manifest = store.manifest
+    request = data.DataRequest(
+        manifest["dataset"],
+        data.data_dir(options.data_dir),
+        manifest["seed"],
+        recipe.train_samples,
+        recipe.validation,
+        recipe.normalize,
+    )
+    shared = data.prepare(request, store.path / ".cache")
+    attached = data.attach(shared)
+    shape = list(attached["train"][0].shape[1:])
+    if shape != manifest["shape"]:
+        raise DataError(f"data set {request.name} has images of {shape}, the run was made for {manifest['shape']}")
+    if not (store.path / "samples.parquet").is_file():
+        listener.note("writing down the test samples")
+        splits = [split for split in shared.splits if split != "train"]
+        store.write_samples(data.sample_rows(data.load(request), splits))
+    return shared
+
+
+def _due(
+    store: Store,
+    recipe: Recipe,
+    shared: data.SharedData,
+    first_device: str,
+    keep_weights: bool,
+    finished: dict[tuple[str, int], str],
+) -> list[Task]:
+    """Return the trainings that have no row yet, the longest first, so that no worker is left alone at the end."""
+    chosen = plan.choose(recipe, first_device)
+    rows = sorted(store.networks(), key=lambda row: _predicted_cost(row, recipe.batch_size), reverse=True)
+    return [
+        Task(
+            NetworkSpec.from_dict(row),
+            replicate,
+            seed_of(store.manifest["seed"], row["hash"], replicate),
+            recipe,
+            chosen,
+            shared,
+            keep_weights=keep_weights,
+        )
+        for row in rows
+        for replicate in range(recipe.replicates)
+        if (row["hash"], replicate) not in finished
+    ]
+
+
+def _predicted_cost(row: dict[str, Any], batch_size: int) -> float:
+    """Return a step's cost in units of multiply-accumulates: the arithmetic, the optimizer, and the calls."""
+    return row["macs"] * batch_size + 20 * row["params"] + 500_000 * row["ops"]
+
+
+def _workers(wanted: int | Literal["auto"], store: Store, tasks: list[Task], devices: list[str]) -> int:
+    """Return how many trainings run at the same time."""
+    if wanted != "auto":
+        return wanted
+    if devices[0].startswith("cuda") and tasks:
+        rows = {row["hash"]: row for row in store.networks()}
+
+        def footprint(task: Task) -> int:
+            return rows[task.spec.hash]["memory"] * task.recipe.batch_size + 5 * rows[task.spec.hash]["params"]
+
+        need = pool.measure_need(max(tasks, key=footprint), devices[0])
+        return pool.workers_on_cards(need, [device.free_memory(d) or 0 for d in devices], device.usable_cores())
+    if devices[0] == "mps":
+        return 1
+    return device.cpu_workers()

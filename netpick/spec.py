@@ -1,0 +1,155 @@
+"""A network as data: frozen layer and network descriptions, their JSON form, and the content hash.
+
+Plain values only; building modules from them is the business of `build`. The hash covers the layers alone, in
+canonical form (all arguments written out), so that two spellings of one network have one hash: it names files, finds
+duplicates, and is what resume goes by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from netpick import operations
+from netpick.errors import SpecError
+from netpick.operations import OPERATIONS, Shape
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer: the name of an operation, and the arguments that were written for it."""
+
+    op: str
+    args: Mapping[str, Any]
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """All arguments, defaults included; raises SpecError where one is wrong."""
+        return operations.resolve(self.op, self.args)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return {"op": ..., argument: value, ...} with lists for tuples, as in a template."""
+        return {"op": self.op, **{k: list(v) if isinstance(v, tuple) else v for k, v in self.args.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LayerSpec:
+        """Read the form that `to_dict` writes; raises SpecError."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("op"), str):
+            raise SpecError(f"a layer wants an 'op' with the name of an operation, got {data!r:.80}")
+        return cls(data["op"], {k: v for k, v in data.items() if k != "op"})
+
+
+def layer(op: str, **args: Any) -> LayerSpec:
+    """Write a layer like a call: `layer("Linear", in_features=4, out_features=2)`."""
+    return LayerSpec(op, args)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network: its name, its family (computation and activation), and its layers."""
+
+    name: str
+    computation: str
+    activation: str
+    layers: tuple[LayerSpec, ...]
+
+    @property
+    def family(self) -> tuple[str, str]:
+        """Computation and activation."""
+        return self.computation, self.activation
+
+    @cached_property
+    def hash(self) -> str:
+        """Content hash of the layers in canonical form: 16 hexadecimal digits of SHA-256."""
+        canonical = [[layer.op, layer.resolved] for layer in self.layers]
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def layers_json(self) -> str:
+        """Return the layers as one line of JSON."""
+        return json.dumps([layer.to_dict() for layer in self.layers])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: name, computation, activation, layers."""
+        layers = [layer.to_dict() for layer in self.layers]
+        return {"name": self.name, "computation": self.computation, "activation": self.activation, "layers": layers}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NetworkSpec:
+        """Read the form that `to_dict` writes, or a row of networks.parquet (layers as JSON text)."""
+        layers = data["layers"]
+        if isinstance(layers, str):
+            layers = json.loads(layers)
+        specs = tuple(LayerSpec.from_dict(one) for one in layers)
+        return cls(data["name"], data["computation"], data["activation"], specs)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What can be said of a network on paper: parameters, and multiply-accumulates of one input."""
+
+    params: int
+    macs: int
+
+
+def walk(layers: Sequence[LayerSpec], image: Shape) -> Iterator[tuple[Shape, Size]]:
+    """Yield, layer by layer, the output shape per sample and what the layer costs.
+
+    Raises
+    ------
+    SpecError
+        A layer is unknown, has a wrong argument or gets a shape that does not fit; says which layer and what it got.
+    """
+    shape = image
+    for index, one in enumerate(layers):
+        try:
+            args = one.resolved
+            out = operations.output_shape(one.op, args, shape)
+        except SpecError as error:
+            raise SpecError(f"layer {index}: {error}") from None
+        row = OPERATIONS[one.op]
+        yield out, Size(row.params(shape, out, args), row.macs(shape, out, args))
+        shape = out
+
+
+def sizes(layers: Sequence[LayerSpec], image: Shape) -> Size:
+    """Return the parameters and multiply-accumulates of all layers together, from the shapes."""
+    costs = [size for _, size in walk(layers, image)]
+    return Size(sum(c.params for c in costs), sum(c.macs for c in costs))
+
+
+def shapes(layers: Sequence[LayerSpec], image: Shape) -> list[Shape]:
+    """Return the output shape of each layer, per sample."""
+    return [shape for shape, _ in walk(layers, image)]
+
+
+def check(layers: Sequence[LayerSpec], image: Shape, classes: int) -> Size:
+    """Work out every shape of a network that gets an image and must give one score a class.
+
+    Parameters
+    ----------
+    layers : the layers, in order
+    image : shape [C, H, W] of one image
+    classes : number of classes
+
+    Returns
+    -------
+    Size
+        Parameters and multiply-accumulates, from the shapes.
+
+    Raises
+    ------
+    SpecError
+        As `walk`, and where the last layer does not give one score a class.
+    """
+    if not layers:
+        raise SpecError("a network needs at least one layer")
+    steps = list(walk(layers, image))
+    last = steps[-1][0]
+    if last != (classes,):
+        raise SpecError(f"the last layer gives {list(last)}, wanted [{classes}], one score a class")
+    return Size(sum(size.params for _, size in steps), sum(size.macs for _, size in steps))

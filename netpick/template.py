@@ -1,0 +1,345 @@
+"""A template: parse a TOML file, check it, and give back typed, immutable values.
+
+What is checked here is what can be said without enumerating: keys, types, ranges, names. Whether a cell can be filled is
+the business of `catalogue`. Nothing here imports torch or writes files.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from netpick.computations import COMPUTATIONS
+from netpick.errors import TemplateError, listed, suggest
+from netpick.operations import ACTIVATIONS
+
+Positive = Annotated[int, Meta(ge=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+# Lists of a given length, not fixed tuples: msgspec 0.22 reads the latter's length wrongly inside a union.
+Pair = Annotated[list[Positive], Meta(min_length=2, max_length=2)]
+Triple = Annotated[list[Positive], Meta(min_length=3, max_length=3)]
+Range = Positive | Pair
+Layers = list[dict[str, Any]]
+OptimizerName = Literal["Adam", "AdamW", "SGD", "RMSprop"]
+
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "Adam": ("betas", "eps", "weight_decay", "amsgrad"),
+    "AdamW": ("betas", "eps", "weight_decay", "amsgrad"),
+    "SGD": ("momentum", "dampening", "weight_decay", "nesterov"),
+    "RMSprop": ("alpha", "eps", "weight_decay", "momentum", "centered"),
+}
+"""The arguments that each optimizer takes besides the learning rate, as torch.optim names them."""
+
+
+class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused."""
+
+
+class Recipe(_Strict, kw_only=True):
+    """How each network is trained."""
+
+    optimizer: OptimizerName = "Adam"
+    optimizer_args: dict[str, bool | float | list[float]] = {}
+    lr: Annotated[float, Meta(gt=0)] = 0.001
+    batch_size: Positive = 32
+    epochs: Positive = 4
+    shuffle: bool = True
+    normalize: Literal["standard", "unit"] = "standard"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    train_samples: Positive | None = None
+    validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    replicates: Positive = 1
+    timeout: Annotated[float, Meta(gt=0)] | None = None
+
+
+class SampledOptions(_Strict, kw_only=True):
+    """What a sampled cell draws from, and what it must keep to; `[defaults]` of a template has the same keys.
+
+    A range is `[lowest, highest]`, both included and equally likely, or one number.
+    """
+
+    depth: Range = msgspec.field(default_factory=lambda: [2, 6])
+    linear_depth: Range = msgspec.field(default_factory=lambda: [1, 3])
+    features: Range = msgspec.field(default_factory=lambda: [10, 500])
+    channels: Range = msgspec.field(default_factory=lambda: [2, 64])
+    planes: Range = msgspec.field(default_factory=lambda: [4, 64])
+    kernel_size: Range = msgspec.field(default_factory=lambda: [2, 7])
+    stride: Range = msgspec.field(default_factory=lambda: [1, 2])
+    square: Probability = 1.0
+    bias: Probability = 0.35
+    activate: Probability = 0.5
+    end: tuple[Literal["Conv2d", "Linear"], ...] = ("Conv2d", "Linear")
+    factorisation: Triple | Literal["cubic", "random"] = "cubic"
+    min_params: Positive | None = None
+    max_params: Positive | None = None
+    min_macs: Positive | None = None
+    max_macs: Positive | None = None
+
+
+class SampledCell(SampledOptions, kw_only=True, tag_field="kind", tag="sampled"):
+    """Networks of one computation, drawn at random: `count` of `activation`, or a table {activation: count}."""
+
+    computation: str
+    count: Positive | dict[str, Annotated[int, Meta(ge=0)]]
+    activation: str = "None"
+
+    def families(self) -> list[tuple[str, int]]:
+        """Return (activation, count) of each family."""
+        if isinstance(self.count, int):
+            return [(self.activation, self.count)]
+        return [(activation, count) for activation, count in self.count.items() if count]
+
+
+class GridCell(_Strict, kw_only=True, tag_field="kind", tag="grid"):
+    """Every combination of the listed values; a width, kernel or bias holds for all layers, a list for each in turn."""
+
+    computation: tuple[str, ...]
+    activation: tuple[str, ...] = ("None",)
+    depth: tuple[Positive, ...] = (2,)
+    linear_depth: tuple[Positive, ...] = (1,)
+    features: tuple[Positive | list[Positive], ...] = (64,)
+    channels: tuple[Positive | list[Positive], ...] = (16,)
+    planes: tuple[Positive | list[Positive], ...] = (16,)
+    kernel_size: tuple[Positive | list[Positive], ...] = (3,)
+    stride: tuple[Positive | list[Positive], ...] = (1,)
+    bias: tuple[bool, ...] = (True,)
+    end: tuple[Literal["Conv2d", "Linear"], ...] = ("Linear",)
+    factorisation: tuple[Triple | Literal["cubic"], ...] = ("cubic",)
+    min_params: Positive | None = None
+    max_params: Positive | None = None
+    min_macs: Positive | None = None
+    max_macs: Positive | None = None
+
+
+class ExplicitCell(_Strict, kw_only=True, tag_field="kind", tag="explicit"):
+    """One network, layer by layer; "input", "pixels" and "classes" stand for the numbers of the data set."""
+
+    name: str
+    layers: Layers
+    computation: str = "Linear"
+    activation: str = "None"
+
+
+Cell = SampledCell | GridCell | ExplicitCell
+
+
+class Template(_Strict, kw_only=True):
+    """A parsed template: which networks, for which data by default, and how to train them."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    description: str = ""
+    dataset: str = "mnist"
+    recipe: Recipe = Recipe()
+    defaults: SampledOptions = SampledOptions()
+
+
+KINDS: dict[str, type[Struct]] = {"sampled": SampledCell, "grid": GridCell, "explicit": ExplicitCell}
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
+def builtin_templates() -> dict[str, Path]:
+    """Return the templates that come with netpick: name -> file."""
+    folder = Path(str(resources.files("netpick.templates")))
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def find(name: str) -> Path:
+    """Return the file of a template: a path, a name in ./templates, or one that comes with netpick."""
+    builtin = builtin_templates()
+    for path in (Path(name), Path("templates") / f"{name}.toml"):
+        if path.is_file():
+            return path
+    if name in builtin:
+        return builtin[name]
+    raise TemplateError(
+        f"no template '{name}'{suggest(name, builtin)}: give the path of a TOML file or one of {listed(builtin, 30)}"
+    )
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Template:
+    """Read a template by name or path, with `--set key=value` overrides; raises TemplateError."""
+    path = find(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{path}: can't be read as a text file: {error}") from None
+    return parse(text, str(path), overrides)
+
+
+def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) -> Template:
+    """Parse the text of a template.
+
+    Parameters
+    ----------
+    text : TOML
+    source : where it is from, for messages
+    overrides : `key.path=value`, the value in TOML's notation, such as `recipe.lr=0.001`
+
+    Raises
+    ------
+    TemplateError
+        Syntax error (the line is quoted), unknown key, wrong type, impossible range; the key's path is quoted.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        lines = text.splitlines()
+        number = int(found[1]) if found else len(lines)
+        line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        raise TemplateError(f"{source}: not valid TOML: {error}: `{line:.100}`") from None
+    for override in overrides:
+        apply_override(raw, override)
+    if not isinstance(raw.get("cells", []), list) or not all(isinstance(c, dict) for c in raw.get("cells", [])):
+        raise TemplateError(f"{source}: cells: write each cell as a table under [[cells]]")
+    defaults = convert(raw.get("defaults", {}), SampledOptions, source, "defaults")
+    check_ranges(defaults, source, "defaults")
+    cells = []
+    for index, cell in enumerate(raw.get("cells", [])):
+        where = f"cells[{index}]"
+        kind = cell.get("kind")
+        if kind not in KINDS:
+            raise TemplateError(f"{source}: {where}.kind: got {kind!r}, allowed are {listed(KINDS)}")
+        merged = {**raw.get("defaults", {}), **cell} if kind == "sampled" else cell
+        cells.append(convert(merged, KINDS[kind], source, where))
+        check_cell(cells[-1], source, where)
+    if not cells:
+        raise TemplateError(f"{source}: a template needs at least one [[cells]]")
+    rest = convert({**raw, "cells": [], "defaults": {}}, Template, source, "")
+    check_recipe(rest.recipe, source)
+    return msgspec.structs.replace(rest, cells=tuple(cells), defaults=defaults)
+
+
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set one value of a raw template or recipe in place, from `key.path=value`."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise TemplateError(f"--set {override}: wants key=value, such as recipe.lr=0.001")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word, such as recipe.optimizer=SGD
+    for key in keys[:-1]:
+        raw = raw.setdefault(key, {})
+        if not isinstance(raw, dict):
+            raise TemplateError(f"--set {override}: '{key}' is not a table")
+    raw[keys[-1]] = value
+
+
+def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
+    """Read a recipe from plain values, such as the one in run.toml; raises TemplateError."""
+    recipe = convert(raw, Recipe, source, "recipe")
+    check_recipe(recipe, source)
+    return recipe
+
+
+def convert(raw: object, kind: type[Any], source: str, where: str) -> Any:
+    """Turn plain values into a Struct; an error quotes the path, what was got and what is allowed."""
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, inner = str(error).partition(" - at `$")
+        inner = inner.removesuffix("`")
+        raise TemplateError(f"{source}: {_explain(raw, kind, message, where, inner)}") from None
+
+
+def _explain(raw: Any, kind: type[Any], message: str, where: str, inner: str) -> str:
+    path = (where + inner).lstrip(".")
+    unknown = re.search(r"unknown field `(.*)`", message)
+    if unknown:
+        owner = kind
+        for key in re.findall(r"\w+", inner):
+            owner = {f.name: f.type for f in msgspec.structs.fields(owner)}.get(key, owner)
+        allowed = [f.name for f in msgspec.structs.fields(owner)]
+        full = f"{path}.{unknown[1]}".lstrip(".")
+        return f"{full}: unknown key{suggest(unknown[1], allowed)}; allowed are {listed(allowed, 40)}"
+    missing = re.search(r"missing required field `(.*)`", message)
+    if missing:
+        return f"{path or 'the template'}: needs the key '{missing[1]}'".lstrip(".")
+    got = raw
+    for key in re.findall(r"\w+", inner):
+        try:
+            got = got[int(key)] if isinstance(got, list) else got[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            break
+    message = message.replace("`", "").replace("Expected", "expected")
+    if "Invalid enum value" in message:
+        message = "not one of the allowed words"
+        for field in msgspec.structs.fields(kind):
+            words = [w for arg in (field.type, *get_args(field.type)) for w in get_args(arg) if isinstance(w, str)]
+            if path.split(".")[-1].partition("[")[0] == field.name and words:
+                message = f"expected one of {listed(words)}{suggest(str(got), words)}"
+    return f"{path}: {message}, got {got!r:.80}" if ", got" not in message else f"{path}: {message}: {got!r:.80}"
+
+
+def check_ranges(options: Struct, source: str, where: str) -> None:
+    """Refuse ranges whose end lies before their start."""
+    for field in msgspec.structs.fields(options):
+        value = getattr(options, field.name)
+        if field.type == Range and isinstance(value, list) and value[0] > value[1]:
+            raise TemplateError(
+                f"{source}: {where}.{field.name}: impossible range [{value[0]}, {value[1]}], the first is the lowest"
+            )
+    for what in ("params", "macs"):
+        low, high = getattr(options, f"min_{what}"), getattr(options, f"max_{what}")
+        if low and high and low > high:
+            raise TemplateError(
+                f"{source}: {where}: impossible range: min_{what} = {low} lies above max_{what} = {high}"
+            )
+    if getattr(options, "end", None) == ():
+        raise TemplateError(f"{source}: {where}.end: wants at least one of Conv2d, Linear, got []")
+
+
+def check_cell(cell: Cell, source: str, where: str) -> None:
+    """Refuse unknown computations, activations and names, and empty lists."""
+
+    def known(word: str, allowed: Sequence[str] | Mapping[str, Any], key: str) -> None:
+        if word not in allowed:
+            raise TemplateError(
+                f"{source}: {where}.{key}: unknown {key} '{word}'{suggest(word, allowed)}; "
+                f"allowed are {listed(allowed, 40)}"
+            )
+
+    activations = ["None", *ACTIVATIONS]
+    if isinstance(cell, ExplicitCell):
+        if not NAME.fullmatch(cell.name):
+            raise TemplateError(
+                f"{source}: {where}.name: got {cell.name!r:.80}, allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
+            )
+        known(cell.activation, activations, "activation")
+        return
+    check_ranges(cell, source, where)
+    if isinstance(cell, GridCell):
+        for field in msgspec.structs.fields(cell):
+            if getattr(cell, field.name) == ():
+                raise TemplateError(f"{source}: {where}.{field.name}: a grid needs at least one value, got []")
+        for computation in cell.computation:
+            known(computation, COMPUTATIONS, "computation")
+        for activation in cell.activation:
+            known(activation, activations, "activation")
+        return
+    known(cell.computation, COMPUTATIONS, "computation")
+    for activation, _ in cell.families():
+        known(activation, activations, "activation")
+    if not cell.families():
+        raise TemplateError(f"{source}: {where}.count: asks for no network at all")
+
+
+def check_recipe(recipe: Recipe, source: str) -> None:
+    """Refuse arguments that the optimizer does not have."""
+    allowed = OPTIMIZERS[recipe.optimizer]
+    for name in recipe.optimizer_args:
+        if name not in allowed:
+            raise TemplateError(
+                f"{source}: recipe.optimizer_args.{name}: {recipe.optimizer} has no such argument"
+                f"{suggest(name, allowed)}; allowed are {listed(allowed)}"
+            )

@@ -1,0 +1,191 @@
+"""One network, one recipe, one device: the training loop.
+
+The data set is resident on the device; an epoch is a permutation, a gather every few dozen steps, and slices of what
+was gathered. Nothing is read from or written to files here, and the loss is looked at once an epoch, since reading a
+number from a device makes the device wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from netpick import device as devices
+from netpick.build import build
+from netpick.metrics import evaluate
+from netpick.plan import Plan, precision_context
+from netpick.result import EpochResult, SplitResult, TrainingResult
+from netpick.spec import NetworkSpec
+from netpick.template import Recipe
+
+Data = Mapping[str, tuple[Tensor, Tensor]]
+"""Inputs (samples, C, H, W) float32 and labels (samples,) int64 of each split, on the device."""
+
+STEPS_A_GATHER = 64
+"""Steps whose samples are gathered at once: a gather for each step costs more than the step of a small network."""
+
+EVALUATION_BATCH = 250
+"""Samples in one forward pass of an evaluation: small enough for the caches, large enough to hide the calls."""
+
+
+class _Stop(Exception):
+    """Ends a training early with a status."""
+
+    def __init__(self, status: str, error: str) -> None:
+        super().__init__(error)
+        self.status, self.error = status, error
+
+
+def seed_of(run_seed: int, network_hash: str, replicate: int) -> int:
+    """Return the seed of one training: the same wherever and whenever it is trained, different for each."""
+    digest = hashlib.sha256(f"{run_seed}/{network_hash}/{replicate}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # fits a signed 64-bit column
+
+
+def train(
+    spec: NetworkSpec,
+    recipe: Recipe,
+    device: str,
+    data: Data,
+    seed: int,
+    plan: Plan,
+    replicate: int = 0,
+    keep_weights: bool = False,
+) -> TrainingResult:
+    """Train one network and evaluate it after every epoch.
+
+    Parameters
+    ----------
+    spec : the network
+    recipe : optimizer, learning rate, batch size, epochs, ...
+    device : `cpu`, `cuda:0`, `mps`, ...
+    data : the splits on that device; `train` is trained on, all others are evaluated
+    seed : of the initial weights and of the order of the samples
+    plan : how to execute it
+    replicate : only passed through to the result
+    keep_weights : whether the result carries the final state dict
+
+    Returns
+    -------
+    TrainingResult
+        `done`, or `diverged` or `timeout` with the epochs that were finished before. Exceptions of torch pass through.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    deadline = clock + recipe.timeout if recipe.timeout else None
+    devices.reset_peak_memory(device)
+    torch.manual_seed(seed)
+    # Initial weights are drawn on the CPU, so that they are the same for every device.
+    model = build(spec.layers).to(device)
+    optimizer = make_optimizer(model, recipe, plan)
+    # A stream of its own for the order: the same for every network, whatever it draws for weights or dropout.
+    order = torch.Generator().manual_seed(seed ^ 0x5EED)
+    epochs: list[EpochResult] = []
+    status, error = "done", None
+    try:
+        for epoch in range(1, recipe.epochs + 1):
+            loss, seconds = _train_epoch(model, optimizer, recipe, device, data["train"], order, plan, deadline)
+            if not np.isfinite(loss):
+                raise _Stop("diverged", f"training loss became {loss} in epoch {epoch}")
+            splits = tuple(
+                _evaluate(model, name, pair, device, plan, epoch) for name, pair in data.items() if name != "train"
+            )
+            epochs.append(EpochResult(epoch, loss, seconds, devices.peak_memory(device), splits))
+    except _Stop as stop:
+        status, error = stop.status, stop.error
+    weights = None
+    if keep_weights and status == "done":
+        weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    return TrainingResult(
+        network=spec.name,
+        hash=spec.hash,
+        replicate=replicate,
+        status=status,
+        error=error,
+        seed=seed,
+        device=device,
+        plan=str(plan),
+        started=started,
+        seconds=time.perf_counter() - clock,
+        epochs=tuple(epochs),
+        weights=weights,
+    )
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe, plan: Plan) -> torch.optim.Optimizer:
+    """Make the recipe's optimizer, with the kernel that the plan says."""
+    args: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe.optimizer_args.items()}
+    args[plan.kernel] = True
+    return getattr(torch.optim, recipe.optimizer)(model.parameters(), lr=recipe.lr, **args)
+
+
+def batches(
+    inputs: Tensor, labels: Tensor, batch_size: int, order: torch.Generator | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch; the last one may be shorter.
+
+    With a generator in the order of a fresh permutation, without one in the order of the data.
+    """
+    span = batch_size * STEPS_A_GATHER
+    indices = torch.randperm(len(labels), generator=order).to(labels.device) if order else None
+    for start in range(0, len(labels), span):
+        if indices is None:
+            x, y = inputs[start : start + span], labels[start : start + span]
+        else:
+            chosen = indices[start : start + span]
+            x, y = inputs.index_select(0, chosen), labels.index_select(0, chosen)
+        yield from zip(x.split(batch_size), y.split(batch_size), strict=True)
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    device: str,
+    pair: tuple[Tensor, Tensor],
+    order: torch.Generator,
+    plan: Plan,
+    deadline: float | None,
+) -> tuple[float, float]:
+    """Train one epoch; return the mean loss over its samples, and the seconds."""
+    model.train()
+    inputs, labels = pair
+    total = torch.zeros((), dtype=torch.float32 if device == "mps" else torch.float64, device=device)  # MPS has no 64
+    devices.synchronize(device)
+    start = time.perf_counter()
+    for x, y in batches(inputs, labels, recipe.batch_size, order if recipe.shuffle else None):
+        with precision_context(plan, device):
+            loss = F.nll_loss(model(x).float(), y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total.add_(loss.detach(), alpha=len(y))
+        if deadline and time.perf_counter() > deadline:
+            raise _Stop("timeout", f"not finished after {recipe.timeout:g} seconds")
+    devices.synchronize(device)
+    return total.item() / len(labels), time.perf_counter() - start
+
+
+@torch.inference_mode()
+def _evaluate(
+    model: nn.Module, split: str, pair: tuple[Tensor, Tensor], device: str, plan: Plan, epoch: int
+) -> SplitResult:
+    """Score every sample of a split; raise where a score is not a number."""
+    model.eval()
+    inputs, labels = pair
+    devices.synchronize(device)
+    start = time.perf_counter()
+    with precision_context(plan, device):
+        scores = torch.cat([model(x).float() for x in inputs.split(EVALUATION_BATCH)])
+    scores_there = scores.cpu().numpy()
+    seconds = time.perf_counter() - start
+    if np.isnan(scores_there).any():
+        raise _Stop("diverged", f"scores of split {split} are not numbers after epoch {epoch}")
+    return evaluate(split, scores_there, labels.cpu().numpy(), seconds)
