@@ -1,0 +1,12 @@
+"""One module a question: what people ask about a run. Read them, copy them, add to them.
+
+Nothing imports a question from here by name: `netpick.questions` discovers the modules, and after them the ones in your
+own `./analysis` folder. Names that begin with an underscore are shared by several questions and are none themselves.
+"""
+
+ORDER = (
+    *("scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts"),
+    *("easy", "weird", "confusing", "best", "versus"),
+    *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
+)
+"""The order in which questions are listed; one that is not named here comes after these, and works just as well."""

@@ -180,13 +180,16 @@ def _conv_then_linear(dims: int) -> Layout:
 
 
 def resnet_style(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
-    """A convolution, residual blocks that keep or halve the size, then a convolution or a linear layer."""
-    depth = decide.depth(3)
+    """A convolution, residual blocks that keep or halve the size, then a convolution or a linear layer.
+
+    A block is two computation layers, so that a depth of 4 or 5 has one of them and a depth of 6 has two.
+    """
+    depth = decide.depth(4)
     sketch = _Sketch(image)
     sketch.reshape(*image)
     sketch.conv(decide.channels(0), decide.kernel(0, tuple(max(1, s - 1) for s in image[1:])), decide.bias(0))
     sketch.activate(decide.activation, decide.activate(1)[0])
-    for at in range(depth - 2):
+    for at in range((depth - 2) // 2):
         planes, stride = decide.planes(at), decide.stride(at)
         sketch.add("BasicBlock", inplanes=sketch.shape[0], planes=planes, stride=stride, activation=decide.activation)
     if decide.end() == "Linear":

@@ -218,7 +218,7 @@ def load(request: DataRequest) -> Dataset:
         count = round(request.validation * len(train))
         if not 0 < count < len(train):
             raise DataError(
-                f"validation is {request.validation}: this share of {len(train)} samples leaves a split empty; give another"
+                f"validation is {request.validation}: this share of {len(train)} leaves a split empty; change it"
             )
         held_out = _stratified(train.labels, count, request.seed, purpose=1)
         splits["validation"] = train.take(held_out)

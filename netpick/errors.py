@@ -57,6 +57,6 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
 
 def listed(words: Iterable[object], limit: int = 12) -> str:
     """Join words with commas, and say how many more there are beyond `limit`."""
-    words = list(map(str, words))
-    more = f" and {len(words) - limit} more" if len(words) > limit else ""
-    return ", ".join(words[:limit]) + more
+    texts = [str(word) for word in words]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more

@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Start:
-    """What a session is about to do."""
+    """What a session is about to do; `cost` is predicted, by network hash, in units of macs; `work` is all that is due."""
 
     total: int
     finished: Counter[str]
@@ -58,6 +58,8 @@ class Start:
     workers: int
     devices: list[str]
     recipe: Recipe
+    cost: dict[str, float]
+    work: float
 
 
 class Listener:
@@ -117,7 +119,9 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         store.update_manifest(
             training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions()}
         )
-        start = Start(total, Counter(finished.values()), len(tasks), workers, devices, recipe)
+        rows = {row["hash"]: row for row in store.networks()}
+        cost = {task.spec.hash: _predicted_cost(rows[task.spec.hash], recipe.batch_size) for task in tasks}
+        start = Start(total, Counter(finished.values()), len(tasks), workers, devices, recipe, cost, sum(cost[t.spec.hash] for t in tasks))
         store.append_event({"event": "begin", "due": len(tasks), "total": total, "workers": workers, "device": devices})
         listener.begin(start)
         _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)

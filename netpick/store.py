@@ -12,7 +12,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, suppress, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -247,6 +247,26 @@ class Store:
         except OSError:  # the log is not worth a training
             pass
 
+    def events(self) -> list[dict[str, Any]]:
+        """Return the event log; a last line that is only half there is left out."""
+        try:
+            lines = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        events = []
+        for line in lines:
+            with suppress(ValueError):
+                events.append(json.loads(line))
+        return events
+
+    def in_use(self) -> bool:
+        """Whether another process holds the run's lock now."""
+        try:
+            with self.lock():
+                return False
+        except RunError:
+            return True
+
     @cached_property
     def _layout(self) -> compaction.Layout:
         return compaction.Layout(self.path, self.classes, {n["hash"]: n["name"] for n in self.networks()})
@@ -297,6 +317,8 @@ class Store:
         """Turn what the disk refuses into one line that says how to go on."""
         try:
             yield
+        except filelock.Timeout:  # an OSError too, and not the disk's
+            raise
         except OSError as e:
             full = e.errno in (errno.ENOSPC, errno.EDQUOT)
             if full:

@@ -81,7 +81,7 @@ def offline(monkeypatch):
 
     def fail(request, *args, **kwargs):
         calls.append((getattr(request, "full_url", request), socket.getdefaulttimeout()))
-        print("torchvision's progress")
+        sys.stderr.write("torchvision's progress")
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr("urllib.request.urlopen", fail)
@@ -817,7 +817,7 @@ def test_real_mnist():
     assert dataset.mean == (pytest.approx(0.1307, abs=5e-5),)
     assert dataset.std == (pytest.approx(0.3081, abs=5e-5),)
     train, test = dataset.splits["train"], dataset.splits["test"]
-    # Published: https://en.wikipedia.org/wiki/MNIST_database; first labels as every tutorial shows them.
+    # Class counts as published for MNIST; the first labels as every tutorial shows them.
     assert list(np.bincount(train.labels)) == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert list(np.bincount(test.labels)) == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert list(test.labels[:10]) == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

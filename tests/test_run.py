@@ -99,7 +99,7 @@ def test_only_the_columns_asked_for_are_read(run):
     rows = run.predictions(columns=["sample", "predicted"])
     assert list(rows.columns) == ["sample", "predicted"]
     assert np.array_equal(rows["predicted"], run.predictions()["predicted"])
-    with pytest.raises(RunError, match="no column 'scores_0' .did you mean 'score_0'"):
+    with pytest.raises(RunError, match=r"no column 'scores_0' .did you mean 'score_0'"):
         run.predictions(columns=["scores_0"])
 
 
@@ -133,14 +133,14 @@ def test_labels_and_images(run):
     assert run.image(3, "validation").dtype == np.uint8
     with pytest.raises(RunError, match="samples 0 to 3"):
         run.image(4, "validation")
-    with pytest.raises(RunError, match="did you mean 'test'.*test, validation"):
+    with pytest.raises(RunError, match=r"did you mean 'test'.*test, validation"):
         run.labels("tset")
 
 
 def test_what_is_not_there_is_said(run):
-    with pytest.raises(RunError, match="no network 'basic' .did you mean 'Basic'"):
+    with pytest.raises(RunError, match=r"no network 'basic' .did you mean 'Basic'"):
         run.scores(networks=["basic"])
-    with pytest.raises(RunError, match="no network 'Conv2dRelu_1' .did you mean 'Conv2dReLU_1'"):
+    with pytest.raises(RunError, match=r"no network 'Conv2dRelu_1' .did you mean 'Conv2dReLU_1'"):
         run.predictions(networks="Conv2dRelu_1")
     with pytest.raises(RunError, match=r"replicates 0 to 1, epochs 1 to 2"):
         run.predictions(epoch=7)
@@ -174,7 +174,7 @@ def test_scores_that_were_not_kept(tmp_path, compacted):
     if compacted:
         store.compact()
     run = Run(tmp_path / "run")
-    with pytest.raises(RunError, match="no scores of network 'Basic'.*--scores all"):
+    with pytest.raises(RunError, match=r"no scores of network 'Basic'.*--scores all"):
         run.scores()
     assert run.scores(networks="Conv2dReLU_0").shape == (1, 7, 3)
     with pytest.raises(RunError, match="no scores of network 'Conv2dReLU_0' at epoch 1"):

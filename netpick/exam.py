@@ -1,0 +1,366 @@
+"""What several questions share: the students, their marks, their final answers. Frames in, frames out.
+
+A *student* is a network with at least one training that is `done`; an *attempt* is an epoch. Numbers of a network's
+replicates are averaged; single answers (predictions, scores) are those of its first replicate that is done. What was
+read is kept for as long as the `Run` is, so that many questions read once. No question is answered here, nothing
+is drawn, and no torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+
+from netpick.errors import NetpickError, RunError, listed, suggest
+from netpick.run import Run
+
+GOOD, GOLD = 0.80, 0.98
+"""The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last."""
+
+FEW = 0.1
+"""Below this share of the networks, scores are read for them alone; else for all, once."""
+
+T = TypeVar("T")
+_memory: WeakKeyDictionary[Run, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def _once(run: Run, key: Any, make: Callable[[], T]) -> T:
+    """Return what `make` gives, called once for a run and a key."""
+    known = _memory.setdefault(run, {})
+    if key not in known:
+        known[key] = make()
+    return known[key]
+
+
+def check_fraction(name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
+    """Return the value of an option as a float; NetpickError where it is not within `low` and `high`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not low <= number <= high:
+        raise NetpickError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
+    return number
+
+
+def check_count(name: str, value: int, low: int = 1, high: int | None = None) -> int:
+    """Return the value of an option as an int; NetpickError where it is not one, or not within `low` and `high`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        top = f" to {high}" if high is not None else " on"
+        raise NetpickError(f"{name} is {value!r}: give a whole number from {low}{top}")
+    return int(value)
+
+
+def need_network(run: Run, name: str) -> str:
+    """Return the name of a network that has a finished training; RunError with the nearest name where it has none."""
+    known = run.networks["name"].tolist()
+    if name not in known:
+        raise RunError(f"no network '{name}'{suggest(str(name), known)} in {run.path}, which has {len(known)}")
+    if name not in set(done(run)["network"]):
+        ended = run.trainings.loc[run.trainings["network"] == name, "status"]
+        how = f"its training ended as {listed(ended)}" if len(ended) else "it has not been trained yet"
+        raise RunError(f"'{name}' has no answers in {run.path}, {how}: name another network")
+    return name
+
+
+def need_split(run: Run, split: str) -> str:
+    """Return the split; RunError with the nearest where the run has no evaluations of it."""
+    there = [str(s) for s in run.epochs["split"].unique()]
+    if split not in there:
+        raise RunError(f"no split '{split}'{suggest(split, there)} in {run.path}, which has {listed(there)}")
+    return split
+
+
+def done(run: Run) -> pd.DataFrame:
+    """Return the trainings that are done, `network` as plain text; RunError where there is none."""
+
+    def make() -> pd.DataFrame:
+        rows = run.trainings[run.trainings["status"] == "done"]
+        return rows.assign(network=rows["network"].astype(str)).reset_index(drop=True)
+
+    rows = _once(run, "done", make)
+    if not len(rows):
+        some = run.trainings["status"].value_counts()
+        what = listed(f"{n} {status}" for status, n in some.items()) or "none at all"
+        raise RunError(f"{run.path} has no finished training yet ({what}): `netpick train {run.path}` makes some")
+    return rows
+
+
+def attempts(run: Run, split: str = "test") -> pd.DataFrame:
+    """Return the accuracy of each student at each attempt: a row a network, a column an epoch.
+
+    Mean over replicates; NaN where a network stopped earlier.
+    """
+    trained = done(run)  # raises first where there is nothing at all
+    need_split(run, split)
+
+    def make() -> pd.DataFrame:
+        rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
+        keys = ["network", "replicate"]
+        rows = rows.merge(trained[keys], on=keys)
+        table = rows.pivot_table("accuracy", "network", "epoch", aggfunc="mean")
+        present = [name for name in run.networks["name"] if name in table.index]
+        return table.loc[present]
+
+    return _once(run, ("attempts", split), make).copy()
+
+
+def _marks(run: Run, split: str) -> pd.DataFrame:
+    """Return the students with all that does not depend on what is called good."""
+    by_epoch = attempts(run, split)
+    trained = done(run)
+    rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
+    rows = rows.merge(trained[["network", "replicate"]], on=["network", "replicate"])
+    seconds = rows.groupby(["network", "replicate"])["train_seconds"].sum().groupby("network").mean()
+    # Of each replicate its own last epoch: replicates can have stopped at different ones.
+    last = rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()].groupby("network")["accuracy"].mean()
+    frame = run.networks.drop(columns=["hash", "layers", "thop_macs"]).set_index("name").loc[by_epoch.index]
+    frame = frame.rename_axis("name").reset_index()
+    names = frame["name"]
+    return frame.assign(
+        seconds=names.map(seconds),
+        accuracy=names.map(last),
+        lowest=by_epoch.min(axis=1).to_numpy(),
+        epochs=by_epoch.notna().sum(axis=1).to_numpy(),
+        replicates=names.map(trained.groupby("network").size()),
+    )
+
+
+def students(
+    run: Run,
+    good: float = GOOD,
+    gold: float = GOLD,
+    quantile: float | None = None,
+    split: str = "test",
+) -> pd.DataFrame:
+    """Return one row a student, in the order of the catalogue.
+
+    Parameters
+    ----------
+    run : Run
+    good : float
+        A good student has at least this accuracy in every attempt (epoch).
+    gold : float
+        A gold star is for a good student whose last accuracy is above this.
+    quantile : float
+        Take both thresholds from the run instead, where the published ones don't fit the data set: `good` is this
+        quantile of all students' lowest accuracies, `gold` this quantile of the good ones' last accuracies.
+    split : str
+        Samples that are asked about: test, or validation where the run has it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, computation, activation, params, memory, ops, depth, macs; seconds (training, all epochs together),
+        accuracy (last epoch), lowest (accuracy in the worst epoch), all three as means over the replicates;
+        epochs, replicates (counts), good, star (bool). `attrs` has the two thresholds that were used.
+
+    Raises
+    ------
+    NetpickError
+        For a threshold out of range; RunError where no training is done, or the run lacks the split.
+    """
+    good, gold = check_fraction("good", good), check_fraction("gold", gold)
+    frame = _once(run, ("marks", split), lambda: _marks(run, split)).copy()
+    if quantile is not None:
+        quantile = check_fraction("quantile", quantile)
+        # "lower" names an accuracy that some student has, so that at least that one is good
+        good = float(np.quantile(frame["lowest"], quantile, method="lower"))
+        gold = float(np.quantile(frame.loc[frame["lowest"] >= good, "accuracy"], quantile, method="lower"))
+    frame["good"] = frame["lowest"] >= good
+    frame["star"] = frame["good"] & (frame["accuracy"] > gold)
+    frame.attrs.update(good=good, gold=gold)
+    return frame
+
+
+def selected(
+    run: Run,
+    everyone: bool = False,
+    good: float = GOOD,
+    gold: float = GOLD,
+    quantile: float | None = None,
+    split: str = "test",
+) -> pd.DataFrame:
+    """Return the good students, or all of them: `students`, cut down.
+
+    Parameters
+    ----------
+    run : Run
+    everyone : bool
+        Ask all students, not the good ones alone.
+    good, gold, quantile, split
+        As in `students`.
+
+    Raises
+    ------
+    NetpickError
+        As `students`, and where no student is good.
+    """
+    frame = students(run, good, gold, quantile, split)
+    if everyone:
+        return frame
+    chosen = frame[frame["good"]].reset_index(drop=True)
+    if not len(chosen):
+        top = frame.loc[frame["lowest"].idxmax()]
+        raise NetpickError(
+            f"no student of {run.path} is good, with at least {good:.3g} in every attempt ({top['name']} comes "
+            f"nearest, with {top['lowest']:.3g}): give a lower `good`, a `quantile`, or ask `everyone`"
+        )
+    chosen.attrs.update(frame.attrs)
+    return chosen
+
+
+def whom(frame: pd.DataFrame, everyone: bool) -> str:
+    """Name the students of `selected` in a sentence: "812 good students (at least 80 % in every attempt)"."""
+    n = len(frame)
+    one = "" if n == 1 else "s"
+    if everyone:
+        return f"{n} student{one}"
+    return f"{n} good student{one} (at least {percent(frame.attrs.get('good', GOOD))} in every attempt)"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """Write a fraction as people read it: 0.98 is "98 %"."""
+    return f"{round(100 * fraction, digits):g} %"
+
+
+def first_replicates(run: Run, split: str = "test") -> dict[str, int]:
+    """Return the replicate whose answers stand for each student: the first that is done; in catalogue order."""
+    names = attempts(run, split).index
+    first = done(run).groupby("network")["replicate"].min().loc[names]
+    present = {(name, r) for r in first.unique() for name in run.network_names(split=split, replicate=int(r))}
+    return {name: int(r) for name, r in first.items() if (name, r) in present}
+
+
+def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) -> np.ndarray:
+    """Read the last answers of networks by name and replicate, into rows of that order."""
+    replicates = sorted(set(which.values()))
+    if len(replicates) == 1:  # all but always: no copy of a large array
+        return read(split=split, networks=list(which), replicate=replicates[0])
+    out: np.ndarray | None = None
+    names = list(which)
+    for replicate in replicates:
+        rows = [i for i, name in enumerate(names) if which[name] == replicate]
+        part = read(split=split, networks=[names[i] for i in rows], replicate=replicate)
+        if out is None:
+            out = np.empty((len(names), *part.shape[1:]), part.dtype)
+        out[rows] = part
+    assert out is not None
+    return out
+
+
+def _rows(run: Run, all_names: Sequence[str], names: Iterable[str] | None) -> list[int] | None:
+    """Return the places of the wanted names, those without answers left out; None for all as they are."""
+    if names is None:
+        return None
+    place = {name: i for i, name in enumerate(all_names)}
+    rows = [place[name] for name in names if name in place or need_network(run, name) is None]
+    return None if rows == list(range(len(all_names))) else rows
+
+
+def final(
+    run: Run, names: Iterable[str] | None = None, split: str = "test"
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the last answers: names (n), predicted classes int16 (n, samples), labels int16 (samples).
+
+    Of all students or of those named, each by its first replicate that is done. Treat the arrays as read-only.
+    """
+
+    def make() -> tuple[list[str], np.ndarray, np.ndarray]:
+        which = first_replicates(run, split)
+        return list(which), _gather(run.predicted, which, split), run.labels(split)
+
+    everyone, predicted, labels = _once(run, ("final", split), make)
+    rows = _rows(run, everyone, names)
+    if rows is None:
+        return list(everyone), predicted, labels
+    return [everyone[i] for i in rows], predicted[rows], labels
+
+
+def final_scores(
+    run: Run, names: Iterable[str] | None = None, split: str = "test"
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the last scores: names (n), float32 (n, samples, classes), labels int16 (samples).
+
+    As `final`. The scores of all students are read once and kept (400 MB for 1001 networks, 10,000 samples and 10
+    classes), and a range of them that is named is a view; read-only, and to be worked through in blocks. A few
+    names alone are read by themselves. Raises RunError where scores were not kept.
+    """
+    which = first_replicates(run, split)
+    wanted = None if names is None else list(names)
+    known = _memory.setdefault(run, {})
+    if wanted is not None and ("scores", split) not in known and len(wanted) <= max(2, FEW * len(which)):
+        for name in wanted:
+            need_network(run, name)
+        few = {name: which[name] for name in wanted if name in which}
+        return list(few), _gather(run.scores, few, split), run.labels(split)
+    scores = _once(run, ("scores", split), lambda: _gather(run.scores, which, split))
+    everyone = list(which)
+    rows = _rows(run, everyone, wanted)
+    if rows is None:
+        return everyone, scores, run.labels(split)
+    ranged = bool(rows) and rows == list(range(rows[0], rows[0] + len(rows)))
+    part = scores[rows[0] : rows[-1] + 1] if ranged else scores[rows]
+    return [everyone[i] for i in rows], part, run.labels(split)
+
+
+def forget(run: Run) -> None:
+    """Let go of all that was kept of a run."""
+    _memory.pop(run, None)
+
+
+def best(frame: pd.DataFrame) -> str:
+    """Return the name of the best student: highest accuracy; of equals fewest macs, then params, then by name."""
+    order = frame.sort_values(["accuracy", "macs", "params", "name"], ascending=[False, True, True, True])
+    return str(order["name"].iloc[0])
+
+
+def basic(frame: pd.DataFrame) -> str | None:
+    """Return "Basic" if it is among the students, else None."""
+    return "Basic" if (frame["name"] == "Basic").any() else None
+
+
+def halves(n: int, seed: int = 0, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Split the numbers 0 ... n-1 at random in two, to choose on the first part and judge on the second.
+
+    With `labels` each class is split in two by itself; odd ones out go to the first and second part in turn.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n)
+    if labels is not None:
+        order = order[np.argsort(np.asarray(labels)[order], kind="stable")]
+    return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def votes(predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Count how many networks give each class as their answer: int32 (samples, classes), from (networks, samples)."""
+    samples = predicted.shape[1]
+    out = np.empty((samples, classes), np.int32)
+    for c in range(classes):
+        out[:, c] = (predicted == c).sum(axis=0, dtype=np.int32)
+    return out
+
+
+def notes(run: Run) -> str:
+    """Say in words what is missing in a run, or "": trainings not done, files left out, replicates, one epoch only."""
+    said = []
+    wanted = len(run.networks) * int(run.recipe.get("replicates", 1))
+    counts = run.trainings["status"].value_counts()
+    if (pending := wanted - int(counts.sum())) > 0:
+        said.append(f"the run is not finished: {pending} of {wanted} trainings are still to come")
+    others = [f"{n} {status}" for status, n in counts.items() if status != "done"]
+    if others:
+        said.append(f"left out are trainings that did not end well: {listed(others)}")
+    if run.broken:
+        said.append(f"left out are files that can't be read: {listed((p.name for p in run.broken), 3)}")
+    rows = run.trainings[run.trainings["status"] == "done"]
+    if len(rows) and rows["replicate"].nunique() > 1:
+        said.append(f"numbers are means over up to {rows['replicate'].nunique()} replicates of a network")
+    if len(run.epochs) and run.epochs["epoch"].max() == 1:
+        said.append("there is one attempt (epoch) only")
+    return "; ".join(said)

@@ -1,0 +1,103 @@
+"""What one sees while networks are trained: bars on a terminal, a line every so often elsewhere.
+
+A `Listener` of a session; computes nothing but rates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from netpick.pool import Task
+from netpick.report.words import counted, duration
+from netpick.result import TrainingResult
+from netpick.session import Listener, Start
+
+LINE_SECONDS = 15.0
+"""Between two lines where there is no terminal."""
+
+
+class ProgressListener(Listener):
+    """Shows the progress on a console; use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.statuses: Counter[str] = Counter()
+        self.running: dict[tuple[str, int], tuple[str, float]] = {}
+        self.live: Live | None = None
+        self.clock = self.last_line = time.monotonic()
+        self.done = 0
+        self.work_done = self.work_due = 0.0
+        self.start: Start | None = None
+        self.bar = Progress(TextColumn("networks"), BarColumn(None), MofNCompleteColumn(), console=console)
+
+    def __enter__(self) -> ProgressListener:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.live:
+            self.live.stop()
+
+    def begin(self, start: Start) -> None:
+        """Say what is about to happen, and show the bars."""
+        self.start, self.statuses = start, Counter(start.finished)
+        self.clock = self.last_line = time.monotonic()
+        self.work_due = start.work
+        recipe = start.recipe
+        already = f", {sum(start.finished.values())} there already" if start.finished else ""
+        self.console.print(
+            f"{start.due} of {start.total} trainings to do{already}: {recipe.epochs} epochs of {recipe.optimizer}, "
+            f"batch size {recipe.batch_size}, on {', '.join(start.devices)} with {start.workers} "
+            f"worker{'s' if start.workers > 1 else ''}",
+            highlight=False,
+        )
+        if self.console.is_terminal and start.due:
+            self.task = self.bar.add_task("networks", total=start.total, completed=sum(start.finished.values()))
+            self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+
+    def started(self, task: Task) -> None:
+        """Note what a worker does now."""
+        self.running[task.key] = (task.spec.name, time.monotonic())
+
+    def finished(self, result: TrainingResult) -> None:
+        """Count a result; where there is no terminal, print a line every so often."""
+        self.running.pop((result.hash, result.replicate), None)
+        self.statuses[result.status] += 1
+        self.done += 1
+        assert self.start is not None
+        self.work_done += self.start.cost.get(result.hash, 0.0)
+        if result.status != "done":
+            self.console.print(f"{result.network}: {result.status}: {result.error}", highlight=False, markup=False)
+        if self.live:
+            self.bar.update(self.task, advance=1)
+        elif time.monotonic() - self.last_line > LINE_SECONDS:
+            self.last_line = time.monotonic()
+            total = sum(self.statuses.values())
+            self.console.print(f"{total} of {self.start.total} networks ({self._rates()})", highlight=False)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(f"{text} ...", highlight=False, style="dim")
+
+    def _rates(self) -> str:
+        """Return status counts, rate and time left; the latter by the work that is due, since large ones come first."""
+        passed = time.monotonic() - self.clock
+        words = [counted(self.statuses), f"{60 * self.done / max(passed, 1e-9):.0f} a minute"]
+        if self.work_done and self.work_due:
+            words.append(f"{duration(passed * (self.work_due - self.work_done) / self.work_done)} left")
+        return ", ".join(words)
+
+    def _render(self) -> Group:
+        now = time.monotonic()
+        table = Table.grid(padding=(0, 2))
+        for name, since in sorted(self.running.values(), key=lambda pair: pair[1])[:16]:
+            table.add_row(Text("  training", "dim"), Text(name), Text(duration(now - since), "dim"))
+        return Group(self.bar, Text(self._rates()), table)

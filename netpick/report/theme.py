@@ -1,0 +1,151 @@
+"""One look for all figures: theme, a fixed colour for each computation, gold stars, the line of `Basic`, titles.
+
+The colours of the eight computations are Okabe and Ito's, which people of all kinds of colour vision can tell apart
+(https://jfly.uni-koeln.de/color/), in pairs: a convolution and the same convolution followed by linear layers. No data
+is read here and nothing is computed.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS: Mapping[str, str] = {
+    "Linear": "#8C8C8C",
+    "Conv1d": "#56B4E9",
+    "Conv2d": "#E69F00",
+    "Conv3d": "#F0E442",
+    "Conv1dThenLinear": "#0072B2",
+    "Conv2dThenLinear": "#D55E00",
+    "Conv3dThenLinear": "#009E73",
+    "ResNetStyle": "#CC79A7",
+}
+"""Colour of each computation that comes along; for any other ask `colour`."""
+
+OTHERS = ("#882255", "#44AA99", "#999933", "#332288", "#AA4499", "#117733", "#DDCC77", "#661100")
+"""Colours for computations of the user's own (from Paul Tol's palettes), shared out by name."""
+
+GOLD = "#FFC20A"
+INK = "#222222"
+BASIC = "#222222"
+RIGHT, WRONG = "#0072B2", "#D55E00"
+"""For the true class and for a wrong one."""
+
+ACTIVATIONS = ("None", "ReLU", "SELU", "Sigmoid", "Tanh")
+WIDTH, HEIGHT, DPI = 10.0, 6.0, 120
+"""Inches and dots an inch: 1200 pixels wide."""
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """Draw with the project's look inside the `with`, and leave the user's own settings as they were."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    settings = {
+        **sns.axes_style("whitegrid"),
+        **sns.plotting_context("notebook", font_scale=0.95),
+        "figure.figsize": (WIDTH, HEIGHT),
+        "figure.dpi": DPI,
+        "savefig.dpi": DPI,
+        "savefig.facecolor": "white",
+        "figure.constrained_layout.use": True,
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: figures look the same everywhere
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": "#777777",
+        "axes.titlesize": "medium",
+        "axes.prop_cycle": mpl.cycler(color=list(COLOURS.values())),
+        "grid.color": "#DDDDDD",
+        "legend.frameon": True,
+        "legend.framealpha": 0.9,
+        "image.cmap": "cividis",
+        "svg.hashsalt": "netpick",  # else the ids in an SVG differ each time
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def colour(computation: str) -> str:
+    """Return the colour of a computation, the same in every figure and every run."""
+    known = COLOURS.get(computation)
+    return known or OTHERS[zlib.crc32(computation.encode()) % len(OTHERS)]
+
+
+def palette(computations: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each of these computations, as seaborn wants it."""
+    return {c: colour(c) for c in computations}
+
+
+def family_order(frame: pd.DataFrame, column: str = "computation") -> list[str]:
+    """Return the computations (or activations) that occur in a frame, in the order in which all figures have them."""
+    known = list(ACTIVATIONS if column == "activation" else COLOURS)
+    present = set(frame[column].astype(str))
+    return [c for c in known if c in present] + sorted(present.difference(known))
+
+
+def mark_stars(
+    ax: Axes, x: Any, y: Any, gold: float | None = None, label: str | None = None, size: float = 110
+) -> None:
+    """Mark gold stars at points of an axes, with an entry for the legend that says what they are.
+
+    `gold` is the threshold, for the legend; `label` replaces the entry, and "" leaves it out.
+    """
+    if not len(x):
+        return
+    if label is None:
+        above = f": good, and above {100 * gold:.4g} % in the last attempt" if gold is not None else ""
+        label = f"gold star{above}"
+    ax.scatter(
+        x, y, marker="*", s=size, color=GOLD, edgecolor=INK, linewidth=0.6, zorder=5, label=label or "_nolegend_"
+    )
+
+
+def basic_line(ax: Axes, value: float | None, axis: str = "y", label: str = "Basic (one linear layer)") -> None:
+    """Draw a dashed line where `Basic` is on the x or y axis; nothing where there is no `Basic` (None)."""
+    if value is None:
+        return
+    line = ax.axvline if axis == "x" else ax.axhline
+    line(value, color=BASIC, linestyle=(0, (5, 3)), linewidth=1.4, zorder=4, label=label)
+
+
+def spans_decades(values: Any, factor: float = 30) -> bool:
+    """Whether values are all positive and spread so widely that a log axis shows them better."""
+    values = [v for v in values if v == v]
+    return bool(values) and min(values) > 0 and max(values) > factor * min(values)
+
+
+def percent_axis(axis: Any, digits: int | None = None) -> None:
+    """Write a fraction's axis in percent: `percent_axis(ax.yaxis)`."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=digits, symbol=" %"))
+
+
+def legend_below(fig: Figure, ax: Axes, columns: int = 4, **options: Any) -> None:
+    """Put the legend of an axes under the figure, each entry once, where it covers nothing."""
+    entries = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    if entries:
+        fig.legend(
+            list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False, **options
+        )
+
+
+def finish(fig: Figure, title: str, subtitle: str = "") -> Figure:
+    """Give a figure its title, which states the finding or the question, wrapped to the figure's width."""
+    inches = fig.get_size_inches()[0]
+    lines = textwrap.wrap(title, int(inches * 8.3))
+    small = textwrap.wrap(subtitle, int(inches * 11.5)) if subtitle else []
+    fig.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=14, fontweight="bold", linespacing=1.25)
+    if small:
+        fig.axes[0].figure.supxlabel("\n".join(small), fontsize=9, color="#555555", x=0.012, ha="left")
+    return fig

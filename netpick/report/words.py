@@ -1,0 +1,20 @@
+"""Numbers in words, as they are shown on the terminal and in reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from netpick.result import STATUSES
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words: `42 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counted(statuses: Counter[str]) -> str:
+    """Return the statuses with their counts, in their own order: `997 done, 4 diverged`."""
+    return ", ".join(f"{statuses[s]} {s}" for s in STATUSES if statuses[s]) or "none done"

@@ -1,0 +1,152 @@
+"""Is a difference real? McNemar's test, a bootstrap over networks and samples, and Holm's correction.
+
+Arrays in, numbers out; which networks or families are compared is the business of those who ask. Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+ROUNDS = 1000
+
+
+class Difference(NamedTuple):
+    """A difference of two mean accuracies, its interval, and the p-value of "there is none"."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, exact: bool = False) -> float:
+    """Return the p-value of "both networks are right equally often", from answers to the same samples.
+
+    Parameters
+    ----------
+    correct_a, correct_b : (samples,) bool
+        Whether each network is right.
+    exact : bool
+        The exact conditional test, which is too careful, instead of its mid-p version.
+    """
+    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
+    if a.shape != b.shape:
+        raise ValueError(f"answers to the same samples are wanted, got shapes {a.shape} and {b.shape}")
+    return float(mcnemar_counts((a & ~b).sum(), (b & ~a).sum(), exact))
+
+
+def mcnemar_counts(only_a: ArrayLike, only_b: ArrayLike, exact: bool = False) -> np.ndarray:
+    """Return McNemar's p-values from how many samples only the one and only the other gets right; arrays broadcast.
+
+    Samples on which both are right or both are wrong say nothing; of the others half should fall to each. The exact
+    p-value is twice the binomial tail; mid-p counts half of the observed case, which keeps the promised error rate and
+    sees more (Fagerland, Lydersen and Laake 2013, "The McNemar test for binary matched-pairs data").
+    """
+    only_a, only_b = np.asarray(only_a), np.asarray(only_b)
+    fewer, discordant = np.minimum(only_a, only_b), only_a + only_b
+    p = 2 * stats.binom.cdf(fewer, discordant, 0.5)
+    if not exact:
+        p = p - stats.binom.pmf(fewer, discordant, 0.5)
+    return np.minimum(p, 1.0)
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Return p-values corrected for being many, by Holm's step-down method (Holm 1979); NaN stays and does not count."""
+    p = np.asarray(p, float)
+    out = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p.ravel()))
+    order = known[np.argsort(p.ravel()[known], kind="stable")]
+    steps = p.ravel()[order] * (len(order) - np.arange(len(order)))
+    out.ravel()[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return out
+
+
+class Bootstrap:
+    """Mean accuracies of groups of networks, drawn again and again over networks and samples at once.
+
+    Parameters
+    ----------
+    groups : list of (networks, samples) arrays
+        Right (1) or wrong (0), or the mean of that over replicates; the same samples in all groups.
+    rounds : int
+        Number of draws.
+    seed : int
+        The same seed gives the same draws.
+
+    Notes
+    -----
+    Every round draws samples with replacement, the same for all groups, and networks with replacement within each
+    group: the "pigeonhole" bootstrap for crossed factors (Owen 2007, Annals of Applied Statistics 1, 386), which is
+    slightly too careful. Of n networks n - 1 are drawn, which makes the variance unbiased in small groups (Rao and Wu
+    1988). The one network of a group of one is always drawn: what is said then holds for that network, not for its kind.
+    Time and memory grow with networks × samples × rounds.
+    """
+
+    def __init__(self, groups: list[np.ndarray], rounds: int = ROUNDS, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        samples = groups[0].shape[1]
+        times = np.empty((samples, rounds), np.float32)
+        for r in range(rounds):
+            times[:, r] = np.bincount(rng.integers(samples, size=samples), minlength=samples)
+        self.means = np.array([g.mean(dtype=np.float64) for g in groups])
+        self.draws = np.empty((len(groups), rounds))
+        self._variance = np.zeros(len(groups))
+        self._freedom = np.array([max(len(g) - 1, 1) for g in groups])
+        for i, group in enumerate(groups):
+            n = len(group)
+            drawn = group.astype(np.float32, copy=False) @ times / samples
+            if n == 1:
+                self.draws[i] = drawn[0]
+                continue
+            weights = rng.multinomial(n - 1, np.full(n, 1 / n), size=rounds)
+            self.draws[i] = np.einsum("rn,nr->r", weights, drawn) / (n - 1)
+            self._variance[i] = group.mean(axis=1, dtype=np.float64).var(ddof=1) / n
+
+    def interval(self, i: int, level: float = 0.95) -> tuple[float, float]:
+        """Return the percentile interval of a group's mean accuracy."""
+        low, high = np.quantile(self.draws[i], [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def difference(self, i: int, j: int, level: float = 0.95) -> Difference:
+        """Compare group `i` with group `j`.
+
+        The interval is that of the percentiles. The p-value is that of the difference over the draws' standard
+        deviation, with Student's t and Welch's degrees of freedom: unlike a count of draws beyond zero it does not end
+        at 1 / rounds, so that it can be corrected for many comparisons.
+        """
+        difference = float(self.means[i] - self.means[j])
+        draws = self.draws[i] - self.draws[j]
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+        error = float(draws.std(ddof=1))
+        if error == 0:
+            p = 1.0 if difference == 0 else 0.0
+        else:
+            parts = self._variance[[i, j]]
+            spread = float((parts**2 / self._freedom[[i, j]]).sum())
+            freedom = max(error**4 / spread, 1.0) if spread > 0 else np.inf
+            p = float(2 * stats.t.sf(abs(difference) / error, freedom))
+        return Difference(difference, float(low), float(high), p)
+
+
+def bootstrap_difference(
+    correct_a: np.ndarray, correct_b: np.ndarray, rounds: int = ROUNDS, seed: int = 0, level: float = 0.95
+) -> Difference:
+    """Compare the mean accuracies of two groups of networks on the same samples; see `Bootstrap`.
+
+    Parameters
+    ----------
+    correct_a, correct_b : (networks, samples) arrays
+        Right or wrong, or the mean of that over replicates.
+    """
+    return Bootstrap([correct_a, correct_b], rounds, seed).difference(0, 1, level)
+
+
+def verdict(p: float, alpha: float = 0.05) -> str:
+    """Say in words what a p-value means."""
+    if p < alpha:
+        return f"that is real (p {'< 0.0001' if p < 0.0001 else f'= {p:.2g}'})"
+    return f"that may be chance (p = {p:.2g})"
