@@ -31,11 +31,10 @@ import pandas as pd
 from netpick import exam
 from netpick.answer import Answer
 from netpick.errors import NetpickError, RunError, suggest
+from netpick.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from netpick.run import Run
 
 BLOCK = 64  # networks at a time, so that what is added up stays in the processor's cache
 COSTS = ["params", "macs", "seconds"]
@@ -60,7 +59,8 @@ def ask(
     ----------
     members : list of str
         Who may sit in a committee: names of networks, computations, or beginnings of names (Conv2dReLU). Without it,
-        networks with at most twice the params of Basic, or the smallest quarter where fewer than 10 are that small.
+        networks with at most twice the params of Basic; where fewer than 10 are that small, the smallest quarter of
+        all (or 10).
     target : str
         The single network to match; without it the most accurate one. It is in no committee.
     largest : int
@@ -69,10 +69,8 @@ def ask(
         Random committees of each size.
     seed : int
         Of the draws, and of the split into halves.
-    good, gold, quantile : float
-        Who is a good student, as in `scores`.
-    everyone : bool
-        Let all students sit in committees, not the good ones alone. A network given by its full name always may.
+    good, gold, quantile, everyone
+        As in `netpick.exam.selected`.
     """
     exam.check_count("largest", largest, 2)
     exam.check_count("draws", draws)
@@ -135,8 +133,8 @@ def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, ever
         small = able[able["params"] <= 2 * basic.iloc[0]] if len(basic) else able[:0]
         who = "networks with at most twice the params of Basic"
         if len(small) < 10:
-            small = able.nsmallest(max(2, int(np.ceil(len(able) / 4))), "params", keep="first")
-            who = "networks of the smallest quarter by params"
+            small = able.nsmallest(max(10, int(np.ceil(len(able) / 4))), "params", keep="first")
+            who = "the smallest networks by params"
         names = small["name"].tolist()
     else:
         words = [members] if isinstance(members, str) else list(members)
@@ -246,9 +244,7 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int) -> str:
             row = enough.sort_values(["size", "accuracy"], ascending=[True, False]).iloc[0]
             how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
             count = "1 of them alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
-            said.append(
-                f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs)"
-            )
+            said.append(f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs)")
         else:
             row = rows.loc[rows["accuracy"].idxmax()]
             said.append(
@@ -265,11 +261,12 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
     """Draw accuracy against size, and against macs."""
     import matplotlib.pyplot as plt
     import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
 
-    from netpick.report.theme import finish
+    from netpick.report.theme import finish, legend_below, spans_decades
 
     palette = dict(zip(("votes", "probabilities"), sns.color_palette("colorblind"), strict=False))
-    fig, axes = plt.subplots(1, 2, figsize=(12, 5.2), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(10, 5.6), sharey=True)
     goal = table.iloc[0]
     for (choice, rule), rows in table[table["choice"] != "single"].groupby(["choice", "rule"], sort=False):
         style = {"color": palette[rule], "linestyle": "-" if choice == "greedy" else "--", "linewidth": 2}
@@ -281,10 +278,12 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
     for ax in axes:
         ax.axhline(100 * goal["accuracy"], color="0.25", linestyle=":", linewidth=1.8, label=f"{single} alone")
     axes[1].plot(goal["macs"], 100 * goal["accuracy"], "*", color="0.25", markersize=14, label=f"cost of {single}")
-    axes[1].set_xscale("log")
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if spans_decades(table["macs"], 20):
+        axes[1].set_xscale("log")
     axes[0].set(xlabel="size of the committee (networks)", ylabel="accuracy on the judged half (%)")
     axes[1].set(xlabel="cost of the committee (macs for one input)", ylabel="")
-    axes[1].legend(title="shaded: range of the draws", loc="lower right")
+    legend_below(fig, axes[1], 3, title="shaded: range of the random draws")
     enough = table[table["matches"] & (table["choice"] != "single")]
     size = enough["size"].min() if len(enough) else None
     found = f"{size} are enough to match {single}" if size else f"none of up to {table['size'].max()} matches {single}"

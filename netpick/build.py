@@ -1,13 +1,12 @@
 """From a network's description to a torch module.
 
-Every operation is the class of `torch.nn` that has its name, made from the arguments written in the description; only
+Every operation is the class of `torch.nn` that has its name, made from the arguments of the description; only
 `Reshape` and `BasicBlock` are ours. What a description may say is checked by `spec.check`, before anything is built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,14 +91,9 @@ OURS: dict[str, type[nn.Module]] = {"Reshape": Reshape, "BasicBlock": BasicBlock
 
 
 def build_layer(layer: LayerSpec) -> nn.Module:
-    """Make one layer."""
-    args: dict[str, Any] = dict(layer.args)
-    if layer.op == "LogSoftmax":
-        args.setdefault("dim", 1)
-    for key, value in args.items():
-        if isinstance(value, list) and key != "shape":
-            args[key] = tuple(value)
-    return OURS.get(layer.op, getattr(nn, layer.op, nn.Module))(**args)
+    """Make one layer, with all its arguments written out, as they are in its hash."""
+    kind = OURS.get(layer.op) or getattr(nn, layer.op)
+    return kind(**layer.resolved)
 
 
 def build(layers: Sequence[LayerSpec]) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """From a template to its networks: enumerate, draw, check shapes and constraints, drop duplicates, name, share out.
 
-The same template, image shape, classes and seed give the same catalogue to the byte on any machine: numbers are drawn by
-Python's own Mersenne Twister, whose methods used here are the same in all versions, from a stream of its own for each
-family, so that editing one cell leaves the others as they were. Nothing is built here; see `build`.
+The same template, image shape, classes and seed give the same catalogue to the byte on any machine: numbers are drawn
+by Python's own Mersenne Twister, whose methods used here are the same in all versions, from a stream of its own for
+each family, so that editing one cell leaves the others as they were. Nothing is built here; see `build`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class _Sampler:
         return self.rng.random() < probability
 
     def depth(self, least: int) -> int:
-        return self._between("depth", least=least)
+        depth = self._between("depth", least=least)
+        if depth < least:
+            raise SpecError(f"depth {depth} is too small, the least is {least}")
+        return depth
 
     def linear_depth(self, most: int) -> int:
         return self._between("linear_depth", most)
@@ -144,14 +147,14 @@ class _Combination:
 def factorisations(size: int) -> list[Shape]:
     """Return all ordered triples of numbers above 1 whose product is `size`; with 1s where there are no such."""
     divisors = [d for d in range(1, size + 1) if size % d == 0]
-    triples = [(a, b, size // (a * b)) for a in divisors for b in divisors if size % (a * b) == 0]
+    triples: list[Shape] = [(a, b, size // (a * b)) for a in divisors for b in divisors if size % (a * b) == 0]
     return [t for t in triples if min(t) > 1] or triples
 
 
 def _given_factorisation(wanted: object, height: int, width: int) -> Shape:
     if wanted == "cubic":
         return cubic_factorisation(height, width)
-    shape = tuple(wanted)  # type: ignore[arg-type]
+    shape: Shape = tuple(wanted)  # type: ignore[arg-type]
     if math.prod(shape) != height * width:
         raise SpecError(f"factorisation {list(shape)} does not make {height}×{width} = {height * width}")
     return shape
@@ -178,11 +181,13 @@ class _Catalogue:
 
     def number(self, stem: str, spec_layers: list[LayerSpec], computation: str, activation: str) -> NetworkSpec | None:
         """Name a network by its family and the family's next number; None if it repeats an earlier one."""
-        name = f"{stem}_{self.numbers[stem] + 1}"
-        spec = NetworkSpec(name, computation, activation, tuple(spec_layers))
-        if spec.hash in self.hashes or name in self.names:
+        number = self.numbers[stem] + 1
+        while f"{stem}_{number}" in self.names:  # an explicit cell has taken it
+            number += 1
+        spec = NetworkSpec(f"{stem}_{number}", computation, activation, tuple(spec_layers))
+        if spec.hash in self.hashes:
             return None
-        self.numbers[stem] += 1
+        self.numbers[stem] = number
         return self._keep(spec)
 
     def _keep(self, spec: NetworkSpec) -> NetworkSpec:

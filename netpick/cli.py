@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
+from netpick import cli_exam
 from netpick.errors import NetpickError, RunError
 
 if TYPE_CHECKING:
@@ -31,17 +33,18 @@ errors = Console(stderr=True)
 
 RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),
 ]
 DataOption = Annotated[
     str | None, typer.Option("--data-dir", help="Where data sets lie; else $NETPICK_DATA, else ./data.")
 ]
 
 
-def main() -> NoReturn:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; a NetpickError becomes one line and an exit code, Ctrl-C becomes 130."""
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except NetpickError as error:
         errors.print(f"netpick: {error}", highlight=False, markup=False, soft_wrap=True)
         code = error.exit_code
@@ -54,8 +57,9 @@ def main() -> NoReturn:
         # Typer's own usage errors, of whichever version of click it carries, know how to say themselves.
         if not hasattr(error, "format_message"):
             raise
-        hint = " (see netpick --help)"
-        errors.print(f"netpick: {error.format_message()}{hint}", highlight=False, markup=False, soft_wrap=True)
+        said = " ".join(error.format_message().split())
+        if said:  # nothing said: the help has been printed, as there were no arguments
+            errors.print(f"netpick: {said} (see netpick --help)", highlight=False, markup=False, soft_wrap=True)
         code = 2
     sys.exit(code or 0)
 
@@ -72,13 +76,17 @@ def _run_folder(given: str | None) -> Path:
 
 @app.command()
 def generate(
-    template: Annotated[str, typer.Argument(help="Name of a template that comes with netpick, or a TOML file.")],
+    template: Annotated[
+        str, typer.Argument(metavar="TEMPLATE", help="Name of a template that comes with netpick, or a TOML file.")
+    ],
     run: Annotated[str | None, typer.Option("--run", help="Folder of the new run; runs/TEMPLATE.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Data set; the template's own.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of networks, splits, initial weights, batch order.")] = 0,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N networks: a share of every family.")] = None,
     overrides: SetOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove a run that is there, results and all.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove a run that is there, results and all.")
+    ] = False,
 ) -> None:
     """Make the networks of a template, measure them, and write them into a new run."""
     from netpick.device import usable_cores
@@ -185,7 +193,7 @@ def _summarise(folder: Path, status: bool = False) -> None:
     store = Store.open(folder)
     run = Run(folder)
     for part in summary(run, Counter(run.trainings["status"])):
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, Text))  # a path is not to be broken into two lines
     if status:
         _recent(store)
     console.print(where(run), highlight=False, soft_wrap=True)
@@ -197,6 +205,9 @@ def _recent(store: Store) -> None:
 
     for line in activity(store.events(), store.in_use()):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+app.registered_commands += cli_exam.app.registered_commands
 
 
 if __name__ == "__main__":

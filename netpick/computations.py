@@ -2,8 +2,8 @@
 
 `COMPUTATIONS` is one table, from the name of a computation to the function that lays out a network of that kind; add a
 row to add a computation. Such a function asks a `Decisions` for every number that it needs (how deep, how wide, which
-kernel, a bias here?), so that the same function serves cells that draw at random and cells that enumerate a grid, and it
-keeps the shape in hand while it goes, so that kernels and widths adapt to the image. No torch, no random numbers here.
+kernel, a bias here?), so that the same function serves cells that draw at random and cells that enumerate a grid, and
+it keeps the shape in hand while it goes, so that kernels and widths adapt to the image. No torch, no random numbers.
 """
 
 from __future__ import annotations

@@ -15,6 +15,10 @@ class NetpickError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        # One line, whatever a user put into the key or the file name that the message quotes.
+        return " ".join(super().__str__().splitlines())
+
 
 class TemplateError(NetpickError):
     """A template, or one of its values, is not what the template language allows."""

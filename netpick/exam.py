@@ -21,6 +21,9 @@ from netpick.run import Run
 GOOD, GOLD = 0.80, 0.98
 """The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last."""
 
+TINY = 1e-9
+"""Slack in comparing accuracies with thresholds: a mean over replicates may be off by a rounding."""
+
 FEW = 0.1
 """Below this share of the networks, scores are read for them alone; else for all, once."""
 
@@ -171,9 +174,9 @@ def students(
         quantile = check_fraction("quantile", quantile)
         # "lower" names an accuracy that some student has, so that at least that one is good
         good = float(np.quantile(frame["lowest"], quantile, method="lower"))
-        gold = float(np.quantile(frame.loc[frame["lowest"] >= good, "accuracy"], quantile, method="lower"))
-    frame["good"] = frame["lowest"] >= good
-    frame["star"] = frame["good"] & (frame["accuracy"] > gold)
+        gold = float(np.quantile(frame.loc[frame["lowest"] >= good - TINY, "accuracy"], quantile, method="lower"))
+    frame["good"] = frame["lowest"] >= good - TINY
+    frame["star"] = frame["good"] & (frame["accuracy"] > gold + TINY)
     frame.attrs.update(good=good, gold=gold)
     return frame
 
@@ -344,6 +347,54 @@ def votes(predicted: np.ndarray, classes: int) -> np.ndarray:
     for c in range(classes):
         out[:, c] = (predicted == c).sum(axis=0, dtype=np.int32)
     return out
+
+
+def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """Count the votes on each sample.
+
+    Parameters
+    ----------
+    predicted : (networks, samples) array of int
+    labels : (samples,) array of int
+    class_names : names of the classes, in order
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a sample: sample, label, class_name, right and wrong (shares of the networks), answer (the class
+        with most votes, the first of equals), top (share of the networks that give it), mistake (the wrong class with
+        most votes; -1 where nobody is wrong), same (share of the wrong networks that give it; NaN likewise), entropy
+        (of the votes, in bits: 0 where all agree), and votes_0 ... votes_{C-1} (networks).
+    """
+    classes = len(class_names)
+    counts = votes(predicted, classes)
+    n = max(1, predicted.shape[0])
+    rows = np.arange(len(labels))
+    right = counts[rows, labels]
+    others = counts.copy()
+    others[rows, labels] = -1  # never the most frequent mistake
+    mistake, most = others.argmax(axis=1), others.max(axis=1)
+    wrong = counts.sum(axis=1) - right
+    share = counts / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(counts > 0, share * np.log2(share), 0.0).sum(axis=1)
+        same = np.where(wrong > 0, most / wrong, np.nan)
+    names = np.asarray(class_names, dtype=object)
+    return pd.DataFrame(
+        {
+            "sample": rows,
+            "label": labels,
+            "class_name": names[labels],
+            "right": right / n,
+            "wrong": wrong / n,
+            "answer": counts.argmax(axis=1),
+            "top": share.max(axis=1),
+            "mistake": np.where(wrong > 0, mistake, -1),
+            "same": same,
+            "entropy": entropy + 0.0,  # no -0.0
+            **{f"votes_{c}": counts[:, c] for c in range(classes)},
+        }
+    )
 
 
 def notes(run: Run) -> str:

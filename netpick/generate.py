@@ -69,6 +69,7 @@ def generate_run(
     if limit is not None and limit < 1:
         raise TemplateError(f"--limit: wants a number of networks from 1 on, got {limit}")
     info = data.describe(dataset or parsed.dataset)
+    data.DataRequest(info.name, "", seed)  # a seed that the data set refuses is refused now, not when training starts
     stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{info.name}"
     folder = Path(folder) if folder else Path("runs") / stem
     networks = generate(parsed, info.shape, len(info.classes), seed, limit)
@@ -113,7 +114,7 @@ def generate_run(
 def _same(folder: Path, manifest: dict[str, Any]) -> Store:
     """Return the run that is there if it is the one that would be made; raise RunError otherwise."""
     store = Store.open(folder)
-    wanted = {"networks": "catalogue", "data set": "dataset", "seed": "seed", "recipe": "recipe"}
+    wanted = {"data set": "dataset", "seed": "seed", "recipe": "recipe", "catalogue of networks": "catalogue"}
     plain = json.loads(json.dumps(manifest, default=str))
     there = json.loads(json.dumps(store.manifest, default=str))
     for word, key in wanted.items():

@@ -20,7 +20,6 @@ from netpick.build import Reshape, build
 from netpick.operations import Shape
 from netpick.spec import LayerSpec, NetworkSpec, sizes
 
-
 REAL_PARAMS, REAL_MACS = 20_000_000, 1_000_000_000
 """Above these a throwaway copy with real tensors would cost more memory and time than it saves."""
 

@@ -26,8 +26,9 @@ class Operation:
     """What is known of an operation: shapes are per sample, without the batch dimension.
 
     `arguments` maps each argument to its kind (`int`, `bool`, `float`, `str`, `shape`, `dim`, or `sizes1` to `sizes3`
-    for one or N integers); `defaults` has the optional ones. `shape(input, args)` gives the output shape or raises
-    SpecError; `params` and `macs` count from input shape, output shape and arguments.
+    for one or N integers); `defaults` has the optional ones, None for one that follows `kernel_size`.
+    `shape(input, args)` gives the output shape or raises SpecError; `params` and `macs` count from input shape, output
+    shape and arguments.
     """
 
     role: str
@@ -124,12 +125,13 @@ def _conv(dims: int) -> Operation:
 def _pool(name: str, dims: int) -> Operation:
     def shape(given: Shape, args: Args) -> Shape:
         _want_dims(name, given, dims + 1)
-        stride = args["stride"] or args["kernel_size"]
-        sizes = zip(given[1:], args["kernel_size"], stride, args["padding"], strict=True)
+        sizes = zip(given[1:], args["kernel_size"], args["stride"], args["padding"], strict=True)
         if any(2 * p > k for k, p in zip(args["kernel_size"], args["padding"], strict=True)):
             raise SpecError(f"{name} wants a padding of at most half the kernel_size, got {list(args['padding'])}")
         out = tuple(_spatial(*four) for four in sizes)
-        if min(out) < 1:
+        # torch wants the kernel of this one to fit even without the padding.
+        too_small = name == "AvgPool3d" and any(k > s for k, s in zip(args["kernel_size"], given[1:], strict=True))
+        if min(out) < 1 or too_small:
             raise SpecError(f"{name} with kernel_size {list(args['kernel_size'])} does not fit into {list(given)}")
         return (given[0], *out)
 
@@ -195,10 +197,30 @@ def _block_macs(given: Shape, out: Shape, args: Args) -> int:
     return math.prod(out[1:]) * (9 * i * p + 9 * p * p + (i * p if _has_shortcut(args) else 0))
 
 
-ACTIVATIONS = (
-    "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU RReLU ReLU ReLU6 SELU "
-    "SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink"
-).split()
+ACTIVATIONS = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "PReLU",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+]
 """Every elementwise activation of torch.nn that needs no argument.
 
 Left out, with the reason: Threshold and MultiheadAttention need arguments; GLU halves its input; Softmax, Softmax2d,
@@ -233,8 +255,8 @@ OPERATIONS: dict[str, Operation] = {
     **{f"BatchNorm{n}d": _batch_norm(f"BatchNorm{n}d", n) for n in (1, 2, 3)},
     "Dropout": Operation("regularisation", {"p": "float"}, {"p": 0.5}),
     "Identity": Operation("identity"),
-    "LogSoftmax": Operation("output", {"dim": "dim"}),
-    "Softmax": Operation("output", {"dim": "dim"}),
+    "LogSoftmax": Operation("output", {"dim": "dim"}, {"dim": 1}),
+    "Softmax": Operation("output", {"dim": "dim"}, {"dim": 1}),
 }
 
 
@@ -258,7 +280,7 @@ def _checked(op: str, name: str, kind: str, value: Any) -> Any:
             raise SpecError(f"{wanted}a number from 0 to below 1, got {value!r}")
         return float(value)
     if kind == "dim":
-        if value not in (1, -1) or isinstance(value, bool):
+        if not _is_int(value) or value not in (1, -1):
             raise SpecError(f"{wanted}1 or -1, the dimension of the classes, got {value!r}")
         return value
     if kind == "int":
@@ -292,13 +314,12 @@ def resolve(op: str, args: Args) -> dict[str, Any]:
             raise SpecError(f"{op} has no argument '{name}'{suggest(name, known.arguments)}; allowed: {allowed}")
     out: dict[str, Any] = {}
     for name, kind in known.arguments.items():
+        if name not in args and name not in known.defaults:
+            raise SpecError(f"{op} needs the argument '{name}'")
         value = args.get(name, known.defaults.get(name))
-        if value is None:
-            if name not in known.defaults and name != "dim":
-                raise SpecError(f"{op} needs the argument '{name}'")
-            out[name] = 1 if name == "dim" else None
-        else:
-            out[name] = _checked(op, name, kind, value)
+        if value is None and name in known.defaults and known.defaults[name] is None:
+            value = args["kernel_size"]  # the stride of a pooling
+        out[name] = _checked(op, name, kind, value)
     return out
 
 
@@ -307,4 +328,7 @@ def output_shape(op: str, args: Args, given: Shape) -> Shape:
     out = OPERATIONS[op].shape(given, args)
     if math.prod(out) >= MAX_SIZE:
         raise SpecError(f"{op} makes an output of {math.prod(out):.1e} values, more than any machine can hold")
+    params = OPERATIONS[op].params(given, out, args)
+    if params >= MAX_SIZE:
+        raise SpecError(f"{op} has {params:.1e} parameters, more than any machine can hold")
     return out

@@ -1,10 +1,10 @@
 """Many trainings on many workers: which one next, on which device, and what happens when a worker dies.
 
-Workers are processes, made and fed through joblib. Tasks and results are plain picklable values and a worker assumes no
-disk shared with the coordinator beyond its data directory, so that another joblib backend, such as Dask's, can carry the
-same tasks over a cluster. A failure is a row, not a crash: whatever a task raises is caught inside it; when a worker
-process dies, joblib ends the whole call, so the pool is started again, what was in hand is tried once more alone, and
-the second time it is recorded as `failed`. Nothing here knows Parquet.
+Workers are processes, made and fed through joblib. Tasks and results are plain picklable values and a worker assumes
+no disk shared with the coordinator beyond its data directory, so that another joblib backend, such as Dask's, can
+carry the same tasks over a cluster. A failure is a row, not a crash: whatever a task raises is caught inside it; when
+a worker process dies, joblib ends the whole call, so the pool is started again, what was in hand is tried once more
+alone, and the second time it is recorded as `failed`. Nothing here knows Parquet.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import signal
 import threading
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -131,7 +132,7 @@ def _die_with(parent: int) -> None:
 
 @lru_cache(maxsize=2)
 def _resident(shared: SharedData, device: str) -> dict[str, Any]:
-    """Return the splits as tensors on a device: on the CPU the mapped files themselves, elsewhere one copy a process."""
+    """Return the splits as tensors on a device: the mapped files themselves on the CPU, else one copy a process."""
     import torch
 
     return {
@@ -165,7 +166,8 @@ def stream(
     again: deque[Task] = deque()
     while waiting or again:
         alone = bool(again)
-        queue = again if alone else waiting
+        # Alone means a pool of its own: of several, joblib would hand out the next one to a pool that has just died.
+        queue = deque([again.popleft()]) if alone else waiting
         hand = _Hand(devices, on_start)
         try:
             for result in _parallel(queue, hand, 1 if alone else workers, work):
@@ -180,7 +182,9 @@ def stream(
                     again.append(replace(task, attempts=2))
                 else:
                     seconds = (datetime.now(UTC) - hand.since[task.key]).total_seconds()
-                    message = f"its worker process died twice, the second time with nothing beside it{_exit_codes(error)}"
+                    message = (
+                        f"its worker process died twice, the second time with nothing beside it{_exit_codes(error)}"
+                    )
                     yield task.failure("failed", message, hand.since[task.key], seconds)
 
 
@@ -225,7 +229,10 @@ def _parallel(
     with _workers_without_ctrl_c():
         results = pool(calls())
     try:
-        yield from results
+        with warnings.catch_warnings():
+            # joblib replaces a worker whose memory has grown, between two tasks; nothing is lost by it
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+            yield from results
     finally:
         results.close()
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
 
 from netpick import exam
 from netpick.answer import Answer
@@ -110,7 +110,7 @@ def questions(folder: str | Path = FOLDER) -> dict[str, Question]:
     folder : str or Path
         Where the user's own modules are; need not be there.
     """
-    out = dict(_built_in())
+    out = {name: _load(name) for name in _names()}
     for path in _own_files(Path(folder)):
         out[path.stem] = _load_own(path)
     return out
@@ -119,9 +119,12 @@ def questions(folder: str | Path = FOLDER) -> dict[str, Question]:
 def find(name: str, folder: str | Path = FOLDER) -> Question:
     """Return one question; NetpickError with the nearest name where there is none, or its module does not work."""
     own = {path.stem: path for path in _own_files(Path(folder))}
-    question = _load_own(own[name]) if name in own else _built_in().get(name)
-    if question is None:
-        names = [*_built_in(), *(n for n in own if n not in _built_in())]
+    if name in own:
+        question = _load_own(own[name])
+    elif name in _names():
+        question = _load(name)
+    else:
+        names = [*_names(), *(n for n in own if n not in _names())]
         raise NetpickError(f"no question '{name}'{suggest(name, names)}: there are {listed(names, 40)}")
     if question.error:
         raise WorkError(question.error)
@@ -167,16 +170,19 @@ def ask(run: Run, name: str, **options: Any) -> Answer:
 
 
 @lru_cache(maxsize=1)
-def _built_in() -> dict[str, Question]:
+def _names() -> tuple[str, ...]:
+    """Return the names of the questions that come along, in the order in which they are listed."""
     from netpick import analysis
 
     names = [m.name for m in pkgutil.iter_modules(analysis.__path__) if not m.name.startswith("_")]
     place = {name: i for i, name in enumerate(analysis.ORDER)}
-    out = {}
-    for name in sorted(names, key=lambda n: (place.get(n, len(place)), n)):
-        module = importlib.import_module(f"netpick.analysis.{name}")
-        out[name] = _describe(name, module, Path(module.__file__ or ""), own=False)
-    return out
+    return tuple(sorted(names, key=lambda n: (place.get(n, len(place)), n)))
+
+
+@lru_cache(maxsize=None)
+def _load(name: str) -> Question:
+    module = importlib.import_module(f"netpick.analysis.{name}")
+    return _describe(name, module, Path(module.__file__ or ""), own=False)
 
 
 def _own_files(folder: Path) -> list[Path]:
@@ -259,14 +265,21 @@ def _describe(name: str, module: types.ModuleType, path: Path, own: bool) -> Que
 def _options(function: Callable[..., Any]) -> Iterable[Option]:
     """Read the keyword-only parameters of `ask`; help is the word of its docstring, or that of the shared options."""
     helps = {**_parameter_help(exam.students), **_parameter_help(exam.selected), **_parameter_help(function)}
-    hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue
         if parameter.default is parameter.empty:
             raise TypeError(f"option '{name}' of `ask` needs a default")
-        kind, many, optional = _kind(name, hints.get(name, type(parameter.default)))
+        kind, many, optional = _kind(name, _hint(function, parameter))
         yield Option(name, kind, parameter.default, helps.get(name, ""), many, optional)
+
+
+def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return a parameter's type; of this one alone, for others may be of types that only a type checker knows."""
+    hint = parameter.annotation
+    if hint is parameter.empty:
+        return type(parameter.default)
+    return eval(hint, getattr(function, "__globals__", {})) if isinstance(hint, str) else hint
 
 
 def _kind(name: str, hint: Any) -> tuple[type, bool, bool]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from netpick.errors import RunError, listed, suggest
 from netpick.schema import columns
 from netpick.shards import Block, BrokenShardError, Shard, join_blocks, open_shard, read_blocks, read_shards, scan
 from netpick.store import Store
+
+if TYPE_CHECKING:
+    from netpick.answer import Answer
 
 Epochs = int | Iterable[int] | None
 Key = tuple[str, int, int, str]
@@ -186,6 +189,12 @@ class Run:
     ) -> np.ndarray:
         """Return the predicted classes of one epoch, int16 (networks, samples); rows as in `scores`."""
         return self._array(["predicted"], np.int16, epoch, split, networks, replicate)[:, :, 0]
+
+    def ask(self, name: str, **options: Any) -> Answer:
+        """Ask the run a question by its name, such as ``weird``; see `netpick.questions.ask`."""
+        from netpick.questions import ask
+
+        return ask(self, name, **options)
 
     @cached_property
     def _order(self) -> dict[str, int]:

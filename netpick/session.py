@@ -7,12 +7,13 @@ whatever way, loses only the trainings in flight; the next one goes on from the 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,10 +25,9 @@ from netpick.errors import DataError, RunError
 from netpick.generate import versions
 from netpick.pool import Task
 from netpick.result import TrainingResult
-from netpick.spec import NetworkSpec
+from netpick.spec import NetworkSpec, seed_of
 from netpick.store import SCORES, Store
 from netpick.template import Recipe, apply_override, parse_recipe
-from netpick.train import seed_of
 
 WEIGHTS = ("last", "none")
 RETRYABLE = ("diverged", "failed", "timeout")
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Start:
-    """What a session is about to do; `cost` is predicted, by network hash, in units of macs; `work` is all that is due."""
+    """What a session is about to do; `cost` is predicted, by network hash, in macs; `work` is all that is due."""
 
     total: int
     finished: Counter[str]
@@ -102,34 +102,41 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
     store = Store.open(folder)
     with store.lock():
         store.recover()
-        if options.retry:
-            store.forget(set(options.retry))
         finished = store.finished()
         recipe = _settle_recipe(store, options, len(finished))
         keep = _settle_keep(store, options, len(finished))
         devices = device.resolve(options.device)
         for one in devices:
             plan.choose(recipe, one)  # refuses what the device can't do, before anything is loaded
-        shared = _share_data(store, recipe, options, listener)
-        labels = {split: pair[1] for split, pair in data.attach(shared).items()}
-        tasks = _due(store, recipe, shared, devices[0], keep["weights"] == "last", finished)
-        workers = _workers(options.workers, store, tasks, devices)
-        tasks = [replace(task, workers=workers) for task in tasks]
+        if options.retry:  # after all that can be refused: from here on results are lost
+            store.forget(set(options.retry))
+            finished = store.finished()
+        due = _due(store, recipe, finished)
         total = len(store.networks()) * recipe.replicates
-        store.update_manifest(
-            training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions()}
-        )
-        rows = {row["hash"]: row for row in store.networks()}
-        cost = {task.spec.hash: _predicted_cost(rows[task.spec.hash], recipe.batch_size) for task in tasks}
-        start = Start(total, Counter(finished.values()), len(tasks), workers, devices, recipe, cost, sum(cost[t.spec.hash] for t in tasks))
-        store.append_event({"event": "begin", "due": len(tasks), "total": total, "workers": workers, "device": devices})
-        listener.begin(start)
-        _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
+        if due:
+            shared = _share_data(store, recipe, options, listener)
+            chosen = plan.choose(recipe, devices[0])
+            weights = keep["weights"] == "last"
+            tasks = [Task(spec, n, seed, recipe, chosen, shared, keep_weights=weights) for spec, n, seed, _ in due]
+            workers = _workers(options.workers, store, tasks, devices)
+            tasks = [replace(task, workers=workers) for task in tasks]
+            versions_now = versions()
+            store.update_manifest(
+                training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions_now}
+            )
+            begin = {"event": "begin", "due": len(due), "total": total, "workers": workers, "device": devices}
+            store.append_event(begin)
+            cost = {spec.hash: predicted for spec, _, _, predicted in due}
+            work = sum(predicted for *_, predicted in due)
+            listener.begin(Start(total, Counter(finished.values()), len(due), workers, devices, recipe, cost, work))
+            labels = {split: labels for split, (_, labels) in data.attach(shared).items()}
+            _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
         statuses = Counter(store.finished().values())
-        store.append_event({"event": "end", **statuses})
-        if options.compact and tasks:
+        if options.compact and store.is_scattered():
             listener.note("merging the small files into large ones")
             store.compact()
+        if due:
+            store.append_event({"event": "end", **statuses})
         shutil.rmtree(store.path / ".cache", ignore_errors=True)
     return statuses
 
@@ -162,7 +169,7 @@ def _train_all(
 
 @contextlib.contextmanager
 def _politely(store: Store) -> Iterator[_Interrupt]:
-    """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt that waits for a commit, and the second into the end."""
+    """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt that waits for a commit; the second ends at once."""
     asked = False
     shielded = False
 
@@ -178,8 +185,10 @@ def _politely(store: Store) -> Iterator[_Interrupt]:
     def uninterrupted() -> Iterator[None]:
         nonlocal shielded
         shielded = True
-        yield
-        shielded = False
+        try:
+            yield
+        finally:
+            shielded = False
         if asked:
             raise KeyboardInterrupt
 
@@ -210,7 +219,7 @@ def _check_options(options: Options) -> None:
 
 def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
     """Return the recipe of the run with what the user set; refuse to change it under results that are there."""
-    raw: dict[str, Any] = {"recipe": dict(store.manifest.get("recipe", {}))}
+    raw: dict[str, Any] = {"recipe": copy.deepcopy(store.manifest.get("recipe", {}))}
     overrides = list(options.overrides)
     if options.epochs is not None:
         overrides.append(f"recipe.epochs={options.epochs}")
@@ -232,6 +241,7 @@ def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
             "leave that out to go on, or make a new run with netpick generate ... --run runs/OTHER --set ..."
         )
     if recipe != before:
+        (store.path / "samples.parquet").unlink(missing_ok=True)  # may have other splits now
         store.update_manifest(recipe=msgspec.to_builtins(recipe))
     return recipe
 
@@ -275,30 +285,20 @@ def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listen
 
 
 def _due(
-    store: Store,
-    recipe: Recipe,
-    shared: data.SharedData,
-    first_device: str,
-    keep_weights: bool,
-    finished: dict[tuple[str, int], str],
-) -> list[Task]:
-    """Return the trainings that have no row yet, the longest first, so that no worker is left alone at the end."""
-    chosen = plan.choose(recipe, first_device)
-    rows = sorted(store.networks(), key=lambda row: _predicted_cost(row, recipe.batch_size), reverse=True)
-    return [
-        Task(
-            NetworkSpec.from_dict(row),
-            replicate,
-            seed_of(store.manifest["seed"], row["hash"], replicate),
-            recipe,
-            chosen,
-            shared,
-            keep_weights=keep_weights,
-        )
-        for row in rows
-        for replicate in range(recipe.replicates)
-        if (row["hash"], replicate) not in finished
+    store: Store, recipe: Recipe, finished: Mapping[tuple[str, int], str]
+) -> list[tuple[NetworkSpec, int, int, float]]:
+    """Return (network, replicate, seed, predicted cost) of what has no row yet.
+
+    The costliest come first, so that no worker is left with a long one at the end.
+    """
+    run_seed = store.manifest["seed"]
+    due = [
+        (NetworkSpec.from_dict(row), n, seed_of(run_seed, row["hash"], n), _predicted_cost(row, recipe.batch_size))
+        for row in store.networks()
+        for n in range(recipe.replicates)
+        if (row["hash"], n) not in finished
     ]
+    return sorted(due, key=lambda one: one[-1], reverse=True)
 
 
 def _predicted_cost(row: dict[str, Any], batch_size: int) -> float:
@@ -309,7 +309,7 @@ def _predicted_cost(row: dict[str, Any], batch_size: int) -> float:
 def _workers(wanted: int | Literal["auto"], store: Store, tasks: list[Task], devices: list[str]) -> int:
     """Return how many trainings run at the same time."""
     if wanted != "auto":
-        return wanted
+        return min(wanted, max(1, len(tasks)))
     if devices[0].startswith("cuda") and tasks:
         rows = {row["hash"]: row for row in store.networks()}
 

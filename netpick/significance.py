@@ -55,7 +55,7 @@ def mcnemar_counts(only_a: ArrayLike, only_b: ArrayLike, exact: bool = False) ->
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Return p-values corrected for being many, by Holm's step-down method (Holm 1979); NaN stays and does not count."""
+    """Return p-values corrected for being many, by the step-down method of Holm (1979); NaN stays and is not counted."""
     p = np.asarray(p, float)
     out = np.full(p.shape, np.nan)
     known = np.flatnonzero(~np.isnan(p.ravel()))
@@ -82,7 +82,7 @@ class Bootstrap:
     Every round draws samples with replacement, the same for all groups, and networks with replacement within each
     group: the "pigeonhole" bootstrap for crossed factors (Owen 2007, Annals of Applied Statistics 1, 386), which is
     slightly too careful. Of n networks n - 1 are drawn, which makes the variance unbiased in small groups (Rao and Wu
-    1988). The one network of a group of one is always drawn: what is said then holds for that network, not for its kind.
+    1988). In a group of one that network is always drawn: what is said then holds for it, not for its kind.
     Time and memory grow with networks × samples × rounds.
     """
 

@@ -88,6 +88,12 @@ class NetworkSpec:
         return cls(data["name"], data["computation"], data["activation"], specs)
 
 
+def seed_of(run_seed: int, network_hash: str, replicate: int) -> int:
+    """Return the seed of one training: the same wherever and whenever it is trained, different for each."""
+    digest = hashlib.sha256(f"{run_seed}/{network_hash}/{replicate}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # fits a signed 64-bit column
+
+
 @dataclass(frozen=True)
 class Size:
     """What can be said of a network on paper: parameters, and multiply-accumulates of one input."""

@@ -12,7 +12,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -237,6 +237,10 @@ class Store:
             out = compaction.compact(self._layout, rows_per_file)
         self.recover()
         return out
+
+    def is_scattered(self) -> bool:
+        """Whether there are small files that `compact` would merge."""
+        return any(not shard.merged for table in TABLES for shard in scan(self.path / table)[0])
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line of JSON with the time to events.jsonl; what can't be written is let go."""

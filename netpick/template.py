@@ -1,11 +1,13 @@
 """A template: parse a TOML file, check it, and give back typed, immutable values.
 
-What is checked here is what can be said without enumerating: keys, types, ranges, names. Whether a cell can be filled is
-the business of `catalogue`. Nothing here imports torch or writes files.
+What is checked here is what can be said without enumerating: keys, types, ranges, names. Whether a cell can be filled
+is the business of `catalogue`. Nothing here imports torch or writes files.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,8 @@ from netpick.computations import COMPUTATIONS
 from netpick.errors import TemplateError, listed, suggest
 from netpick.operations import ACTIVATIONS
 
-Positive = Annotated[int, Meta(ge=1)]
+Positive = Annotated[int, Meta(ge=1, le=2**40)]
+Times = Annotated[int, Meta(ge=1, le=2**15 - 1)]  # what a column of 16 bits can count
 Probability = Annotated[float, Meta(ge=0, le=1)]
 # Lists of a given length, not fixed tuples: msgspec 0.22 reads the latter's length wrongly inside a union.
 Pair = Annotated[list[Positive], Meta(min_length=2, max_length=2)]
@@ -37,29 +40,31 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 }
 """The arguments that each optimizer takes besides the learning rate, as torch.optim names them."""
 
+_FLAGS = ("amsgrad", "nesterov", "centered")
+
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys are refused."""
 
 
-class Recipe(_Strict, kw_only=True):
+class Recipe(_Strict, frozen=True, kw_only=True):
     """How each network is trained."""
 
     optimizer: OptimizerName = "Adam"
     optimizer_args: dict[str, bool | float | list[float]] = {}
     lr: Annotated[float, Meta(gt=0)] = 0.001
     batch_size: Positive = 32
-    epochs: Positive = 4
+    epochs: Times = 4
     shuffle: bool = True
     normalize: Literal["standard", "unit"] = "standard"
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     train_samples: Positive | None = None
     validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    replicates: Positive = 1
+    replicates: Times = 1
     timeout: Annotated[float, Meta(gt=0)] | None = None
 
 
-class SampledOptions(_Strict, kw_only=True):
+class SampledOptions(_Strict, frozen=True, kw_only=True):
     """What a sampled cell draws from, and what it must keep to; `[defaults]` of a template has the same keys.
 
     A range is `[lowest, highest]`, both included and equally likely, or one number.
@@ -83,7 +88,7 @@ class SampledOptions(_Strict, kw_only=True):
     max_macs: Positive | None = None
 
 
-class SampledCell(SampledOptions, kw_only=True, tag_field="kind", tag="sampled"):
+class SampledCell(SampledOptions, frozen=True, kw_only=True, tag_field="kind", tag="sampled"):
     """Networks of one computation, drawn at random: `count` of `activation`, or a table {activation: count}."""
 
     computation: str
@@ -97,7 +102,7 @@ class SampledCell(SampledOptions, kw_only=True, tag_field="kind", tag="sampled")
         return [(activation, count) for activation, count in self.count.items() if count]
 
 
-class GridCell(_Strict, kw_only=True, tag_field="kind", tag="grid"):
+class GridCell(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid"):
     """Every combination of the listed values; a width, kernel or bias holds for all layers, a list for each in turn."""
 
     computation: tuple[str, ...]
@@ -118,7 +123,7 @@ class GridCell(_Strict, kw_only=True, tag_field="kind", tag="grid"):
     max_macs: Positive | None = None
 
 
-class ExplicitCell(_Strict, kw_only=True, tag_field="kind", tag="explicit"):
+class ExplicitCell(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="explicit"):
     """One network, layer by layer; "input", "pixels" and "classes" stand for the numbers of the data set."""
 
     name: str
@@ -130,7 +135,7 @@ class ExplicitCell(_Strict, kw_only=True, tag_field="kind", tag="explicit"):
 Cell = SampledCell | GridCell | ExplicitCell
 
 
-class Template(_Strict, kw_only=True):
+class Template(_Strict, frozen=True, kw_only=True):
     """A parsed template: which networks, for which data by default, and how to train them."""
 
     title: str
@@ -155,8 +160,9 @@ def find(name: str) -> Path:
     """Return the file of a template: a path, a name in ./templates, or one that comes with netpick."""
     builtin = builtin_templates()
     for path in (Path(name), Path("templates") / f"{name}.toml"):
-        if path.is_file():
-            return path
+        with contextlib.suppress(OSError):  # too long for a file's name, or in a folder that can't be looked into
+            if path.is_file():
+                return path
     if name in builtin:
         return builtin[name]
     raise TemplateError(
@@ -196,6 +202,8 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) ->
         number = int(found[1]) if found else len(lines)
         line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         raise TemplateError(f"{source}: not valid TOML: {error}: `{line:.100}`") from None
+    except RecursionError:
+        raise TemplateError(f"{source}: not a template: its brackets are nested too deeply") from None
     for override in overrides:
         apply_override(raw, override)
     if not isinstance(raw.get("cells", []), list) or not all(isinstance(c, dict) for c in raw.get("cells", [])):
@@ -206,7 +214,7 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) ->
     for index, cell in enumerate(raw.get("cells", [])):
         where = f"cells[{index}]"
         kind = cell.get("kind")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise TemplateError(f"{source}: {where}.kind: got {kind!r}, allowed are {listed(KINDS)}")
         merged = {**raw.get("defaults", {}), **cell} if kind == "sampled" else cell
         cells.append(convert(merged, KINDS[kind], source, where))
@@ -224,9 +232,11 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise TemplateError(f"--set {override}: wants key=value, such as recipe.lr=0.001")
+    if len(text.splitlines()) > 1:
+        raise TemplateError(f"--set {override}: wants a value of one line")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()  # a bare word, such as recipe.optimizer=SGD
     for key in keys[:-1]:
         raw = raw.setdefault(key, {})
@@ -253,13 +263,12 @@ def convert(raw: object, kind: type[Any], source: str, where: str) -> Any:
 
 
 def _explain(raw: Any, kind: type[Any], message: str, where: str, inner: str) -> str:
+    if "[...]" in inner:
+        inner = inner.replace("[...]", f".{_refused_entry(raw, kind, inner.partition('[...]')[0])}")
     path = (where + inner).lstrip(".")
-    unknown = re.search(r"unknown field `(.*)`", message)
+    unknown = re.search(r"unknown field `(.*)`", message, re.DOTALL)
     if unknown:
-        owner = kind
-        for key in re.findall(r"\w+", inner):
-            owner = {f.name: f.type for f in msgspec.structs.fields(owner)}.get(key, owner)
-        allowed = [f.name for f in msgspec.structs.fields(owner)]
+        allowed = [f.name for f in msgspec.structs.fields(_type_at(kind, inner))]
         full = f"{path}.{unknown[1]}".lstrip(".")
         return f"{full}: unknown key{suggest(unknown[1], allowed)}; allowed are {listed(allowed, 40)}"
     missing = re.search(r"missing required field `(.*)`", message)
@@ -273,12 +282,35 @@ def _explain(raw: Any, kind: type[Any], message: str, where: str, inner: str) ->
             break
     message = message.replace("`", "").replace("Expected", "expected")
     if "Invalid enum value" in message:
-        message = "not one of the allowed words"
-        for field in msgspec.structs.fields(kind):
-            words = [w for arg in (field.type, *get_args(field.type)) for w in get_args(arg) if isinstance(w, str)]
-            if path.split(".")[-1].partition("[")[0] == field.name and words:
-                message = f"expected one of {listed(words)}{suggest(str(got), words)}"
+        words = _words(_type_at(kind, inner))
+        message = f"expected one of {listed(words)}{suggest(str(got), words)}"
     return f"{path}: {message}, got {got!r:.80}" if ", got" not in message else f"{path}: {message}: {got!r:.80}"
+
+
+def _type_at(kind: Any, inner: str) -> Any:
+    """Return the type of the field that a path leads to."""
+    for key in re.findall(r"\w+", inner):
+        if isinstance(kind, type) and issubclass(kind, Struct):
+            kind = {f.name: f.type for f in msgspec.structs.fields(kind)}.get(key, kind)
+    return kind
+
+
+def _words(kind: Any) -> list[str]:
+    """Return the words that a type with a Literal in it allows."""
+    return [word for arg in get_args(kind) for word in ([arg] if isinstance(arg, str) else _words(arg))]
+
+
+def _refused_entry(raw: Any, kind: type[Any], inner: str) -> str:
+    """Return the key of the entry that msgspec refused in a table of free keys, which it writes as `[...]`."""
+    *keys, last = re.findall(r"\w+", inner)
+    for key in keys:
+        raw, kind = raw[key], _type_at(kind, key)
+    for key, value in raw[last].items():
+        try:
+            msgspec.convert({key: value}, _type_at(kind, last), strict=True)
+        except msgspec.ValidationError:
+            return key
+    return "..."
 
 
 def check_ranges(options: Struct, source: str, where: str) -> None:
@@ -315,6 +347,11 @@ def check_cell(cell: Cell, source: str, where: str) -> None:
             raise TemplateError(
                 f"{source}: {where}.name: got {cell.name!r:.80}, allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
             )
+        if not NAME.fullmatch(cell.computation):
+            raise TemplateError(
+                f"{source}: {where}.computation: got {cell.computation!r:.80}, "
+                "allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
+            )
         known(cell.activation, activations, "activation")
         return
     check_ranges(cell, source, where)
@@ -335,11 +372,29 @@ def check_cell(cell: Cell, source: str, where: str) -> None:
 
 
 def check_recipe(recipe: Recipe, source: str) -> None:
-    """Refuse arguments that the optimizer does not have."""
+    """Refuse arguments that the optimizer does not have, and values that it would refuse in every training."""
+    if not math.isfinite(recipe.lr):
+        raise TemplateError(f"{source}: recipe.lr: expected a finite number, got {recipe.lr}")
     allowed = OPTIMIZERS[recipe.optimizer]
-    for name in recipe.optimizer_args:
+    for name, value in recipe.optimizer_args.items():
+        where = f"{source}: recipe.optimizer_args.{name}"
         if name not in allowed:
             raise TemplateError(
-                f"{source}: recipe.optimizer_args.{name}: {recipe.optimizer} has no such argument"
-                f"{suggest(name, allowed)}; allowed are {listed(allowed)}"
+                f"{where}: {recipe.optimizer} has no such argument{suggest(name, allowed)}; "
+                f"allowed are {listed(allowed)}"
             )
+        if name in _FLAGS:
+            wanted, good = "true or false", isinstance(value, bool)
+        elif name == "betas":
+            wanted = "two numbers from 0 to below 1"
+            good = isinstance(value, list) and len(value) == 2 and all(0 <= v < 1 for v in value)
+        else:
+            wanted = "a number from 0 on"
+            good = isinstance(value, float) and 0 <= value < math.inf
+        if not good:
+            raise TemplateError(f"{where}: expected {wanted}, got {value!r:.80}")
+    args = recipe.optimizer_args
+    if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
+        raise TemplateError(
+            f"{source}: recipe.optimizer_args.nesterov: goes with a momentum above 0 and no dampening, got {args}"
+        )

@@ -7,7 +7,6 @@ number from a device makes the device wait.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -36,18 +35,12 @@ EVALUATION_BATCH = 250
 """Samples in one forward pass of an evaluation: small enough for the caches, large enough to hide the calls."""
 
 
-class _Stop(Exception):
+class _StopTraining(Exception):  # noqa: N818  no error, but a way out
     """Ends a training early with a status."""
 
     def __init__(self, status: str, error: str) -> None:
         super().__init__(error)
         self.status, self.error = status, error
-
-
-def seed_of(run_seed: int, network_hash: str, replicate: int) -> int:
-    """Return the seed of one training: the same wherever and whenever it is trained, different for each."""
-    digest = hashlib.sha256(f"{run_seed}/{network_hash}/{replicate}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1  # fits a signed 64-bit column
 
 
 def train(
@@ -93,12 +86,12 @@ def train(
         for epoch in range(1, recipe.epochs + 1):
             loss, seconds = _train_epoch(model, optimizer, recipe, device, data["train"], order, plan, deadline)
             if not np.isfinite(loss):
-                raise _Stop("diverged", f"training loss became {loss} in epoch {epoch}")
+                raise _StopTraining("diverged", f"training loss became {loss} in epoch {epoch}")
             splits = tuple(
                 _evaluate(model, name, pair, device, plan, epoch) for name, pair in data.items() if name != "train"
             )
             epochs.append(EpochResult(epoch, loss, seconds, devices.peak_memory(device), splits))
-    except _Stop as stop:
+    except _StopTraining as stop:
         status, error = stop.status, stop.error
     weights = None
     if keep_weights and status == "done":
@@ -168,7 +161,7 @@ def _train_epoch(
         optimizer.step()
         total.add_(loss.detach(), alpha=len(y))
         if deadline and time.perf_counter() > deadline:
-            raise _Stop("timeout", f"not finished after {recipe.timeout:g} seconds")
+            raise _StopTraining("timeout", f"not finished after {recipe.timeout:g} seconds")
     devices.synchronize(device)
     return total.item() / len(labels), time.perf_counter() - start
 
@@ -187,5 +180,5 @@ def _evaluate(
     scores_there = scores.cpu().numpy()
     seconds = time.perf_counter() - start
     if np.isnan(scores_there).any():
-        raise _Stop("diverged", f"scores of split {split} are not numbers after epoch {epoch}")
+        raise _StopTraining("diverged", f"scores of split {split} are not numbers after epoch {epoch}")
     return evaluate(split, scores_there, labels.cpu().numpy(), seconds)

@@ -67,7 +67,9 @@ def summary(run: Run, statuses: Counter[str]) -> Iterator[RenderableType]:
     if reference and reference not in set(rows["name"]):
         rows = rows._append(ranked[ranked["name"] == reference])  # type: ignore[operator]
     yield _best(rows, reference, len(frame))
-    yield frame_table(questions.ask(run, "scores").table, "Students at or above a score, by epoch (attempt)")
+    scores = questions.ask(run, "scores").table
+    scores.columns = [f"≥ {name[3:]} %" if name.startswith("at_") else name for name in scores.columns]
+    yield frame_table(scores, "Networks at or above an accuracy, by epoch")
 
 
 def _best(rows: pd.DataFrame, reference: str | None, students: int) -> Table:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS: Mapping[str, str] = {
-    "Linear": "#8C8C8C",
+    "Linear": "#595959",
     "Conv1d": "#56B4E9",
     "Conv2d": "#E69F00",
     "Conv3d": "#F0E442",
@@ -98,13 +98,16 @@ def mark_stars(
 ) -> None:
     """Mark gold stars at points of an axes, with an entry for the legend that says what they are.
 
-    `gold` is the threshold, for the legend; `label` replaces the entry, and "" leaves it out.
+    `gold` is the threshold, for the legend; `label` replaces the entry, and "" leaves it out. Many stars
+    are drawn smaller than a few, unless `size` (in points squared) says how large.
     """
     if not len(x):
         return
     if label is None:
         above = f": good, and above {100 * gold:.4g} % in the last attempt" if gold is not None else ""
         label = f"gold star{above}"
+    if size is None:
+        size = 110 if len(x) <= 60 else 55
     ax.scatter(
         x, y, marker="*", s=size, color=GOLD, edgecolor=INK, linewidth=0.6, zorder=5, label=label or "_nolegend_"
     )
@@ -124,11 +127,19 @@ def spans_decades(values: Any, factor: float = 30) -> bool:
     return bool(values) and min(values) > 0 and max(values) > factor * min(values)
 
 
-def percent_axis(axis: Any, digits: int | None = None) -> None:
+def percent_axis(axis: Any) -> None:
     """Write a fraction's axis in percent: `percent_axis(ax.yaxis)`."""
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FuncFormatter
 
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=digits, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(100 * x, 6):g} %"))
+
+
+def median_line(linewidth: float = 2.0) -> dict[str, Any]:
+    """Return seaborn's `medianprops` for boxes of all colours: a dark line with a white rim."""
+    from matplotlib import patheffects
+
+    rim = patheffects.Stroke(linewidth=linewidth + 2.2, foreground="white")
+    return {"color": INK, "linewidth": linewidth, "path_effects": [rim, patheffects.Normal()]}
 
 
 def legend_below(fig: Figure, ax: Axes, columns: int = 4, **options: Any) -> None:

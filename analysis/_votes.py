@@ -1,0 +1,80 @@
+"""What easy, weird and confusing share: the networks vote on each sample, and some samples are shown.
+
+Columns of the answers, a row a sample:
+
+- `sample`: number in its split; `label`, `class_name`: its true class
+- `right`, `wrong`: shares of the networks
+- `answer`: class with most votes (the first of equals); `top`: share of the networks that give it
+- `mistake`: wrong class with most votes, -1 where nobody is wrong; `same`: share of the wrong networks that give it
+- `entropy`: of the votes, in bits: 0 where all agree, log2 of the number of classes where votes are even
+- `votes_0`, ...: networks that vote for each class
+
+Each network has one vote: its last answer, of the first replicate that is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from netpick import exam
+from netpick.exam import percent
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Ballot(NamedTuple):
+    """The votes on all samples, and who voted."""
+
+    table: pd.DataFrame
+    voters: int
+    who: str
+    note: str
+
+
+def ballot(
+    run: Run, everyone: bool, good: float, quantile: float | None, split: str, network_note: str = ""
+) -> Ballot:
+    """Let the good students vote, or all."""
+    frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
+    names, predicted, labels = exam.final(run, frame["name"], split)
+    table = exam.ballot(predicted, labels, run.classes)
+    notes = [exam.notes(run), network_note]
+    if len(names) < 10:
+        notes.append(f"{len(names)} network{'s' if len(names) != 1 else ''} can say little about samples")
+    if run.trainings["replicate"].nunique() > 1:
+        notes.append("of each network the first replicate votes")
+    return Ballot(table, len(names), exam.whom(frame, everyone), "; ".join(filter(None, notes)))
+
+
+def share(part: pd.DataFrame, whole: pd.DataFrame) -> str:
+    """Write how many samples of all: "12 of 10,000 samples (0.12 %)"."""
+    return f"{len(part):,} of {len(whole):,} samples ({percent(len(part) / len(whole))})"
+
+
+def by_class(part: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
+    """Return the share of each class's samples that are in `part`, highest first."""
+    counts = part["class_name"].value_counts().reindex(whole["class_name"].unique(), fill_value=0)
+    return (counts / whole["class_name"].value_counts()).sort_values(ascending=False, kind="stable")
+
+
+def shown(
+    run: Run, rows: pd.DataFrame, caption: Callable[[pd.Series], str], title: str, split: str, subtitle: str = ""
+) -> Figure:
+    """Draw the samples of some rows, with captions and votes."""
+    from netpick.report.images import image_grid
+    from netpick.report.theme import finish
+
+    votes = rows[[f"votes_{c}" for c in range(len(run.classes))]].to_numpy()
+    fig = image_grid(run, rows["sample"].tolist(), [caption(row) for _, row in rows.iterrows()], votes, split)
+    return finish(fig, title, subtitle)
+
+
+def examples(numbers: pd.Series, limit: int = 6) -> str:
+    """Write the first few sample numbers: "no. 12, 40, 77 and 9 more"."""
+    first = ", ".join(str(n) for n in numbers.head(limit))
+    return f"no. {first}{f' and {len(numbers) - limit} more' if len(numbers) > limit else ''}"

@@ -1,0 +1,386 @@
+"""How able is each network, how hard is each sample, and which samples tell good from excellent?
+
+Item response theory sees an exam as a table of right and wrong answers, and gives each student an ability and each
+question a difficulty and a discrimination, all on one scale. In the two-parameter logistic model the probability that
+network i is right on sample s is 1 / (1 + exp(-a_s (t_i - b_s))): t_i is the ability, b_s the difficulty (the ability
+at which half are right), a_s the discrimination (how steeply the chance rises with ability).
+
+Abilities are scaled to mean 0 and standard deviation 1 over the networks asked about.
+
+Columns
+-------
+With `rows` = samples (the default) a row is a sample, those that tell most at high ability first:
+
+sample, label : the sample's number and true class
+right : share of the networks that get it right
+difficulty : in standard deviations of ability; empty where ability does not help (discrimination 0.05 or less)
+discrimination : per standard deviation of ability; negative where the better networks get it wrong more often, which
+    is a reason to look at the label (see `suspects`)
+information : what the sample tells about a network that is as able as the quantile `at` of all: a² p (1 - p), 0 for a
+    negative a; the standard error of an ability is 1 / sqrt(sum of the information of all samples)
+
+With `rows` = networks a row is a network, the ablest first:
+
+name, computation, activation, accuracy : of the network
+ability : in standard deviations from the mean of the networks asked about
+error : standard error of the ability
+surprise : nats; mean of minus the logarithm of the probability that the model gives to what the network answered; high
+    for a network with strengths and weaknesses of its own
+
+Method
+------
+Birnbaum (1968), in Lord and Novick, "Statistical Theories of Mental Test Scores". Joint maximum a posteriori, samples
+and networks in turn, with weak normal priors (ability: standard deviation 1; discrimination: mean 1, standard deviation
+0.5; logit of an average network: standard deviation 3), which keep finite what belongs to a sample that all get right.
+Joint estimates are good where there are many networks and many samples; with few of either they are pulled to the
+priors. Time and memory grow with networks × samples. From 256 networks on, the expected answers to a sample are summed
+over 128 groups of networks of like ability, which moves the results in the third digit at most.
+
+Quality of fit: samples' parameters are taken from one half of the networks, the abilities of the other half from
+their answers to one half of the samples, and what these predict of their answers to the other half is compared with
+the truth: area under the ROC curve, and mean log likelihood, beside a model whose samples all discriminate
+alike (Rasch 1960).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS = ("samples", "networks")
+NODES, EXACT = 128, 256
+SLOPE, SLOPE_SPREAD, LOGIT_SPREAD = 1.0, 0.5, 3.0
+"""Priors of the samples: discrimination, and the logit of a network of ability 0."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted exam: ability of each network; slope and logit (at ability 0) of each sample."""
+
+    ability: np.ndarray
+    slope: np.ndarray
+    logit: np.ndarray
+    rounds: int
+
+    @property
+    def difficulty(self) -> np.ndarray:
+        """Ability at which half are right, NaN where ability does not help."""
+        helps = self.slope > 0.05
+        return np.where(helps, -self.logit / np.where(helps, self.slope, 1), np.nan)
+
+    def information(self, ability: float) -> np.ndarray:
+        """What each sample tells about a network of this ability (Fisher information)."""
+        p = _logistic(self.slope * ability + self.logit)
+        return self.slope**2 * p * (1 - p)
+
+
+def ask(
+    run: Run,
+    *,
+    rows: str = "samples",
+    at: float = 0.9,
+    everyone: bool = False,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+) -> Answer:
+    """Fit the two-parameter logistic model to the last answers.
+
+    Parameters
+    ----------
+    rows : str
+        What a row of the table is: samples or networks.
+    at : float
+        Quantile of the abilities at which samples shall tell networks apart: 0.9 is between good and excellent.
+    everyone : bool
+        Ask all networks, not the good ones alone.
+    good : float
+        A good network reaches this accuracy in every epoch.
+    gold : float
+        A gold star is for a good network whose last accuracy is above this.
+    quantile : float
+        Take `good` and `gold` from this quantile of the run's own accuracies.
+    """
+    if rows not in ROWS:
+        raise NetpickError(f"rows is '{rows}': give samples or networks")
+    at = exam.check_fraction("at", at)
+    chosen = exam.selected(run, everyone, good, gold, quantile)
+    names, predicted, labels = exam.final(run, chosen["name"])
+    if len(names) < 4:
+        raise NetpickError(f"ability wants at least 4 networks, got {len(names)}: give a lower `good`, or ask everyone")
+    chosen = chosen.set_index("name").loc[names].reset_index()
+    right = predicted == labels
+    model = fit(right)
+    ability = float(np.quantile(model.ability, at))
+    samples = pd.DataFrame(
+        {
+            "sample": np.arange(len(labels)),
+            "label": labels,
+            "right": right.mean(axis=0),
+            "difficulty": model.difficulty,
+            "discrimination": model.slope,
+            "information": np.where(model.slope > 0, model.information(ability), 0),
+        }
+    )
+    samples = samples.sort_values("information", ascending=False, kind="stable", ignore_index=True)
+    networks = chosen[["name", "computation", "activation", "accuracy"]].assign(
+        ability=model.ability, error=_errors(model), surprise=_surprise(model, right)
+    )
+    networks = networks.sort_values("ability", ascending=False, kind="stable", ignore_index=True)
+    text = _text(samples, networks, at) + " " + quality(right)
+    backwards = int((model.slope < -0.1).sum())
+    said = [exam.notes(run)]
+    if backwards:
+        are = "sample is" if backwards == 1 else "samples are"
+        said.append(f"{backwards} {are} missed more often by the abler networks: look at the labels (`suspects`)")
+    return Answer(
+        samples if rows == "samples" else networks,
+        text,
+        lambda: _draw(model, samples, networks, ability, right),
+        "; ".join(filter(None, said)),
+    )
+
+
+def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, most: int = 200) -> Model:
+    """Fit the model to a table of right and wrong answers, bool (networks, samples).
+
+    In turn: a Newton step for all samples with the networks held, and the best abilities with the samples held. Right
+    answers enter through sums alone (number and abilities of those who got a sample right; slopes of what a network
+    got right). `discriminate=False` holds all slopes at a common value. Stops when no ability moves by more than
+    `tolerance`.
+    """
+    x = right.astype(np.float32)
+    count = right.sum(axis=0).astype(float)
+    score = right.mean(axis=1)
+    ability = (score - score.mean()) / max(float(score.std()), 1e-9)
+    samples = x.shape[1]
+    slope, logit = np.full(samples, SLOPE), np.zeros(samples)
+    rounds = 0
+    for rounds in range(1, most + 1):  # noqa: B007  the number is part of the result
+        nodes, weights = _nodes(ability)
+        weighed = (ability.astype(np.float32) @ x).astype(float)
+        slope, logit = _samples_step(slope, logit, count, weighed, nodes, weights, discriminate)
+        before = ability
+        ability = _networks_step(ability, (x @ slope.astype(np.float32)).astype(float), slope, logit)
+        ability, slope, logit = _rescale(ability, slope, logit)
+        if np.abs(ability - before).max() < tolerance:
+            break
+    mean, spread = float(ability.mean()), max(float(ability.std()), 1e-9)
+    return Model((ability - mean) / spread, slope * spread, logit + slope * mean, rounds)
+
+
+def _logistic(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(z, -500, 500)))
+
+
+def _nodes(ability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the abilities and how many networks stand for each; many networks are put in narrow groups."""
+    if len(ability) < EXACT:
+        return ability, np.ones(len(ability))
+    edges = np.linspace(ability.min(), ability.max(), NODES + 1)[1:-1]
+    group = np.searchsorted(edges, ability)
+    weights = np.bincount(group, minlength=NODES)
+    sums = np.bincount(group, ability, minlength=NODES)
+    used = weights > 0
+    return sums[used] / weights[used], weights[used].astype(float)
+
+
+def _samples_step(
+    slope: np.ndarray,
+    logit: np.ndarray,
+    count: np.ndarray,
+    weighed: np.ndarray,
+    nodes: np.ndarray,
+    weights: np.ndarray,
+    discriminate: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One damped Newton step of a logistic regression for each sample, all samples at once."""
+    p = _logistic(slope[:, None] * nodes + logit[:, None])
+    w = p * (1 - p)
+    expected, second = (
+        p @ np.stack([weights, weights * nodes]).T,
+        w @ np.stack([weights, weights * nodes, weights * nodes**2]).T,
+    )
+    g_logit = count - expected[:, 0] - logit / LOGIT_SPREAD**2
+    h_logit = second[:, 0] + 1 / LOGIT_SPREAD**2
+    if not discriminate:
+        return slope, logit + np.clip(g_logit / h_logit, -2, 2)
+    g_slope = weighed - expected[:, 1] - (slope - SLOPE) / SLOPE_SPREAD**2
+    h_slope = second[:, 2] + 1 / SLOPE_SPREAD**2
+    cross = second[:, 1]
+    determinant = h_logit * h_slope - cross**2
+    step_logit = (h_slope * g_logit - cross * g_slope) / determinant
+    step_slope = (h_logit * g_slope - cross * g_logit) / determinant
+    shrink = 1 / np.maximum(1, np.maximum(abs(step_logit), abs(step_slope)) / 2)
+    return slope + shrink * step_slope, logit + shrink * step_logit
+
+
+def _networks_step(ability: np.ndarray, earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """Find each network's ability: where the expected sum of slopes, and the prior, meet what it earned.
+
+    The expected sum is one curve for all networks, so that a grid of it is enough, however many networks there are.
+    """
+    from scipy.interpolate import CubicHermiteSpline
+
+    low, high = ability.min() - 1, ability.max() + 1
+    grid = np.linspace(low, high, 200)
+    expected, steepness = _curve(grid, slope, logit)
+    # Monotone in ability, since its derivative is 1 plus a sum of squares: it can be read the other way round.
+    inside = np.clip(earned, expected[0], expected[-1])
+    return CubicHermiteSpline(expected, grid, 1 / steepness)(inside)
+
+
+def _curve(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the expected sum of slopes plus ability (the prior's part), and its derivative, at each ability."""
+    expected, steepness = np.empty(len(grid)), np.empty(len(grid))
+    for start in range(0, len(grid), 20):
+        part = slice(start, start + 20)
+        p = _logistic(grid[part, None] * slope + logit)
+        expected[part] = p @ slope + grid[part]
+        steepness[part] = (p * (1 - p)) @ slope**2 + 1
+    return expected, steepness
+
+
+def _rescale(ability: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shift and stretch the scale to where the priors are met best; no probability changes.
+
+    Without it the scale creeps to its place over hundreds of rounds.
+    """
+    from scipy.optimize import minimize_scalar
+
+    # Shift by m: least sum (t + m)² + sum (logit - m slope)² / spread².
+    weight = 1 / LOGIT_SPREAD**2
+    shift = (weight * (slope @ logit) - ability.sum()) / (len(ability) + weight * (slope @ slope))
+    ability, logit = ability + shift, logit - shift * slope
+    # Stretch by k: least sum (k t)² + sum (slope / k - mean)² / spread².
+    square, total, squares = ability @ ability, slope.sum(), slope @ slope
+
+    def cost(k: float) -> float:
+        return square * k**2 + (squares / k**2 - 2 * SLOPE * total / k) / SLOPE_SPREAD**2
+
+    k = minimize_scalar(cost, bounds=(0.5, 2), method="bounded", options={"xatol": 1e-9}).x
+    return ability * k, slope / k, logit
+
+
+def quality(right: np.ndarray, seed: int = 0) -> str:
+    """Say how well the model predicts answers that it has not seen, beside one whose samples all discriminate alike."""
+    full, plain = (held_out(right, discriminate, seed) for discriminate in (True, False))
+    return (
+        f"On answers that it has not seen the model has an area under the ROC curve of {full[0]:.3f} "
+        f"(without discrimination: {plain[0]:.3f}) and a mean log likelihood of {full[1]:.4f} ({plain[1]:.4f})."
+    )
+
+
+def held_out(right: np.ndarray, discriminate: bool = True, seed: int = 0) -> tuple[float, float]:
+    """Return the area under the ROC curve, and the mean log likelihood, of answers that were not used in the fit."""
+    learn, others = exam.halves(len(right), seed)
+    shown, hidden = exam.halves(right.shape[1], seed)
+    model = fit(right[learn], discriminate)
+    slope, logit = model.slope[shown], model.logit[shown]
+    earned = right[np.ix_(others, shown)] @ slope
+    ability = np.zeros(len(others))
+    for _ in range(8):  # the grid reaches 1 further each time
+        ability = _networks_step(ability, earned, slope, logit)
+    p = _logistic(ability[:, None] * model.slope[hidden] + model.logit[hidden])
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    truth = right[np.ix_(others, hidden)]
+    return _auc(p[truth], p[~truth]), float(np.log(np.where(truth, p, 1 - p)).mean())
+
+
+def _auc(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Return the share of pairs in which the positive comes out higher, equal ones counted half."""
+    if not len(positives) or not len(negatives):
+        return float("nan")
+    ordered = np.sort(positives)
+    below = np.searchsorted(ordered, negatives, "left").sum() + np.searchsorted(ordered, negatives, "right").sum()
+    return float(1 - below / (2 * len(positives) * len(negatives)))
+
+
+def _errors(model: Model) -> np.ndarray:
+    """Return the standard error of each ability, from the samples' information."""
+    grid = np.linspace(model.ability.min(), model.ability.max(), 60)
+    total = [model.information(float(t)).sum() for t in grid]
+    return 1 / np.sqrt(np.interp(model.ability, grid, total) + 1)  # the prior counts as 1
+
+
+def _surprise(model: Model, right: np.ndarray) -> np.ndarray:
+    """Return the mean of minus log p over each network's answers."""
+    out = np.empty(len(right))
+    for start in range(0, len(right), 64):
+        part = slice(start, start + 64)
+        z = model.ability[part, None] * model.slope + model.logit
+        out[part] = np.logaddexp(0, np.where(right[part], -z, z)).mean(axis=1)
+    return out
+
+
+def _text(samples: pd.DataFrame, networks: pd.DataFrame, at: float) -> str:
+    first, top = samples.iloc[0], networks.iloc[0]
+    half = samples["information"].cumsum().searchsorted(samples["information"].sum() / 2) + 1
+    return (
+        f"Among {len(networks)} networks {top['name']} is the ablest, {top['ability']:.1f} standard deviations above "
+        f"the mean. {half} of {len(samples)} samples carry half of all that the exam tells about a network at the "
+        f"{100 * at:g}th percentile: the one that tells most is number {first['sample']:.0f} (class "
+        f"{first['label']:.0f}), which {100 * first['right']:.0f} % get right."
+    )
+
+
+def _draw(model: Model, samples: pd.DataFrame, networks: pd.DataFrame, ability: float, right: np.ndarray) -> Figure:
+    """Draw difficulty against discrimination of all samples, and the curves of those that tell most."""
+    from matplotlib.figure import Figure
+
+    from netpick.report import theme
+
+    fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
+    left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))
+    shown = samples.dropna(subset="difficulty").sort_values("information")
+    low, high = np.quantile(shown["difficulty"], [0.005, 0.995]) if len(shown) else (-1, 1)
+    low, high = min(low, model.ability.min()), max(high, model.ability.max())
+    dots = left.scatter(
+        shown["difficulty"].clip(low, high),
+        shown["discrimination"],
+        c=shown["information"].clip(1e-4),
+        s=14,
+        cmap="cividis_r",
+        norm="log",
+    )
+    fig.colorbar(dots, ax=left, label="information about an able network", location="bottom", aspect=40, pad=0.02)
+    rug = np.full(len(networks), 0.018)
+    left.plot(networks["ability"], rug, "|", color=theme.INK, alpha=0.5, transform=left.get_xaxis_transform(), ms=9)
+    left.axvline(ability, color=theme.WRONG, linestyle=":", label=f"an able network ({ability:+.1f})")
+    left.plot([], [], "|", color=theme.INK, ls="", ms=9, label="the networks' abilities")
+    left.set(
+        xlabel="difficulty (standard deviations of ability)",
+        ylabel="discrimination (per standard deviation)",
+        title="All samples",
+    )
+    left.legend(loc="upper left", fontsize=8.5)
+    grid = np.linspace(model.ability.min() - 0.2, model.ability.max() + 0.2, 120)
+    groups = np.array_split(np.argsort(model.ability), min(12, max(2, len(model.ability) // 4)))
+    for colour, (_, row) in zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), samples.head(4).iterrows(), strict=False):
+        s = int(row["sample"])
+        curve = 1 / (1 + np.exp(-(model.slope[s] * grid + model.logit[s])))
+        beside.plot(grid, curve, color=colour, label=f"no. {s} (class {int(row['label'])})")
+        beside.plot(
+            [model.ability[g].mean() for g in groups], [right[g, s].mean() for g in groups], "o", color=colour, ms=4.5
+        )
+    beside.axvline(ability, color=theme.WRONG, linestyle=":")
+    theme.percent_axis(beside.yaxis, 0)
+    beside.set(
+        xlabel="ability (standard deviations)",
+        ylabel="right answers",
+        title="Those that tell most (dots: networks in groups)",
+    )
+    beside.legend(loc="upper left", fontsize=8.5)
+    first = int(samples["sample"].iloc[0])
+    return theme.finish(fig, f"Which samples tell good from excellent? Number {first} does it best")

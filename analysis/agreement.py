@@ -1,0 +1,287 @@
+"""Do networks of similar design get the same samples wrong?
+
+For two networks, agreement is Cohen's kappa of being wrong: how much more often both are right or both wrong than two
+networks with the same error rates would be by chance; 1 is complete agreement, 0 is chance (Cohen 1960; as a measure
+of diversity in ensembles: Kuncheva and Whitaker 2003). It is averaged over the pairs within a group and between
+groups. That networks of the same group agree more is tested by shuffling the groups among the networks. Two networks
+complement each other where they are seldom wrong together: chosen on one half of the test samples, judged on the
+other. Kappa uses all test samples at the last epoch, first replicate; pairs without an error have none and are left
+out. Time and memory grow with the square of the number of networks.
+
+Columns
+-------
+first, second : groups (families by default); the same one twice for agreement within it
+pairs : pairs of different networks, one of each group
+kappa : mean over the pairs, from -1 to 1
+low, high : kappa's quartiles over the pairs
+both_wrong : fraction of the samples on which both networks are wrong; mean over the pairs
+network_a, network_b : the pair of these groups that complements each other best, on the half that chooses
+joint_error : fraction of the judged half on which both of them are wrong
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError, suggest
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GROUPS = ("family", "computation", "activation")
+BLOCK = 16
+"""Shuffles at a time."""
+
+
+def ask(
+    run: Run,
+    *,
+    by: str = "family",
+    shuffles: int = 199,
+    seed: int = 0,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    everyone: bool = False,
+) -> Answer:
+    """Compare the errors of all pairs of networks.
+
+    Parameters
+    ----------
+    by : str
+        What makes a group: family (computation and activation), computation or activation.
+    shuffles : int
+        How often the groups are shuffled for the test.
+    seed : int
+        Of the shuffles, and of the split into halves.
+    good, gold, quantile, everyone
+        As in `netpick.exam.selected`.
+    """
+    if by not in GROUPS:
+        raise NetpickError(f"by is '{by}'{suggest(by, GROUPS)}: give family, computation or activation")
+    exam.check_count("shuffles", shuffles)
+    frame = exam.selected(run, everyone, good, gold, quantile)
+    names, predicted, labels = exam.final(run, frame["name"])
+    if len(names) < 2:
+        raise NetpickError("agreement needs two networks and there is one: give a lower `good`, or ask `everyone`")
+    frame = frame.set_index("name", drop=False).rename_axis(None).loc[names]
+    groups = frame["computation"] + " " + frame["activation"] if by == "family" else frame[by]
+    codes, labelled = pd.factorize(groups)
+    wrong = predicted != labels
+    choose, judge = exam.halves(len(labels), seed, labels)
+    joint, joint_chosen = both_wrong(wrong), both_wrong(wrong[:, choose])
+    kappa = kappas(joint, len(labels))
+    table = pair_table(wrong[:, judge], kappa, joint / len(labels), joint_chosen, codes, labelled.tolist(), names)
+
+    inside, outside, p = within_test(kappa, codes, shuffles, seed)
+    i, j = complement(joint_chosen)
+    top = names.index(exam.best(frame))
+    pair = {
+        "names": (names[i], names[j]),
+        "error": float((wrong[i, judge] & wrong[j, judge]).mean()),
+        "best": names[top],
+        "best_error": float(wrong[top, judge].mean()),
+    }
+    text = sentence(inside, outside, p, by, pair, exam.whom(frame, everyone))
+    return Answer(table, text, lambda: draw(table, inside, outside, by), exam.notes(run))
+
+
+def both_wrong(wrong: np.ndarray) -> np.ndarray:
+    """Count for each two networks the samples on which both are wrong, from bool (networks, samples)."""
+    x = wrong.astype(np.float32)  # counts below 2^24 are exact, and the product is fast
+    return (x @ x.T).astype(np.float64)
+
+
+def kappas(joint: np.ndarray, samples: int) -> np.ndarray:
+    """Return Cohen's kappa of being wrong for each two networks, from `both_wrong`.
+
+    NaN where neither is wrong anywhere, or both are everywhere: chance alone gives full agreement there.
+    """
+    joint = joint / samples
+    p = np.diag(joint)
+    chance = np.outer(p, p)
+    # Observed less expected agreement, and 1 less the expected, with the terms that cancel left out.
+    above, room = 2 * (joint - chance), p[:, None] + p[None, :] - 2 * chance
+    return np.divide(above, room, out=np.full_like(above, np.nan), where=room > 0)
+
+
+def complement(joint: np.ndarray) -> tuple[int, int]:
+    """Return the two networks that are least often wrong together, from `both_wrong`; of equals the better ones."""
+    errors = np.diag(joint)
+    # Errors decide between equals only: together they weigh less than one sample.
+    value = joint + (errors[:, None] + errors[None, :]) / (2 * errors.max() + 1)
+    np.fill_diagonal(value, np.inf)
+    i, j = np.unravel_index(value.argmin(), value.shape)
+    return int(i), int(j)
+
+
+def pair_table(
+    judged: np.ndarray,
+    kappa: np.ndarray,
+    joint: np.ndarray,
+    joint_chosen: np.ndarray,
+    codes: np.ndarray,
+    groups: list[str],
+    names: list[str],
+) -> pd.DataFrame:
+    """Return one row a pair of groups, those first that agree most; a group by itself only if it has two networks.
+
+    Parameters
+    ----------
+    judged : bool (networks, samples)
+        Whether a network is wrong, on the samples that judge.
+    kappa, joint, joint_chosen : (networks, networks)
+        Kappa and the share of samples on which both are wrong; the same as a count, on the samples that choose.
+    codes : int (networks,)
+        Group of each network.
+    groups, names : str
+        Of the groups, of the networks.
+    """
+    members = [np.flatnonzero(codes == g) for g in range(len(groups))]
+    rows = []
+    for g, h in combinations_with_replacement(range(len(groups)), 2):
+        i, j = (x.ravel() for x in np.meshgrid(members[g], members[h], indexing="ij"))
+        if g == h:
+            i, j = i[i < j], j[i < j]
+        if not len(i):
+            continue
+        values = kappa[i, j]
+        known = values[~np.isnan(values)]
+        low, high = np.quantile(known, (0.25, 0.75)) if len(known) else (np.nan, np.nan)
+        best = joint_chosen[i, j].argmin()
+        a, b = i[best], j[best]
+        rows.append(
+            {
+                "first": groups[g],
+                "second": groups[h],
+                "pairs": len(i),
+                "kappa": known.mean() if len(known) else np.nan,
+                "low": low,
+                "high": high,
+                "both_wrong": joint[i, j].mean(),
+                "network_a": names[a],
+                "network_b": names[b],
+                "joint_error": (judged[a] & judged[b]).mean(),
+            }
+        )
+    return pd.DataFrame(rows).sort_values("kappa", ascending=False, kind="stable", ignore_index=True)
+
+
+def within_test(kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int) -> tuple[float, float, float]:
+    """Return mean kappa within groups and between them, and how likely such a difference is by chance.
+
+    NaN where there are no pairs of one kind. The last is the share of shuffles, the true order counted in, in which
+    the pairs within a group agree at least as much; in the shuffles, a pair without kappa stands as an average one.
+    """
+    known = ~np.isnan(kappa)
+    np.fill_diagonal(known, False)
+    same = codes[:, None] == codes[None, :]
+    inside, outside = (float(kappa[known & x].mean()) if (known & x).any() else np.nan for x in (same, ~same))
+    if np.isnan(inside - outside):
+        return inside, outside, np.nan
+    centred = np.where(known, kappa - kappa[known].mean(), 0).astype(np.float32)
+    np.fill_diagonal(centred, 0)
+    onehot = np.eye(codes.max() + 1, dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    orders = [codes, *(rng.permutation(codes) for _ in range(shuffles))]
+    sums: list[float] = []
+    for start in range(0, len(orders), BLOCK):  # one product of matrices for many shuffles
+        member = np.concatenate([onehot[order] for order in orders[start : start + BLOCK]], axis=1)
+        columns = ((centred @ member) * member).sum(axis=0, dtype=np.float64)
+        sums += columns.reshape(-1, onehot.shape[1]).sum(axis=1).tolist()
+    as_much = np.asarray(sums) >= sums[0] - 1e-6 * abs(sums[0])
+    return inside, outside, float(as_much.mean())
+
+
+def sentence(inside: float, outside: float, p: float, by: str, pair: dict[str, Any], who: str) -> str:
+    """Say whether groups agree more within than between, and who complements whom."""
+    kind = {"family": "of the same family", "computation": "with the same computation"}.get(by, "with one activation")
+    if np.isnan(p):
+        said = f"Among {who} there are no pairs {kind} to compare with the others."
+    else:
+        said = (
+            f"{'Yes' if p <= 0.05 else 'Not clearly'}: among {who}, errors agree with a kappa of {inside:.2f} in pairs "
+            f"{kind} and of {outside:.2f} in other pairs (p = {p:.2g})."
+        )
+    first, second = pair["names"]
+    return (
+        f"{said} {first} and {second} complement each other best: both are wrong on "
+        f"{exam.percent(pair['error'])} of the judged samples, where the best one, {pair['best']}, is wrong on "
+        f"{exam.percent(pair['best_error'])}."
+    )
+
+
+def draw(table: pd.DataFrame, inside: float, outside: float, by: str) -> Figure:
+    """Draw mean kappa of all pairs of groups, groups with similar errors beside each other."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    from matplotlib.transforms import blended_transform_factory
+
+    from netpick.report.theme import colour, finish
+
+    square = ordered(table)
+    n = len(square)
+    values = square.to_numpy()[square.notna().to_numpy()]
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    fig, ax = plt.subplots(figsize=(10, min(9.0, 5 + 0.12 * n)))
+    sns.heatmap(
+        square,
+        ax=ax,
+        square=True,
+        cmap="viridis",
+        vmin=low,
+        vmax=high,
+        annot=n <= 12,
+        fmt=".2f",
+        linewidths=0.4 if n <= 40 else 0,
+        xticklabels=True,
+        yticklabels=True,
+        cbar_kws={"label": "agreement of errors (mean kappa over pairs)", "shrink": 0.8},
+    )
+    ax.set(xlabel="", ylabel="")
+    ax.grid(False)
+    ax.set_facecolor("0.85")
+    if square.isna().any(axis=None):
+        ax.text(1.0, 1.005, "grey: no pairs", transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
+    size = 9 if n <= 20 else 7.5 if n <= 40 else 5
+    ax.tick_params(axis="x", labelrotation=90, labelsize=size)
+    ax.tick_params(axis="y", labelrotation=0, labelsize=size)
+    if by != "activation":
+        place = blended_transform_factory(ax.transAxes, ax.transData)
+        for i, label in enumerate(square.index):
+            ax.add_patch(
+                plt.Rectangle((-0.014, i), 0.011, 1, color=colour(label.split(" ")[0]), transform=place, clip_on=False)
+            )
+        ax.tick_params(axis="y", pad=12)
+    if np.isnan(inside - outside):
+        title = "Which groups get the same samples wrong?"
+    else:
+        more = "more" if inside > outside else "no more"
+        kind = {"family": "one family", "computation": "one computation"}.get(by, "one activation")
+        title = f"Networks of {kind} share {more} errors: kappa {inside:.2f} within, {outside:.2f} between"
+    finish(fig, title)
+    return fig
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Return kappa as a square of groups, clustered by average linkage on 1 - kappa; NaN where there are no pairs."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    groups = sorted({*table["first"], *table["second"]})
+    half = table.pivot(index="first", columns="second", values="kappa").reindex(index=groups, columns=groups)
+    square = half.combine_first(half.T).loc[groups, groups]
+    if len(groups) > 2:
+        distance = 1 - square.fillna(square.stack().mean() if square.notna().any(axis=None) else 0).to_numpy()
+        np.fill_diagonal(distance, 0)
+        tree = linkage(squareform((distance + distance.T) / 2, checks=False), "average", optimal_ordering=True)
+        order = [groups[i] for i in leaves_list(tree)]
+        square = square.loc[order, order]
+    return square

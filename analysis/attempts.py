@@ -1,0 +1,219 @@
+"""How did scores change over the attempts, and who were the late bloomers?
+
+All students are asked, for a late bloomer is no good student at first. An attempt is an epoch.
+
+Columns of the answer, a row a student (`by="student"`), those that changed most first:
+
+- `name`, `computation`, `activation`
+- `first`, `lowest`, `highest`, `last`: accuracies; `change`: last minus first; `drop`: highest minus last
+- `best_epoch`: the (first) attempt with the highest accuracy
+- `bloomer`: low at first and high at the end: `first` below `low`, `last` at least `high`
+- `worse`: `drop` is at least `fall`, and more than twice the standard error of such a difference
+
+with `by="family"`, a row a computation × attempt: `computation`, `epoch`, `students`, `q25`, `median`, `q75`;
+with `by="attempt"`, what stopping everyone after this attempt would have cost: `epoch`, `students`, `median` and
+`top` (accuracies), `median_loss` (how much lower the median student is than at its own last attempt), `peaked` (share of
+the students whose best attempt this was), `pick` (the best student of this attempt), `pick_last` (its accuracy at its last
+attempt), `pick_loss` (how far that is below the best last accuracy of all), `correlation` (Spearman's, with the last
+scores), `seconds` (share of the whole training time).
+
+The standard error takes the two scores as independent, which is on the safe side: sqrt(p1 (1 - p1) / n + p2 (1 - p2) / n).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError, listed, suggest
+from netpick.exam import percent
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TABLES = ("student", "family", "attempt")
+SHOWN = 6
+"""Late bloomers that are drawn one by one, and named."""
+
+
+def ask(
+    run: Run,
+    *,
+    low: float = 0.80,
+    high: float = 0.95,
+    fall: float = 0.01,
+    quantile: float | None = None,
+    by: str = "student",
+    split: str = "test",
+) -> Answer:
+    """Follow the students over the attempts.
+
+    Parameters
+    ----------
+    low : float
+        A late bloomer is below this accuracy in the first attempt.
+    high : float
+        And has at least this in the last.
+    fall : float
+        Who got worse lost at least this much of the highest accuracy.
+    quantile : float
+        Take `low` as this quantile of the first scores and `high` as the quantile from above of the last ones: 0.25
+        asks for a rise from the lowest quarter to the highest.
+    by : str
+        What a row of the table is: student, family or attempt.
+    """
+    if by not in TABLES:
+        raise NetpickError(f"by is '{by}'{suggest(by, TABLES)}: give {listed(TABLES)}")
+    low, high, fall = (exam.check_fraction(k, v) for k, v in (("low", low), ("high", high), ("fall", fall)))
+    wide = exam.attempts(run, split)
+    frame = exam.students(run, split=split)
+    each = by_student(wide, frame, len(run.labels(split)), low, high, fall, quantile)
+    families = by_family(wide, frame)
+    seconds = run.epochs[run.epochs["split"] == split].groupby("epoch")["train_seconds"].sum()
+    stopping = by_attempt(wide, seconds)
+    low, high = each.attrs["low"], each.attrs["high"]
+
+    note = exam.notes(run)
+    bloomers, worse = each[each["bloomer"]], each[each["worse"]]
+    if wide.shape[1] < 2:
+        text = "There is one attempt only: nobody could change."
+        title = "Scores after the one attempt that there is"
+    else:
+        medians = wide.median()
+        text = (
+            f"From the first attempt to the last the median score went from {percent(medians.iloc[0])} to "
+            f"{percent(medians.iloc[-1])} ({len(each)} students). "
+            f"{_named(bloomers, 'late bloomer', f'below {percent(low)} at first, at least {percent(high)} at the end')} "
+            f"{_named(worse, 'student', f'ended at least {percent(fall)} below the own best attempt')} "
+            f"{_stopping(stopping)}"
+        )
+        title = (
+            f"The median score went from {percent(medians.iloc[0], 1)} to {percent(medians.iloc[-1], 1)}; "
+            f"{len(bloomers)} late bloomer{'' if len(bloomers) == 1 else 's'}, {len(worse)} got worse"
+        )
+    table = {"student": each, "family": families, "attempt": stopping}[by]
+    return Answer(table, text, lambda: _draw(wide, families, stopping, bloomers, title), note)
+
+
+def by_student(
+    wide: pd.DataFrame, frame: pd.DataFrame, samples: int, low: float, high: float, fall: float, quantile: float | None
+) -> pd.DataFrame:
+    """Return a row a student; `attrs` has the thresholds used."""
+    first = wide.iloc[:, 0].to_numpy()
+    last = wide.ffill(axis=1).iloc[:, -1].to_numpy()  # of those that stopped earlier too
+    highest = wide.max(axis=1).to_numpy()
+    if quantile is not None:
+        quantile = exam.check_fraction("quantile", quantile)
+        low, high = float(np.nanquantile(first, quantile)), float(np.quantile(last, 1 - quantile))
+    error = np.sqrt((highest * (1 - highest) + last * (1 - last)) / samples)
+    drop = highest - last
+    table = frame[["name", "computation", "activation"]].assign(
+        first=first,
+        lowest=wide.min(axis=1).to_numpy(),
+        highest=highest,
+        last=last,
+        change=last - first,
+        drop=drop,
+        best_epoch=wide.idxmax(axis=1).to_numpy(int),
+        bloomer=(first < low - exam.TINY) & (last >= high - exam.TINY),
+        worse=(drop >= fall - exam.TINY) & (drop > 2 * error) & (wide.notna().sum(axis=1).to_numpy() > 1),
+    )
+    table = table.sort_values(["change", "name"], ascending=[False, True], ignore_index=True)
+    table.attrs.update(low=low, high=high)
+    return table
+
+
+def by_family(wide: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a computation × attempt."""
+    computation = frame.set_index("name")["computation"]
+    long = wide.stack().rename("accuracy").reset_index()
+    long["computation"] = long["network"].map(computation)
+    groups = long.groupby(["computation", "epoch"])["accuracy"]
+    table = groups.quantile([0.25, 0.5, 0.75]).unstack().set_axis(["q25", "median", "q75"], axis=1)
+    table.insert(0, "students", groups.size())
+    return table.reset_index()
+
+
+def by_attempt(wide: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
+    """Return a row an attempt: what stopping everyone there would have cost."""
+    last = wide.ffill(axis=1).iloc[:, -1]
+    peak = wide.idxmax(axis=1)
+    spent = seconds.reindex(wide.columns).cumsum() / max(float(seconds.sum()), 1e-300)
+    rows = []
+    for epoch in wide.columns:
+        now = wide[epoch].dropna()
+        pick = str(now.idxmax())
+        varied = now.nunique() > 1 and last[now.index].nunique() > 1
+        rows.append({
+            "epoch": int(epoch), "students": len(now), "median": now.median(), "top": now.max(),
+            "median_loss": (last[now.index] - now).median(), "peaked": (peak == epoch).mean(), "pick": pick,
+            "pick_last": last[pick], "pick_loss": last.max() - last[pick],
+            "correlation": now.rank().corr(last[now.index].rank()) if varied else np.nan, "seconds": spent[epoch],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _named(rows: pd.DataFrame, what: str, how: str) -> str:
+    many = "" if len(rows) == 1 else "s"
+    if not len(rows):
+        return f"No {what} ({how})." if what == "late bloomer" else f"No {what} {how}."
+    names = listed(rows["name"], SHOWN)
+    if what == "late bloomer":
+        return f"{len(rows)} {what}{many} ({how}): {names}."
+    return f"{len(rows)} {what}{many} {how}: {names}."
+
+
+def _stopping(stopping: pd.DataFrame) -> str:
+    first = stopping.iloc[0]
+    return (
+        f"Stopping all after the first attempt would have saved {percent(1 - first['seconds'], 0)} of the training time "
+        f"and cost the median student {percent(first['median_loss'])}; its best student, {first['pick']}, ends "
+        f"{percent(first['pick_loss'])} below the best of all."
+    )
+
+
+def _draw(
+    wide: pd.DataFrame, families: pd.DataFrame, stopping: pd.DataFrame, bloomers: pd.DataFrame, title: str
+) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    from netpick.report.theme import colour, family_order, finish, legend_below, percent_axis
+
+    fig = Figure(figsize=(10, 6.6))
+    left, right = fig.subplots(1, 2, width_ratios=(3, 2))
+    for c in family_order(families):
+        rows = families[families["computation"] == c]
+        left.plot(rows["epoch"], rows["median"], marker="o", color=colour(c), linewidth=2.2, label=c)
+        left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=colour(c), alpha=0.12, linewidth=0)
+    for i, (_, row) in enumerate(bloomers.head(SHOWN).iterrows()):
+        line = wide.loc[row["name"]]
+        left.plot(
+            line.index, line, color=colour(row["computation"]), linestyle=":", linewidth=1.6,
+            label="late bloomer, alone" if i == 0 else "_nolegend_",
+        )  # fmt: skip
+    left.set(xlabel="attempt (epoch)", ylabel="score (accuracy)")
+    left.set_title("median of each computation, with quartiles", loc="left")
+    _stop(right, stopping)
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        percent_axis(ax.yaxis)
+    legend_below(fig, left, columns=5)
+    return finish(fig, title)
+
+
+def _stop(ax: Axes, stopping: pd.DataFrame) -> None:
+    """Draw what stopping early costs: the median student, and whoever would have been picked."""
+    x = stopping["epoch"]
+    ax.plot(x, stopping["median_loss"], marker="o", color="#222222", label="loss of the median student")
+    ax.plot(x, stopping["pick_loss"], marker="s", color="#D55E00", label="loss of the one picked then")
+    ax.axhline(0, color="#999999", linewidth=1)
+    ax.set(xlabel="all stop after this attempt", ylabel="accuracy lost")
+    ax.set_title("the cost of stopping early", loc="left")
+    ax.legend(fontsize=9)

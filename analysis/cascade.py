@@ -1,0 +1,235 @@
+"""What does it cost when a small network answers what it is sure of, and passes the rest to a large one?
+
+The small network of a cascade answers where the probability of its top class is at least a threshold; all other
+samples go to the large network as well (Viola and Jones 2001; with confidence as the criterion Wang et al. 2017,
+"IDK cascades"). Mean cost of an input: the small network's macs, and the large network's times the share passed on.
+Candidates are the networks on the Pareto front (no other is as accurate with as few macs); all pairs of them are
+tried, with every threshold. Front, threshold and order of the pairs are chosen on one half of the test samples: the
+threshold passes on as little as it can while the cascade keeps the wanted share of the large network's accuracy.
+All accuracies and costs in the table are those on the other half. Networks are compared by their first replicate.
+Needs scores.
+
+Columns
+-------
+small, large : the two networks; first the pairs with the most accurate large network, the cheapest first
+threshold : probability from which the small network answers; inf where it never does, 0 where it always does
+passed : fraction of the samples that go to the large network as well
+accuracy, small_accuracy, large_accuracy : fraction; of the cascade, and of each network alone
+kept : accuracy / large_accuracy
+macs : mean multiply-accumulates of an input
+share : macs of the cascade, divided by those of the large network
+single : cheapest network that alone keeps the wanted share (on the half that chooses): what a cascade has to beat
+single_accuracy, single_share : its accuracy, and its macs divided by those of the large network
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError, RunError
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = [
+    *("small", "large", "threshold", "passed", "accuracy", "small_accuracy", "large_accuracy", "kept", "macs"),
+    *("share", "single", "single_accuracy", "single_share"),
+]
+
+
+def ask(
+    run: Run,
+    *,
+    keep: float = 0.99,
+    small: str | None = None,
+    large: str | None = None,
+    seed: int = 0,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    everyone: bool = False,
+) -> Answer:
+    """Try all pairs of networks on the Pareto front as cascades.
+
+    Parameters
+    ----------
+    keep : float
+        Share of the large network's accuracy that a cascade must keep, from 0 to 1.
+    small : str
+        Only cascades that begin with this network, on the front or not.
+    large : str
+        Only cascades that end with this network, on the front or not.
+    seed : int
+        Of the split into halves.
+    good, gold, quantile, everyone
+        As in `netpick.exam.selected`.
+    """
+    exam.check_fraction("keep", keep)
+    named = [exam.need_network(run, name) for name in (small, large) if name is not None]
+    able = exam.selected(run, everyone, good, gold, quantile)["name"].tolist()
+    names, predicted, labels = exam.final(run, list(dict.fromkeys([*able, *named])))
+    if len(labels) < 2:
+        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to choose on and to judge on")
+    choose, judge = exam.halves(len(labels), seed, labels)
+    right = predicted == labels
+    cards = pd.DataFrame(
+        {
+            "macs": exam.students(run).set_index("name").loc[names, "macs"].astype(float),
+            "chosen": right[:, choose].mean(axis=1),  # accuracy on the half that chooses
+            "judged": right[:, judge].mean(axis=1),
+        },
+        index=names,
+    )
+    front = pareto(cards[cards.index.isin(able)])
+    smalls = [small] if small is not None else front
+    larges = [large] if large is not None else front[::-1]
+    macs, chosen, judged = (cards[k].to_dict() for k in cards)
+    pairs = [(s, b) for b in larges for s in smalls if macs[s] < macs[b]]
+    if not pairs and named:
+        raise NetpickError(
+            f"no network of the front makes a cascade with {' and '.join(named)}: the small one must have fewer macs "
+            "than the large one; name others"
+        )
+
+    found, scores, _ = exam.final_scores(run, list(dict.fromkeys([*(s for s, _ in pairs), *front])))
+    sure = {name: np.exp(scores[i].max(axis=1)) for i, name in enumerate(found)}
+    is_right = dict(zip(names, right, strict=True))
+    rows = []
+    for s, b in pairs:
+        level, accuracy, passed = sweep(sure[s][choose], is_right[s][choose], is_right[b][choose])
+        # The last that qualifies passes on least; the first, which passes on everything, always does.
+        at = np.flatnonzero(accuracy >= keep * chosen[b] - 1e-12)[-1]
+        answers = sure[s][judge] >= level[at]
+        got = float(np.where(answers, is_right[s][judge], is_right[b][judge]).mean())
+        cost = macs[s] + (1 - answers.mean()) * macs[b]
+        alone = min((name for name in (*front, b) if chosen[name] >= keep * chosen[b]), key=macs.__getitem__)
+        row = (s, b, level[at], 1 - answers.mean(), got, judged[s], judged[b], got / judged[b] if judged[b] else np.nan)
+        row = (*row, cost, cost / macs[b], alone, judged[alone], macs[alone] / macs[b])
+        rows.append((larges.index(b), macs[s] + passed[at] * macs[b], row))
+    table = pd.DataFrame([row for *_, row in sorted(rows, key=lambda r: r[:2])], columns=COLUMNS)
+
+    def curve(s: str, b: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean macs and accuracy of a pair at all thresholds."""
+        _, accuracy, passed = sweep(sure[s][judge], is_right[s][judge], is_right[b][judge])
+        return macs[s] + passed * macs[b], accuracy
+
+    return Answer(
+        table,
+        sentence(table, front, keep),
+        lambda: draw(table, cards.loc[front], curve, keep),
+        exam.notes(run),
+    )
+
+
+def pareto(cards: pd.DataFrame) -> list[str]:
+    """Return the networks that no other beats in `chosen` with as few macs, from the cheapest to the best."""
+    order = cards.sort_values(["macs", "chosen"], ascending=[True, False], kind="stable")
+    above = order["chosen"] > order["chosen"].cummax().shift(fill_value=-1.0)
+    return order.index[above].tolist()
+
+
+def sweep(sure: np.ndarray, small: np.ndarray, large: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what each possible threshold does: the thresholds, falling, accuracy, and the share passed on.
+
+    Parameters
+    ----------
+    sure : array of float (samples,)
+        The small network's confidence.
+    small, large : array of bool (samples,)
+        Whether each network is right.
+    """
+    n = len(sure)
+    order = np.argsort(-sure, kind="stable")
+    ranked = sure[order]
+    gain = np.cumsum(small[order].astype(np.int64) - large[order])
+    correct = large.sum() + np.concatenate([[0], gain])
+    level = np.concatenate([[np.inf], ranked[:-1], [0.0]])  # at the last one it answers whatever comes
+    # Of samples with equal confidence all are passed on, or none.
+    cut = np.concatenate([[True], ranked[:-1] > ranked[1:], [True]])
+    return level[cut], correct[cut] / n, 1 - np.flatnonzero(cut) / n
+
+
+def sentence(table: pd.DataFrame, front: list[str], keep: float) -> str:
+    """Name the cheapest pair with the most accurate large network."""
+    if not len(table):
+        return f"No cascade can help: {front[0]} is the most accurate network and no other costs less."
+    top = table.iloc[0]
+    share = exam.percent(keep)
+    if top["passed"] == 0:
+        said = (
+            f"To keep {share} of {top['large']}'s accuracy, {top['small']} needs no help: alone it has "
+            f"{exam.percent(top['accuracy'])} against {exam.percent(top['large_accuracy'])} of the judged samples, at "
+            f"{exam.percent(top['share'])} of the macs."
+        )
+        if len(others := table[(table["large"] == top["large"]) & (table["passed"] > 0)]):
+            other = others.iloc[0]
+            said += (
+                f" The cheapest that passes some on, {exam.percent(other['passed'])} of them, is {other['small']}: "
+                f"{exam.percent(other['accuracy'])} at {exam.percent(other['share'])} of the macs."
+            )
+    else:
+        said = (
+            f"{top['small']}, which passes on {exam.percent(top['passed'])} of the samples to {top['large']}, keeps "
+            f"{exam.percent(top['kept'])} of its accuracy ({exam.percent(top['accuracy'])} against "
+            f"{exam.percent(top['large_accuracy'])} of the judged samples; {share} was asked for) at "
+            f"{exam.percent(top['share'])} of its macs."
+        )
+        if top["single"] == top["large"]:
+            said += " No cheaper network alone does as well."
+        else:
+            verdict = "more" if top["single_share"] > top["share"] else "not more"
+            said += (
+                f" The cheapest network that does it alone, {top['single']}, costs {verdict}: "
+                f"{exam.percent(top['single_share'])} ({exam.percent(top['single_accuracy'])})."
+            )
+    return said
+
+
+def draw(
+    table: pd.DataFrame,
+    front: pd.DataFrame,
+    curve: Callable[[str, str], tuple[np.ndarray, np.ndarray]],
+    keep: float,
+    curves: int = 5,
+) -> Figure:
+    """Draw accuracy against mean macs over the threshold, for the cheapest pairs with the best large network."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    from netpick.report.theme import finish, spans_decades
+
+    fig, ax = plt.subplots(figsize=(10, 6))
+    lowest = -1.0
+    title = "No pair of networks makes a cascade"
+    if len(table):
+        top = table.iloc[0]
+        rows = table[table["large"] == top["large"]].head(curves)
+        for colour, (_, row) in zip(sns.color_palette("colorblind"), rows.iterrows(), strict=False):
+            cost, accuracy = curve(row["small"], row["large"])
+            ax.plot(cost, 100 * accuracy, color=colour, lw=1.8, label=row["small"])
+            ax.plot(row["macs"], 100 * row["accuracy"], "D", color=colour, ms=9, mec="white")
+        ax.plot([], [], "D", color="0.25", ms=8, label="chosen threshold")
+        wanted = 100 * keep * top["large_accuracy"]
+        ax.axhline(100 * top["large_accuracy"], color="0.25", ls=":", lw=1.6, label=f"{top['large']} alone")
+        ax.axhline(wanted, color="0.25", ls="--", lw=1.2, label=f"{exam.percent(keep)} of it")
+        what = f"{exam.percent(top['kept'])} of"
+        title = f"{top['small']} before {top['large']}: {what} its accuracy"
+        if top["passed"] == 0:
+            title = f"{top['small']} needs no help for {what} the accuracy of {top['large']}"
+        title += f" at {exam.percent(top['share'])} of its macs"
+        lowest = min(wanted - 2, 100 * rows["small_accuracy"].min() - 0.5)
+    front = front[100 * front["judged"] >= lowest]  # cheap ones far below would leave no room for the rest
+    ax.plot(front["macs"], 100 * front["judged"], "o", color="0.55", ms=6, label="one network alone (Pareto front)")
+    if spans_decades(front["macs"], 20):
+        ax.set_xscale("log")
+    ax.set(xlabel="mean cost (macs for one input)", ylabel="accuracy on the judged half (%)")
+    ax.legend(title="first network of the cascade", loc="lower right")
+    finish(fig, title)
+    return fig

@@ -1,0 +1,407 @@
+"""Is A really better than B?
+
+Asked of families (the default), of two networks (`a` and `b`), or of one network against all others (`a` alone).
+
+Columns
+-------
+Of families, a row is a pair, the better one first, the largest difference first:
+
+a, b : names of the families
+networks_a, networks_b : how many networks each has
+accuracy_a, accuracy_b : fraction; mean over networks and samples
+difference : fraction; accuracy_a - accuracy_b
+low, high : bounds of the difference's interval, by bootstrap over networks and samples
+p : p-value of "there is no difference", corrected for the number of pairs
+real : whether p is below `alpha`
+
+Of networks, a row is a pair, a = the network that was named first:
+
+a, b : names of the networks
+accuracy_a, accuracy_b, difference : fraction; means over replicates, where there are any
+only_a, only_b, both, neither : samples that only a, only b, both or none gets right, in the first replicate
+p_exact : McNemar's exact test
+low, high : bounds of the difference's interval, by bootstrap over samples, and over replicates where both networks have
+    several; with `a` alone these are empty
+p : p-value of "there is no difference": McNemar's mid-p test, corrected for the number of pairs; where both networks
+    have several replicates, that of the bootstrap over replicates and samples, which speaks of the design and
+    not only of the weights that one training happened to find
+real : whether p is below `alpha`
+
+Method: McNemar 1947, "Note on the sampling error of the difference between correlated proportions", in the mid-p
+version of Fagerland, Lydersen and Laake 2013; the bootstrap of both crossed factors of Owen 2007, "The pigeonhole
+bootstrap"; Holm 1979 for many comparisons. A family's accuracy here is that of its average network: a better family
+need not have the better best network. Of families, replicates of a network are averaged first. Families of one network are
+compared too, but only its samples vary then: the answer holds for that network, not for its kind.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError, suggest
+from netpick.significance import Bootstrap, bootstrap_difference, holm, mcnemar_counts, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from netpick.run import Run
+
+WAYS = ("computation", "activation", "family")
+LEVEL = 0.95
+MOST = 10
+"""Families in the figure."""
+
+
+def ask(
+    run: Run,
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    by: str = "computation",
+    alpha: float = 0.05,
+    rounds: int = 1000,
+    everyone: bool = False,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+) -> Answer:
+    """Compare families, or networks.
+
+    Parameters
+    ----------
+    a : str
+        A network to compare with `b`, or with all others.
+    b : str
+        The other network.
+    by : str
+        What makes a family: computation, activation, or family (both together).
+    alpha : float
+        A difference is called real where its corrected p-value is below this.
+    rounds : int
+        Draws of the bootstrap; time grows with it.
+    everyone : bool
+        Compare all networks, not the good ones alone.
+    good : float
+        A good network reaches this accuracy in every epoch.
+    gold : float
+        A gold star is for a good network whose last accuracy is above this.
+    quantile : float
+        Take `good` and `gold` from this quantile of the run's own accuracies.
+    """
+    alpha = exam.check_fraction("alpha", alpha)
+    rounds = exam.check_count("rounds", rounds, 100)
+    if by not in WAYS:
+        raise NetpickError(f"by is '{by}'{suggest(by, WAYS)}: give computation, activation or family")
+    if b is not None and a is None:
+        raise NetpickError(f"b is '{b}' and there is no a: give two networks, or a alone")
+    for name in (a, b):
+        if name is not None:
+            exam.need_network(run, name)
+    if a is not None and a == b:
+        raise NetpickError(f"a and b are both '{a}': give two different networks")
+    if a is None:
+        chosen = exam.selected(run, everyone, good, gold, quantile)
+        return _families(run, chosen, by, alpha, rounds, exam.whom(chosen, everyone))
+    if b is None:
+        chosen = exam.selected(run, everyone, good, gold, quantile)
+        others = [name for name in chosen["name"] if name != a]
+        if not others:
+            raise NetpickError(f"there is no other network to compare {a} with: give a lower `good`, or ask everyone")
+        return _one_with_all(run, a, others, alpha)
+    return _two(run, a, b, alpha, rounds)
+
+
+def mean_right(run: Run, names: list[str]) -> tuple[list[str], np.ndarray]:
+    """Return names and float32 (networks, samples): right (1), wrong (0), or the mean of that over replicates."""
+    names, predicted, labels = exam.final(run, names)
+    right = (predicted == labels).astype(np.float32)
+    trained = exam.done(run)
+    trained = trained[trained["network"].isin(names)]
+    count = trained.groupby("network").size()
+    if (count > 1).any():
+        place = {name: i for i, name in enumerate(names)}
+        right[[place[n] for n in count.index[count > 1]]] = 0
+        for replicate, rows in trained[trained["network"].map(count) > 1].groupby("replicate"):
+            members = rows["network"].tolist()
+            given = run.predicted(networks=members, replicate=int(replicate)) == labels
+            right[[place[n] for n in members]] += given / count[members].to_numpy()[:, None]
+    return names, right
+
+
+def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, rounds: int, who: str) -> Answer:
+    names, right = mean_right(run, chosen["name"].tolist())
+    chosen = chosen.set_index("name").loc[names].reset_index()
+    family = chosen[by] if by != "family" else chosen["computation"] + " " + chosen["activation"]
+    members = {f: np.flatnonzero(family == f) for f in sorted(set(family))}
+    if len(members) < 2:
+        raise NetpickError(f"all {len(names)} networks are {next(iter(members))}: there is nothing to compare by {by}")
+    means = {f: float(right[rows].mean()) for f, rows in members.items()}
+    order = sorted(members, key=lambda f: (-means[f], f))
+    draws = Bootstrap([right[members[f]] for f in order], rounds)
+    rows = []
+    for (i, first), (j, second) in combinations(enumerate(order), 2):
+        found = draws.difference(i, j, LEVEL)
+        rows.append(
+            {
+                "a": first,
+                "b": second,
+                "networks_a": len(members[first]),
+                "networks_b": len(members[second]),
+                "accuracy_a": means[first],
+                "accuracy_b": means[second],
+                **found._asdict(),
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["p"] = holm(table["p"])
+    table["real"] = table["p"] < alpha
+    table = table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    best = order[0]
+    beaten = table[(table["a"] == best) & table["real"]]["b"]
+    equals = [f for f in order[1:] if f not in set(beaten)]
+    text = (
+        f"Of {len(order)} {'families' if by == 'family' else by + 's'} of {who} {best} is the most accurate on average "
+        f"({exam.percent(means[best])})"
+    )
+    if not len(beaten):
+        text += ", and its lead over each of the others may be chance."
+    else:
+        text += f"; it is really better than {len(beaten)} of the {len(order) - 1} others"
+        text += f", not provably better than {_names(equals)}." if equals else "."
+    text += f" {int(table['real'].sum())} of {len(table)} differences are real (Holm-corrected p < {alpha:g})."
+    intervals = [draws.interval(i, LEVEL) for i in range(len(order))]
+    said = [exam.notes(run)]
+    lone = [f for f in order if len(members[f]) == 1]
+    if lone:
+        said.append(f"of {_names(lone)} there is one network: what is said holds for it, not for its kind")
+    return Answer(
+        table,
+        text,
+        lambda: _draw_families(table, order, means, intervals, chosen.assign(family=family), by, alpha),
+        "; ".join(filter(None, said)),
+    )
+
+
+def _names(words: list[str], most: int = 4) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def _counts(a: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
+    """Count on which samples `a` (samples) and each of `others` (networks, samples) are right."""
+    both = (others & a).sum(axis=1)
+    only_a, only_b = a.sum() - both, others.sum(axis=1) - both
+    return {"only_a": only_a, "only_b": only_b, "both": both, "neither": len(a) - both - only_a - only_b}
+
+
+def _replicates(run: Run, name: str) -> np.ndarray:
+    """Return right and wrong of every replicate of one network, float32 (replicates, samples)."""
+    done = exam.done(run)
+    numbers = sorted(done.loc[done["network"] == name, "replicate"])
+    labels = run.labels()
+    return np.concatenate([run.predicted(networks=name, replicate=int(r)) == labels for r in numbers]).astype("f4")
+
+
+def _two(run: Run, a: str, b: str, alpha: float, rounds: int) -> Answer:
+    rights = [_replicates(run, name) for name in (a, b)]
+    accuracy = [float(r.mean()) for r in rights]
+    counts = _counts(rights[0][0] > 0, rights[1][:1] > 0)
+    several = min(len(r) for r in rights) > 1
+    if several:
+        found = bootstrap_difference(*rights, rounds=rounds, level=LEVEL)
+        p = found.p
+    else:
+        found = bootstrap_difference(rights[0][:1], rights[1][:1], rounds=rounds, level=LEVEL)
+        p = float(mcnemar_counts(counts["only_a"], counts["only_b"])[0])
+    table = pd.DataFrame(
+        {
+            "a": a,
+            "b": b,
+            "accuracy_a": accuracy[0],
+            "accuracy_b": accuracy[1],
+            "difference": accuracy[0] - accuracy[1],
+            **counts,
+            "p_exact": mcnemar_counts(counts["only_a"], counts["only_b"], exact=True),
+            "low": found.low,
+            "high": found.high,
+            "p": p,
+            "real": p < alpha,
+        },
+        index=[0],
+    )
+    row = table.iloc[0]
+    points = 100 * row["difference"]
+    if row["difference"] == 0:
+        text = f"{a} and {b} are equally accurate ({exam.percent(accuracy[0])})"
+    else:
+        more = "more" if points > 0 else "less"
+        text = (
+            f"{a} is {abs(points):.2f} points {more} accurate than {b} ({exam.percent(accuracy[0])} and "
+            f"{exam.percent(accuracy[1])}), and {verdict(p, alpha)}"
+        )
+    text += (
+        f": {row['only_a']} samples only the first gets right, {row['only_b']} only the second, {row['neither']} none."
+    )
+    said = exam.notes(run)
+    counted = [len(r) for r in rights]
+    if several:
+        said = f"the interval and p are over {counted[0]} and {counted[1]} replicates; {said}".rstrip("; ")
+    return Answer(table, text, lambda: _draw_two(run, table, rights), said)
+
+
+def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
+    names, predicted, labels = exam.final(run, [a, *others])
+    right = predicted == labels
+    accuracy = exam.students(run).set_index("name")["accuracy"]
+    counts = _counts(right[0], right[1:])
+    table = pd.DataFrame(
+        {"a": a, "b": names[1:], "accuracy_a": accuracy[a], "accuracy_b": accuracy[names[1:]].to_numpy(), **counts}
+    )
+    table.insert(4, "difference", table["accuracy_a"] - table["accuracy_b"])
+    table["p_exact"] = mcnemar_counts(table["only_a"], table["only_b"], exact=True)
+    table["low"] = table["high"] = np.nan
+    table["p"] = holm(mcnemar_counts(table["only_a"], table["only_b"]))
+    table["real"] = table["p"] < alpha
+    table = table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    better = table["real"] & (table["only_a"] > table["only_b"])
+    worse = table["real"] & ~better
+    text = (
+        f"{a} ({exam.percent(accuracy[a])}) is really better than {better.sum()} of {len(table)} other networks, "
+        f"really worse than {worse.sum()}, and of the other {len(table) - better.sum() - worse.sum()} it can't be told on "
+        f"{len(labels)} samples (McNemar, Holm-corrected p < {alpha:g})."
+    )
+    said = exam.notes(run)
+    if (exam.students(run)["replicates"] > 1).any():
+        said += "; the tests are on each network's first replicate"
+    return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said)
+
+
+def _draw_families(
+    table: pd.DataFrame,
+    order: list[str],
+    means: dict[str, float],
+    intervals: list[tuple[float, float]],
+    chosen: pd.DataFrame,
+    by: str,
+    alpha: float,
+) -> Figure:
+    """Draw each family's mean with its interval, and the differences of all pairs as a grid."""
+    from matplotlib.figure import Figure
+
+    from netpick.report import theme
+
+    shown = order[:MOST]
+    kind = chosen.groupby("family" if by == "family" else by)["computation"].agg(lambda c: c.mode().iloc[0])
+    fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
+    left, grid = fig.subplots(1, 2, width_ratios=(1, 1.25))
+    for y, family in enumerate(shown):
+        low, high = intervals[y]
+        colour = theme.INK if by == "activation" else theme.colour(kind[family])
+        left.plot([low, high], [y, y], color=colour, lw=3, alpha=0.6, solid_capstyle="round")
+        left.plot(means[family], y, "o", color=colour, ms=9, mec=theme.INK, mew=0.6)
+    left.set_yticks(range(len(shown)), shown)
+    left.invert_yaxis()
+    theme.percent_axis(left.xaxis, 1)
+    left.locator_params(axis="x", nbins=4)
+    left.set(xlabel="accuracy of the average network", title=f"Mean and {100 * LEVEL:.0f} % interval")
+    place = {f: i for i, f in enumerate(shown)}
+    points = np.full((len(shown), len(shown)), np.nan)
+    marks = {}
+    for row in table.itertuples():
+        if row.a in place and row.b in place:
+            i, j = place[row.a], place[row.b]
+            points[i, j] = 100 * row.difference
+            marks[i, j] = row.real
+    most = np.nanmax(np.abs(points))
+    grid.imshow(np.ma.masked_invalid(points), cmap="cividis_r", vmin=0, vmax=max(most, 1e-9), aspect="auto")
+    grid.grid(visible=False)
+    for (i, j), real in marks.items():
+        text = f"{points[i, j]:.1f}"
+        dark = points[i, j] > 0.55 * most
+        grid.text(
+            j, i, text if real else f"({text})", ha="center", va="center", fontsize=8.5 if len(shown) < 10 else 7.5,
+            color="white" if dark else theme.INK, fontweight="bold" if real else "normal",
+        )  # fmt: skip
+    grid.set_xticks(range(len(shown)), shown, rotation=35, ha="right", rotation_mode="anchor")
+    grid.set_yticks(range(len(shown)), [])
+    grid.tick_params(axis="x", labelsize=10 if len(shown) < 10 else 8.5)
+    grid.set_title("Row better than column by ... points")
+    more = f". The best {MOST} of {len(order)} are shown" if len(order) > MOST else ""
+    real = int(table["real"].sum())
+    word = {"computation": "computations", "activation": "activations", "family": "families"}[by]
+    return theme.finish(
+        fig,
+        f"Which {word} are really better? {real} of {len(table)} differences are real",
+        f"Bold: real (Holm-corrected p < {alpha:g}); in brackets: may be chance. Bootstrap over networks and samples; "
+        f"all share the samples, so that a difference is surer than its two intervals look{more}.",
+    )
+
+
+def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure:
+    """Draw how the samples fall, and the accuracy of both networks in each class."""
+    from matplotlib.figure import Figure
+
+    from netpick.report import theme
+
+    row = table.iloc[0]
+    labels = run.labels()
+    fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
+    left, beside = fig.subplots(1, 2, width_ratios=(1, 1.4))
+    colours = (theme.RIGHT, theme.WRONG)
+    counts = [int(row["only_a"]), int(row["only_b"]), int(row["neither"])]
+    bars = left.bar(range(3), counts, color=[*colours, "#999999"], width=0.7)
+    left.bar_label(bars, fontsize=11)
+    left.set_xticks(range(3), [f"only\n{row['a']}", f"only\n{row['b']}", "neither"], fontsize=9)
+    left.set(ylabel="samples", title=f"Who is right? (both: {row['both']} samples)")
+    by_class = [[float(r[:, labels == c].mean()) for c in range(len(run.classes))] for r in rights]
+    x = np.arange(len(run.classes))
+    beside.vlines(x, *np.array(by_class), color="#999999", lw=2, zorder=1)
+    for name, values, colour, marker in zip((row["a"], row["b"]), by_class, colours, "os", strict=True):
+        beside.plot(x, values, marker, color=colour, ms=9, mec="white", label=name)
+    beside.set_xticks(x, run.classes, rotation=0 if max(map(len, run.classes)) < 4 else 35)
+    theme.percent_axis(beside.yaxis, 0)
+    beside.set(xlabel="class", ylabel="right answers", title="Class by class")
+    beside.legend()
+    better, other = (row["a"], row["b"]) if row["difference"] >= 0 else (row["b"], row["a"])
+    title = f"{better} is {'really' if row['real'] else 'not provably'} better than {other}"
+    return theme.finish(
+        fig,
+        title,
+        f"difference {100 * row['difference']:+.2f} points, interval {100 * row['low']:+.2f} to "
+        f"{100 * row['high']:+.2f}, p = {row['p']:.2g}",
+    )
+
+
+def _draw_all(table: pd.DataFrame, a: str, accuracy: float, samples: int) -> Figure:
+    """Draw all networks by accuracy: better, worse, or not to be told from `a`."""
+    from matplotlib.figure import Figure
+
+    from netpick.report import theme
+
+    fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
+    ax = fig.subplots()
+    ordered = table.sort_values("accuracy_b", ascending=False, ignore_index=True)
+    better = ordered["only_a"] > ordered["only_b"]
+    groups = {
+        f"{a} is really better": (ordered["real"] & better, theme.RIGHT),
+        "can't be told apart": (~ordered["real"], "#999999"),
+        f"{a} is really worse": (ordered["real"] & ~better, theme.WRONG),
+    }
+    for label, (rows, colour) in groups.items():
+        if rows.any():
+            ax.plot(
+                ordered.index[rows] + 1, ordered["accuracy_b"][rows], "o", ms=4, color=colour,
+                label=f"{label} ({rows.sum()})",
+            )  # fmt: skip
+    ax.axhline(accuracy, color=theme.INK, linestyle="--", lw=1, label=a)
+    theme.percent_axis(ax.yaxis, 0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="other networks, by accuracy", ylabel="accuracy")
+    ax.legend(loc="lower left")
+    title = f"From which networks can {a} be told, on {samples} samples?"
+    return theme.finish(fig, title, "McNemar's test on shared samples, mid-p, Holm-corrected")

@@ -1,0 +1,83 @@
+"""Which questions are confusing: the networks do not agree on any answer?
+
+A question is a test sample. Confusing: no answer has half of the votes, and the entropy of the votes is at least 1.5 bits,
+as if about three answers were equally likely (the thresholds are options). Good students are asked, in their last attempt,
+unless `everyone` is.
+
+The answer has the confusing samples, those with most entropy first; `netpick.analysis._votes` says what its columns are.
+Definition of the published study, with Shannon's entropy (1948) to say how much the votes are spread. With two classes the
+entropy is 1 bit at most: then nothing is confusing, unless `entropy` asks for less.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from netpick import exam
+from netpick.analysis import _votes
+from netpick.answer import Answer
+from netpick.exam import GOOD, percent
+from netpick.run import Run
+
+
+def ask(
+    run: Run,
+    *,
+    top: float = 0.5,
+    entropy: float = 1.5,
+    everyone: bool = False,
+    good: float = GOOD,
+    quantile: float | None = None,
+    limit: int = 24,
+    split: str = "test",
+) -> Answer:
+    """Find the samples on which networks disagree.
+
+    Parameters
+    ----------
+    top : float
+        No answer may have this share of the votes or more, from 0 to 1.
+    entropy : float
+        The votes must be spread by at least so many bits.
+    limit : int
+        Images in the figure.
+    """
+    top, entropy = exam.check_fraction("top", top), exam.check_fraction("entropy", entropy, 0, 64)
+    limit = exam.check_count("limit", limit)
+    votes = _votes.ballot(run, everyone, good, quantile, split, _impossible(len(run.classes), entropy))
+    whole = votes.table.sort_values(["entropy", "sample"], ascending=[False, True])
+    table = whole[(whole["top"] < top - exam.TINY) & (whole["entropy"] >= entropy - exam.TINY)].reset_index(drop=True)
+    text = (
+        f"{_votes.share(table, whole)} are confusing: no answer has {percent(top)} of the votes of {votes.who}, and the "
+        f"entropy of the votes is at least {entropy:g} bits"
+    )
+    rows = table.head(limit)
+    if len(table):
+        first = table.iloc[0]
+        spread = int((first.filter(like="votes_") > 0).sum())
+        text += (
+            f": {_votes.examples(table['sample'])}. Most of all no. {first['sample']}, a '{first['class_name']}' with "
+            f"votes for {spread} classes ({first['entropy']:.2f} bits); {percent(first['right'], 1)} are right."
+        )
+        more = f"; the {limit} with most entropy" if len(table) > limit else ""
+        title = f"Confusing: on {len(table)} sample{'s' if len(table) > 1 else ''} no answer has {percent(top)} of the votes{more}"
+    else:
+        rows = whole.head(min(limit, 6))
+        near = rows.iloc[0]
+        text += (
+            f". The nearest is no. {near['sample']}: {near['entropy']:.2f} bits, and {percent(near['top'], 1)} of the "
+            f"votes for '{run.classes[int(near['answer'])]}'."
+        )
+        title = "No sample is confusing; on these the votes are spread most"
+    return Answer(table, text, lambda: _votes.shown(run, rows, _caption, title, split), votes.note)
+
+
+def _caption(row: pd.Series) -> str:
+    return f"{percent(row['right'], 1)} right,\n{row['entropy']:.2f} bits"
+
+
+def _impossible(classes: int, entropy: float) -> str:
+    most = math.log2(classes)
+    return f"votes for {classes} classes have at most {most:.3g} bits of entropy" if most < entropy else ""

@@ -1,0 +1,64 @@
+"""Which questions are easy: every network is right?
+
+A question is a test sample. Good students are asked, in their last attempt, unless `everyone` is; `at_least` asks for
+samples that nearly every network has right.
+
+The answer has the easy samples, ordered by number; `netpick.analysis._votes` says what its columns are. A count, as in
+the published study. The figure shows easy samples of each class in turn, and for contrast how the share of easy samples
+differs between classes is in the text.
+"""
+
+from __future__ import annotations
+
+from netpick import exam
+from netpick.analysis import _votes
+from netpick.answer import Answer
+from netpick.exam import GOOD, percent
+from netpick.run import Run
+
+
+def ask(
+    run: Run,
+    *,
+    at_least: float = 1.0,
+    everyone: bool = False,
+    good: float = GOOD,
+    quantile: float | None = None,
+    limit: int = 18,
+    split: str = "test",
+) -> Answer:
+    """Find the samples that all networks have right.
+
+    Parameters
+    ----------
+    at_least : float
+        Share of the networks that must be right, from 0 to 1.
+    limit : int
+        Images in the figure.
+    """
+    at_least, limit = exam.check_fraction("at_least", at_least), exam.check_count("limit", limit)
+    votes = _votes.ballot(run, everyone, good, quantile, split)
+    whole = votes.table
+    table = whole[whole["right"] >= at_least - exam.TINY].reset_index(drop=True)
+    how = "all" if at_least >= 1 else f"at least {percent(at_least)}"
+    text = f"{_votes.share(table, whole)} are easy: {how} of {votes.who} are right."
+    rows = table
+    if len(table):
+        classes = _votes.by_class(table, whole)
+        text += (
+            f" The class with most easy samples is '{classes.index[0]}' ({percent(classes.iloc[0], 1)} of its own), the "
+            f"one with fewest '{classes.index[-1]}' ({percent(classes.iloc[-1], 1)})."
+        )
+        turn = table.groupby("label").cumcount()  # one of each class, then a second of each
+        rows = table.assign(turn=turn).sort_values(["turn", "label"]).head(limit).sort_values(["label", "sample"])
+        title = f"Easy: {_votes.share(table, whole)} are right for {how} of the {votes.voters} networks"
+    else:
+        rows = whole.sort_values(["right", "sample"], ascending=[False, True]).head(min(limit, 6))
+        text += f" The nearest is {_votes.examples(rows['sample'], 1)}, right for {percent(rows['right'].iloc[0])}."
+        title = "No sample is easy; these come nearest"
+    return Answer(
+        table,
+        text,
+        lambda: _votes.shown(run, rows, lambda r: f"{percent(r['right'], 1)} right", title, split),
+        votes.note,
+    )

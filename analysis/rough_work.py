@@ -1,0 +1,23 @@
+"""How much rough work do the students need: how much do they hold in memory for one question?
+
+Rough work is counted in elements (numbers) held for one input: the input itself, every reshape and every layer output that
+is a new tensor.
+`netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
+last score; good students only, unless `everyone` is asked.
+"""
+
+from __future__ import annotations
+
+from netpick.analysis import _cost
+from netpick.answer import Answer
+from netpick.exam import GOLD, GOOD
+from netpick.run import Run
+
+COST = _cost.Cost("memory", "Memory", "holds", "elements")
+
+
+def ask(
+    run: Run, *, everyone: bool = False, good: float = GOOD, gold: float = GOLD, quantile: float | None = None
+) -> Answer:
+    """Describe the distribution by computation, beside `Basic` and the gold stars."""
+    return _cost.answer(run, COST, everyone, good, gold, quantile)

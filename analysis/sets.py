@@ -1,0 +1,261 @@
+"""Which networks know what they don't know, when each may answer with a set of classes?
+
+A prediction set holds as many classes as it takes to contain the truth with a promised probability, whatever the
+network: a threshold on a score of non-conformity is calibrated on one half of the test samples (the
+⌈(n+1)·coverage⌉-th smallest score of the true classes), and the sets are judged on the other half. With p the
+probabilities of a sample in falling order, r the rank of a class among them from 1, and u a random number from 0 to 1:
+
+- LAC: -log p_r (Sadinle, Lei and Wasserman 2019, who take 1 - p_r: the same order, and the same sets)
+- APS: p_1 + ... + p_(r-1) + u·p_r (Romano, Sesia and Candès 2020)
+- RAPS: the same, + lam·max(0, r - k_reg) (Angelopoulos, Bates, Malik and Jordan 2021, arXiv 2009.14193)
+
+u is drawn once a sample, from `seed`, the same for all networks; `randomised=False` takes u = 1. Either way the promise
+holds exactly. A set can come out empty; as such a set tells nothing, it then gets the network's first answer, which
+can only raise the coverage, unless `empty` is given. Each answer is of one of five kinds. *Sure* is a set of one class.
+
+right_sure : the first answer is right, and alone in the set
+right_unsure : the first answer is right, and the set has others too (or is empty)
+wrong_in_set : the first answer is wrong, but the truth is in the set
+wrong_unsure : the first answer is wrong, the truth not in the set, and the set has several classes (or is empty)
+wrong_sure : the first answer is wrong, and alone in the set
+
+Networks are ranked by the sum of the shares of the five kinds, each times its weight. Needs scores, of the last
+epoch, first replicate.
+
+Columns
+-------
+rank : 1 for the highest `score`
+network, computation, activation : which
+score : sum of the weighted shares; 1 is best with the default weights
+accuracy : fraction of the judged samples whose first answer is right
+coverage : fraction of the judged samples whose set has the truth in it
+size : classes in a set, mean
+right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure : fraction of the judged samples
+threshold : largest score that is in a set; inf where there are too few samples to calibrate, and all sets are full
+low, high : fractions between which 95 % of all coverages lie by chance, as calibrated and judged on so many samples
+as_promised : whether coverage is not below `low`
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError, RunError, suggest
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METHODS = ("RAPS", "APS", "LAC")
+KINDS = ("right_sure", "right_unsure", "wrong_in_set", "wrong_unsure", "wrong_sure")
+BLOCK = 32
+"""Networks at a time."""
+
+
+def ask(
+    run: Run,
+    *,
+    method: str = "RAPS",
+    coverage: float = 0.95,
+    lam: float = 0.1,
+    k_reg: int = 1,
+    randomised: bool = True,
+    empty: bool = False,
+    right_sure: float = 1.0,
+    right_unsure: float = 0.5,
+    wrong_in_set: float = 0.25,
+    wrong_unsure: float = 0.0,
+    wrong_sure: float = -1.0,
+    seed: int = 0,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    everyone: bool = False,
+) -> Answer:
+    """Calibrate prediction sets of all networks, and judge them.
+
+    Parameters
+    ----------
+    method : str
+        RAPS, APS or LAC.
+    coverage : float
+        Promised share of sets that have the truth in them, above 0 and below 1.
+    lam : float
+        RAPS: penalty for each class beyond `k_reg`, from 0.
+    k_reg : int
+        RAPS: classes that a set may have without a penalty.
+    randomised : bool
+        APS and RAPS: draw u; without it sets are larger, and the same for every seed.
+    empty : bool
+        Leave empty sets empty.
+    right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure : float
+        Weight of this kind of answer.
+    seed : int
+        Of u, and of the split into halves.
+    good, gold, quantile, everyone
+        As in `netpick.exam.selected`.
+    """
+    kind = {m.lower(): m for m in METHODS}.get(method.lower())
+    if kind is None:
+        raise NetpickError(f"method is '{method}'{suggest(method.upper(), METHODS)}: give RAPS, APS or LAC")
+    if not 0 < exam.check_fraction("coverage", coverage) < 1:
+        raise NetpickError(f"coverage is {coverage}: give a number above 0 and below 1")
+    exam.check_fraction("lam", lam, 0, np.inf)
+    exam.check_count("k_reg", k_reg, 0)
+    frame = exam.selected(run, everyone, good, gold, quantile).set_index("name")
+    known, scores, labels = exam.final_scores(run)
+    if len(labels) < 2:
+        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to calibrate and to judge")
+    rows = [i for i, name in enumerate(known) if name in frame.index]
+    calibrate, judge = exam.halves(len(labels), seed, labels)
+    u = np.random.default_rng(seed).random(len(labels), dtype=np.float32) if randomised else np.ones(len(labels))
+    penalty = lam if kind == "RAPS" else 0.0
+
+    parts = []
+    for start in range(0, len(rows), BLOCK):
+        part = scores[rows[start : start + BLOCK]]
+        level = nonconformity(part, kind, u.astype(np.float32), penalty, k_reg)
+        rank = ranks(part, labels)
+        own = np.take_along_axis(level, rank[:, :, None], axis=2)[:, :, 0]
+        threshold = thresholds(own[:, calibrate], coverage)
+        size = (level[:, judge] <= threshold[:, None, None]).sum(axis=2)
+        if not empty:
+            size = np.maximum(size, 1)
+        parts.append(np.column_stack([threshold, *judged(rank[:, judge], size)]))
+    table = pd.DataFrame(np.concatenate(parts), columns=["threshold", "coverage", "size", *KINDS])
+    table["accuracy"] = table["right_sure"] + table["right_unsure"]
+    weights = dict(zip(KINDS, (right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure), strict=True))
+    table["score"] = sum(weight * table[k] for k, weight in weights.items())
+    names = [known[i] for i in rows]
+    table["network"] = names
+    for k in ("computation", "activation"):
+        table[k] = frame.loc[names, k].to_numpy()
+    table["low"], table["high"] = interval(len(calibrate), len(judge), coverage)
+    table["as_promised"] = table["coverage"] >= table["low"]
+    table = table.sort_values(["score", "size"], ascending=[False, True], kind="stable", ignore_index=True)
+    table["rank"] = table.index + 1
+    order = ["rank", "network", "computation", "activation", "score", "accuracy", "coverage", "size", *KINDS]
+    table = table[[*order, "threshold", "low", "high", "as_promised"]]
+    note = exam.notes(run)
+    if np.isinf(table["threshold"]).any():
+        need = int(np.ceil(coverage / (1 - coverage) - 1e-9))
+        said = f"{len(calibrate)} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
+        note = "; ".join(filter(None, (note, said)))
+    text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone))
+    return Answer(table, text, lambda: draw(table, kind, coverage), note)
+
+
+def nonconformity(scores: np.ndarray, method: str, u: np.ndarray, lam: float, k_reg: int) -> np.ndarray:
+    """Return the score of non-conformity of each sample's classes, from its first answer to its last.
+
+    float32 (networks, samples, classes), never falling along the classes, so that every set is the first few answers.
+    """
+    p = np.sort(scores, axis=2)[:, :, ::-1]
+    if method == "LAC":
+        return -p
+    np.exp(p, out=p)
+    total = np.cumsum(p, axis=2)
+    total -= p * (1 - u)[None, :, None]
+    if lam:
+        total += (lam * np.maximum(0, np.arange(1, p.shape[2] + 1) - k_reg)).astype(np.float32)
+    return total
+
+
+def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the place of the true class among a sample's answers, from 0; of equal scores the first class leads."""
+    own = np.take_along_axis(scores, labels[None, :, None].astype(np.intp), axis=2)
+    before = np.arange(scores.shape[2])[None, None, :] < labels[None, :, None]
+    return (scores > own).sum(axis=2) + ((scores == own) & before).sum(axis=2)
+
+
+def thresholds(own: np.ndarray, coverage: float) -> np.ndarray:
+    """Return each network's threshold from the scores of the true classes (networks, samples); inf for too few."""
+    n = own.shape[1]
+    k = int(np.ceil((n + 1) * coverage - 1e-9))
+    return np.partition(own, k - 1, axis=1)[:, k - 1] if k <= n else np.full(len(own), np.inf)
+
+
+def judged(rank: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+    """Return coverage, mean size and the shares of the five kinds, each (networks,), from (networks, samples)."""
+    right, inside, sure = rank == 0, rank < size, size == 1
+    kinds = [right & sure, right & ~sure, ~right & inside, ~right & ~inside & ~sure, ~right & sure]
+    return [inside.mean(axis=1), size.mean(axis=1), *(k.mean(axis=1) for k in kinds)]
+
+
+def interval(calibrated: int, judged_on: int, coverage: float, level: float = 0.95) -> tuple[float, float]:
+    """Return between which coverages all but 5 % lie by chance, where the promise holds exactly.
+
+    The covered are then beta-binomially distributed: binomial around a coverage that varies with the calibration
+    (Angelopoulos and Bates 2023, "Conformal prediction: a gentle introduction", section 3.2).
+    """
+    from scipy.stats import betabinom
+
+    k = int(np.ceil((calibrated + 1) * coverage - 1e-9))
+    if k > calibrated:
+        return 1.0, 1.0
+    low, high = betabinom(judged_on, k, calibrated + 1 - k).interval(level)
+    return low / judged_on, high / judged_on
+
+
+def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, who: str) -> str:
+    """Say who is best, how large its sets are, and whether the promise is kept."""
+    top = table.iloc[0]
+    plain = table.sort_values(["accuracy", "rank"], ascending=[False, True]).iloc[0]
+    other = (
+        "It is the most accurate one too."
+        if plain["network"] == top["network"]
+        else f"The most accurate one, {plain['network']}, comes at rank {plain['rank']}."
+    )
+    return (
+        f"{top['network']} comes first of {who}: its {method} sets have {top['size']:.3g} of {classes} classes on "
+        f"average and cover {exam.percent(top['coverage'])} ({exam.percent(coverage)} promised); "
+        f"{exam.percent(top['right_sure'])} of the answers are right and sure, {exam.percent(top['wrong_sure'])} wrong "
+        f"but sure. {other} {int(table['as_promised'].sum())} of {len(table)} cover as much as promised, within chance."
+    )
+
+
+def draw(table: pd.DataFrame, method: str, coverage: float, bars: int = 12) -> Figure:
+    """Draw the five kinds of answer for the first networks, and coverage against size for all."""
+    import matplotlib.pyplot as plt
+
+    from netpick.report.theme import colour, family_order, finish
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 6.5), width_ratios=(1.1, 1))
+    chosen = table.head(bars)
+    extra = table.iloc[bars:]
+    extra = extra[(extra["network"] == "Basic") | (extra["rank"] == len(table))]
+    chosen = pd.concat([chosen, extra])
+    ticks = [f"{row.network} ({row.rank})" for row in chosen.itertuples()]
+    colours = ("#0072B2", "#86C1E5", "#F2E28C", "#F0A860", "#B03A00")
+    before = np.zeros(len(chosen))
+    for k, shade in zip(KINDS, colours, strict=True):
+        words = k.replace("_", ", ").replace("wrong, in, set", "wrong, truth in the set")
+        left.barh(ticks, 100 * chosen[k], left=before, color=shade, label=words)
+        before += 100 * chosen[k].to_numpy()
+    left.invert_yaxis()
+    left.set_xlim(left=max(0, 10 * np.floor(10 * chosen["right_sure"].min()) - 10), right=100)
+    left.tick_params(axis="y", labelsize=9)
+    left.set(xlabel="share of the judged samples (%)", ylabel="network (rank)")
+    for computation in family_order(table):
+        rows = table[table["computation"] == computation]
+        right.scatter(
+            rows["size"], 100 * rows["coverage"], s=18, color=colour(computation), alpha=0.7, label=computation
+        )
+    right.axhline(100 * coverage, color="0.25", ls="--", lw=1.4, label="promised")
+    right.axhspan(
+        100 * table["low"].iloc[0], 100 * table["high"].iloc[0], color="0.5", alpha=0.15, label="by chance (95 %)"
+    )
+    right.set(xlabel="classes in a set (mean)", ylabel="coverage on the judged half (%)")
+    under = {"loc": "upper center", "ncols": 2, "fontsize": 8.5, "frameon": False}
+    left.legend(bbox_to_anchor=(0.3, -0.1), **under)
+    right.legend(bbox_to_anchor=(0.5, -0.1), **under)
+    first = table.iloc[0]
+    finish(
+        fig, f"{first['network']} knows best what it doesn't know ({method} sets that promise {exam.percent(coverage)})"
+    )
+    return fig

@@ -1,0 +1,195 @@
+"""Which samples probably have a wrong label?
+
+A sample is a suspect where most good networks agree on another answer than its label, and are sure of it. All samples
+are ranked by their margin: the mean probability, over the networks, of the other answer less that of the label (the
+normalised margin of confident learning, with an ensemble in place of cross-validation: Northcutt, Jiang and Chuang
+2021, "Confident learning"; here the networks have not seen the test samples, so none is needed). A sample that is
+merely hard can look the same: look at the images before changing a label. Scores of the last epoch, first replicate.
+Needs scores. Where the package cleanlab is installed (`pip install cleanlab`), its ranking stands beside ours.
+
+Columns
+-------
+rank : 1 for the largest margin
+sample : number of the sample in the test split
+label, label_name : class that the sample is said to be
+answer, answer_name : other class that has most votes (of equals, the more probable one)
+suspect : whether the sample meets both thresholds
+margin : mean probability of `answer` less that of `label`, from -1 to 1
+votes : fraction of the networks whose answer is `answer`
+confidence : mean probability of `answer` among the networks that give it; NaN where none does
+label_votes : fraction of the networks whose answer is the label
+label_probability : mean probability of the label
+cleanlab_quality : cleanlab's label quality score of the mean probabilities, from 0 (bad) to 1
+cleanlab_rank : 1 for the lowest quality of all samples
+cleanlab_issue : whether cleanlab counts the sample as a label issue
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLOCK = 16
+"""Networks at a time, so that memory stays small beside the scores themselves."""
+
+
+def ask(
+    run: Run,
+    *,
+    agree: float = 0.9,
+    confidence: float = 0.75,
+    all_samples: bool = False,
+    images: int = 18,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    everyone: bool = False,
+) -> Answer:
+    """Rank samples by how firmly good networks contradict their label.
+
+    Parameters
+    ----------
+    agree : float
+        Share of the networks that must give the same other answer, from 0 to 1.
+    confidence : float
+        Mean probability that those networks must give it, from 0 to 1.
+    all_samples : bool
+        List every sample, not just those whose other answer is on average more probable than the label.
+    images : int
+        Samples in the figure.
+    good, gold, quantile, everyone
+        As in `netpick.exam.selected`.
+    """
+    exam.check_fraction("agree", agree)
+    exam.check_fraction("confidence", confidence)
+    exam.check_count("images", images)
+    frame = exam.selected(run, everyone, good, gold, quantile)
+    known, scores, labels = exam.final_scores(run)
+    wanted = set(frame["name"])
+    rows = [i for i, name in enumerate(known) if name in wanted]
+    probability, voted, sure = opinions(scores, rows)
+    table = ranking(probability, voted, sure, labels, agree, confidence)
+    for k in ("label", "answer"):
+        table.insert(table.columns.get_loc(k) + 1, f"{k}_name", np.asarray(run.classes)[table[k]])
+    note = exam.notes(run)
+    if (theirs := cleanlab_ranking(labels, probability)) is None:
+        note = "; ".join(filter(None, (note, "cleanlab is not installed, so its ranking is left out")))
+    else:
+        table = table.join(theirs, on="sample")
+    suspects = table[table["suspect"]]
+    text = sentence(table, exam.whom(frame, everyone), agree, confidence, run.classes)
+    shown = (suspects if len(suspects) else table).head(images)
+    counts = np.rint(voted[shown["sample"]] * len(rows))
+    shown_table = table if all_samples else table[(table["margin"] > 0) | table["suspect"]]
+    return Answer(
+        shown_table.reset_index(drop=True),
+        text,
+        lambda: draw(run, shown, counts, len(suspects)),
+        note,
+    )
+
+
+def opinions(scores: np.ndarray, rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what networks think of each sample and class, three float64 arrays (samples, classes).
+
+    The mean probability; the fraction of the networks whose answer it is; and the mean probability that those give
+    it (NaN where there are none).
+    """
+    _, samples, classes = scores.shape
+    probability, voted, sure = (np.zeros((samples, classes)) for _ in range(3))
+    for start in range(0, len(rows), BLOCK):
+        part = np.exp(scores[rows[start : start + BLOCK]])
+        probability += part.sum(axis=0, dtype=np.float64)
+        answer, top = part.argmax(axis=2), part.max(axis=2)
+        for c in range(classes):
+            here = answer == c
+            voted[:, c] += here.sum(axis=0)
+            sure[:, c] += np.where(here, top, 0).sum(axis=0, dtype=np.float64)
+    sure = np.divide(sure, voted, out=np.full_like(sure, np.nan), where=voted > 0)
+    return probability / len(rows), voted / len(rows), sure
+
+
+def ranking(
+    probability: np.ndarray, voted: np.ndarray, sure: np.ndarray, labels: np.ndarray, agree: float, confidence: float
+) -> pd.DataFrame:
+    """Return all samples, those first whose label is contradicted most; arguments as from `opinions`."""
+    place = np.arange(len(labels))
+    others = voted + probability / 1e6  # probability decides between equal votes
+    others[place, labels] = -1
+    answer = others.argmax(axis=1)
+    table = pd.DataFrame(
+        {
+            "sample": place,
+            "label": labels,
+            "answer": answer,
+            "suspect": (voted[place, answer] >= agree) & (np.nan_to_num(sure[place, answer]) >= confidence),
+            "margin": probability[place, answer] - probability[place, labels],
+            "votes": voted[place, answer],
+            "confidence": sure[place, answer],
+            "label_votes": voted[place, labels],
+            "label_probability": probability[place, labels],
+        }
+    )
+    table = table.sort_values("margin", ascending=False, kind="stable", ignore_index=True)
+    table.insert(0, "rank", table.index + 1)
+    return table
+
+
+def cleanlab_ranking(labels: np.ndarray, probability: np.ndarray) -> pd.DataFrame | None:
+    """Return cleanlab's view of mean probabilities, a row a sample; None where cleanlab is not installed."""
+    try:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError:
+        return None
+    probability = probability / probability.sum(axis=1, keepdims=True)
+    labels = labels.astype(np.int64)
+    quality = np.asarray(get_label_quality_scores(labels, probability))
+    out = pd.DataFrame({"cleanlab_quality": quality})
+    out["cleanlab_rank"] = out["cleanlab_quality"].rank(method="first").astype(int)
+    out["cleanlab_issue"] = np.asarray(find_label_issues(labels, probability, n_jobs=1), dtype=bool)
+    return out
+
+
+def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, classes: list[str]) -> str:
+    """Say how many suspects there are, and name the first."""
+    n = int(table["suspect"].sum())
+    rule = (
+        f"at least {exam.percent(agree)} of them agree, with a mean confidence of at least {exam.percent(confidence)}"
+    )
+    said = f"{n} of {len(table)} samples {'is' if n == 1 else 'are'} suspect to {who}: {rule}."
+    if not len(table):
+        return said
+    row = (table[table["suspect"]] if n else table).iloc[0]
+    return said + (
+        f" {'First' if n else 'Nearest to it'} comes number {row['sample']}: labelled {row['label_name']}, called "
+        f"{row['answer_name']} by {exam.percent(row['votes'])} of them."
+    )
+
+
+def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Figure:
+    """Draw the first suspects with their votes, or where there is none the samples that come nearest."""
+    from netpick.report.images import image_grid
+    from netpick.report.theme import finish
+
+    captions = [
+        f"called {row.answer_name}\nby {exam.percent(row.votes, 0)}, sure {exam.percent(row.confidence, 0)}"
+        for row in shown.itertuples()
+    ]
+    fig = image_grid(run, shown["sample"].tolist(), captions, counts)
+    if suspects:
+        part = f"the first {len(shown)} of {suspects}" if suspects > len(shown) else f"{suspects}"
+        title = f"Labels that most networks contradict: {part} suspect{'' if suspects == 1 else 's'}"
+    else:
+        title = "No label is contradicted firmly: these come nearest"
+    finish(fig, title)
+    return fig

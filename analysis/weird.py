@@ -1,0 +1,76 @@
+"""Which questions are weird: nearly all networks are wrong, and give the same wrong answer?
+
+A question is a test sample. Weird: more than 90 % of the networks are wrong, and at least 90 % of those that are wrong
+give the same wrong answer (the thresholds are options). Often its label is wrong: the question `suspects` asks that. Good
+students are asked, in their last attempt, unless `everyone` is.
+
+The answer has the weird samples, those that most networks have wrong first; `netpick.analysis._votes` says what its columns
+are. Definition of the published study.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from netpick import exam
+from netpick.analysis import _votes
+from netpick.answer import Answer
+from netpick.exam import GOOD, percent
+from netpick.run import Run
+
+
+def ask(
+    run: Run,
+    *,
+    wrong: float = 0.9,
+    same: float = 0.9,
+    everyone: bool = False,
+    good: float = GOOD,
+    quantile: float | None = None,
+    limit: int = 24,
+    split: str = "test",
+) -> Answer:
+    """Find the samples on which networks agree, against the label.
+
+    Parameters
+    ----------
+    wrong : float
+        More than this share of the networks must be wrong, from 0 to 1.
+    same : float
+        At least this share of the wrong ones must give the same answer, from 0 to 1.
+    limit : int
+        Images in the figure.
+    """
+    wrong, same = exam.check_fraction("wrong", wrong), exam.check_fraction("same", same)
+    limit = exam.check_count("limit", limit)
+    votes = _votes.ballot(run, everyone, good, quantile, split)
+    whole = votes.table.sort_values(["wrong", "same", "sample"], ascending=[False, False, True])
+    # A share of exactly 0.9 must not count as more because of its last bit.
+    table = whole[(whole["wrong"] > wrong + exam.TINY) & (whole["same"] >= same - exam.TINY)].reset_index(drop=True)
+    text = (
+        f"{_votes.share(table, whole)} are weird: more than {percent(wrong)} of {votes.who} are wrong, and at least "
+        f"{percent(same)} of those give the same wrong answer"
+    )
+    rows = table.head(limit)
+    if len(table):
+        top = table.iloc[0]
+        said = run.classes[int(top["mistake"])]
+        text += (
+            f": {_votes.examples(table['sample'])}. Most of all no. {top['sample']}, a '{top['class_name']}' that "
+            f"{percent(top['wrong'] * top['same'], 1)} call '{said}'."
+        )
+        more = f"; the {limit} weirdest" if len(table) > limit else ""
+        title = f"Weird: on {len(table)} sample{'s' if len(table) > 1 else ''} the networks agree on a wrong answer{more}"
+    else:
+        rows = whole.head(min(limit, 6))
+        near = rows.iloc[0]
+        text += f". The nearest is no. {near['sample']}, which {percent(near['wrong'], 1)} have wrong."
+        title = "No sample is weird; these are wrong for most"
+
+    def caption(row: pd.Series) -> str:
+        said = f"{percent(row['wrong'], 1)} wrong"
+        if row["mistake"] < 0:
+            return said
+        return f"{said},\n{percent(row['same'], 0)} of them: {run.classes[int(row['mistake'])]}"
+
+    return Answer(table, text, lambda: _votes.shown(run, rows, caption, title, split), votes.note)

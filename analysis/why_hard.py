@@ -1,0 +1,226 @@
+"""Which kind of network gets the hard samples right?
+
+A sample is hard when fewer than the share `hard` of the networks get it right. Networks are grouped in five ways: by
+what their layers are (with convolutions or without), by their first layer, computation, activation, and size
+(quarters by params). For each hard sample and each group, the share of the group that is right is compared with the
+share of all other networks.
+
+Columns
+-------
+A row is a hard sample and a group that gets it right more often than the others do; the largest differences come first,
+sample by sample.
+
+sample, label : the sample's number and true class
+right : share of all networks asked that get it right
+way : how networks are grouped: `layers`, `first layer`, `computation`, `activation`, `size`; of groups that are made
+    up of the same networks one is kept
+group : name of the group
+networks : networks in the group
+share : of the group, that is right
+others : share of all networks outside the group that is right
+p : corrected p-value of "the group is right no more often than the others"
+only : whether the group, and nobody else, reads this sample: at least half of it, and at most the share `stray` of the
+    others
+
+Method: Fisher's exact test, one-sided (Fisher 1935, "The Design of Experiments"), for each sample and group; p-values
+of all of them together are corrected by Holm's method. Groups of fewer than `least` networks are left out. What a group
+has in common may not be why: all ResNetStyle networks have ReLU, say, and the large ones are more often convolutional.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError
+from netpick.significance import holm
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from netpick.run import Run
+
+QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
+COLUMNS = ["sample", "label", "right", "way", "group", "networks", "share", "others", "p", "only"]
+
+
+def ask(
+    run: Run,
+    *,
+    hard: float = 0.5,
+    alpha: float = 0.05,
+    stray: float = 0.02,
+    least: int = 5,
+    images: int = 12,
+    everyone: bool = False,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+) -> Answer:
+    """Find, for each hard sample, the groups of networks that get it right more often than the others.
+
+    Parameters
+    ----------
+    hard : float
+        A sample is hard when less than this share of the networks get it right.
+    alpha : float
+        Largest corrected p-value of a group that is listed.
+    stray : float
+        Share of the other networks that may be right where "only" one group is said to be.
+    least : int
+        Networks that a group must have.
+    images : int
+        Samples in the figure.
+    everyone : bool
+        Ask all networks, not the good ones alone.
+    good : float
+        A good network reaches this accuracy in every epoch.
+    gold : float
+        A gold star is for a good network whose last accuracy is above this.
+    quantile : float
+        Take `good` and `gold` from this quantile of the run's own accuracies.
+    """
+    hard, alpha = exam.check_fraction("hard", hard), exam.check_fraction("alpha", alpha)
+    stray = exam.check_fraction("stray", stray)
+    least, images = exam.check_count("least", least), exam.check_count("images", images)
+    chosen = exam.selected(run, everyone, good, gold, quantile)
+    names, predicted, labels = exam.final(run, chosen["name"])
+    right = predicted == labels
+    share = right.mean(axis=0)
+    samples = np.flatnonzero(share < hard)
+    groups = groups_of(run.networks.set_index("name").loc[names], least)
+    if not groups:
+        raise NetpickError(
+            f"none of the groups that {len(names)} networks fall into has at least {least} and leaves others beside: "
+            "give a lower `least`, or ask everyone"
+        )
+    table = _compare(right[:, samples], groups)
+    table = table[(table["p"] <= alpha) & (table["share"] > table["others"])]
+    table["only"] = (table["share"] >= 0.5) & (table["others"] <= stray)
+    table["sample"] = samples[table["column"]]
+    table["label"], table["right"] = labels[table["sample"]], share[table["sample"]]
+    table["gap"] = table["share"] - table["others"]
+    table["widest"] = table.groupby("sample")["gap"].transform("max")
+    table = table.sort_values(["widest", "sample", "gap"], ascending=[False, True, False], ignore_index=True)[COLUMNS]
+    nobody = int((share == 0).sum())
+    shown = table["sample"].unique()[:images]
+    votes = exam.votes(predicted[:, shown], len(run.classes))
+    return Answer(
+        table,
+        _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone)),
+        lambda: _draw(run, table, shown, votes),
+        exam.notes(run),
+    )
+
+
+def groups_of(networks: pd.DataFrame, least: int = 1) -> dict[tuple[str, str], np.ndarray]:
+    """Return who is in each group, by way and name; a row of `networks` a network.
+
+    Left out are groups of fewer than `least`, groups that leave nobody outside, and repetitions of an earlier one.
+    """
+    ops = [[one["op"] for one in json.loads(text)] for text in networks["layers"]]
+    convolves = ["with convolutions" if any(_is_convolution(op) for op in o) else "without convolutions" for o in ops]
+    first = [next((op for op in o if op == "Linear" or _is_convolution(op)), "none") for o in ops]
+    place = networks["params"].rank(method="average", pct=True)
+    size = [QUARTERS[min(int(4 * (p - 1e-9)), 3)] for p in place]
+    ways = {
+        "computation": networks["computation"],
+        "activation": networks["activation"],
+        "layers": convolves,
+        "first layer": first,
+        "size": size,
+    }
+    out: dict[tuple[str, str], np.ndarray] = {}
+    seen = set()
+    for way, values in ways.items():
+        column = np.asarray(values, dtype=str)
+        for name in sorted(set(column)):
+            members = column == name
+            if members.tobytes() not in seen and least <= members.sum() < len(members):
+                seen.add(members.tobytes())
+                out[way, name] = members
+    return out
+
+
+def _is_convolution(op: str) -> bool:
+    return op.startswith("Conv") or op == "BasicBlock"
+
+
+def _compare(right: np.ndarray, groups: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
+    """Return a row for each group and column of `right`: shares inside and outside, and the corrected p-value."""
+    from scipy.stats import hypergeom
+
+    n, columns = right.shape
+    members = np.array(list(groups.values()))
+    sizes = members.sum(axis=1)[:, None]
+    total = right.sum(axis=0)
+    inside = members.astype(np.float32) @ right.astype(np.float32)
+    p = holm(hypergeom.sf(inside - 1, n, total, sizes)) if columns else np.empty(inside.shape)
+    ways, names = zip(*groups, strict=True)
+    return pd.DataFrame(
+        {
+            "way": np.repeat(ways, columns),
+            "group": np.repeat(names, columns),
+            "networks": np.repeat(sizes[:, 0], columns),
+            "column": np.tile(np.arange(columns), len(members)),
+            "share": (inside / sizes).astype(float).ravel(),
+            "others": ((total - inside) / (n - sizes)).astype(float).ravel(),
+            "p": p.ravel(),
+        }
+    )
+
+
+def in_words(way: str, group: str) -> str:
+    """Name the networks of a group in a sentence."""
+    if way == "activation":
+        return "networks without activations" if group == "None" else f"networks with {group}"
+    words = {
+        "computation": f"{group} networks",
+        "layers": f"networks {group}",
+        "first layer": f"networks that begin with {group}",
+    }
+    return words.get(way, f"the {group} by params")
+
+
+def _text(table: pd.DataFrame, hard: int, nobody: int, samples: int, who: str) -> str:
+    if not hard:
+        return f"No sample is hard: {who} get each of {samples} right often enough."
+    told = table["sample"].nunique()
+    none = f", and {nobody} of these none gets right" if nobody else ""
+    are = "is" if hard == 1 else "are"
+    said = f"Of {samples} samples {hard} {are} hard for {who}{none}."
+    if not told:
+        return f"{said} No group of networks gets any of them right more often than the others, beyond chance."
+    first = table.drop_duplicates("sample").head(3)
+    sentences = [_sentence(row._asdict()) for row in first.itertuples()]
+    return f"{said} For {told} of them some kind of network does better than the rest. {' '.join(sentences)}"
+
+
+def _sentence(row: dict) -> str:
+    who = in_words(row["way"], row["group"])
+    shares = f"({exam.percent(row['share'], 0)} of them, {exam.percent(row['others'], 0)} of the others)"
+    if row["only"]:
+        return f"Only {who} read number {row['sample']} {shares}."
+    return f"{who[0].upper() + who[1:]} read number {row['sample']} more often {shares}."
+
+
+def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -> Figure:
+    from netpick.report.images import image_grid
+    from netpick.report.theme import finish
+
+    first = table.drop_duplicates("sample").set_index("sample")
+    captions = []
+    for sample in shown:
+        row = first.loc[sample]
+        name = {"activation": f"activation {row['group']}", "first layer": f"first {row['group']}"}
+        mark = "only " if row["only"] else ""
+        shares = f"{100 * row['share']:.0f} %, others {100 * row['others']:.0f} %"
+        captions.append(f"{mark}{name.get(row['way'], row['group'])}\n{shares}")
+    fig = image_grid(run, list(shown), captions, votes)
+    title = _sentence(table.iloc[0].to_dict()) if len(table) else "No kind of network is better at the hard samples"
+    return finish(fig, title.rstrip("."))

@@ -1,0 +1,228 @@
+"""Ask every question of a run and write the figure of each answer into a folder; make figures small for a page.
+
+One question after the other, each asked once and drawn once, whatever the number of formats. A question that this run
+can't answer is a record with an error, and the others go on. No page is made here, and nothing is computed.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from netpick import exam, questions
+from netpick.answer import SUFFIXES
+from netpick.errors import NetpickError, WorkError, listed, suggest
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = tuple(suffix[1:] for suffix in SUFFIXES)
+WIDE, BYTES = 1200, 200_000
+"""Pixels and bytes that an image on a page has at most."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the question that is about to be asked, its number from 1, and how many there are."""
+
+
+def quiet(name: str, number: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one question: its answer and the files of its figure, or the error, in one line."""
+
+    name: str
+    title: str
+    text: str = ""
+    note: str = ""
+    files: tuple[Path, ...] = ()
+    table: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    error: str = ""
+    seconds: float = 0.0
+    doc: str = field(default="", repr=False)
+
+    def file(self, form: str) -> Path | None:
+        """Return the file of one format, such as "png", or None where there is none."""
+        return next((path for path in self.files if path.suffix == f".{form}"), None)
+
+
+def write_figures(
+    run: Run,
+    folder: str | Path,
+    formats: Sequence[str] = ("svg", "png"),
+    names: Iterable[str] | None = None,
+    on_progress: Progress = quiet,
+) -> list[Written]:
+    """Ask all questions and write their figures as `folder/NAME.FORMAT`.
+
+    Parameters
+    ----------
+    run : Run
+    folder : str or Path
+        Made where it isn't there; files of the same names are replaced, and those of a question that now has an
+        error are taken away.
+    formats : names of formats
+        Of svg, png, pdf; none at all asks the questions and draws nothing.
+    names : names of questions, optional
+        In the order wanted; None for all.
+    on_progress : callable
+        See `Progress`.
+
+    Returns
+    -------
+    list of Written
+        One a question, in order.
+
+    Raises
+    ------
+    NetpickError
+        For an unknown format or question; RunError where the run has no finished training; WorkError where a file
+        can't be written.
+    """
+    return list(each_figure(run, folder, formats, names, on_progress))
+
+
+def each_figure(
+    run: Run,
+    folder: str | Path,
+    formats: Sequence[str] = ("svg", "png"),
+    names: Iterable[str] | None = None,
+    on_progress: Progress = quiet,
+) -> Iterator[Written]:
+    """Yield what `write_figures` returns, as it comes; what is wrong with the arguments is raised at once."""
+    for form in formats:
+        if form not in FORMATS:
+            raise NetpickError(f"no format '{form}'{suggest(form, FORMATS)}: figures are written as {listed(FORMATS)}")
+    known = questions.questions()
+    wanted = list(known) if names is None else list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in known:
+            questions.find(name)  # says which is nearest
+    exam.done(run)  # where nothing is finished, nothing can be asked: said once, not by each question
+    folder = Path(folder)
+    if formats:
+        make_folder(folder)
+    return _one_by_one(run, [known[name] for name in wanted], folder, formats, on_progress)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; WorkError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise WorkError(f"{folder} can't be made a folder ({e.strerror or e}): give another path") from None
+
+
+def _one_by_one(
+    run: Run, asked: list[questions.Question], folder: Path, formats: Sequence[str], on_progress: Progress
+) -> Iterator[Written]:
+    for number, question in enumerate(asked, 1):
+        on_progress(question.name, number, len(asked))
+        start = time.perf_counter()
+        written = _write_one(run, question, [folder / f"{question.name}.{form}" for form in formats])
+        # Figures hold on to themselves in circles, and with them all that was drawn.
+        gc.collect()
+        yield replace(written, seconds=time.perf_counter() - start)
+
+
+def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Written:
+    """Ask one question, draw its figure once and write it into all the files."""
+    named = Written(question.name, question.title, doc=question.doc)
+    try:
+        answer = questions.ask(run, question.name)
+        if paths:
+            drawn = answer.figure()
+    except NetpickError as e:
+        _remove(paths)
+        return replace(named, error=str(e))
+    except Exception as e:  # noqa: BLE001  one question's bug must not cost the other answers; it is shown as one
+        _remove(paths)
+        return replace(named, error=_bug(question, e))
+    try:
+        for path in paths:
+            replace(answer, draw=lambda: drawn).save(path)
+    except NetpickError:
+        raise  # the path can't be written, which the next question would run into as well
+    except Exception as e:  # noqa: BLE001  texts are parsed and laid out only when a figure is written
+        _remove(paths)
+        return replace(named, error=_bug(question, e))
+    return replace(named, text=answer.text, note=answer.note, files=tuple(paths), table=answer.table)
+
+
+def _bug(question: questions.Question, error: Exception) -> str:
+    """Say in one line what went wrong that should not have, and in which line of the question."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(question.source)]
+    place = f"{question.source.name}, line {lines[-1]}" if lines else question.source.name
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"question '{question.name}' ({place}) failed: {said}"
+
+
+def _remove(paths: list[Path]) -> None:
+    """Take away files of an earlier run, or half of those of this one: they would pass for this run's figure."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as e:
+            raise cant_write(path, e) from None
+
+
+def cant_write(path: Path, error: OSError) -> WorkError:
+    """Return the error that says so."""
+    return WorkError(f"{path} can't be written ({error.strerror or error}): give another path")
+
+
+def shrunk(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """Return a figure's PNG file made small, and its width and height: at most 1200 pixels wide and 200 kB.
+
+    Figures have few colours: 256 of them look the same as all, in about half of the bytes.
+    """
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    if image.width > WIDE:
+        image = _narrower(image, WIDE)
+    colours = 256
+    while True:
+        file = BytesIO()
+        image.quantize(colours, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+        if file.tell() <= BYTES or image.width <= WIDE // 4:
+            return file.getvalue(), image.size
+        if colours > 64:
+            colours //= 2
+        else:
+            image = _narrower(image, int(image.width * 0.85))
+
+
+def _narrower(image: Image, width: int) -> Image:
+    from PIL.Image import Resampling
+
+    return image.resize((width, max(1, round(image.height * width / image.width))), Resampling.LANCZOS)
+
+
+def embedded(written: Written) -> tuple[str, tuple[int, int]]:
+    """Return a figure as a data URI and its size in pixels: SVG, or PNG where that is smaller.
+
+    It is to be an image of its own and not part of the page: so that names within one SVG file are not those of
+    another, and nothing in it can act.
+    """
+    png, svg = written.file("png"), written.file("svg")
+    if png is None or svg is None:
+        return "", (0, 0)
+    small, size = shrunk(png)
+    # Which program drew it, and which text each outline is, takes space and is of no use within a page.
+    drawn = re.sub(rb"<metadata>.*?</metadata>|<!--.*?-->", b"", svg.read_bytes(), flags=re.DOTALL)
+    kind, data = ("svg+xml", drawn) if len(drawn) <= len(small) else ("png", small)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", size

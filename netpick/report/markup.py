@@ -1,0 +1,149 @@
+"""Texts, tables and docstrings as the templates of pages lay them out, and the escaping that keeps them what they are.
+
+Two environments of jinja2: one that escapes for HTML, one for Markdown, whatever is put into a page. No page is made here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FunctionLoader
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONG = 60
+"""Characters of a table's cell that are shown."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: headings, rows of cells, which columns are numbers, which rows stand out, rows in all."""
+
+    headings: list[str]
+    rows: list[list[str]]
+    numbers: list[bool]
+    marked: list[bool]
+    total: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a question's documentation: a heading, a paragraph, or a list of columns with their meaning."""
+
+    kind: str
+    text: str = ""
+    entries: Sequence[tuple[str, str]] = ()
+
+
+def table(frame: pd.DataFrame, rows: int, reference: str | None = None) -> Table:
+    """Return the first rows of a frame as text; rows that have `reference` as the name of their network stand out."""
+    shown = frame.head(rows)
+    texts = [[cell(value) for value in row] for row in shown.itertuples(index=False, name=None)]
+    numbers = [
+        column.dtype.kind in "iuf" or all(re.fullmatch(r"[-\d.,]+( %)?", str(v)) for v in column)
+        for _, column in shown.items()
+    ]
+    marked = [reference is not None and reference in row for row in texts]
+    return Table([str(c) for c in frame.columns], texts, numbers, marked, len(frame))
+
+
+def cell(value: Any) -> str:
+    """Write one value of a table: thousands set apart, four digits of a fraction, nothing for what is missing."""
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()  # numpy's own numbers
+    if value is None or value != value:  # NaN is the one value that differs from itself
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 and value == int(value) else f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, list | tuple):
+        value = ", ".join(cell(v) for v in value)
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
+
+
+def parts(doc: str) -> list[Part]:
+    """Take a question's docstring apart, without its first line: paragraphs, headings, columns and their meaning."""
+    out: list[Part] = []
+    for block in re.split(r"\n\s*\n", doc.partition("\n")[2].strip()):
+        lines = [line for line in block.splitlines() if line.strip()]
+        if len(lines) > 1 and re.fullmatch(r"[-=~]{3,}", lines[1].strip()):
+            out.append(Part("heading", lines[0].strip()))
+            lines = lines[2:]
+        entries = _entries(lines)
+        if entries:
+            out.append(Part("list", entries=entries))
+        elif lines:
+            out.append(Part("text", " ".join(line.strip() for line in lines).replace("`", "")))
+    return out
+
+
+def _entries(lines: list[str]) -> list[tuple[str, str]]:
+    """Read `name : meaning`, with what is indented beneath it; none unless all lines are of that kind."""
+    out: list[tuple[str, str]] = []
+    for line in lines:
+        if not line[0].isspace() and " : " in line:
+            name, _, meaning = line.partition(" : ")
+            out.append((name.strip(), meaning.strip()))
+        elif line[0].isspace() and out:
+            out[-1] = (out[-1][0], f"{out[-1][1]} {line.strip()}".strip())
+        else:
+            return []
+    return out
+
+
+def _source(name: str) -> str:
+    return (resources.files("netpick.templates") / name).read_text("utf-8")
+
+
+def html_pages() -> Environment:
+    """Escape whatever is put into an HTML page."""
+    return Environment(autoescape=True, loader=FunctionLoader(_source), trim_blocks=True, lstrip_blocks=True)
+
+
+class Raw(str):
+    """Markdown that is not to be escaped."""
+
+
+def markdown_pages() -> Environment:
+    """Escape whatever is put into the Markdown page, unless it passes a filter that says what it is."""
+    environment = Environment(
+        autoescape=False,  # that is HTML's; `finalize` escapes for Markdown
+        finalize=lambda value: value if isinstance(value, Raw) else markdown(str(value)),
+        loader=FunctionLoader(_source),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(fenced=_fenced, as_is=Raw, cell=_cell_text)
+    return environment
+
+
+def markdown(text: str, block: bool = True) -> str:
+    """Write a text so that Markdown shows it as it is: one line, with nothing in it that Markdown or HTML reads.
+
+    `block` is for a text that can stand at the beginning of a line, where lists and headings are read too.
+    """
+    text = " ".join(text.split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
+    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it is itself
+    return re.sub(r"^(\d*)(?=[-+#.)])(?=.[\s#])", r"\1\\", text) if block else text
+
+
+def _fenced(text: str) -> Raw:
+    """Write a command as a block of code, with a fence that is longer than any in it."""
+    fence = "`" * max(3, *(len(ticks) + 1 for ticks in ["", *re.findall("`+", text)]))
+    return Raw(f"{fence}sh\n{text}\n{fence}")
+
+
+def _cell_text(text: str) -> Raw:
+    return Raw(markdown(text, block=False))
