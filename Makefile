@@ -3,11 +3,12 @@ PYTHON   ?= python3
 TEMPLATE ?= netpicking
 DEVICE   ?= auto
 WORKERS  ?= auto
+RUN      ?= runs/demo
 ARGS     ?=
 BIN      := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo generate train status test lint types check clean
+.PHONY: help install demo generate train status test lint types check figures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +33,9 @@ train: install  ## train the run generated last, on DEVICE (auto) with WORKERS (
 
 status: install  ## how far the run generated last has come
 	$(BIN)/netpick status
+
+figures: install  ## all questions of RUN (the demo) as figures, in RUN/figures
+	$(BIN)/netpick figures $(RUN)
 
 test: lint types check  ## lint, types, tests
 

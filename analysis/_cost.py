@@ -4,12 +4,13 @@ Columns of the answer, a row a computation and last a row `all`:
 
 - `computation`
 - `students`: number of students
-- `least`, `q25`, `median`, `q75`, `most`: the cost among them, in the question's unit (quartiles by linear interpolation)
+- `least`, `q25`, `median`, `q75`, `most`: the cost among them, in the question's unit
 - `of_basic`: the median as a multiple of what `Basic` needs; missing where the run has no `Basic`
 - `stars`: gold stars among them; `star_median`: the cost of the median one
 - `correlation`: Spearman's rank correlation of cost and last accuracy among them; missing below three students
 
-`Basic` is one linear layer and nothing else: the cheapest network that learns at all.
+Quartiles are interpolated linearly. `Basic` is one linear layer and nothing else: the cheapest network that learns at
+all.
 """
 
 from __future__ import annotations

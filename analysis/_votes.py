@@ -36,9 +36,7 @@ class Ballot(NamedTuple):
     note: str
 
 
-def ballot(
-    run: Run, everyone: bool, good: float, quantile: float | None, split: str, network_note: str = ""
-) -> Ballot:
+def ballot(run: Run, everyone: bool, good: float, quantile: float | None, split: str, network_note: str = "") -> Ballot:
     """Let the good students vote, or all."""
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
     names, predicted, labels = exam.final(run, frame["name"], split)
@@ -62,16 +60,14 @@ def by_class(part: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
     return (counts / whole["class_name"].value_counts()).sort_values(ascending=False, kind="stable")
 
 
-def shown(
-    run: Run, rows: pd.DataFrame, caption: Callable[[pd.Series], str], title: str, split: str, subtitle: str = ""
-) -> Figure:
+def shown(run: Run, rows: pd.DataFrame, caption: Callable[[pd.Series], str], title: str, split: str) -> Figure:
     """Draw the samples of some rows, with captions and votes."""
     from netpick.report.images import image_grid
     from netpick.report.theme import finish
 
     votes = rows[[f"votes_{c}" for c in range(len(run.classes))]].to_numpy()
     fig = image_grid(run, rows["sample"].tolist(), [caption(row) for _, row in rows.iterrows()], votes, split)
-    return finish(fig, title, subtitle)
+    return finish(fig, title)
 
 
 def examples(numbers: pd.Series, limit: int = 6) -> str:

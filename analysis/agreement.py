@@ -1,12 +1,12 @@
 """Do networks of similar design get the same samples wrong?
 
 For two networks, agreement is Cohen's kappa of being wrong: how much more often both are right or both wrong than two
-networks with the same error rates would be by chance; 1 is complete agreement, 0 is chance (Cohen 1960; as a measure
-of diversity in ensembles: Kuncheva and Whitaker 2003). It is averaged over the pairs within a group and between
-groups. That networks of the same group agree more is tested by shuffling the groups among the networks. Two networks
-complement each other where they are seldom wrong together: chosen on one half of the test samples, judged on the
-other. Kappa uses all test samples at the last epoch, first replicate; pairs without an error have none and are left
-out. Time and memory grow with the square of the number of networks.
+networks with the same error rates would be by chance; 1 is complete agreement, 0 is chance (Cohen 1960; as a measure of
+diversity in ensembles: Kuncheva and Whitaker 2003). It is averaged over the pairs within a group and between groups.
+That networks of the same group agree more is tested by shuffling the groups among the networks. Two networks complement
+each other where they are seldom wrong together: chosen on one half of the test samples, as is the best single network
+that they are compared with, and judged on the other. Kappa uses all test samples at the last epoch, first replicate;
+pairs without an error have none and are left out. Time and memory grow with the square of the number of networks.
 
 Columns
 -------
@@ -82,7 +82,8 @@ def ask(
 
     inside, outside, p = within_test(kappa, codes, shuffles, seed)
     i, j = complement(joint_chosen)
-    top = names.index(exam.best(frame))
+    chosen_on = 1 - np.diag(joint_chosen) / max(1, len(choose))
+    top = names.index(exam.best(frame.assign(accuracy=chosen_on)))
     pair = {
         "names": (names[i], names[j]),
         "error": float((wrong[i, judge] & wrong[j, judge]).mean()),

@@ -12,12 +12,13 @@ Columns of the answer, a row a student (`by="student"`), those that changed most
 
 with `by="family"`, a row a computation × attempt: `computation`, `epoch`, `students`, `q25`, `median`, `q75`;
 with `by="attempt"`, what stopping everyone after this attempt would have cost: `epoch`, `students`, `median` and
-`top` (accuracies), `median_loss` (how much lower the median student is than at its own last attempt), `peaked` (share of
-the students whose best attempt this was), `pick` (the best student of this attempt), `pick_last` (its accuracy at its last
-attempt), `pick_loss` (how far that is below the best last accuracy of all), `correlation` (Spearman's, with the last
-scores), `seconds` (share of the whole training time).
+`top` (accuracies), `median_loss` (median of how much lower students are than at their own last attempt), `peaked`
+(share of the students whose best attempt this was), `pick` (the best student of this attempt), `pick_last` (its
+accuracy at its last attempt), `pick_loss` (how far that is below the best last accuracy of all), `correlation`
+(Spearman's, with the last scores), `seconds` (share of the whole training time).
 
-The standard error takes the two scores as independent, which is on the safe side: sqrt(p1 (1 - p1) / n + p2 (1 - p2) / n).
+The standard error takes the two scores as independent, which is on the safe side:
+sqrt(p1 (1 - p1) / n + p2 (1 - p2) / n).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import pandas as pd
 from netpick import exam
 from netpick.answer import Answer
 from netpick.errors import NetpickError, listed, suggest
-from netpick.exam import percent
+from netpick.exam import percent, points
 from netpick.run import Run
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLES = ("student", "family", "attempt")
-SHOWN = 6
-"""Late bloomers that are drawn one by one, and named."""
+NAMED = 6
+"""Names that a sentence has at most."""
 
 
 def ask(
@@ -89,8 +90,8 @@ def ask(
         text = (
             f"From the first attempt to the last the median score went from {percent(medians.iloc[0])} to "
             f"{percent(medians.iloc[-1])} ({len(each)} students). "
-            f"{_named(bloomers, 'late bloomer', f'below {percent(low)} at first, at least {percent(high)} at the end')} "
-            f"{_named(worse, 'student', f'ended at least {percent(fall)} below the own best attempt')} "
+            f"{_named(bloomers, 'late bloomer', f'(below {percent(low)} at first, at least {percent(high)} at last)')} "
+            f"{_named(worse, 'student', f'ended at least {points(fall)} below the own best attempt')} "
             f"{_stopping(stopping)}"
         )
         title = (
@@ -98,7 +99,7 @@ def ask(
             f"{len(bloomers)} late bloomer{'' if len(bloomers) == 1 else 's'}, {len(worse)} got worse"
         )
     table = {"student": each, "family": families, "attempt": stopping}[by]
-    return Answer(table, text, lambda: _draw(wide, families, stopping, bloomers, title), note)
+    return Answer(table, text, lambda: _draw(families, stopping, each, title), note)
 
 
 def by_student(
@@ -160,59 +161,72 @@ def by_attempt(wide: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
 
 
 def _named(rows: pd.DataFrame, what: str, how: str) -> str:
-    many = "" if len(rows) == 1 else "s"
     if not len(rows):
-        return f"No {what} ({how})." if what == "late bloomer" else f"No {what} {how}."
-    names = listed(rows["name"], SHOWN)
-    if what == "late bloomer":
-        return f"{len(rows)} {what}{many} ({how}): {names}."
-    return f"{len(rows)} {what}{many} {how}: {names}."
+        return f"No {what} {how}."
+    return f"{len(rows)} {what}{'' if len(rows) == 1 else 's'} {how}: {listed(rows['name'], NAMED)}."
 
 
 def _stopping(stopping: pd.DataFrame) -> str:
     first = stopping.iloc[0]
     return (
-        f"Stopping all after the first attempt would have saved {percent(1 - first['seconds'], 0)} of the training time "
-        f"and cost the median student {percent(first['median_loss'])}; its best student, {first['pick']}, ends "
-        f"{percent(first['pick_loss'])} below the best of all."
+        f"Stopping all after the first attempt would have saved {percent(1 - first['seconds'], 0)} of the training "
+        f"time and cost the median student {points(first['median_loss'])}; its best student, {first['pick']}, ends "
+        f"{points(first['pick_loss'])} below the best of all."
     )
 
 
-def _draw(
-    wide: pd.DataFrame, families: pd.DataFrame, stopping: pd.DataFrame, bloomers: pd.DataFrame, title: str
-) -> Figure:
+def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, title: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     from netpick.report.theme import colour, family_order, finish, legend_below, percent_axis
 
-    fig = Figure(figsize=(10, 6.6))
-    left, right = fig.subplots(1, 2, width_ratios=(3, 2))
-    for c in family_order(families):
+    order = family_order(families)
+    fig = Figure(figsize=(10, 9.4))
+    axes = fig.subplot_mosaic("aaabb;ccccc", height_ratios=(1, 1.1))
+    left, right, below = axes["a"], axes["b"], axes["c"]
+    for c in order:
         rows = families[families["computation"] == c]
-        left.plot(rows["epoch"], rows["median"], marker="o", color=colour(c), linewidth=2.2, label=c)
+        left.plot(rows["epoch"], rows["median"], marker="o", color=colour(c), linewidth=2.2)
         left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=colour(c), alpha=0.12, linewidth=0)
-    for i, (_, row) in enumerate(bloomers.head(SHOWN).iterrows()):
-        line = wide.loc[row["name"]]
-        left.plot(
-            line.index, line, color=colour(row["computation"]), linestyle=":", linewidth=1.6,
-            label="late bloomer, alone" if i == 0 else "_nolegend_",
-        )  # fmt: skip
     left.set(xlabel="attempt (epoch)", ylabel="score (accuracy)")
     left.set_title("median of each computation, with quartiles", loc="left")
     _stop(right, stopping)
+    _students(below, each, order)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for ax in (left, right, below):
         percent_axis(ax.yaxis)
-    legend_below(fig, left, columns=5)
+    percent_axis(below.xaxis)
+    legend_below(fig, below, columns=5)
     return finish(fig, title)
+
+
+def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
+    """Draw each student's first score against the last; late bloomers and those that got worse are marked."""
+    from netpick.report.theme import INK, colour
+
+    for c in order:
+        rows = each[each["computation"] == c]
+        ax.scatter(rows["first"], rows["last"], s=20, color=colour(c), edgecolor="#333333", linewidth=0.3, label=c)
+    for kind, marker, label in (("bloomer", "o", "late bloomer"), ("worse", "v", "got worse")):
+        rows = each[each[kind]]
+        if len(rows):
+            ax.scatter(
+                rows["first"], rows["last"], s=95, marker=marker, facecolor="none", edgecolor=INK, linewidth=1.1,
+                label=label,
+            )  # fmt: skip
+    low = max(each["first"].min(), each["last"].min())
+    ax.axline((low, low), slope=1, color="#999999", linestyle=":", linewidth=1.2, label="no change")
+    ax.set(xlabel="first score (accuracy)", ylabel="last score (accuracy)")
+    ax.set_title("each student, first and last", loc="left")
 
 
 def _stop(ax: Axes, stopping: pd.DataFrame) -> None:
     """Draw what stopping early costs: the median student, and whoever would have been picked."""
     x = stopping["epoch"]
-    ax.plot(x, stopping["median_loss"], marker="o", color="#222222", label="loss of the median student")
-    ax.plot(x, stopping["pick_loss"], marker="s", color="#D55E00", label="loss of the one picked then")
+    ax.plot(x, stopping["median_loss"], marker="o", color="#222222", label="of the median student")
+    ax.plot(x, stopping["pick_loss"], marker="s", color="#D55E00", label="of the one picked then")
     ax.axhline(0, color="#999999", linewidth=1)
     ax.set(xlabel="all stop after this attempt", ylabel="accuracy lost")
     ax.set_title("the cost of stopping early", loc="left")

@@ -110,8 +110,21 @@ def ask(
         got = float(np.where(answers, is_right[s][judge], is_right[b][judge]).mean())
         cost = macs[s] + (1 - answers.mean()) * macs[b]
         alone = min((name for name in (*front, b) if chosen[name] >= keep * chosen[b]), key=macs.__getitem__)
-        row = (s, b, level[at], 1 - answers.mean(), got, judged[s], judged[b], got / judged[b] if judged[b] else np.nan)
-        row = (*row, cost, cost / macs[b], alone, judged[alone], macs[alone] / macs[b])
+        row = {
+            "small": s,
+            "large": b,
+            "threshold": level[at],
+            "passed": 1 - answers.mean(),
+            "accuracy": got,
+            "small_accuracy": judged[s],
+            "large_accuracy": judged[b],
+            "kept": got / judged[b] if judged[b] else np.nan,
+            "macs": cost,
+            "share": cost / macs[b],
+            "single": alone,
+            "single_accuracy": judged[alone],
+            "single_share": macs[alone] / macs[b],
+        }
         rows.append((larges.index(b), macs[s] + passed[at] * macs[b], row))
     table = pd.DataFrame([row for *_, row in sorted(rows, key=lambda r: r[:2])], columns=COLUMNS)
 
@@ -219,11 +232,11 @@ def draw(
         wanted = 100 * keep * top["large_accuracy"]
         ax.axhline(100 * top["large_accuracy"], color="0.25", ls=":", lw=1.6, label=f"{top['large']} alone")
         ax.axhline(wanted, color="0.25", ls="--", lw=1.2, label=f"{exam.percent(keep)} of it")
-        what = f"{exam.percent(top['kept'])} of"
+        what = f"{exam.percent(top['kept'], 1)} of"
         title = f"{top['small']} before {top['large']}: {what} its accuracy"
         if top["passed"] == 0:
             title = f"{top['small']} needs no help for {what} the accuracy of {top['large']}"
-        title += f" at {exam.percent(top['share'])} of its macs"
+        title += f" at {exam.percent(top['share'], 1)} of its macs"
         lowest = min(wanted - 2, 100 * rows["small_accuracy"].min() - 0.5)
     front = front[100 * front["judged"] >= lowest]  # cheap ones far below would leave no room for the rest
     ax.plot(front["macs"], 100 * front["judged"], "o", color="0.55", ms=6, label="one network alone (Pareto front)")

@@ -1,12 +1,12 @@
 """How many small networks must answer together to be as good as the best one?
 
-A committee is a number of networks that answer as one, by `votes` (the class that most of them name; equal votes go
-to the class whose voters are the more accurate ones) or by `probabilities` (the class with the highest mean
+A committee is a number of networks that answer as one, by `votes` (the class that most of them name; equal votes go to
+the class whose voters have the better ranks in accuracy) or by `probabilities` (the class with the highest mean
 probability). Members are drawn at `random`, or taken one after the other, `greedy`: each next member is the one that
-makes the committee best (forward selection, each network once: Caruana et al. 2004, "Ensemble selection from
-libraries of models"). Greedy committees are chosen on one half of the test samples; all accuracies, the single
-network's too, are those on the other half. The best single network was found on all samples, which flatters it a
-little. Networks are compared by their first replicate. Where no scores were kept, there are votes only.
+makes the committee best (forward selection, each network once: Caruana et al. 2004, "Ensemble selection from libraries
+of models"). Greedy committees, and the best single network, are chosen on one half of the test samples; all accuracies
+are those on the other half, so that neither is flattered by being chosen. Networks are compared by their first
+replicate. Where no scores were kept, there are votes only.
 
 Columns
 -------
@@ -23,6 +23,7 @@ member : greedy: the network that came in at this size
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,7 @@ def ask(
         networks with at most twice the params of Basic; where fewer than 10 are that small, the smallest quarter of
         all (or 10).
     target : str
-        The single network to match; without it the most accurate one. It is in no committee.
+        The single network to match; without it the most accurate one on the half that chooses. It is in no committee.
     largest : int
         Members of the largest committee that is tried.
     draws : int
@@ -75,14 +76,19 @@ def ask(
     exam.check_count("largest", largest, 2)
     exam.check_count("draws", draws)
     frame = exam.students(run, good, gold, quantile)
-    single = exam.best(frame) if target is None else exam.need_network(run, target)
+    known, predicted, labels = exam.final(run)
+    if len(labels) < 2:
+        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to choose on and to judge on")
+    choose, judge = exam.halves(len(labels), seed, labels)
+    if target is not None:
+        single = exam.need_network(run, target)
+    else:
+        chosen_on = dict(zip(known, (predicted[:, choose] == labels[choose]).mean(axis=1), strict=True))
+        single = exam.best(frame.assign(accuracy=frame["name"].map(chosen_on)))
     pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
     names, predicted, labels = exam.final(run, [single, *pool])
     if single not in names[:1] or len(names) < 3:
         raise RunError(f"{run.path} has answers of {len(names)} of the networks asked for: name others as `members`")
-    if len(labels) < 2:
-        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to choose on and to judge on")
-    choose, judge = exam.halves(len(labels), seed, labels)
     costs = frame.set_index("name").loc[names, COSTS].to_numpy(float)
     right = predicted == labels
     order = 1 + np.lexsort((costs[1:, 1], -right[1:, choose].mean(axis=1)))  # of equals the first one is taken
@@ -97,8 +103,7 @@ def ask(
     notes = [exam.notes(run)]
     for rule in ("votes", "probabilities"):
         if rule == "votes":
-            weights = 1 + right[1:, choose].mean(axis=1) / (2 * largest)  # all of them together are less than one vote
-            margins = [vote_margins(predicted[1:, h], weights, labels[h], len(run.classes)) for h in (choose, judge)]
+            margins = [vote_margins(predicted[1:, h], labels[h], len(run.classes), largest) for h in (choose, judge)]
         else:
             try:
                 _, scores, _ = exam.final_scores(run, names[1:])
@@ -119,8 +124,9 @@ def ask(
             )
         )
     table = pd.concat(parts, ignore_index=True)
-    table.insert(table.columns.get_loc("seconds") + 1, "macs_share", table["macs"] / table["macs"].iloc[0])
-    table.insert(table.columns.get_loc("macs_share") + 1, "matches", table["accuracy"] >= to_match)
+    after = list(table).index("seconds") + 1
+    table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
+    table.insert(after + 1, "matches", table["accuracy"] >= to_match - 1e-9)  # means of draws are rounded
     note = "; ".join(filter(None, notes))
     return Answer(table, sentence(table, single, who, len(order)), lambda: draw(table, single, who), note)
 
@@ -163,14 +169,17 @@ def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, ever
     return names, who
 
 
-def vote_margins(predicted: np.ndarray, weights: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def vote_margins(predicted: np.ndarray, labels: np.ndarray, classes: int, largest: int) -> np.ndarray:
     """Return by how much each member's vote (members, samples) is for each wrong class and against the true one.
 
     float32 (classes - 1, members, samples). A committee is right where the sum over its members is below zero for
-    every wrong class.
+    every wrong class. Members are to come in the order of their rank.
     """
     out = np.empty((classes - 1, *predicted.shape), np.float32)
-    weight = weights[:, None].astype(np.float32)
+    members = len(predicted)
+    # What rank adds is less than one vote for `largest` members together. A power of two, for sums without rounding.
+    bit = 2.0 ** -np.ceil(np.log2(2 * members * largest))
+    weight = (1 + bit * np.arange(members, 0, -1, dtype=np.float32))[:, None].astype(np.float32)
     own = weight * (predicted == labels)
     for j in range(1, classes):
         np.subtract(weight * (predicted == (labels + j) % classes), own, out=out[j - 1])
@@ -246,13 +255,14 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int) -> str:
             count = "1 of them alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
             said.append(f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs)")
         else:
-            row = rows.loc[rows["accuracy"].idxmax()]
+            row = rows.nlargest(1, "accuracy").iloc[0]
             said.append(
                 f"{words}, no committee of up to {rows['size'].max()} does: {exam.percent(row['accuracy'])} with "
                 f"{row['size']} is the most"
             )
     return (
-        f"{single} has {exam.percent(goal)} of the judged samples right. To match it with {who} ({pool} of them): "
+        f"{single} alone has {exam.percent(goal)} of the judged samples right. To match it with {who} ({pool} of "
+        f"them): "
         f"{'; '.join(said)}."
     )
 
@@ -268,7 +278,10 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
     palette = dict(zip(("votes", "probabilities"), sns.color_palette("colorblind"), strict=False))
     fig, axes = plt.subplots(1, 2, figsize=(10, 5.6), sharey=True)
     goal = table.iloc[0]
-    for (choice, rule), rows in table[table["choice"] != "single"].groupby(["choice", "rule"], sort=False):
+    for choice, rule in product(("random", "greedy"), palette):
+        rows = table[(table["choice"] == choice) & (table["rule"] == rule)]
+        if not len(rows):
+            continue
         style = {"color": palette[rule], "linestyle": "-" if choice == "greedy" else "--", "linewidth": 2}
         label = f"{'well chosen' if choice == 'greedy' else 'at random'}, by {rule}"
         for ax, x in zip(axes, ("size", "macs"), strict=True):

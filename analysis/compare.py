@@ -30,8 +30,8 @@ real : whether p is below `alpha`
 Method: McNemar 1947, "Note on the sampling error of the difference between correlated proportions", in the mid-p
 version of Fagerland, Lydersen and Laake 2013; the bootstrap of both crossed factors of Owen 2007, "The pigeonhole
 bootstrap"; Holm 1979 for many comparisons. A family's accuracy here is that of its average network: a better family
-need not have the better best network. Of families, replicates of a network are averaged first. Families of one network are
-compared too, but only its samples vary then: the answer holds for that network, not for its kind.
+need not have the better best network. Of families, replicates of a network are averaged first. Families of one network
+are compared too, but only the samples vary then: the answer holds for that network, not for its kind.
 """
 
 from __future__ import annotations
@@ -270,9 +270,10 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     table = table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
     better = table["real"] & (table["only_a"] > table["only_b"])
     worse = table["real"] & ~better
+    unknown = len(table) - better.sum() - worse.sum()
     text = (
         f"{a} ({exam.percent(accuracy[a])}) is really better than {better.sum()} of {len(table)} other networks, "
-        f"really worse than {worse.sum()}, and of the other {len(table) - better.sum() - worse.sum()} it can't be told on "
+        f"really worse than {worse.sum()}, and can't be told from the other {unknown} on "
         f"{len(labels)} samples (McNemar, Holm-corrected p < {alpha:g})."
     )
     said = exam.notes(run)
@@ -306,7 +307,7 @@ def _draw_families(
         left.plot(means[family], y, "o", color=colour, ms=9, mec=theme.INK, mew=0.6)
     left.set_yticks(range(len(shown)), shown)
     left.invert_yaxis()
-    theme.percent_axis(left.xaxis, 1)
+    theme.percent_axis(left.xaxis)
     left.locator_params(axis="x", nbins=4)
     left.set(xlabel="accuracy of the average network", title=f"Mean and {100 * LEVEL:.0f} % interval")
     place = {f: i for i, f in enumerate(shown)}
@@ -364,7 +365,7 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     for name, values, colour, marker in zip((row["a"], row["b"]), by_class, colours, "os", strict=True):
         beside.plot(x, values, marker, color=colour, ms=9, mec="white", label=name)
     beside.set_xticks(x, run.classes, rotation=0 if max(map(len, run.classes)) < 4 else 35)
-    theme.percent_axis(beside.yaxis, 0)
+    theme.percent_axis(beside.yaxis)
     beside.set(xlabel="class", ylabel="right answers", title="Class by class")
     beside.legend()
     better, other = (row["a"], row["b"]) if row["difference"] >= 0 else (row["b"], row["a"])
@@ -399,7 +400,7 @@ def _draw_all(table: pd.DataFrame, a: str, accuracy: float, samples: int) -> Fig
                 label=f"{label} ({rows.sum()})",
             )  # fmt: skip
     ax.axhline(accuracy, color=theme.INK, linestyle="--", lw=1, label=a)
-    theme.percent_axis(ax.yaxis, 0)
+    theme.percent_axis(ax.yaxis)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="other networks, by accuracy", ylabel="accuracy")
     ax.legend(loc="lower left")

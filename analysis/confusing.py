@@ -1,12 +1,12 @@
 """Which questions are confusing: the networks do not agree on any answer?
 
-A question is a test sample. Confusing: no answer has half of the votes, and the entropy of the votes is at least 1.5 bits,
-as if about three answers were equally likely (the thresholds are options). Good students are asked, in their last attempt,
-unless `everyone` is.
+A question is a test sample. Confusing: no answer has half of the votes, and the entropy of the votes is at least 1.5
+bits, as if about three answers were equally likely (the thresholds are options). Good students are asked, in their last
+attempt, unless `everyone` is.
 
-The answer has the confusing samples, those with most entropy first; `netpick.analysis._votes` says what its columns are.
-Definition of the published study, with Shannon's entropy (1948) to say how much the votes are spread. With two classes the
-entropy is 1 bit at most: then nothing is confusing, unless `entropy` asks for less.
+The answer has the confusing samples, those with most entropy first; `netpick.analysis._votes` says what its columns
+are. Definition of the published study; Shannon's entropy (1948) says how much the votes are spread. With two classes it
+is 1 bit at most: then nothing is confusing, unless `entropy` asks for less.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def ask(
     whole = votes.table.sort_values(["entropy", "sample"], ascending=[False, True])
     table = whole[(whole["top"] < top - exam.TINY) & (whole["entropy"] >= entropy - exam.TINY)].reset_index(drop=True)
     text = (
-        f"{_votes.share(table, whole)} are confusing: no answer has {percent(top)} of the votes of {votes.who}, and the "
-        f"entropy of the votes is at least {entropy:g} bits"
+        f"{_votes.share(table, whole)} are confusing: no answer has {percent(top)} of the votes of {votes.who}, and "
+        f"the entropy of the votes is at least {entropy:g} bits"
     )
     rows = table.head(limit)
     if len(table):
@@ -62,7 +62,8 @@ def ask(
             f"votes for {spread} classes ({first['entropy']:.2f} bits); {percent(first['right'], 1)} are right."
         )
         more = f"; the {limit} with most entropy" if len(table) > limit else ""
-        title = f"Confusing: on {len(table)} sample{'s' if len(table) > 1 else ''} no answer has {percent(top)} of the votes{more}"
+        many = "s" if len(table) > 1 else ""
+        title = f"Confusing: on {len(table)} sample{many} no answer has {percent(top)} of the votes{more}"
     else:
         rows = whole.head(min(limit, 6))
         near = rows.iloc[0]

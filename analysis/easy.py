@@ -4,8 +4,7 @@ A question is a test sample. Good students are asked, in their last attempt, unl
 samples that nearly every network has right.
 
 The answer has the easy samples, ordered by number; `netpick.analysis._votes` says what its columns are. A count, as in
-the published study. The figure shows easy samples of each class in turn, and for contrast how the share of easy samples
-differs between classes is in the text.
+the published study. The figure shows some easy samples of each class; which class has most of them is in the text.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ def ask(
     if len(table):
         classes = _votes.by_class(table, whole)
         text += (
-            f" The class with most easy samples is '{classes.index[0]}' ({percent(classes.iloc[0], 1)} of its own), the "
-            f"one with fewest '{classes.index[-1]}' ({percent(classes.iloc[-1], 1)})."
+            f" The class with most easy samples is '{classes.index[0]}' ({percent(classes.iloc[0], 1)} of its own), "
+            f"the one with fewest '{classes.index[-1]}' ({percent(classes.iloc[-1], 1)})."
         )
         turn = table.groupby("label").cumcount()  # one of each class, then a second of each
         rows = table.assign(turn=turn).sort_values(["turn", "label"]).head(limit).sort_values(["label", "sample"])

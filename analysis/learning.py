@@ -220,7 +220,7 @@ def _draw(table: pd.DataFrame, epochs: int) -> Figure:
     else:
         left.scatter(table["forgetting"], table["right"], s=12, alpha=0.7, linewidth=0, color=COLOURS["easy"])
         left.set(xlabel="forgetting events a network", ylabel="right at the last epoch", title="Every dot is a sample")
-        theme.percent_axis(left.yaxis, 0)
+        theme.percent_axis(left.yaxis)
     if left.get_legend_handles_labels()[0]:
         left.legend(loc="upper right", markerscale=2)
     bottom = np.zeros(10)
@@ -231,7 +231,7 @@ def _draw(table: pd.DataFrame, epochs: int) -> Figure:
         heights = np.array([ranked[column].to_numpy()[t].mean() if len(t) else 0 for t in tenths])
         beside.bar(range(1, 11), heights, bottom=bottom, color=colour, label=label, width=0.85)
         bottom += heights
-    theme.percent_axis(beside.yaxis, 0)
+    theme.percent_axis(beside.yaxis)
     beside.set_xticks(range(1, 11))
     beside.set(xlabel="samples in tenths, from easy to hard", ylabel="networks", ylim=(0, 1))
     beside.set_title("What becomes of a sample once it is learned")

@@ -1,6 +1,7 @@
 """How much arithmetic do the students do for one answer?
 
 Multiply-accumulates of one input's forward pass, exactly, from the shapes (matrix products and convolutions).
+
 `netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
 last score; good students only, unless `everyone` is asked.
 """

@@ -1,6 +1,7 @@
 """How many notes do the students take: how many parameters have they?
 
 A network's notes are its trainable parameters: all that it takes from the lessons into the exam.
+
 `netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
 last score; good students only, unless `everyone` is asked.
 """

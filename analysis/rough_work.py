@@ -1,7 +1,8 @@
 """How much rough work do the students need: how much do they hold in memory for one question?
 
-Rough work is counted in elements (numbers) held for one input: the input itself, every reshape and every layer output that
-is a new tensor.
+Rough work is counted in elements (numbers) held for one input: the input itself, every reshape and every layer output
+that is a new tensor.
+
 `netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
 last score; good students only, unless `everyone` is asked.
 """

@@ -1,6 +1,7 @@
 """In how many steps do the students work out an answer?
 
 Steps are the distinct nodes of the autograd graph of one forward pass: how many operations there are, not how large.
+
 `netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
 last score; good students only, unless `everyone` is asked.
 """

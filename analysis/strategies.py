@@ -1,7 +1,7 @@
 """Which strategy led to more high scores?
 
-A strategy is a computation (the kind of layer that does the work), alone or with an activation. Good students only, unless
-`everyone` is asked; as good students are those that the strategy did not fail, the share of good ones is shown beside.
+A strategy is a computation (the kind of layer that does the work), alone or with an activation. Good students only,
+unless `everyone` is asked; as good students are those that the strategy did not fail, how many it made is shown beside.
 
 Columns of the answer, a row a computation (activation `all`) and after them a row a computation × activation:
 
@@ -11,9 +11,9 @@ Columns of the answer, a row a computation (activation `all`) and after them a r
 - `least`, `q25`, `median`, `q75`, `most`: their last accuracies; missing where there are none
 - `low`, `high`: 95 % interval of the median, from 2,000 bootstrap samples of the networks; missing below 3
 
-The interval is Efron's percentile interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 13): how far
-another draw of networks of the same kind could move the median. Whether two strategies differ, on these samples and beyond
-chance, is what the question `compare` tests.
+The interval is Efron's percentile interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 13): how
+far another draw of networks of the same kind could move the median. Whether two strategies differ, on these samples and
+beyond chance, is what the question `compare` tests.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def ask(
             f"{percent(frame.attrs['gold'])}); the largest share of them has {top['computation']}, {top['stars']} of "
             f"{top['trained']}."
         )
-        title += f"; {top['computation']} has most gold stars for its number"
+        same = top["computation"] == first["computation"]
+        title += f"{', and' if same else '; ' + top['computation'] + ' has'} most gold stars for its number"
     else:
         text += f"There is no gold star (above {percent(frame.attrs['gold'])})."
     least = (by_computation["good"] / by_computation["trained"]).idxmin()
@@ -172,3 +173,4 @@ def _grid(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
     ax.set(ylabel="", xlabel="activation   (in brackets: students, gold stars ★)")
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(left=False, bottom=False)
+    ax.grid(visible=False)

@@ -1,7 +1,8 @@
 """How long do the students study?
 
-Study time is the time of the optimisation steps of all epochs together, in seconds on the device of the run; evaluation,
-loading and measuring are not in it. For a network with replicates it is their mean.
+Study time is the time of the optimisation steps of all epochs together, in seconds on the device of the run;
+evaluation, loading and measuring are not in it. For a network with replicates it is their mean.
+
 `netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
 last score; good students only, unless `everyone` is asked.
 """

@@ -1,11 +1,11 @@
 """Which questions are weird: nearly all networks are wrong, and give the same wrong answer?
 
 A question is a test sample. Weird: more than 90 % of the networks are wrong, and at least 90 % of those that are wrong
-give the same wrong answer (the thresholds are options). Often its label is wrong: the question `suspects` asks that. Good
-students are asked, in their last attempt, unless `everyone` is.
+give the same wrong answer (the thresholds are options). Often its label is wrong: the question `suspects` asks that.
+Good students are asked, in their last attempt, unless `everyone` is.
 
-The answer has the weird samples, those that most networks have wrong first; `netpick.analysis._votes` says what its columns
-are. Definition of the published study.
+The answer has the weird samples, those that most networks have wrong first; `netpick.analysis._votes` says what its
+columns are. Definition of the published study.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def ask(
             f"{percent(top['wrong'] * top['same'], 1)} call '{said}'."
         )
         more = f"; the {limit} weirdest" if len(table) > limit else ""
-        title = f"Weird: on {len(table)} sample{'s' if len(table) > 1 else ''} the networks agree on a wrong answer{more}"
+        title = (
+            f"Weird: on {len(table)} sample{'s' if len(table) > 1 else ''} the networks agree on a wrong answer{more}"
+        )
     else:
         rows = whole.head(min(limit, 6))
         near = rows.iloc[0]

@@ -44,6 +44,9 @@ from netpick.spec import NetworkSpec
 from netpick.template import Recipe, SampledCell, Template
 from netpick.train import EVALUATION_BATCH, train
 
+TIMED = 3
+"""Short epochs that are timed, after one to warm up; their median counts."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -81,7 +84,7 @@ def capped(given: Template, cap: int) -> Template:
 def time_network(
     spec: NetworkSpec, recipe: Recipe, shape: tuple[int, ...], classes: int, test: int, steps: int
 ) -> Seconds:
-    """Train a few steps, twice, in a worker process, and return the second time's seconds."""
+    """Train a few steps, several times, in a worker process, and return the medians."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     random = torch.Generator().manual_seed(0)
@@ -90,15 +93,15 @@ def time_network(
         inputs = torch.randn(samples, *shape, generator=random)
         return inputs, torch.randint(classes, (samples,), generator=random)
 
-    few = msgspec.structs.replace(recipe, epochs=2, timeout=None)
+    few = msgspec.structs.replace(recipe, epochs=1 + TIMED, timeout=None)
     splits = {"train": noise(steps * recipe.batch_size), "test": noise(test)}
     result = train(spec, few, "cpu", splits, 0, plan.choose(few, "cpu"))
-    if len(result.epochs) < 2:
+    if len(result.epochs) < few.epochs:
         raise SystemExit(f"{spec.name}: {result.status}: {result.error}")
-    last = result.epochs[1]
-    evaluations = [epoch.splits[0].eval_seconds for epoch in result.epochs]
-    rest = result.seconds - sum(epoch.train_seconds for epoch in result.epochs) - sum(evaluations)
-    return Seconds(last.train_seconds / steps, evaluations[1], rest / 2)
+    step = median(epoch.train_seconds for epoch in result.epochs[1:]) / steps
+    evaluation = median(epoch.splits[0].eval_seconds for epoch in result.epochs[1:])
+    inside = sum(epoch.train_seconds + epoch.splits[0].eval_seconds for epoch in result.epochs)
+    return Seconds(step, evaluation, (result.seconds - inside) / few.epochs)
 
 
 def step_terms(size: Sizes, batch: int) -> list[float]:
@@ -139,7 +142,9 @@ def work() -> None:
     parser.add_argument("--template", default="thousand-light", help="name or TOML file (thousand-light)")
     parser.add_argument("--dataset", help="whose shapes and counts are meant; the template's own")
     parser.add_argument("--sample", type=positive, default=80, help="networks to measure (80)")
-    parser.add_argument("--steps", type=positive, default=64, help="steps a network, after as many to warm up (64)")
+    parser.add_argument(
+        "--steps", type=positive, default=32, help="steps of a short epoch, one of which warms up and 3 are timed (32)"
+    )
     parser.add_argument("--epochs", type=positive, default=4, help="epochs to predict (4)")
     parser.add_argument("--workers", type=positive, default=device.usable_cores(), help="of the run (all cores)")
     default = [100_000, 150_000, 250_000, 400_000, 600_000]

@@ -6,6 +6,7 @@ As in `cli`: parse, call, print. The options of a question are not written here;
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -53,9 +54,14 @@ def print_frame(frame: pd.DataFrame, form: Format, rows: int) -> None:
     elif form == "json":
         typer.echo(frame.to_json(orient="records", indent=1))
     else:
-        from netpick.report.summary import frame_table
+        from netpick.report.summary import cells, frame_table
 
-        console.print(frame_table(frame.head(rows)))
+        table = frame_table(frame.head(rows))
+        if console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width:
+            console.print(table)
+        else:  # too wide: in blocks of columns, as pandas does it, since half a column is worth nothing
+            plain = cells(frame.head(rows)).to_string(index=False, line_width=console.width)
+            console.print(plain, highlight=False, markup=False, soft_wrap=True)
         if len(frame) > rows:
             console.print(f"{len(frame) - rows} more rows: --rows N, or --format csv", style="dim", highlight=False)
 
@@ -137,3 +143,137 @@ def _question_command(question: Question, run: str) -> typer.Typer:
     one = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     one.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
     return one
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def pick(
+    ctx: typer.Context,
+    run: RunArgument,
+    minimize: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Objective; repeatable.")] = None,
+    maximize: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Objective; repeatable.")] = None,
+    computation: Annotated[list[str] | None, typer.Option(help="Only these computations; repeatable.")] = None,
+    activation: Annotated[list[str] | None, typer.Option(help="Only these activations; repeatable.")] = None,
+    give_up: Annotated[
+        float | None, typer.Option(metavar="FRACTION", help="Accuracy that may be lost for a lower cost.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples chosen on and judged on.")] = 0,
+    plot: PlotOption = None,
+    form: FormatOption = "table",
+    rows: RowsOption = 40,
+    skip_broken: SkipOption = False,
+) -> None:
+    """Suggest the network to pick, and say why.
+
+    --min-COLUMN N and --max-COLUMN N are constraints; columns are params, memory, ops, macs, depth, seconds, accuracy
+    and class-accuracy (of the worst class). Without objectives: few macs, high accuracy.
+    """
+    from netpick.picking import pick as choose
+
+    constraints: dict[str, float | str | list[str]] = _constraints(ctx.args)
+    if computation:
+        constraints["computation"] = computation
+    if activation:
+        constraints["activation"] = activation
+    more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
+    down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
+    chosen = choose(open_run(run, skip_broken), constraints, down, up, seed=seed, **more)
+    print_answer(chosen, form, rows, plot)
+    if form == "table":
+        console.print(
+            f"next: netpick show {run} {chosen.name}\n      netpick export {run} {chosen.name} --to net.py",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _constraints(arguments: list[str]) -> dict[str, float | str | list[str]]:
+    """Read `--max-params 20000` or `--max-params=20000`; columns are checked where they are known."""
+    found: dict[str, float | str | list[str]] = {}
+    words = [part for argument in arguments for part in argument.split("=", 1)]
+    for flag, text in zip(words[::2], [*words[1::2], None], strict=False):
+        if not flag.startswith(("--min-", "--max-")):
+            raise RunError(f"netpick pick has no option '{flag}': constraints are --min-COLUMN N and --max-COLUMN N")
+        try:
+            found[flag[2:].replace("-", "_")] = float(str(text).replace("_", ""))
+        except ValueError:
+            raise RunError(f"{flag}: wants a number, got {text!r}") from None
+    return found
+
+
+@app.command()
+def show(
+    run: RunArgument,
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.")],
+    skip_broken: SkipOption = False,
+) -> None:
+    """Show the card of one network: layers, cost, scores, rank, what it confuses."""
+    from netpick.card import card
+
+    for part in card(open_run(run, skip_broken), network).parts():
+        console.print(part)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.")],
+    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The Python file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Write one network as PyTorch source that needs no netpick, with its weights beside it."""
+    from netpick.export import export as write
+
+    written = write(open_run(run), network, to, overwrite=overwrite)
+    for path in written:
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _say(name: str, number: int, total: int) -> None:
+    console.print(f"{number} of {total}: {name}", style="dim", highlight=False)
+
+
+@app.command()
+def figures(
+    run: RunArgument,
+    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="RUN/figures where left out.")] = None,
+    formats: Annotated[str, typer.Option("--formats", help="Of svg, png, pdf; with commas.")] = "svg,png",
+    skip_broken: SkipOption = False,
+) -> None:
+    """Ask all questions of a run and write their figures."""
+    from netpick.report.figures import write_figures
+
+    folder = to or f"{run}/figures"
+    written = write_figures(
+        open_run(run, skip_broken), folder, [f.strip() for f in formats.split(",")], on_progress=_say
+    )
+    _report_written(written, folder)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="A .html page, or .md with images beside it.")
+    ] = None,
+    skip_broken: SkipOption = False,
+) -> None:
+    """Write all that a run has to say as one page: RUN/report.html, which needs no other file."""
+    from netpick.report.page import write_markdown, write_report
+
+    path = Path(to) if to else Path(run) / "report.html"
+    opened = open_run(run, skip_broken)
+    if path.suffix == ".md":
+        command = f"netpick report {run} --to {path}"
+        written = write_markdown(opened, path, path.with_suffix(""), command, run_as=run, on_progress=_say)
+    elif path.suffix in (".html", ".htm"):
+        written = write_report(opened, path, run_as=run, on_progress=_say)
+    else:
+        raise RunError(f"--to {path}: wants a file that ends in .html or .md")
+    _report_written(written, path)
+
+
+def _report_written(written: list[Any], where: object) -> None:
+    for one in written:
+        if one.error:
+            console.print(f"{one.name}: not answered: {one.error}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{where}: {sum(not one.error for one in written)} questions", highlight=False, soft_wrap=True)

@@ -209,7 +209,7 @@ def selected(
         return frame
     chosen = frame[frame["good"]].reset_index(drop=True)
     if not len(chosen):
-        top = frame.loc[frame["lowest"].idxmax()]
+        top = frame.iloc[int(frame["lowest"].argmax())]
         raise NetpickError(
             f"no student of {run.path} is good, with at least {good:.3g} in every attempt ({top['name']} comes "
             f"nearest, with {top['lowest']:.3g}): give a lower `good`, a `quantile`, or ask `everyone`"
@@ -232,12 +232,19 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{round(100 * fraction, digits):g} %"
 
 
+def points(difference: float, digits: int = 2) -> str:
+    """Write a difference of fractions: 0.02 is "2 percentage points"."""
+    number = f"{round(100 * difference, digits):g}"
+    return f"{number} percentage point{'' if number == '1' else 's'}"
+
+
 def first_replicates(run: Run, split: str = "test") -> dict[str, int]:
     """Return the replicate whose answers stand for each student: the first that is done; in catalogue order."""
-    names = attempts(run, split).index
-    first = done(run).groupby("network")["replicate"].min().loc[names]
-    present = {(name, r) for r in first.unique() for name in run.network_names(split=split, replicate=int(r))}
-    return {name: int(r) for name, r in first.items() if (name, r) in present}
+    names = attempts(run, split).index.astype(str).tolist()
+    lowest = done(run).groupby("network")["replicate"].min()
+    first = dict(zip(names, lowest.loc[names].tolist(), strict=True))
+    present = {(name, r) for r in set(first.values()) for name in run.network_names(split=split, replicate=r)}
+    return {name: r for name, r in first.items() if (name, r) in present}
 
 
 def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) -> np.ndarray:

@@ -185,7 +185,9 @@ def plant(
         for replicate in range(replicates):
             own = np.random.default_rng([seed, i, replicate])
             theta = ability[i] + (0.05 * own.normal() if replicates > 1 else 0.0)
-            student = _Student(spec, macs[i], theta, float(temperature[i]), spec.name in roles["calibrated"], specialists)
+            student = _Student(
+                spec, macs[i], theta, float(temperature[i]), spec.name in roles["calibrated"], specialists
+            )
             result = _result(own, student, replicate, status, paper, extra, classes, np.flatnonzero(unlucky == i))
             started += timedelta(seconds=1)
             store.commit(replace(result, started=started), labels, scores)
@@ -193,13 +195,26 @@ def plant(
         store.compact()
 
     follows = np.array([n not in roles["weak"] and n not in roles["calibrated"] for n in names])
-    kinds = {k: np.flatnonzero(paper.kind == k) for k in KINDS}
+    kinds: dict[str, Any] = {k: np.flatnonzero(paper.kind == k) for k in KINDS}
     return Truth(
-        Path(folder), names, np.where(follows, ability[:, -1], np.nan), paper.difficulty, paper.discrimination,
-        temperature, true_label=paper.true_label, specialists=specialists, bloomers=roles["bloomers"],
-        worse=roles["worse"], weak=roles["weak"], calibrated=roles["calibrated"][0],
-        overconfident=roles["overconfident"][0], **kinds, **ended,
-    )  # fmt: skip
+        folder=Path(folder),
+        names=names,
+        ability=np.where(follows, ability[:, -1], np.nan),
+        difficulty=paper.difficulty,
+        discrimination=paper.discrimination,
+        temperature=temperature,
+        true_label=paper.true_label,
+        specialists=specialists,
+        bloomers=roles["bloomers"],
+        worse=roles["worse"],
+        weak=roles["weak"],
+        calibrated=roles["calibrated"][0],
+        overconfident=roles["overconfident"][0],
+        failed=ended["failed"],
+        diverged=ended["diverged"],
+        pending=ended["pending"],
+        **kinds,
+    )
 
 
 @lru_cache(maxsize=8)  # tests plant many small exams alike
@@ -265,9 +280,7 @@ def _roles(
     return out
 
 
-def _ended(
-    rng: np.random.Generator, free: list[str], failed: int, diverged: int, pending: int
-) -> dict[str, list[str]]:
+def _ended(rng: np.random.Generator, free: list[str], failed: int, diverged: int, pending: int) -> dict[str, list[str]]:
     free = list(rng.permutation(free))
     if failed + diverged + pending > len(free):
         raise NetpickError(f"failed, diverged and pending together are more than the {len(free)} networks free for it")
@@ -420,9 +433,9 @@ _GRID = np.linspace(0.505, 0.9995, 400)
 def _confidence(right: np.ndarray, sure: np.ndarray, exact: bool) -> np.ndarray:
     """Draw how sure each answer is, so that of the answers given with probability q a share q is right.
 
-    A density f(q) over confidence whose mean is the accuracy makes P(q | right) proportional to q f(q), and P(q | wrong)
-    to (1 - q) f(q): drawing from these by whether the answer is right is calibrated exactly. An accuracy below the lowest
-    confidence can't be calibrated: there the lowest is given.
+    A density f(q) over confidence whose mean is the accuracy makes P(q | right) proportional to q f(q), and
+    P(q | wrong) to (1 - q) f(q): drawing from these by whether the answer is right is calibrated exactly. An accuracy
+    below the lowest confidence can't be calibrated: there the lowest is given.
     """
     accuracy = float(np.clip(right.mean(), 0.52, 0.995)) if len(right) else 0.9
     u = (_GRID - 0.5) / 0.5

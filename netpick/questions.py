@@ -2,8 +2,8 @@
 
 A question is a module with a docstring that asks it and a function `ask(run, *, option=default, ...) -> Answer`. The
 ones that come along are in `netpick.analysis`; a module in the user's own `./analysis` is found the same way, and takes
-the place of one of the same name. Nothing imports a question statically, none is answered here, and a user's module that
-does not work is said to be so, while the others go on.
+the place of one of the same name. Nothing imports a question statically, none is answered here, and a user's module
+that does not work is said to be so, while the others go on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -153,7 +153,9 @@ def ask(run: Run, name: str, **options: Any) -> Answer:
     for key, value in options.items():
         if key not in question.options:
             known = listed(question.options) or "none"
-            raise NetpickError(f"question '{name}' has no option '{key}'{suggest(key, question.options)}: it has {known}")
+            raise NetpickError(
+                f"question '{name}' has no option '{key}'{suggest(key, question.options)}: it has {known}"
+            )
         values[key] = question.options[key].value(value)
     assert question.function is not None  # else `find` had raised
     if not question.own:
@@ -169,17 +171,16 @@ def ask(run: Run, name: str, **options: Any) -> Answer:
     return answer
 
 
-@lru_cache(maxsize=1)
+@cache
 def _names() -> tuple[str, ...]:
     """Return the names of the questions that come along, in the order in which they are listed."""
-    from netpick import analysis
-
+    analysis = importlib.import_module("netpick.analysis")
     names = [m.name for m in pkgutil.iter_modules(analysis.__path__) if not m.name.startswith("_")]
     place = {name: i for i, name in enumerate(analysis.ORDER)}
     return tuple(sorted(names, key=lambda n: (place.get(n, len(place)), n)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(name: str) -> Question:
     module = importlib.import_module(f"netpick.analysis.{name}")
     return _describe(name, module, Path(module.__file__ or ""), own=False)
@@ -187,8 +188,7 @@ def _load(name: str) -> Question:
 
 def _own_files(folder: Path) -> list[Path]:
     """Return the user's modules; none where the folder is the one that comes along, as in a clone of the project."""
-    from netpick import analysis
-
+    analysis = importlib.import_module("netpick.analysis")
     try:
         if not folder.is_dir() or any(folder.samefile(p) for p in analysis.__path__ if Path(p).is_dir()):
             return []
@@ -225,7 +225,7 @@ def _guarded(question: Question, work: Callable[[], Any]) -> Any:
         return work()
     except NetpickError:
         raise
-    except Exception as e:  # noqa: BLE001  anything can go wrong in a user's code; the cause stays attached
+    except Exception as e:
         raise WorkError(f"question '{question.name}' ({_place(e, question.source)}) failed: {_said(e)}") from e
 
 
@@ -292,7 +292,9 @@ def _kind(name: str, hint: Any) -> tuple[type, bool, bool]:
     if get_origin(hint) is list:
         many, hint = True, get_args(hint)[0]
     if hint not in _TYPES:
-        raise TypeError(f"option '{name}' of `ask` has type {hint}: wanted bool, int, float, str, a list of them, or None")
+        raise TypeError(
+            f"option '{name}' of `ask` has type {hint}: wanted bool, int, float, str, a list of them, or None"
+        )
     return hint, many, optional
 
 

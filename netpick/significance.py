@@ -55,7 +55,7 @@ def mcnemar_counts(only_a: ArrayLike, only_b: ArrayLike, exact: bool = False) ->
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Return p-values corrected for being many, by the step-down method of Holm (1979); NaN stays and is not counted."""
+    """Return p-values corrected for being many, by the step-down method of Holm (1979); NaN stays."""
     p = np.asarray(p, float)
     out = np.full(p.shape, np.nan)
     known = np.flatnonzero(~np.isnan(p.ravel()))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from dataclasses import FrozenInstanceError
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from netpick.build import build
 from netpick.errors import SpecError
-from netpick.spec import LayerSpec, NetworkSpec, Size, check, layer, shapes, sizes, walk
+from netpick.spec import LayerSpec, NetworkSpec, Size, check, layer, seed_of, shapes, sizes, walk
 
 IMAGE = (1, 28, 28)
 EXAMPLE = """
@@ -177,3 +178,12 @@ def test_check_says_which_layer_what_it_got_and_what_it_wants(layers, words):
 def test_what_is_no_layer_is_refused(data):
     with pytest.raises(SpecError, match="a layer wants an 'op' with the name of an operation, got "):
         LayerSpec.from_dict(data)
+
+
+def test_every_training_has_a_seed_of_its_own_that_never_changes():
+    """Training and resuming give the same to the bit because of it, and it must fit a signed column of 64 bits."""
+    assert seed_of(0, "16d4b9ba47eef98e", 0) == int(hashlib.sha256(b"0/16d4b9ba47eef98e/0").hexdigest()[:16], 16) >> 1
+    hashes = [f"{n:016x}" for n in range(100)]
+    seeds = {seed_of(run, hash_, replicate) for run in range(3) for hash_ in hashes for replicate in range(3)}
+    assert len(seeds) == 900
+    assert 0 <= min(seeds) <= max(seeds) < 2**63

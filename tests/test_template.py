@@ -237,7 +237,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     [
         ('title = "t"\n[recipe]\nlr = = 3\n', "lr = = 3", 3),
         ('title = "t"\r\n  lr =\r\n', "lr =", 2),
-        ('title = "t"\ntitle = "u"', 'title = "u"', 2),
+        ('title = "t"\ntitle = "u"\n', 'title = "u"', 2),
         ('title = "t"\n[recipe\nlr = 1', "[recipe", 2),
         ('a = 1\n\ntitle = "never ends', 'title = "never ends', None),
         ("\x00", "\x00", 1),

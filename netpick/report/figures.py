@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from netpick import exam, questions
-from netpick.answer import SUFFIXES
+from netpick.answer import SUFFIXES, Answer
 from netpick.errors import NetpickError, WorkError, listed, suggest
 from netpick.run import Run
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 FORMATS = tuple(suffix[1:] for suffix in SUFFIXES)
@@ -52,6 +53,8 @@ class Written:
     error: str = ""
     seconds: float = 0.0
     doc: str = field(default="", repr=False)
+    alt: str = ""
+    """What the figure shows, for those who do not see it."""
 
     def file(self, form: str) -> Path | None:
         """Return the file of one format, such as "png", or None where there is none."""
@@ -142,8 +145,7 @@ def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Wri
     named = Written(question.name, question.title, doc=question.doc)
     try:
         answer = questions.ask(run, question.name)
-        if paths:
-            drawn = answer.figure()
+        drawn = answer.figure() if paths else None
     except NetpickError as e:
         _remove(paths)
         return replace(named, error=str(e))
@@ -151,14 +153,30 @@ def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Wri
         _remove(paths)
         return replace(named, error=_bug(question, e))
     try:
-        for path in paths:
-            replace(answer, draw=lambda: drawn).save(path)
+        if drawn is not None:
+            _save(answer, drawn, paths)
     except NetpickError:
         raise  # the path can't be written, which the next question would run into as well
     except Exception as e:  # noqa: BLE001  texts are parsed and laid out only when a figure is written
         _remove(paths)
         return replace(named, error=_bug(question, e))
-    return replace(named, text=answer.text, note=answer.note, files=tuple(paths), table=answer.table)
+    return replace(
+        named, text=answer.text, note=answer.note, files=tuple(paths), table=answer.table,
+        alt=_alt(question, drawn) if drawn else "",
+    )  # fmt: skip
+
+
+def _save(answer: Answer, drawn: Figure, paths: list[Path]) -> None:
+    """Write a figure that is drawn already into some files."""
+    for path in paths:
+        replace(answer, draw=lambda: drawn).save(path)
+
+
+def _alt(question: questions.Question, drawn: Figure) -> str:
+    """Describe a figure by its own title, which states what it shows."""
+    titles = [drawn.get_suptitle(), *(ax.get_title() for ax in drawn.axes)]
+    said = " ".join(next(filter(None, titles), "").split())
+    return f"Figure for “{question.title}”{said and f': {said}'}"
 
 
 def _bug(question: questions.Question, error: Exception) -> str:

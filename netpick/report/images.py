@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpick.report.theme import INK, RIGHT, WRONG, theme
+from netpick.report.theme import INK, RIGHT, WIDTH, WRONG, theme
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from netpick.run import Run
 
 COLUMNS = 6
+PICTURE, BAR = 1.23, 0.42
+"""Inches: the side of an image, and the height of a bar that is 100 %."""
+
 LONG = 10
 """With more classes than these, bars are for those alone that have most votes."""
 
@@ -28,7 +32,6 @@ def image_grid(
     captions: Sequence[str],
     votes: np.ndarray | None = None,
     split: str = "test",
-    columns: int = COLUMNS,
 ) -> Figure:
     """Draw samples in a grid.
 
@@ -40,57 +43,73 @@ def image_grid(
     votes : (len(samples), classes) array, optional
         Votes of each class, as counts or as shares; drawn as the share of all, the true class in its own colour.
     split : str
-    columns : int
-        Images a row.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     samples = [int(s) for s in samples]
     classes, labels = run.classes, run.labels(split)
-    columns = max(1, min(columns, len(samples)))
-    rows = -(-len(samples) // columns) if samples else 1
-    wide = max(10.0, columns * 1.65)
+    rows = max(1, -(-len(samples) // COLUMNS))
+    lines = 1 + max((text.count("\n") + 1 for text in captions), default=1)
+    # One axes for all, in inches: with two for each sample matplotlib takes many times as long.
+    words, bars = 0.165 * lines + 0.1, 0.8 if votes is not None else 0.12
+    top, bottom = 0.62, 0.42 if votes is not None else 0.1
+    height = top + rows * (words + PICTURE + bars) + bottom
     with theme():
-        fig = Figure(figsize=(wide, 0.9 + rows * (2.9 if votes is not None else 2.2)), layout="constrained")
-        fig.get_layout_engine().set(w_pad=0.03, h_pad=0.05)
-        if not samples:
-            fig.text(0.5, 0.5, "There is none.", ha="center", va="center", fontsize=14)
-            return fig
-        cells = fig.subfigures(rows, columns, squeeze=False)
+        fig = Figure(figsize=(WIDTH, height))
+        fig.set_layout_engine("none")
+        ax = fig.add_axes((0, 0, 1, 1))
+        ax.set_axis_off()
         for k, sample in enumerate(samples):
-            cell = cells[k // columns][k % columns]
+            row, column = divmod(k, COLUMNS)
+            left = (column + 0.2) * WIDTH / COLUMNS
+            upper = height - top - row * (words + PICTURE + bars)
             label = int(labels[sample])
-            parts = cell.subplots(2, 1, height_ratios=(3, 1.25)) if votes is not None else [cell.subplots()]
-            image = run.image(sample, split)
-            parts[0].imshow(image, cmap="gray_r" if image.ndim == 2 else None, interpolation="nearest")
-            parts[0].set_axis_off()
-            parts[0].set_title(f"no. {sample}: {classes[label]}\n{captions[k]}", fontsize=9.5, color=INK)
+            heading = f"no. {sample}: {classes[label][:14]}\n{captions[k]}"
+            middle = left + PICTURE / 2
+            ax.text(middle, upper - words + 0.05, heading, ha="center", va="bottom", fontsize=9.5, color=INK)
+            _picture(ax, run.image(sample, split), left, upper - words - PICTURE)
             if votes is not None:
-                _bars(parts[1], np.asarray(votes[k], dtype=float), label, classes)
-        if votes is not None:
+                base = upper - words - PICTURE - bars + 0.27
+                _bars(ax, np.asarray(votes[k], dtype=float), label, classes, left, base)
+        if not samples:
+            ax.text(WIDTH / 2, height / 2, "There is none.", ha="center", va="center", fontsize=14)
+        elif votes is not None:
             key = [Patch(color=RIGHT, label="votes for the true class"), Patch(color=WRONG, label="for another class")]
-            fig.legend(handles=key, loc="outside lower center", ncols=2, frameon=False, fontsize=9.5)
+            fig.legend(handles=key, loc="lower center", ncols=2, frameon=False, fontsize=9.5, borderaxespad=0.2)
+        ax.set(xlim=(0, WIDTH), ylim=(0, height))
     return fig
 
 
-def _bars(ax: object, votes: np.ndarray, label: int, classes: Sequence[str]) -> None:
-    """Draw the share of the votes of each class; the true class always has its place."""
-    from matplotlib.axes import Axes
+def _picture(ax: Axes, image: np.ndarray, left: float, bottom: float) -> None:
+    """Draw an image in the middle of its square."""
+    tall, wide = image.shape[:2]
+    w, h = PICTURE * min(1, wide / tall), PICTURE * min(1, tall / wide)
+    x, y = left + (PICTURE - w) / 2, bottom + (PICTURE - h) / 2
+    # Shades go from 0 to 255 in each image alike; a colour image is drawn as it is, whatever the colour map.
+    ax.imshow(
+        image, cmap="gray_r", vmin=0, vmax=255, extent=(x, x + w, y, y + h), aspect="auto", interpolation="nearest"
+    )
 
-    assert isinstance(ax, Axes)
+
+def _bars(ax: Axes, votes: np.ndarray, label: int, classes: Sequence[str], left: float, base: float) -> None:
+    """Draw the share of the votes of each class; the true class always has its place."""
     shown = np.arange(len(votes))
     if len(votes) > LONG:
         most = [c for c in np.argsort(-votes, kind="stable") if c != label][: LONG // 2 - 1]
         shown = np.sort([label, *most])
-    share = votes[shown] / max(votes.sum(), 1e-12)
-    names = [classes[c] for c in shown]
+    step = PICTURE / len(shown)
+    x = left + step * (np.arange(len(shown)) + 0.5)
+    colours = [RIGHT if c == label else WRONG for c in shown]
+    for level in (0, 0.5, 1):
+        ax.hlines(base + BAR * level, left, left + PICTURE, color="#DDDDDD" if level else "#777777", linewidth=0.8)
+    ax.bar(x, BAR * votes[shown] / max(votes.sum(), 1e-12), 0.8 * step, base, color=colours, linewidth=0, zorder=2)
+    ax.text(left - 0.04, base + BAR, "100 %", ha="right", va="center", fontsize=6.5)
+    names = [classes[int(c)] for c in shown]
     long = max(map(len, names)) > 2
-    ax.bar(range(len(shown)), share, color=[RIGHT if c == label else WRONG for c in shown], width=0.8)
-    ax.set_xticks(range(len(shown)), [n[:9] for n in names], fontsize=7 if long else 8, rotation=90 if long else 0)
-    ax.tick_params(axis="x", pad=1, length=0)
-    ax.set_ylim(0, 1)
-    ax.set_yticks([0, 0.5, 1], ["0", "", "100 %"], fontsize=7)
-    ax.tick_params(axis="y", pad=1, length=0)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
+    for c, name, place in zip(shown, names, x, strict=True):
+        ax.text(
+            place, base - 0.03, name[:7], ha="right" if long else "center", va="top", fontsize=6 if long else 7.5,
+            rotation=35 if long else 0, rotation_mode="anchor" if long else None,
+            fontweight="bold" if c == label else "normal",
+        )  # fmt: skip

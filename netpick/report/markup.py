@@ -1,6 +1,6 @@
 """Texts, tables and docstrings as the templates of pages lay them out, and the escaping that keeps them what they are.
 
-Two environments of jinja2: one that escapes for HTML, one for Markdown, whatever is put into a page. No page is made here.
+Two environments of jinja2 escape whatever is put into a page, one for HTML, one for Markdown. No page is made here.
 """
 
 from __future__ import annotations

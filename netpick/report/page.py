@@ -7,6 +7,7 @@ Asks the questions through `figures`, and lays their answers out with the templa
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -85,9 +86,10 @@ def write_report(
     Raises
     ------
     NetpickError
-        For an unknown question; RunError where the run has no finished training; WorkError where a file can't be
-        written.
+        For an unknown question or an impossible number of rows; RunError where the run has no finished training;
+        WorkError where a file can't be written.
     """
+    exam.check_count("rows", rows, 0)
     target = _Target(path)
     with TemporaryDirectory(prefix="netpick-") as temporary:
         written, sections = [], []
@@ -134,6 +136,7 @@ def write_markdown(
     NetpickError
         As `write_report`.
     """
+    exam.check_count("rows", rows, 0)
     target = _Target(path)
     written, sections = [], []
     for one in each_figure(run, image_folder, ("png",), names, on_progress):
@@ -144,7 +147,8 @@ def write_markdown(
                 file.write_bytes(small)
             except OSError as e:
                 raise cant_write(file, e) from None
-            link = quote(Path(os.path.relpath(file.absolute(), target.path.absolute().parent)).as_posix())
+            relative = Path(os.path.relpath(file.absolute(), target.path.absolute().parent)).as_posix()
+            link = quote(os.fsencode(relative))  # bytes: a path need not be valid Unicode
         sections.append(_section(run, one, link, size, rows, run_as))
         written.append(one)
     facts = _facts(run, written, sections, run_as)
@@ -187,11 +191,11 @@ def _facts(run: Run, written: list[Written], sections: list[Section], run_as: st
     shape = " × ".join(str(n) for n in manifest.get("shape", ()))
     device = trained.get("device") or listed(trained.get("devices", ()))
     workers = trained.get("workers")
-    trainings = f"{sum(statuses.values()):,} of {wanted:,} finished: {counted(statuses)}"
+    trainings = f"{cell(sum(statuses.values()))} of {cell(wanted)} finished: {counted(statuses)}"
     about = {
-        "Data set": f"{manifest['dataset']}: {samples:,} test samples{f' of {shape}' if shape else ''}",
+        "Data set": f"{manifest['dataset']}: {cell(samples)} test samples{f' of {shape}' if shape else ''}",
         "Classes": f"{len(run.classes)}: {listed(run.classes)}",
-        "Networks": f"{len(run.networks):,} from {manifest.get('source', 'a template')}, seed {manifest.get('seed')}",
+        "Networks": f"{cell(len(run.networks))} from {manifest.get('source', 'a template')}, seed {manifest.get('seed')}",
         "Trainings": f"{trainings}; {duration(float(run.trainings['seconds'].sum()))} of work in all",
         "Recipe": _recipe(run.recipe),
         "Device": (f"{device}, " if device else "") + _counted(int(workers), "worker") if workers else device,
@@ -199,10 +203,10 @@ def _facts(run: Run, written: list[Written], sections: list[Section], run_as: st
         "Made": f"{manifest['created']:%Y-%m-%d}" if hasattr(manifest.get("created"), "year") else "",
     }
     numbers = {
-        _word(len(run.networks), "network"): f"{len(run.networks):,}",
-        _word(epochs, "epoch"): f"{epochs:,}",
-        _word(samples, "test sample"): f"{samples:,}",
-        "answers kept": f"{answers:,}",
+        _word(len(run.networks), "network"): cell(len(run.networks)),
+        _word(epochs, "epoch"): cell(epochs),
+        _word(samples, "test sample"): cell(samples),
+        "answers kept": cell(answers),
     }
     thresholds = next((w for w in written if w.name == "scores" and not w.error), None)
     if thresholds is None and all(w.name != "scores" for w in written):
@@ -218,7 +222,7 @@ def _facts(run: Run, written: list[Written], sections: list[Section], run_as: st
         "best": table(best, len(best), reference),
         "reference": reference,
         "students": len(exam.students(run)),
-        "thresholds": table(thresholds.table, 20) if thresholds else None,
+        "thresholds": table(_in_words(thresholds.table), 20) if thresholds else None,
         "sections": sections,
         "answered": [s for s in sections if not s.error],
         "refused": [s for s in sections if s.error],
@@ -243,6 +247,11 @@ def best_networks(run: Run) -> tuple[pd.DataFrame, str | None]:
     return out, reference
 
 
+def _in_words(thresholds: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns of the question `scores` headings: at_80 is "≥ 80 %"."""
+    return thresholds.rename(columns=lambda name: re.sub(r"^at_(\d+)$", r"≥ \1 %", str(name)))
+
+
 def _asked(run: Run, name: str) -> Written | None:
     """Ask for a table alone; None where there is no answer."""
     try:
@@ -254,9 +263,8 @@ def _asked(run: Run, name: str) -> Written | None:
 
 def _section(run: Run, one: Written, image: str, size: tuple[int, int], rows: int, run_as: str | None) -> Section:
     command = f"netpick ask {shlex.quote(_run_as(run, run_as))} {one.name}"
-    alt = " ".join(f"Figure for the question: {one.title} {one.text}".split())
     return Section(
-        one.name, one.title, one.text, one.note, one.error, image, alt, *size, table(one.table, rows),
+        one.name, one.title, one.text, one.note, one.error, image, one.alt, *size, table(one.table, rows),
         about=parts(one.doc), command=command,
     )  # fmt: skip
 
@@ -287,4 +295,4 @@ def _word(number: int, word: str) -> str:
 
 
 def _counted(number: int, word: str) -> str:
-    return f"{number:,} {_word(number, word)}"
+    return f"{cell(number)} {_word(number, word)}"

@@ -12,18 +12,18 @@ from pathlib import Path
 from netpick.schema import SCHEMA_VERSION, TABLES, Column
 
 ROWS: dict[str, tuple[str, str]] = {
-    "networks": ("networks.parquet", "A row is a network. Written by `netpick generate`, and never changed after."),
+    "networks": ("networks.parquet", "a row is a network. Written by `netpick generate`, and never changed after."),
     "trainings": (
         "trainings/",
-        "A row is a training that has ended, however it ended: a network × replicate. It is written last: what has no "
+        "a row is a training that has ended, however it ended: a network × replicate. It is written last: what has no "
         "row here is not finished, and is trained again.",
     ),
-    "epochs": ("epochs/", "A row is a training × epoch × split. Of a training that ended early, the epochs before."),
+    "epochs": ("epochs/", "a row is a training × epoch × split. Of a training that ended early, the epochs before."),
     "predictions": (
         "predictions/",
-        "A row is a training × epoch × split × sample. The large table: networks × epochs × samples.",
+        "a row is a training × epoch × split × sample. The large table: networks × epochs × samples.",
     ),
-    "samples": ("samples.parquet", "A row is a sample that is evaluated. Written when training starts."),
+    "samples": ("samples.parquet", "a row is a sample that is evaluated. Written when training starts."),
 }
 """Where each table lies in a run's folder, and what its rows are."""
 
@@ -45,8 +45,8 @@ HEAD = """\
 
 Written by `python -m netpick.report.schema_table docs/tables.md` from `netpick/schema.py`: change it there.
 
-This is schema {version}. A run of a newer schema is refused; an older one can be read. The same units and meanings are
-in the metadata of every Parquet file, field by field. How the quantities are counted and timed is said in
+This is schema {version}; a run of a newer schema is refused. The same units and meanings are in the metadata of every
+Parquet file, field by field. How the quantities are counted and timed is said in
 [design.md](design.md#what-is-measured).
 
 `trainings/`, `epochs/` and `predictions/` are folders of Parquet files; `networks.parquet` and `samples.parquet` are
@@ -58,7 +58,7 @@ single files. A column whose name ends in `_{{class}}` stands for one column a c
 def markdown() -> str:
     """Return the page: all tables of the schema, and the types in words."""
     parts = [HEAD.format(version=SCHEMA_VERSION)]
-    parts += [f"## {name}\n\n`{ROWS[name][0]}` {ROWS[name][1]}\n\n{table(TABLES[name])}" for name in TABLES]
+    parts += [f"## {name}\n\n`{ROWS[name][0]}`: {ROWS[name][1]}\n\n{table(TABLES[name])}" for name in TABLES]
     used = {column.type for columns in TABLES.values() for column in columns}
     types = "\n".join(f"- `{kind}`: {words}" for kind, words in TYPES.items() if kind in used)
     parts.append(f"## Types\n\n{types}\n")

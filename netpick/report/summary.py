@@ -35,9 +35,14 @@ def frame_table(frame: pd.DataFrame, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     for name, column in frame.items():
         table.add_column(str(name), justify="right" if column.dtype.kind in "iuf" else "left", no_wrap=True)
-    for row in frame.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
+    for row in cells(frame).itertuples(index=False):
+        table.add_row(*row)
     return table
+
+
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a DataFrame's values as they are shown."""
+    return frame.astype(object).map(_cell)
 
 
 def _cell(value: Any) -> str:
@@ -62,11 +67,9 @@ def summary(run: Run, statuses: Counter[str]) -> Iterator[RenderableType]:
         return
     frame = students(run)
     ranked = frame.sort_values(["accuracy", "macs", "params"], ascending=[False, True, True], kind="stable")
-    rows = ranked.head(BEST)
     reference = basic(frame)
-    if reference and reference not in set(rows["name"]):
-        rows = rows._append(ranked[ranked["name"] == reference])  # type: ignore[operator]
-    yield _best(rows, reference, len(frame))
+    shown = [place < BEST or name == reference for place, name in enumerate(ranked["name"])]
+    yield _best(ranked[shown], reference, len(frame))
     scores = questions.ask(run, "scores").table
     scores.columns = [f"≥ {name[3:]} %" if name.startswith("at_") else name for name in scores.columns]
     yield frame_table(scores, "Networks at or above an accuracy, by epoch")

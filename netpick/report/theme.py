@@ -49,6 +49,7 @@ def theme() -> Iterator[None]:
     """Draw with the project's look inside the `with`, and leave the user's own settings as they were."""
     import matplotlib as mpl
     import seaborn as sns
+    from cycler import cycler
 
     settings = {
         **sns.axes_style("whitegrid"),
@@ -64,7 +65,7 @@ def theme() -> Iterator[None]:
         "axes.labelcolor": INK,
         "axes.edgecolor": "#777777",
         "axes.titlesize": "medium",
-        "axes.prop_cycle": mpl.cycler(color=list(COLOURS.values())),
+        "axes.prop_cycle": cycler(color=list(COLOURS.values())),
         "grid.color": "#DDDDDD",
         "legend.frameon": True,
         "legend.framealpha": 0.9,
@@ -152,11 +153,13 @@ def legend_below(fig: Figure, ax: Axes, columns: int = 4, **options: Any) -> Non
 
 
 def finish(fig: Figure, title: str, subtitle: str = "") -> Figure:
-    """Give a figure its title, which states the finding or the question, wrapped to the figure's width."""
-    inches = fig.get_size_inches()[0]
-    lines = textwrap.wrap(title, int(inches * 8.3))
-    small = textwrap.wrap(subtitle, int(inches * 11.5)) if subtitle else []
-    fig.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=14, fontweight="bold", linespacing=1.25)
-    if small:
-        fig.axes[0].figure.supxlabel("\n".join(small), fontsize=9, color="#555555", x=0.012, ha="left")
+    """Give a figure its title, which states the finding or the question, and small print beneath; wrapped."""
+    width, height = fig.get_size_inches()
+    lines = textwrap.wrap(title, int(width * 8.3))
+    top = {} if fig.get_layout_engine() else {"y": 1 - 0.12 / height}  # an engine places it, or nobody does
+    fig.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=14, fontweight="bold", linespacing=1.25, **top)
+    if subtitle:
+        fig.supxlabel(
+            "\n".join(textwrap.wrap(subtitle, int(width * 13))), fontsize=9, color="#555555", x=0.012, ha="left"
+        )
     return fig

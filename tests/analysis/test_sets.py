@@ -130,7 +130,7 @@ def test_who_is_unsure_where_it_is_wrong_comes_before_who_is_sure(tmp_path):
     wrong = (np.arange(400) // 4) % 10 == 0
     answers = np.where(wrong, (labels + 1) % 4, labels)
     humble = sure(answers, 4, np.where(wrong, 0.5, 0.97))
-    proud = sure(answers, 4, np.where(wrong, 0.97, 0.96))
+    proud = sure(answers, 4, np.where(wrong, 0.97, 0.91))
     for p, top in ((humble, 0.49), (proud, 0.02)):
         p[wrong] = 0.005
         p[wrong, answers[wrong]] = 1 - top - 0.01
@@ -139,7 +139,9 @@ def test_who_is_unsure_where_it_is_wrong_comes_before_who_is_sure(tmp_path):
     answer = sets.ask(run, method="LAC")
     table = answer.table.set_index("network")
     assert answer.table["network"].tolist() == ["Humble", "Proud"]
-    assert table.loc["Humble", ["right_sure", "wrong_in_set", "wrong_sure"]].tolist() == [0.9, 0.1, 0.0]
+    assert table["accuracy"].tolist() == pytest.approx([0.9, 0.9], abs=0.06)  # of the half that judges
+    assert table.loc["Humble", "right_sure"] + table.loc["Humble", "wrong_in_set"] == 1
+    assert table.loc["Humble", "right_sure"] == table.loc["Humble", "accuracy"]
     assert table.loc["Proud", "right_sure"] == 0.0  # to cover 95 %, it has to let in what it holds for impossible
     assert answer.text.startswith("Humble comes first of 2 good students")
     turned = sets.ask(run, method="lac", right_sure=0, right_unsure=1).table
@@ -194,7 +196,7 @@ def test_impossible_options_are_refused(exam_run, options, message):
     ],
 )
 def test_runs_of_all_kinds_are_answered(tmp_path, options):
-    truth = plant(tmp_path / "run", 12, 60, seed=2, **options)
+    truth = plant(tmp_path / "run", 12, 60, **options)
     run = Run(tmp_path / "run")
     answer = sets.ask(run, everyone=True)
     lost = {*truth.failed, *truth.diverged, *truth.pending}

@@ -1,0 +1,193 @@
+"""How does one student compare with another, in cost and in score?
+
+The best student against `Basic`, unless two are named. Where there is no `Basic` (or it is the best), the other is the
+student with the fewest parameters (the second best).
+
+Columns of the answer, a row a measure:
+
+- `measure`, `unit`: params, memory, ops, depth, macs (see the questions of cost), seconds (training, all epochs),
+  seconds a point (training time for each percent of accuracy), accuracy and error (last attempt), both, only the first,
+  only the second and neither right (samples; of the first replicate each)
+- two columns with the names of the two students: their values
+- `ratio`: the first's value divided by the second's; missing where the second has 0
+- `difference`: the first's minus the second's
+
+Whether the difference of accuracies is chance is asked by McNemar's test in its mid-p version (Fagerland, Lydersen and
+Laake 2013), on the samples that one of them alone has right: it speaks of these two trainings, not of two designs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError
+from netpick.exam import percent, points
+from netpick.run import Run
+from netpick.significance import mcnemar, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MEASURES = {
+    "params": "parameters", "memory": "elements", "ops": "nodes", "depth": "layers", "macs": "multiply-adds",
+    "seconds": "s",
+}  # fmt: skip
+
+
+def ask(run: Run, *, first: str | None = None, second: str | None = None, split: str = "test") -> Answer:
+    """Compare two students.
+
+    Parameters
+    ----------
+    first : str
+        A network; the best student unless named.
+    second : str
+        Another; `Basic` unless named.
+    """
+    frame = exam.students(run, split=split)
+    notes = [exam.notes(run)]
+    a = exam.need_network(run, first) if first else exam.best(_without(frame, second))
+    b = exam.need_network(run, second) if second else _other(frame, a, notes)
+    if a == b:
+        raise NetpickError(f"first and second are both '{a}': name two networks")
+    names, predicted, labels = exam.final(run, [a, b], split)
+    if len(names) < 2:
+        raise NetpickError(f"the answers of {a} or {b} can't be read: name another network")
+    right = predicted == labels
+    if (frame.set_index("name").loc[[a, b], "replicates"] > 1).any():
+        notes.append("samples are compared between the first replicates")
+    table = compared(frame, a, b, right)
+
+    value = table.set_index("measure")
+    p = mcnemar(right[0], right[1])
+    times = {measure: _times(value.loc[measure, "ratio"]) for measure in MEASURES}
+    mine, its = value.loc["accuracy", a], value.loc["accuracy", b]
+    more = "as much" if mine == its else f"{points(abs(mine - its))} {'more' if mine > its else 'less'}"
+    text = (
+        f"{a} has {percent(mine)} right, {b} {percent(its)}: {more}, and {verdict(p)}. "
+        f"{a} has {times['params']} the parameters, holds {times['memory']} the memory, takes {times['ops']} the steps "
+        f"and {times['macs']} the multiply-accumulates, and studies {times['seconds']} as long. "
+        f"Of {right.shape[1]:,} samples {value.loc['only the first right', a]:,.0f} are right for {a} alone, "
+        f"{value.loc['only the second right', b]:,.0f} for {b} alone."
+    )
+    title = f"{a} against {b}: {more} right, for {times['macs']} the multiply-accumulates"
+    by_class = _by_class(right, labels, run.classes)
+    return Answer(table, text, lambda: _draw(table, by_class, a, b, title), "; ".join(filter(None, notes)))
+
+
+def _without(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
+    rest = frame[frame["name"] != name]
+    if not len(rest):
+        raise NetpickError("there is one student only: nobody to compare with")
+    return rest
+
+
+def _other(frame: pd.DataFrame, a: str, notes: list[str]) -> str:
+    """Choose whom to compare with: `Basic`, or the next to it."""
+    rest = _without(frame, a)
+    if (basic := exam.basic(rest)) is not None:
+        return basic
+    if a == "Basic":
+        return exam.best(rest)
+    notes.append("there is no Basic: the student with the fewest parameters stands for it")
+    return str(rest.sort_values(["params", "name"])["name"].iloc[0])
+
+
+def compared(frame: pd.DataFrame, a: str, b: str, right: np.ndarray) -> pd.DataFrame:
+    """Return the table; `right` is (2, samples) bool, of `a` and `b`."""
+    both = frame.set_index("name").loc[[a, b]]
+    rows = [(measure, unit, *both[measure].astype(float)) for measure, unit in MEASURES.items()]
+    rows.append(("seconds a point", "s", *(both["seconds"] / (100 * both["accuracy"]).replace(0, np.nan))))
+    rows.append(("accuracy", "fraction", *both["accuracy"]))
+    rows.append(("error", "fraction", *(1 - both["accuracy"])))
+    one, two = right
+    for measure, count in (
+        ("both right", one & two),
+        ("only the first right", one & ~two),
+        ("only the second right", two & ~one),
+        ("neither right", ~one & ~two),
+    ):
+        rows.append((measure, "samples", *[float(count.sum())] * 2))
+    table = pd.DataFrame(rows, columns=["measure", "unit", a, b])
+    counts = table["unit"] == "samples"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(table[b] != 0, table[a] / table[b].where(table[b] != 0), np.nan)
+    return table.assign(ratio=np.where(counts, np.nan, ratio), difference=np.where(counts, np.nan, table[a] - table[b]))
+
+
+def _times(ratio: float) -> str:
+    if ratio != ratio:
+        return "an unknown multiple of"
+    return f"{ratio:,.3g} times" if ratio < 1000 else f"{ratio:,.0f} times"
+
+
+def _by_class(right: np.ndarray, labels: np.ndarray, class_names: list[str]) -> pd.DataFrame:
+    rows = [
+        (name, right[0, mine].mean(), right[1, mine].mean())
+        for c, name in enumerate(class_names)
+        if (mine := labels == c).any()
+    ]
+    return pd.DataFrame(rows, columns=["class_name", "first", "second"])
+
+
+def _draw(table: pd.DataFrame, by_class: pd.DataFrame, a: str, b: str, title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    from netpick.report.theme import finish
+
+    fig = Figure(figsize=(10, max(5.4, 1.6 + 0.3 * len(by_class))))
+    left, right = fig.subplots(1, 2)
+    _ratios(left, table, a, b)
+    _classes(right, by_class, a, b)
+    return finish(fig, title)
+
+
+def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    from netpick.report.theme import RIGHT, WRONG
+
+    rows = table[table["measure"].isin([*MEASURES, "error"]) & (table["ratio"] > 0)].iloc[::-1]
+    places = np.arange(len(rows))
+    ax.barh(places, rows["ratio"] - 1, left=1, color=np.where(rows["ratio"] > 1, WRONG, RIGHT), height=0.62)
+    low, high = min(1.0, rows["ratio"].min()), max(1.0, rows["ratio"].max())
+    ax.set_xscale("log")
+    ax.set_xlim(low / (high / low) ** 0.22 / 1.1, high * (high / low) ** 0.22 * 1.1)
+    for y, ratio in zip(places, rows["ratio"], strict=True):
+        ax.annotate(
+            f"{ratio:,.3g}×" if ratio < 1000 else f"{ratio:,.0f}×", (ratio, y), fontsize=9.5, va="center",
+            xytext=(4 if ratio >= 1 else -4, 0), textcoords="offset points", ha="left" if ratio >= 1 else "right",
+        )  # fmt: skip
+    ax.axvline(1, color="#222222", linewidth=1.2)
+    ax.set_yticks(
+        places,
+        [
+            f"{m} ({u})" if m not in ("error", "params") else m
+            for m, u in zip(rows["measure"], rows["unit"], strict=True)
+        ],
+    )
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}×"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(f"times that of {b} (log scale; less is better)")
+    ax.set_title(f"{a} as a multiple of {b}", loc="left")
+    ax.grid(axis="y", visible=False)
+
+
+def _classes(ax: Axes, by_class: pd.DataFrame, a: str, b: str) -> None:
+    from netpick.report.theme import RIGHT, percent_axis
+
+    y = np.arange(len(by_class))[::-1]
+    ax.hlines(y, by_class["first"], by_class["second"], color="#AAAAAA", linewidth=2.5, zorder=1)
+    ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=b, zorder=2)
+    ax.scatter(by_class["first"], y, color=RIGHT, s=65, marker="D", label=a, zorder=3)
+    ax.set_yticks(y, by_class["class_name"])
+    ax.set(xlabel="accuracy in the class, last attempt", ylabel="class")
+    ax.set_title("class by class", loc="left")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.3), ncols=2, frameon=False, fontsize=9.5)
+    percent_axis(ax.xaxis)

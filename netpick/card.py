@@ -1,0 +1,283 @@
+"""The card of one network: its layers with their shapes, its cost, its scores, its rank, and what it confuses.
+
+Everything comes from the run's tables; nothing is built, and no torch is loaded. `Card` holds plain frames; its `text` is
+for those who have no terminal that draws tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.run import Run
+from netpick.spec import LayerSpec, NetworkSpec, walk
+
+COSTS = {
+    "params": "trainable parameters",
+    "memory": "tensor elements held for one input",
+    "ops": "nodes of the autograd graph",
+    "depth": "layers with parameters",
+    "macs": "multiply-accumulates for one input",
+    "seconds": "seconds of training",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that is known of one network of a run.
+
+    Parameters
+    ----------
+    name, computation, activation : str
+        The network and its family.
+    summary : str
+        A sentence or two: accuracy, rank, percentile, cost.
+    layers : frame
+        layer (as it is written in PyTorch), shape (of the output, per sample), params, macs.
+    costs : frame
+        cost, value, meaning, percentile (share of the run's networks that cost less, those equal counted half), basic (the
+        value of `Basic`; NaN without it).
+    epochs : frame
+        epoch, train_loss, loss, accuracy, seconds; mean over replicates.
+    classes : frame
+        class, samples, accuracy (share of them that is right), precision (share of the answers of this class that are
+        right), rank (in this class, among all networks), mostly_taken_for (the most frequent wrong answer).
+    confusions : frame
+        true, taken_for, times, share (of the samples of the true class), samples (numbers of up to five of them); the
+        most frequent ones first.
+    trainings : frame
+        replicate, status, device, plan, seconds, error.
+    note : str
+        What is missing.
+    """
+
+    name: str
+    computation: str
+    activation: str
+    summary: str
+    layers: pd.DataFrame
+    costs: pd.DataFrame
+    epochs: pd.DataFrame
+    classes: pd.DataFrame
+    confusions: pd.DataFrame
+    trainings: pd.DataFrame
+    note: str = ""
+
+    @property
+    def sections(self) -> dict[str, pd.DataFrame]:
+        """The frames that have rows, by their headings, in the order in which one reads them."""
+        every = {
+            "Layers": self.layers,
+            "Cost": self.costs,
+            "Epochs": self.epochs,
+            "Classes": self.classes,
+            "What it confuses": self.confusions,
+            "Trainings": self.trainings,
+        }
+        return {heading: frame for heading, frame in every.items() if len(frame)}
+
+    @property
+    def text(self) -> str:
+        """The whole card as plain text."""
+        parts = [f"{self.name}\n{self.summary}"]
+        for heading, frame in self.sections.items():
+            parts.append(f"{heading}\n{frame.to_string(index=False, na_rep='', float_format='{:.4g}'.format)}")
+        return "\n\n".join([*parts, *([f"Note: {self.note}"] if self.note else [])])
+
+    def __str__(self) -> str:
+        """Give the text."""
+        return self.text
+
+
+def card(run: Run, name: str, most: int = 10) -> Card:
+    """Make the card of a network.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+    most : int
+        Confusions to list.
+
+    Raises
+    ------
+    NetpickError
+        There is no such network; the nearest name is suggested.
+    """
+    row = _network(run, name)
+    spec = NetworkSpec.from_dict(row)
+    trainings = run.trainings[run.trainings["network"] == name]
+    shown = trainings[["replicate", "status", "device", "plan", "seconds", "error"]].reset_index(drop=True)
+    if trainings["error"].isna().all():
+        shown = shown.drop(columns="error")
+    has_answers = bool((trainings["status"] == "done").any())
+    students = exam.students(run) if (run.trainings["status"] == "done").any() else None
+    if has_answers and students is not None:
+        summary = _summary(spec, students, run)
+        classes, confusions = _answers(run, name, most)
+    else:
+        ended = ", ".join(trainings["status"]) if len(trainings) else "not trained yet"
+        summary = f"{_family(spec)}, {row['params']:,} parameters; it has no answers ({ended})."
+        classes, confusions = pd.DataFrame(), pd.DataFrame()
+    return Card(
+        name,
+        spec.computation,
+        spec.activation,
+        summary,
+        layer_table(spec.layers, tuple(run.manifest["shape"])),
+        _costs(row, students),
+        _epochs(run, name),
+        classes,
+        confusions,
+        shown,
+        exam.notes(run),
+    )
+
+
+def layer_table(layers: Iterable[LayerSpec], image: tuple[int, ...]) -> pd.DataFrame:
+    """Return a row a layer: how it is written, output shape per sample, parameters, multiply-accumulates."""
+    layers = list(layers)
+    rows = [
+        {"layer": written(one), "shape": "×".join(map(str, shape)), "params": size.params, "macs": size.macs}
+        for one, (shape, size) in zip(layers, walk(layers, image), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["layer", "shape", "params", "macs"])
+
+
+POSITIONAL = ("in_channels", "out_channels", "in_features", "out_features", "inplanes", "planes", "num_features")
+
+
+def written(layer: LayerSpec) -> str:
+    """Write a layer as one would in PyTorch: `Conv2d(1, 62, kernel_size=5, bias=False)`; defaults are left out."""
+    if layer.op == "Reshape":
+        return f"Reshape({', '.join(map(str, layer.args['shape']))})"
+    unwritten = LayerSpec(layer.op, {k: v for k, v in layer.args.items() if k in _needed(layer)}).resolved
+    out = []
+    for key, value in layer.resolved.items():
+        if key in POSITIONAL:
+            out.append(str(value))
+        elif key in _needed(layer) or value != unwritten[key]:
+            out.append(f"{key}={_value(value)}")
+    return f"{layer.op}({', '.join(out)})"
+
+
+def _needed(layer: LayerSpec) -> set[str]:
+    """Return the arguments that PyTorch has no default for, or none that we want to rely on."""
+    from netpick.operations import OPERATIONS
+
+    row = OPERATIONS[layer.op]
+    return {k for k in row.arguments if k not in row.defaults}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple) and len(set(value)) == 1:
+        return str(value[0])  # a square kernel
+    return repr(value)
+
+
+def _network(run: Run, name: str) -> pd.Series:
+    rows = run.networks[run.networks["name"] == name]
+    if not len(rows):
+        exam.need_network(run, name)  # raises, with the nearest name
+    return rows.iloc[0]
+
+
+def _family(spec: NetworkSpec) -> str:
+    return f"{spec.computation} without activation" if spec.activation == "None" else "{} with {}".format(*spec.family)
+
+
+def percentile(values: np.ndarray, value: float) -> float:
+    """Return the percentage of values below `value`, those equal to it counted half."""
+    return 100 * float((values < value).mean() + (values == value).mean() / 2)
+
+
+def _summary(spec: NetworkSpec, students: pd.DataFrame, run: Run) -> str:
+    mine = students.set_index("name").loc[spec.name]
+    accuracy = students["accuracy"].to_numpy()
+    rank = int((accuracy > mine["accuracy"]).sum()) + 1
+    kin = students[(students["computation"] == spec.computation) & (students["activation"] == spec.activation)]
+    out = (
+        f"{_family(spec)}, {mine['params']:,} parameters: {exam.percent(mine['accuracy'])} on {len(run.labels())} test "
+        f"samples, rank {rank} of {len(students)} (percentile {percentile(accuracy, mine['accuracy']):.1f})"
+    )
+    if len(kin) > 1:
+        out += f", rank {int((kin['accuracy'] > mine['accuracy']).sum()) + 1} of {len(kin)} in its family"
+    if mine["star"]:
+        out += "; a gold star"
+    return out + "."
+
+
+def _costs(row: pd.Series, students: pd.DataFrame | None) -> pd.DataFrame:
+    out = []
+    mine = students[students["name"] == row["name"]] if students is not None else None
+    for cost, meaning in COSTS.items():
+        if cost in row.index:
+            value = float(row[cost])
+        elif mine is not None and len(mine):
+            value = float(mine[cost].iloc[0])
+        else:
+            continue
+        others = students[cost].to_numpy(float) if students is not None else np.array([])
+        basic = students.loc[students["name"] == "Basic", cost] if students is not None else ()
+        out.append(
+            {
+                "cost": cost,
+                "value": value,
+                "percentile": percentile(others, value) if len(others) else np.nan,
+                "basic": float(basic.iloc[0]) if len(basic) else np.nan,
+                "meaning": meaning,
+            }
+        )
+    return pd.DataFrame(out)
+
+
+def _epochs(run: Run, name: str) -> pd.DataFrame:
+    rows = run.epochs[(run.epochs["network"] == name) & (run.epochs["split"] == "test")]
+    columns = {"train_loss": "train_loss", "loss": "loss", "accuracy": "accuracy", "train_seconds": "seconds"}
+    return rows.groupby("epoch")[list(columns)].mean().rename(columns=columns).reset_index()
+
+
+def _answers(run: Run, name: str, most: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    names, predicted, labels = exam.final(run)
+    right = predicted == labels
+    mine = names.index(name)
+    given = predicted[mine]
+    classes = run.classes
+    table = np.zeros((len(classes), len(classes)), int)
+    np.add.at(table, (labels, given), 1)
+    wrong = table.copy()
+    np.fill_diagonal(wrong, 0)
+    rows = []
+    for c, word in enumerate(classes):
+        here = labels == c
+        if not here.any():
+            continue
+        scores = right[:, here].mean(axis=1)
+        rows.append(
+            {
+                "class": word,
+                "samples": int(here.sum()),
+                "accuracy": float(scores[mine]),
+                "precision": table[c, c] / table[:, c].sum() if table[:, c].sum() else np.nan,
+                "rank": int((scores > scores[mine]).sum()) + 1,
+                "mostly_taken_for": classes[int(wrong[c].argmax())] if wrong[c].any() else "",
+            }
+        )
+    pairs = [(int(wrong[c, d]), c, d) for c, d in np.argwhere(wrong)]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    confusions = [
+        {
+            "true": classes[c],
+            "taken_for": classes[d],
+            "times": n,
+            "share": n / table[c].sum(),
+            "samples": ", ".join(map(str, np.flatnonzero((labels == c) & (given == d))[:5])),
+        }
+        for n, c, d in pairs[:most]
+    ]
+    columns = ["true", "taken_for", "times", "share", "samples"]
+    return pd.DataFrame(rows), pd.DataFrame(confusions, columns=columns)

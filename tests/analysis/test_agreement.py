@@ -1,0 +1,187 @@
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from handmade import make_run, sure
+from sklearn.metrics import cohen_kappa_score
+
+from netpick import exam
+from netpick.analysis import agreement
+from netpick.errors import NetpickError
+from netpick.planted import plant
+from netpick.run import Run
+
+SAMPLES = 200
+
+
+def families(rng, shared, groups=4, size=4):
+    """Errors of networks in groups; a share of a network's errors is that of its group."""
+    own = rng.random((groups * size, SAMPLES)) < 0.1
+    of_group = np.repeat(rng.random((groups, SAMPLES)) < 0.1, size, axis=0)
+    return np.where(rng.random((groups * size, SAMPLES)) < shared, of_group, own), np.repeat(range(groups), size)
+
+
+def run_of(folder, wrong, networks):
+    labels = np.arange(SAMPLES) % 3
+    p = {f"N{i}": sure(np.where(w, (labels + 1) % 3, labels), 3) for i, w in enumerate(wrong)}
+    return make_run(folder, p, labels, networks, keep="none")
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    wrong, codes = families(np.random.default_rng(4), 0.7)
+    kinds = [("Linear", "ReLU"), ("Linear", "Tanh"), ("Conv2d", "ReLU"), ("Conv2d", "Tanh")]
+    networks = {f"N{i}": dict(zip(("computation", "activation"), kinds[c], strict=True)) for i, c in enumerate(codes)}
+    return run_of(tmp_path_factory.mktemp("agreement") / "run", wrong, networks), wrong, codes
+
+
+def test_kappa_is_scikit_learns(grouped):
+    _, wrong, _ = grouped
+    kappa = agreement.kappas(agreement.both_wrong(wrong), SAMPLES)
+    for i, j in combinations(range(len(wrong)), 2):
+        expected = cohen_kappa_score(wrong[i], wrong[j])
+        assert kappa[i, j] == pytest.approx(expected, abs=1e-12)
+        assert kappa[j, i] == kappa[i, j]
+    np.testing.assert_allclose(np.diag(kappa), 1)
+
+
+def test_kappa_is_missing_where_nobody_errs():
+    wrong = np.zeros((3, 10), bool)
+    wrong[2, 0] = True
+    kappa = agreement.kappas(agreement.both_wrong(wrong), 10)
+    assert np.isnan(kappa[0, 1])
+    assert kappa[0, 2] == 0  # one errs: no better than chance
+
+
+def test_rows_are_means_over_the_pairs_of_two_groups(grouped):
+    run, wrong, codes = grouped
+    table = agreement.ask(run).table
+    names = ["Linear ReLU", "Linear Tanh", "Conv2d ReLU", "Conv2d Tanh"]
+    assert len(table) == 10
+    assert table["kappa"].is_monotonic_decreasing
+    choose, judge = exam.halves(SAMPLES, 0, np.arange(SAMPLES) % 3)
+    for row in table.itertuples():
+        pairs = [
+            (i, j)
+            for i, j in combinations(range(16), 2)
+            if {names[codes[i]], names[codes[j]]} == {row.first, row.second}
+        ]
+        kappa = [cohen_kappa_score(wrong[i], wrong[j]) for i, j in pairs]
+        assert row.pairs == len(pairs) == (6 if row.first == row.second else 16)
+        assert row.kappa == pytest.approx(np.mean(kappa))
+        assert (row.low, row.high) == pytest.approx(tuple(np.percentile(kappa, (25, 75))))
+        assert row.both_wrong == pytest.approx(np.mean([(wrong[i] & wrong[j]).mean() for i, j in pairs]))
+        a, b = int(row.network_a[1:]), int(row.network_b[1:])
+        assert (min(a, b), max(a, b)) in pairs
+        least = min((wrong[i] & wrong[j])[choose].sum() for i, j in pairs)
+        assert (wrong[a] & wrong[b])[choose].sum() == least
+        assert row.joint_error == pytest.approx((wrong[a] & wrong[b])[judge].mean())
+
+
+def test_planted_families_are_told_from_chance(grouped):
+    run, _, codes = grouped
+    answer = agreement.ask(run)
+    assert answer.text.startswith("Yes: among 16 good students")
+    within = answer.table[answer.table["first"] == answer.table["second"]]
+    assert set(answer.table.head(4).index) == set(within.index)  # all four families before any other pair
+    by_chance = []
+    for seed in range(20):
+        wrong, _ = families(np.random.default_rng(seed), 0.0)
+        kappa = agreement.kappas(agreement.both_wrong(wrong), SAMPLES)
+        by_chance.append(agreement.within_test(kappa, codes, 99, seed)[2])
+    assert np.mean(np.array(by_chance) <= 0.1) <= 0.35  # 0.1 is expected; binomial: P(more than 7 of 20) < 0.001
+    assert 0.3 < np.mean(by_chance) < 0.7
+
+
+def test_the_test_counts_shuffles(grouped):
+    """The same by plain loops."""
+    _, wrong, codes = grouped
+    kappa = agreement.kappas(agreement.both_wrong(wrong[:, :60]), 60)
+    codes = np.array([0, 1, 1, 0, 2, 2, 1, 0, 2, 1, 0, 2, 2, 1, 0, 2])  # not the real ones
+    kappa[0, 3] = kappa[3, 0] = np.nan
+
+    def means(codes):
+        pairs = [(i, j) for i, j in combinations(range(16), 2) if (i, j) != (0, 3)]
+        inside = [kappa[i, j] for i, j in pairs if codes[i] == codes[j]]
+        outside = [kappa[i, j] for i, j in pairs if codes[i] != codes[j]]
+        return np.mean(inside), np.mean(outside)
+
+    inside, outside, p = agreement.within_test(kappa, codes, 199, 1)
+    assert (inside, outside) == pytest.approx(means(codes))
+    rng = np.random.default_rng(1)
+    shuffled = [np.subtract(*means(rng.permutation(codes))) for _ in range(199)]
+    assert p == pytest.approx((1 + sum(s >= inside - outside for s in shuffled)) / 200, abs=0.02)
+
+
+def test_finds_the_pair_that_complements_each_other(tmp_path):
+    """N2 and N5 share no error and are not the two best; all others share some with each."""
+    rng = np.random.default_rng(0)
+    wrong = np.zeros((7, SAMPLES), bool)
+    wrong[:, :10] = True
+    wrong[2] = wrong[5] = False
+    wrong[2, :20] = True
+    wrong[5, 20:40] = True
+    wrong[[0, 1, 3, 4, 6], 20:30] = True
+    wrong = wrong[:, rng.permutation(SAMPLES)]
+    run = run_of(tmp_path / "run", wrong, {})
+    answer = agreement.ask(run)
+    assert "N2 and N5 complement each other best: both are wrong on 0 % of the judged samples" in answer.text
+    i, j = agreement.complement(agreement.both_wrong(wrong))
+    assert (i, j) == (2, 5)
+
+
+def test_of_equal_pairs_the_better_ones_are_taken():
+    wrong = np.zeros((4, 50), bool)
+    wrong[0, :9], wrong[1, 10:15], wrong[2, 20:29], wrong[3, 30:36] = True, True, True, True
+    assert agreement.complement(agreement.both_wrong(wrong)) == (1, 3)
+
+
+@pytest.mark.parametrize(("by", "groups"), [("computation", 2), ("activation", 2)])
+def test_other_groups(grouped, by, groups):
+    answer = agreement.ask(grouped[0], by=by)
+    assert len(answer.table) == groups * (groups + 1) / 2
+    assert answer.figure().axes
+
+
+def test_groups_in_the_figure_are_clustered(grouped):
+    square = agreement.ordered(agreement.ask(grouped[0]).table)
+    assert (square.to_numpy() == square.to_numpy().T).all()
+    table = pd.DataFrame(
+        [("a", "b", 0.1), ("a", "c", 0.9), ("b", "c", 0.1), ("a", "d", 0.1), ("b", "d", 0.9), ("c", "d", 0.1)],
+        columns=["first", "second", "kappa"],
+    )
+    order = agreement.ordered(table).index.tolist()
+    assert abs(order.index("a") - order.index("c")) == 1
+    assert abs(order.index("b") - order.index("d")) == 1
+
+
+def test_bad_options_are_refused(grouped, tmp_path):
+    with pytest.raises(NetpickError, match=r"by is 'famly' \(did you mean 'family'\?\)"):
+        agreement.ask(grouped[0], by="famly")
+    with pytest.raises(NetpickError, match="shuffles is 0"):
+        agreement.ask(grouped[0], shuffles=0)
+    with pytest.raises(NetpickError, match="needs two networks and there is one"):
+        agreement.ask(run_of(tmp_path / "one", np.zeros((1, SAMPLES), bool), {}))
+
+
+def test_perfect_networks_have_no_kappa_and_a_figure(tmp_path):
+    answer = agreement.ask(run_of(tmp_path / "run", np.zeros((3, SAMPLES), bool), {}))
+    assert answer.table["kappa"].isna().all()
+    assert "no pairs of the same family" in answer.text
+    assert answer.figure().axes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 1, "basic": False, "scores": "none"},
+        {"classes": 2, "epochs": 2},
+        {"epochs": 2, "replicates": 2, "validation": 50, "failed": 1, "diverged": 1, "pending": 1},
+    ],
+)
+def test_runs_of_all_kinds_are_answered(tmp_path, options):
+    plant(tmp_path / "run", 12, 60, **options)
+    answer = agreement.ask(Run(tmp_path / "run"), everyone=True)
+    assert len(answer.table)
+    assert answer.figure().axes

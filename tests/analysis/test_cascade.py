@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+from handmade import make_run, sure
+
+from netpick import exam
+from netpick.analysis import cascade
+from netpick.errors import NetpickError
+from netpick.planted import plant
+from netpick.run import Run
+
+N = 400
+
+
+def plain_sweep(sure, small, large):
+    """Accuracy and share passed on at every threshold, by counting."""
+    out = []
+    for threshold in [np.inf, *sorted(set(sure), reverse=True)]:
+        right = [s if c >= threshold else b for c, s, b in zip(sure, small, large, strict=True)]
+        out.append((np.mean(right), np.mean(sure < threshold)))
+    return out
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_sweep_is_a_count_at_each_threshold(seed):
+    rng = np.random.default_rng(seed)
+    confidence = rng.integers(0, 12, 60) / 12  # many equal ones
+    small, large = rng.random(60) < 0.7, rng.random(60) < 0.9
+    level, accuracy, passed = cascade.sweep(confidence, small, large)
+    expected = plain_sweep(confidence, small, large)
+    np.testing.assert_allclose(np.column_stack([accuracy, passed]), expected, atol=1e-12)
+    for t, a, p in zip(level, accuracy, passed, strict=True):
+        answers = confidence >= t
+        assert np.where(answers, small, large).mean() == pytest.approx(a)
+        assert 1 - answers.mean() == pytest.approx(p)
+
+
+def test_the_front_is_what_no_other_beats():
+    import pandas as pd
+
+    rng = np.random.default_rng(1)
+    cards = pd.DataFrame({"macs": rng.integers(1, 30, 80), "chosen": rng.integers(1, 40, 80) / 40})
+    cards.index = [f"N{i}" for i in range(80)]
+    front = cascade.pareto(cards)
+    values = cards.to_numpy()
+    beaten = [any((o[0] <= v[0] and o[1] > v[1]) or (o[0] < v[0] and o[1] >= v[1]) for o in values) for v in values]
+    assert {tuple(cards.loc[name]) for name in front} == {
+        tuple(v) for v, b in zip(values, beaten, strict=True) if not b
+    }
+    assert cards.loc[front, "macs"].is_monotonic_increasing
+    assert cards.loc[front, "macs"].is_unique
+
+
+@pytest.fixture(scope="module")
+def sorted_out(tmp_path_factory):
+    """Small is right on 80 %, and sure there; Large is right on all but 2 %; Dear is worse than both, and dear."""
+    labels = np.arange(N) % 4
+    rng = np.random.default_rng(0)
+    small_wrong = np.zeros(N, bool)
+    for c in range(4):
+        small_wrong[rng.permutation(np.flatnonzero(labels == c))[: N // 20]] = True
+    large_wrong = np.zeros(N, bool)
+    large_wrong[rng.permutation(np.flatnonzero(~small_wrong))[: N // 50]] = True
+    confidence = np.where(small_wrong, rng.uniform(0.4, 0.6, N), rng.uniform(0.8, 0.99, N))
+    probabilities = {
+        "Small": sure(np.where(small_wrong, (labels + 1) % 4, labels), 4, confidence),
+        "Large": sure(np.where(large_wrong, (labels + 1) % 4, labels), 4),
+        "Dear": sure(np.where(small_wrong | large_wrong, (labels + 1) % 4, labels), 4),
+    }
+    networks = {"Small": {"macs": 10}, "Large": {"macs": 1000}, "Dear": {"macs": 5000}}
+    return make_run(tmp_path_factory.mktemp("cascade") / "run", probabilities, labels, networks)
+
+
+def test_finds_the_planted_threshold_and_cost(sorted_out):
+    run = sorted_out
+    answer = cascade.ask(run, keep=1.0, good=0.5)
+    assert answer.table[["small", "large"]].to_numpy().tolist() == [["Small", "Large"]]
+    row = answer.table.iloc[0]
+    _, judge = exam.halves(N, 0, run.labels())
+    right = run.predicted() == run.labels()
+    assert (row["small_accuracy"], row["large_accuracy"]) == (right[0, judge].mean(), right[1, judge].mean())
+    passed = (run.scores()[0, judge].max(axis=1) < np.log(row["threshold"])).mean()
+    assert row["passed"] == pytest.approx(passed)
+    assert row["macs"] == pytest.approx(10 + passed * 1000)
+    assert row["share"] == pytest.approx((10 + passed * 1000) / 1000)
+    # Small and Large are never wrong on the same sample, so that the cascade can be as good with a bit less than 20 %
+    assert 0.1 < row["threshold"] < 0.8
+    assert 0.12 < row["passed"] <= 0.23
+    assert row["accuracy"] == pytest.approx(np.where(
+        run.scores()[0, judge].max(axis=1) < np.log(row["threshold"]), right[1, judge], right[0, judge]
+    ).mean())  # fmt: skip
+    assert row["kept"] == pytest.approx(row["accuracy"] / row["large_accuracy"])
+    assert row["single"] == "Large"
+    assert answer.text.startswith("Small, which passes on ")
+    assert answer.text.endswith("No cheaper network alone does as well.")
+    assert answer.figure().axes
+
+
+def test_who_wants_less_passes_on_less(sorted_out):
+    shares = [cascade.ask(sorted_out, keep=k, good=0.5).table["passed"].iloc[0] for k in (1, 0.95, 0.9, 0.0)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == 0
+    assert len(set(shares)) == 4
+    alone = cascade.ask(sorted_out, keep=0.5, good=0.5)
+    assert "Small needs no help: alone it has" in alone.text
+    assert alone.table["threshold"].iloc[0] == 0
+    assert alone.table["single"].iloc[0] == "Small"
+
+
+def test_threshold_is_chosen_on_one_half_and_judged_on_the_other(tmp_path):
+    """On the half that chooses Small is right wherever it answers; on the other it is always wrong."""
+    labels = np.arange(N) % 4
+    _, judge = exam.halves(N, 0, labels)
+    small = labels.copy()
+    small[judge] = (labels[judge] + 1) % 4
+    probabilities = {"Small": sure(small, 4), "Large": sure(labels, 4)}
+    run = make_run(tmp_path / "run", probabilities, labels, {"Small": {"macs": 1}, "Large": {"macs": 100}})
+    row = cascade.ask(run, small="Small", large="Large", keep=1, everyone=True).table.iloc[0]
+    assert (row["passed"], row["accuracy"], row["small_accuracy"], row["large_accuracy"]) == (0, 0, 0, 1)
+    assert row["kept"] == 0
+
+
+def test_networks_can_be_named(sorted_out):
+    run = sorted_out
+    table = cascade.ask(run, large="Dear", good=0.5).table
+    assert set(table["large"]) == {"Dear"}
+    assert set(table["small"]) == {"Small", "Large"}
+    with pytest.raises(NetpickError, match="no network of the front makes a cascade with Large and Small"):
+        cascade.ask(run, small="Large", large="Small", good=0.5)
+    with pytest.raises(NetpickError, match=r"no network 'Lrge' \(did you mean 'Large'\?\)"):
+        cascade.ask(run, large="Lrge", good=0.5)
+    with pytest.raises(NetpickError, match=r"keep is 1\.1"):
+        cascade.ask(run, keep=1.1)
+
+
+def test_where_the_cheapest_is_the_best_no_cascade_helps(tmp_path):
+    labels = np.arange(40) % 4
+    wrong = np.where(np.arange(40) < 4, (labels + 1) % 4, labels)
+    run = make_run(tmp_path / "run", {"A": sure(labels, 4), "B": sure(wrong, 4)}, labels)
+    answer = cascade.ask(run)
+    assert len(answer.table) == 0
+    assert list(answer.table) == cascade.COLUMNS
+    assert answer.text.startswith("No cascade can help: A is the most accurate")
+    assert answer.figure().axes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 1, "basic": False},
+        {"classes": 2, "epochs": 2},
+        {"epochs": 2, "replicates": 2, "validation": 50, "failed": 1, "diverged": 1, "pending": 1},
+    ],
+)
+def test_runs_of_all_kinds_are_answered(tmp_path, options):
+    plant(tmp_path / "run", 12, 60, **options)
+    answer = cascade.ask(Run(tmp_path / "run"), everyone=True)
+    assert list(answer.table) == cascade.COLUMNS
+    assert answer.figure().axes
+
+
+def test_a_run_without_scores_is_refused(tmp_path):
+    plant(tmp_path / "run", 12, 50, epochs=1, scores="none")
+    with pytest.raises(NetpickError, match="keeps no scores"):
+        cascade.ask(Run(tmp_path / "run"), everyone=True)

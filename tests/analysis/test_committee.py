@@ -1,0 +1,196 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from handmade import make_run, sure
+
+from netpick import exam
+from netpick.analysis import committee
+from netpick.errors import NetpickError
+from netpick.planted import plant
+from netpick.run import Run
+
+N = 300
+
+
+def random_exam(seed, members=6, classes=4):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, N)
+    logits = rng.normal(size=(members, N, classes)) + 1.2 * np.eye(classes)[labels]
+    p = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    return p, labels
+
+
+def test_probabilities_are_averaged():
+    p, labels = random_exam(0)
+    margins = committee.probability_margins(np.log(p).astype(np.float32), labels)
+    expected = [(p[: k + 1].mean(axis=0).argmax(axis=1) == labels).mean() for k in range(len(p))]
+    assert committee.accuracies(margins).tolist() == expected
+
+
+def test_votes_are_counted_and_equal_ones_go_to_the_voters_of_better_rank():
+    p, labels = random_exam(1)
+    predicted = p.argmax(axis=2)
+    found = committee.accuracies(committee.vote_margins(predicted, labels, 4, 6))
+    undecided = 0
+    for size in range(1, 7):
+        right = 0
+        for j in range(N):
+            votes = Counter(predicted[:size, j].tolist())
+            strength = {c: (n, sum(6 - m for m in range(size) if predicted[m, j] == c)) for c, n in votes.items()}
+            top = [c for c in votes if strength[c] == max(strength.values())]
+            undecided += len(top) > 1
+            right += top == [labels[j]]
+        assert found[size - 1] == right / N
+    assert undecided < 0.05 * 6 * N  # equal votes of equal ranks count as wrong
+
+
+def test_one_vote_more_outweighs_all_ranks():
+    """Of 50 members the 26 that rank lowest are right."""
+    predicted = np.array([[1]] * 24 + [[0]] * 26)
+    assert committee.accuracies(committee.vote_margins(predicted, np.array([0]), 2, 50))[-1] == 1
+    predicted = np.array([[1]] * 25 + [[0]] * 25)
+    assert committee.accuracies(committee.vote_margins(predicted, np.array([0]), 2, 50))[-1] == 0
+
+
+def test_greedy_takes_what_helps_most():
+    p, labels = random_exam(2, members=7)
+    margins = committee.probability_margins(np.log(p).astype(np.float32), labels)
+    chosen = []
+    while len(chosen) < 5:
+        gain = {m: (p[[*chosen, m]].mean(0).argmax(1) == labels).sum() for m in range(7) if m not in chosen}
+        chosen.append(max(gain, key=lambda m: (gain[m], -m)))
+    assert committee.greedy(margins, 5) == chosen
+
+
+def test_blocks_do_not_change_what_greedy_takes(monkeypatch):
+    p, labels = random_exam(3, members=9)
+    margins = committee.probability_margins(np.log(p).astype(np.float32), labels)
+    whole = committee.greedy(margins, 6)
+    monkeypatch.setattr(committee, "BLOCK", 2)
+    assert committee.greedy(margins, 6) == whole
+    np.testing.assert_array_equal(committee.probability_margins(np.log(p).astype(np.float32), labels), margins)
+
+
+@pytest.fixture(scope="module")
+def trio(tmp_path_factory):
+    """A, B and C err on different samples: two of three are always right. The others err together; Best on 5 %."""
+    labels = np.arange(N) % 3
+    wrong = {f"Dull_{i}": np.arange(N) % 7 == 0 for i in range(5)}
+    wrong.update({name: np.arange(N) // 3 % 10 == i for i, name in enumerate(("A_0", "A_1", "A_2"))})
+    wrong["Best"] = np.arange(N) // 3 % 20 == 19
+    p = {name: sure(np.where(w, (labels + 1) % 3, labels), 3) for name, w in wrong.items()}
+    networks = {name: {"params": 100, "macs": 10} for name in wrong} | {"Best": {"params": 5000, "macs": 600}}
+    return make_run(tmp_path_factory.mktemp("committee") / "run", p, labels, networks)
+
+
+def test_finds_the_planted_committee_and_no_other(trio):
+    answer = committee.ask(trio, draws=50)
+    table = answer.table
+    assert table.iloc[0][["choice", "size", "macs", "matches"]].tolist() == ["single", 1, 600.0, True]
+    for rule in ("votes", "probabilities"):
+        greedy = table[(table["choice"] == "greedy") & (table["rule"] == rule)]
+        assert set(greedy["member"].head(3)) == {"A_0", "A_1", "A_2"}
+        assert greedy["size"].tolist() == list(range(1, 9))
+        assert greedy["accuracy"].iloc[2] == 1
+        assert not greedy["matches"].iloc[:2].any()
+        assert greedy["macs"].tolist() == [10.0 * k for k in range(1, 9)]
+        assert greedy["params"].tolist() == [100.0 * k for k in range(1, 9)]
+        assert greedy["seconds"].tolist() == [2.0 * k for k in range(1, 9)]
+        assert greedy["macs_share"].iloc[2] == 30 / 600
+    assert answer.text.startswith("Best alone has ")
+    assert "well chosen, 3 of them do it by votes (100 %, 0.05 times its macs)" in answer.text
+    assert answer.figure().axes
+
+
+def test_random_committees_are_the_mean_of_all(trio):
+    """All 8 members leave nothing to chance, and one member is a network by itself."""
+    table = committee.ask(trio, draws=400).table
+    random = table[(table["choice"] == "random") & (table["rule"] == "votes")].set_index("size")
+    assert random.loc[8, "low"] == random.loc[8, "high"] == pytest.approx(random.loc[8, "accuracy"])
+    right = (trio.predicted() == trio.labels())[:, exam.halves(N, 0, trio.labels())[1]].mean(axis=1)
+    assert random.loc[1, "accuracy"] == pytest.approx(right[:8].mean(), abs=0.01)
+    assert (random.loc[1, "low"], random.loc[1, "high"]) == (right[:8].min(), right[:8].max())
+    assert (random["low"] <= random["accuracy"] + 1e-9).all()
+    assert (random["accuracy"] <= random["high"] + 1e-9).all()
+
+
+def test_members_are_chosen_on_one_half_and_judged_on_the_other(tmp_path):
+    labels = np.arange(N) % 3
+    choose, judge = exam.halves(N, 0, labels)
+    said = {name: labels.copy() for name in ("Lucky", "Plain_0", "Plain_1", "Best")}
+    said["Lucky"][judge] = (labels[judge] + 1) % 3
+    for name in ("Plain_0", "Plain_1"):
+        said[name][choose[:20]] = (labels[choose[:20]] + 1) % 3
+    run = make_run(tmp_path / "run", {n: sure(a, 3) for n, a in said.items()}, labels)
+    table = committee.ask(run, everyone=True, target="Best").table
+    first = table[table["choice"] == "greedy"].iloc[0]
+    assert (first["member"], first["accuracy"]) == ("Lucky", 0)
+    assert table["accuracy"].iloc[0] == 1
+
+
+def test_same_seed_same_answer(trio):
+    one, two, other = (committee.ask(trio, draws=3, seed=s).table for s in (1, 1, 2))
+    assert one.equals(two)
+    assert not one.equals(other)
+
+
+def test_members_by_name_by_computation_and_by_beginning(tmp_path):
+    plant(tmp_path / "run", 20, 60, epochs=1)
+    run = Run(tmp_path / "run")
+    frame = exam.students(run)
+    best = exam.best(frame)
+
+    def pool(*words):
+        return committee.pool_of(run, frame[frame["name"] != best], list(words), everyone=True)[0]
+
+    linear = frame.loc[(frame["computation"] == "Linear") & (frame["name"] != best), "name"]
+    assert pool("Linear") == linear.tolist()
+    assert pool("LinearReLU", "Basic") == [n for n in frame["name"] if n.startswith("LinearReLU") and n != best] + [
+        "Basic"
+    ]
+    small = committee.pool_of(run, frame, None, everyone=True)[0]
+    assert len(small) == 10
+    assert frame.loc[frame["name"].isin(small), "params"].max() <= frame.loc[~frame["name"].isin(small), "params"].min()
+
+
+def test_members_like_basic_by_default(tmp_path):
+    labels = np.arange(30) % 3
+    names = ["Basic", *(f"N{i}" for i in range(14))]
+    networks = {"Basic": {"params": 10}} | {f"N{i}": {"params": 8 + i} for i in range(14)}
+    run = make_run(tmp_path / "run", {n: sure(labels, 3) for n in names}, labels, networks)
+    pool, who = committee.pool_of(run, exam.students(run), None, everyone=False)
+    assert pool == ["Basic", *(f"N{i}" for i in range(13))]
+    assert who == "networks with at most twice the params of Basic"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"members": ["Dul_"]}, r"members: no good student .* 'Dul_'.*did you mean 'Dull_"),
+        ({"members": ["A_0"]}, "a committee needs two members and there is 1"),
+        ({"target": "Bst"}, r"no network 'Bst' \(did you mean 'Best'\?\)"),
+        ({"largest": 1}, "largest is 1"),
+        ({"draws": 0}, "draws is 0"),
+    ],
+)
+def test_impossible_options_are_refused(trio, options, message):
+    with pytest.raises(NetpickError, match=message):
+        committee.ask(trio, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 1, "basic": False, "scores": "none"},
+        {"classes": 2, "epochs": 2},
+        {"epochs": 2, "replicates": 2, "validation": 50, "failed": 1, "diverged": 1, "pending": 1},
+    ],
+)
+def test_runs_of_all_kinds_are_answered(tmp_path, options):
+    plant(tmp_path / "run", 12, 60, **options)
+    answer = committee.ask(Run(tmp_path / "run"), everyone=True)
+    without = options.get("scores") == "none"
+    assert set(answer.table["rule"]) == {"", "votes"} | (set() if without else {"probabilities"})
+    assert ("votes only" in answer.note) == without
+    assert answer.figure().axes
