@@ -138,7 +138,8 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
         below.set_xlim(left=0)
     for ax in (above, below):
         basic_line(ax, base, axis="x")
-    below.set_xlabel(f"{cost.what.lower()} ({cost.unit}{', log scale' if spans_decades(every) else ''})")
+    words = [w for w in (cost.unit, "log scale" if spans_decades(every) else "") if w and w != cost.what.lower()]
+    below.set_xlabel(f"{cost.what.lower()} ({', '.join(words)})" if words else cost.what.lower())
     legend_below(fig, below, columns=4)
     return finish(fig, title)
 
@@ -165,13 +166,16 @@ def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None
 def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
     from netpick.report.theme import colour, mark_stars, percent_axis
 
+    # Where few values are shared by many, points would cover each other.
+    few = frame[column].nunique() < 40 and len(frame) > 80
+    jitter = pd.Series(np.random.default_rng(0).uniform(-0.3, 0.3, len(frame)) if few else 0.0, frame.index)
     for c in order:
         rows = frame[frame["computation"] == c]
         ax.scatter(
-            rows[column], rows["accuracy"], s=22, color=colour(c), edgecolor="#333333", linewidth=0.4, alpha=0.85,
+            rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=colour(c), edgecolor="#333333", linewidth=0.4, alpha=0.85,
             label=c,
         )  # fmt: skip
     stars = frame[frame["star"]]
-    mark_stars(ax, stars[column], stars["accuracy"], frame.attrs.get("gold"))
+    mark_stars(ax, stars[column] + jitter[stars.index], stars["accuracy"], frame.attrs.get("gold"))
     ax.set_ylabel("last score (accuracy)")
     percent_axis(ax.yaxis)

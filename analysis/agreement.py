@@ -91,7 +91,7 @@ def ask(
         "best_error": float(wrong[top, judge].mean()),
     }
     text = sentence(inside, outside, p, by, pair, exam.whom(frame, everyone))
-    return Answer(table, text, lambda: draw(table, inside, outside, by), exam.notes(run))
+    return Answer(table, text, lambda: draw(table, inside, outside, p, by), exam.notes(run))
 
 
 def both_wrong(wrong: np.ndarray) -> np.ndarray:
@@ -219,7 +219,7 @@ def sentence(inside: float, outside: float, p: float, by: str, pair: dict[str, A
     )
 
 
-def draw(table: pd.DataFrame, inside: float, outside: float, by: str) -> Figure:
+def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) -> Figure:
     """Draw mean kappa of all pairs of groups, groups with similar errors beside each other."""
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -264,7 +264,7 @@ def draw(table: pd.DataFrame, inside: float, outside: float, by: str) -> Figure:
     if np.isnan(inside - outside):
         title = "Which groups get the same samples wrong?"
     else:
-        more = "more" if inside > outside else "no more"
+        more = "more" if p <= 0.05 else "no more"
         kind = {"family": "one family", "computation": "one computation"}.get(by, "one activation")
         title = f"Networks of {kind} share {more} errors: kappa {inside:.2f} within, {outside:.2f} between"
     finish(fig, title)

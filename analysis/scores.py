@@ -22,6 +22,7 @@ import pandas as pd
 from netpick import exam
 from netpick.answer import Answer
 from netpick.errors import NetpickError
+from netpick.exam import percent
 from netpick.run import Run
 
 if TYPE_CHECKING:
@@ -60,15 +61,19 @@ def ask(run: Run, *, thresholds: list[float] = list(THRESHOLDS), split: str = "t
     attempts = exam.attempts(run, split)
     table = counts(attempts, levels)
     last = table.iloc[-1]
-    parts = [f"{last[column(t)]} at {exam.percent(t)} or above" for t in levels]
+    parts = [f"{last[column(t)]} at {percent(t)} or above" for t in levels]
     text = f"After {_attempts(int(last['epoch']))}, of {last['of']} students: {', '.join(parts)}."
     if len(table) > 1:
         middle = levels[len(levels) // 2]
         text += (
-            f" At the first attempt {table[column(middle)].iloc[0]} were at {exam.percent(middle)} or above, "
+            f" At the first attempt {table[column(middle)].iloc[0]} were at {percent(middle)} or above, "
             f"at the last {last[column(middle)]}."
         )
-    title = f"Students at or above each score, by attempt ({last['of']} students)"
+    reached = max((t for t in levels if last[column(t)]), default=levels[0])
+    title = (
+        f"After {_attempts(int(last['epoch']))} {last[column(reached)]} of {last['of']} students are at "
+        f"{percent(reached)}{' or above' if reached < 1 else ''}"
+    )
     return Answer(table, text, lambda: _draw(table, levels, title), exam.notes(run))
 
 
@@ -88,7 +93,7 @@ def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
     x = np.arange(len(table))
     for k, (level, colour) in enumerate(zip(levels, colours, strict=True)):
         y = table[column(level)]
-        label = f"≥ {exam.percent(level)}" if level < 1 else "100 %"
+        label = f"≥ {percent(level)}" if level < 1 else "100 %"
         if len(table) > BARS:
             ax.plot(table["epoch"], y, marker="o", color=colour, label=label)
             continue

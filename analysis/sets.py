@@ -227,9 +227,8 @@ def draw(table: pd.DataFrame, method: str, coverage: float, bars: int = 12) -> F
 
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 6.5), width_ratios=(1.1, 1))
     chosen = table.head(bars)
-    extra = table.iloc[bars:]
-    extra = extra[(extra["network"] == "Basic") | (extra["rank"] == len(table))]
-    chosen = pd.concat([chosen, extra])
+    rest = table.iloc[bars:]
+    chosen = pd.concat([chosen, rest[rest["network"] == "Basic"]])
     ticks = [f"{row.network} ({row.rank})" for row in chosen.itertuples()]
     colours = ("#0072B2", "#86C1E5", "#F2E28C", "#F0A860", "#B03A00")
     before = np.zeros(len(chosen))

@@ -45,7 +45,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from netpick import catalogue, data, plan, template
+from netpick import catalogue, data, plan, share, template
 from netpick.build import build
 from netpick.errors import DataError
 from netpick.spec import NetworkSpec, seed_of, sizes
@@ -267,7 +267,7 @@ def load_both(
 ) -> tuple[dict[str, Dataset[Any]], dict[str, tuple[Tensor, Tensor]]]:
     """Return the same samples for the tutorial and, memory-mapped, for the others."""
     whole = data.load(request)
-    attached = data.attach(data.prepare(request, scratch))
+    attached = share.attach(share.prepare(request, scratch))
     resident = {split: (torch.from_numpy(x), torch.from_numpy(y)) for split, (x, y) in attached.items()}
     loaded = load_tutorial_data(whole, folder)
     if request.train_samples:

@@ -1,18 +1,20 @@
 """The card of one network: its layers with their shapes, its cost, its scores, its rank, and what it confuses.
 
-Everything comes from the run's tables; nothing is built, and no torch is loaded. `Card` holds plain frames; its `text` is
-for those who have no terminal that draws tables.
+Everything comes from the run's tables; nothing is built, and no torch is loaded. `Card` holds plain frames; its `text`
+is for those who have no terminal that draws tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
+from netpick.operations import OPERATIONS
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, walk
 
@@ -39,8 +41,8 @@ class Card:
     layers : frame
         layer (as it is written in PyTorch), shape (of the output, per sample), params, macs.
     costs : frame
-        cost, value, meaning, percentile (share of the run's networks that cost less, those equal counted half), basic (the
-        value of `Basic`; NaN without it).
+        cost, value, percentile (percentage of the run's networks that cost less, those equal counted half), basic (the
+        value of `Basic`; NaN without it), meaning.
     epochs : frame
         epoch, train_loss, loss, accuracy, seconds; mean over replicates.
     classes : frame
@@ -85,7 +87,7 @@ class Card:
         """The whole card as plain text."""
         parts = [f"{self.name}\n{self.summary}"]
         for heading, frame in self.sections.items():
-            parts.append(f"{heading}\n{frame.to_string(index=False, na_rep='', float_format='{:.4g}'.format)}")
+            parts.append(f"{heading}\n{frame.to_string(index=False, na_rep='', float_format=_number)}")
         return "\n\n".join([*parts, *([f"Note: {self.note}"] if self.note else [])])
 
     def __str__(self) -> str:
@@ -108,7 +110,7 @@ def card(run: Run, name: str, most: int = 10) -> Card:
     NetpickError
         There is no such network; the nearest name is suggested.
     """
-    row = _network(run, name)
+    row = network_row(run, name)
     spec = NetworkSpec.from_dict(row)
     trainings = run.trainings[run.trainings["network"] == name]
     shown = trainings[["replicate", "status", "device", "plan", "seconds", "error"]].reset_index(drop=True)
@@ -154,7 +156,7 @@ POSITIONAL = ("in_channels", "out_channels", "in_features", "out_features", "inp
 def written(layer: LayerSpec) -> str:
     """Write a layer as one would in PyTorch: `Conv2d(1, 62, kernel_size=5, bias=False)`; defaults are left out."""
     if layer.op == "Reshape":
-        return f"Reshape({', '.join(map(str, layer.args['shape']))})"
+        return f"Reshape({', '.join(map(str, layer.resolved['shape']))})"
     unwritten = LayerSpec(layer.op, {k: v for k, v in layer.args.items() if k in _needed(layer)}).resolved
     out = []
     for key, value in layer.resolved.items():
@@ -167,10 +169,8 @@ def written(layer: LayerSpec) -> str:
 
 def _needed(layer: LayerSpec) -> set[str]:
     """Return the arguments that PyTorch has no default for, or none that we want to rely on."""
-    from netpick.operations import OPERATIONS
-
     row = OPERATIONS[layer.op]
-    return {k for k in row.arguments if k not in row.defaults}
+    return {k for k in row.arguments if k not in row.defaults or k == "dim"}
 
 
 def _value(value: object) -> str:
@@ -179,11 +179,16 @@ def _value(value: object) -> str:
     return repr(value)
 
 
-def _network(run: Run, name: str) -> pd.Series:
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def network_row(run: Run, name: str) -> dict[str, Any]:
+    """Return a network's row of networks.parquet; RunError with the nearest name where there is none."""
     rows = run.networks[run.networks["name"] == name]
     if not len(rows):
         exam.need_network(run, name)  # raises, with the nearest name
-    return rows.iloc[0]
+    return {str(column): value for column, value in rows.iloc[0].items()}
 
 
 def _family(spec: NetworkSpec) -> str:
@@ -196,39 +201,39 @@ def percentile(values: np.ndarray, value: float) -> float:
 
 
 def _summary(spec: NetworkSpec, students: pd.DataFrame, run: Run) -> str:
-    mine = students.set_index("name").loc[spec.name]
-    accuracy = students["accuracy"].to_numpy()
-    rank = int((accuracy > mine["accuracy"]).sum()) + 1
+    mine = students[students["name"] == spec.name].iloc[0]
+    accuracy, own = students["accuracy"].to_numpy(), float(mine["accuracy"])
+    rank = int((accuracy > own).sum()) + 1
     kin = students[(students["computation"] == spec.computation) & (students["activation"] == spec.activation)]
     out = (
-        f"{_family(spec)}, {mine['params']:,} parameters: {exam.percent(mine['accuracy'])} on {len(run.labels())} test "
-        f"samples, rank {rank} of {len(students)} (percentile {percentile(accuracy, mine['accuracy']):.1f})"
+        f"{_family(spec)}, {mine['params']:,} parameters: {exam.percent(own)} on {len(run.labels())} test "
+        f"samples, rank {rank} of {len(students)} (percentile {percentile(accuracy, own):.1f})"
     )
     if len(kin) > 1:
-        out += f", rank {int((kin['accuracy'] > mine['accuracy']).sum()) + 1} of {len(kin)} in its family"
+        out += f", rank {int((kin['accuracy'] > own).sum()) + 1} of {len(kin)} in its family"
     if mine["star"]:
         out += "; a gold star"
     return out + "."
 
 
-def _costs(row: pd.Series, students: pd.DataFrame | None) -> pd.DataFrame:
+def _costs(row: dict[str, Any], students: pd.DataFrame | None) -> pd.DataFrame:
     out = []
     mine = students[students["name"] == row["name"]] if students is not None else None
     for cost, meaning in COSTS.items():
-        if cost in row.index:
+        if cost in row:
             value = float(row[cost])
         elif mine is not None and len(mine):
             value = float(mine[cost].iloc[0])
         else:
             continue
         others = students[cost].to_numpy(float) if students is not None else np.array([])
-        basic = students.loc[students["name"] == "Basic", cost] if students is not None else ()
+        basic = others[(students["name"] == "Basic").to_numpy()] if students is not None else others
         out.append(
             {
                 "cost": cost,
                 "value": value,
                 "percentile": percentile(others, value) if len(others) else np.nan,
-                "basic": float(basic.iloc[0]) if len(basic) else np.nan,
+                "basic": float(basic[0]) if len(basic) else np.nan,
                 "meaning": meaning,
             }
         )

@@ -209,8 +209,13 @@ def show(
     """Show the card of one network: layers, cost, scores, rank, what it confuses."""
     from netpick.card import card
 
-    for part in card(open_run(run, skip_broken), network).parts():
-        console.print(part)
+    made = card(open_run(run, skip_broken), network)
+    console.print(made.summary, highlight=False, markup=False, soft_wrap=True)
+    for title, frame in made.sections.items():
+        console.print(f"\n{title}", style="bold", highlight=False)
+        print_frame(frame, "table", 60)
+    if made.note:
+        console.print(made.note, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -224,8 +229,8 @@ def export(
     from netpick.export import export as write
 
     written = write(open_run(run), network, to, overwrite=overwrite)
-    for path in written:
-        console.print(str(path), highlight=False, soft_wrap=True)
+    for line in filter(None, (written.source, written.weights, written.note)):
+        console.print(str(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _say(name: str, number: int, total: int) -> None:

@@ -65,6 +65,8 @@ class Truth:
     """(samples,) a; NaN likewise."""
     temperature: np.ndarray
     """(networks,) by which the calibrated scores were multiplied: 1 is calibrated, above 1 overconfident."""
+    unlucky: np.ndarray
+    """(samples,) the number of a network that has a sample wrong against the model, so that it isn't easy; else -1."""
     easy: np.ndarray
     """Samples that every network has right at the last epoch."""
     weird: np.ndarray
@@ -203,6 +205,7 @@ def plant(
         difficulty=paper.difficulty,
         discrimination=paper.discrimination,
         temperature=temperature,
+        unlucky=unlucky,
         true_label=paper.true_label,
         specialists=specialists,
         bloomers=roles["bloomers"],
@@ -325,12 +328,18 @@ def _specialists(specs: Sequence[NetworkSpec], weak: list[str]) -> str:
 
 
 def _unlucky(rng: np.random.Generator, paper: _Paper, theta: np.ndarray, steady: list[int]) -> np.ndarray:
-    """Choose for each sample that might come out easy by chance one good network that is to have it wrong; else -1."""
-    good = [i for i in steady if theta[i] >= np.median(theta[steady])]
-    logit = paper.discrimination[:, None] * (theta[good] - paper.difficulty[:, None])
-    all_right = -np.log1p(np.exp(-logit)).sum(axis=1)
-    chosen = rng.choice(good, len(paper.kind))
-    return np.where((paper.kind == "") & (all_right > math.log(1e-5)), chosen, -1)
+    """Choose for each sample that might come out easy by chance one steady network that has it wrong; else -1."""
+    p = 1 / (1 + np.exp(-paper.discrimination[:, None] * (theta[steady] - paper.difficulty[:, None])))
+    needing = np.flatnonzero((paper.kind == "") & (np.log(p).sum(axis=1) > math.log(1e-5)))
+    out = np.full(len(paper.kind), -1)
+    borne, most = np.zeros(len(steady)), 1.5 * len(needing) / len(steady) + 1
+    for j in needing:
+        # The less able more often, as the model has it; nobody so often that they are no longer good.
+        weight = np.sqrt(1 - p[j]) * (borne < most)
+        i = rng.choice(len(steady), p=weight / weight.sum())
+        out[j] = steady[i]
+        borne[i] += 1
+    return out
 
 
 def _result(

@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,10 +25,10 @@ from typing import Any
 
 import msgspec
 
-from netpick.data import SharedData, attach
 from netpick.errors import WorkError
 from netpick.plan import Plan
 from netpick.result import TrainingResult
+from netpick.share import SharedData, attach
 from netpick.spec import NetworkSpec
 from netpick.template import Recipe
 
@@ -170,12 +170,14 @@ def stream(
         queue = deque([again.popleft()]) if alone else waiting
         hand = _Hand(devices, on_start)
         try:
-            for result in _parallel(queue, hand, 1 if alone else workers, work):
-                task = hand.take(result)
-                if result.status == "failed" and (result.error or "").startswith(OUT_OF_MEMORY) and task.attempts == 1:
-                    again.append(replace(task, attempts=2))  # it may fit when it has the device for itself
-                else:
-                    yield result
+            with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work)) as results:
+                for result in results:
+                    task = hand.take(result)
+                    memory = result.status == "failed" and (result.error or "").startswith(OUT_OF_MEMORY)
+                    if memory and task.attempts == 1:
+                        again.append(replace(task, attempts=2))  # it may fit when it has the device for itself
+                    else:
+                        yield result
         except _worker_death() as error:
             for task in hand.tasks():
                 if task.attempts == 1:
@@ -214,7 +216,7 @@ class _Hand:
 
 def _parallel(
     queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], TrainingResult]
-) -> Iterator[TrainingResult]:
+) -> Generator[TrainingResult, None, None]:
     from joblib import Parallel, delayed
 
     def calls() -> Iterator[Any]:
@@ -228,13 +230,15 @@ def _parallel(
     )
     with _workers_without_ctrl_c():
         results = pool(calls())
-    try:
-        with warnings.catch_warnings():
-            # joblib replaces a worker whose memory has grown, between two tasks; nothing is lost by it
-            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+    with warnings.catch_warnings():
+        # joblib replaces a worker whose memory has grown, between two tasks; nothing is lost by it
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        # and what is in hand when the stream is closed is dropped: that is what closing is for
+        warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
+        try:
             yield from results
-    finally:
-        results.close()
+        finally:
+            results.close()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from netpick import data, device, plan, pool
+from netpick import data, device, plan, pool, share
 from netpick.errors import DataError, RunError
 from netpick.generate import versions
 from netpick.pool import Task
@@ -129,7 +129,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             cost = {spec.hash: predicted for spec, _, _, predicted in due}
             work = sum(predicted for *_, predicted in due)
             listener.begin(Start(total, Counter(finished.values()), len(due), workers, devices, recipe, cost, work))
-            labels = {split: labels for split, (_, labels) in data.attach(shared).items()}
+            labels = {split: labels for split, (_, labels) in share.attach(shared).items()}
             _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
         statuses = Counter(store.finished().values())
         if options.compact and store.is_scattered():
@@ -261,7 +261,7 @@ def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]
     return keep
 
 
-def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listener) -> data.SharedData:
+def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listener) -> share.SharedData:
     """Load the data set, lay it out for the workers, and write down the samples that will be predicted."""
     manifest = store.manifest
     request = data.DataRequest(
@@ -272,8 +272,8 @@ def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listen
         recipe.validation,
         recipe.normalize,
     )
-    shared = data.prepare(request, store.path / ".cache")
-    attached = data.attach(shared)
+    shared = share.prepare(request, store.path / ".cache")
+    attached = share.attach(shared)
     shape = list(attached["train"][0].shape[1:])
     if shape != manifest["shape"]:
         raise DataError(f"data set {request.name} has images of {shape}, the run was made for {manifest['shape']}")

@@ -1,6 +1,7 @@
 """What the documentation says is held against the code: commands, options, keys, tables, examples, links."""
 
 import ast
+import random
 import re
 import shlex
 import tomllib
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import typer
 
-from netpick import cli, cli_exam, data, operations, planted, questions, template
-from netpick.catalogue import generate
+from netpick import cli, cli_exam, computations, data, operations, picking, planted, questions, template
+from netpick.catalogue import _Sampler, generate
 from netpick.computations import COMPUTATIONS, Computation
 from netpick.generate import generate_run
 from netpick.report import schema_table
 from netpick.schema import TABLES
+from netpick.spec import NetworkSpec, check
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="the documentation is not installed")
@@ -74,6 +76,11 @@ def test_every_command_line_is_one_that_netpick_takes(page, line, monkeypatch, t
     _, name, *arguments = line
     assert name in GROUP.commands, f"{page}: {shlex.join(line)}"
     context = parse(GROUP.commands[name], name, arguments)
+    if name == "pick":  # the rest is constraints
+        constraints = cli_exam._constraints(context.args)
+        assert {key.partition("_")[2] for key in constraints} <= set(picking.NUMBERS)
+        assert {*(context.params["minimize"] or ()), *(context.params["maximize"] or ())} <= set(picking.NUMBERS)
+        return
     if name != "ask" or not context.params["question"]:
         assert not context.args
         return
@@ -87,7 +94,7 @@ def test_every_command_line_is_one_that_netpick_takes(page, line, monkeypatch, t
 def test_the_parsing_of_this_file_refuses_what_does_not_exist():
     for line in ("train runs/x --wrokers 2", "generate", "status one two"):
         name, *arguments = line.split()
-        with pytest.raises(Exception, match="No such option|Missing argument|unexpected"):
+        with pytest.raises(Exception, match=r"No such option|Missing parameter|unexpected"):
             parse(GROUP.commands[name], name, arguments)
 
 
@@ -95,9 +102,10 @@ def test_every_option_in_the_text_is_an_option_of_some_command():
     known = set().union(*(options_of(command) for command in GROUP.commands.values()))
     for question in questions.questions().values():
         known |= options_of(typer.main.get_command(cli_exam._question_command(question, "RUN")))
+    known |= {f"--{end}-{column.replace('_', '-')}" for end in ("min", "max") for column in picking.NUMBERS}
     for page in PAGES:
         prose = re.sub(r"^```sh\n.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", prose)) - {"--check"}  # ruff's own
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!-)", prose)) - {"--check"}  # ruff's own
         assert named <= known, f"{page}: {named - known}"
 
 
@@ -112,6 +120,7 @@ def test_every_question_that_is_named_exists():
     named |= set(re.findall(r'ask\("(\w+)"', text(README)))
     assert named
     assert named <= set(questions.questions())
+    assert sorted(w for row in table(README, "Ask") for w in words(row[1])) == sorted(questions.questions())
 
 
 def test_every_make_target_exists():
@@ -233,15 +242,11 @@ def test_the_template_of_the_readme_gives_the_networks_that_it_says(tmp_path):
 
 def test_the_json_of_the_design_is_a_network():
     (given,) = blocks(DESIGN, "json")
-    from netpick.spec import NetworkSpec, check
-
     spec = NetworkSpec.from_dict(msgspec.json.decode(given))
     assert check(spec.layers, (1, 28, 28), 10).params == 5 * 5 * 62 + 62 + 24 * 24 * 62 * 10
 
 
 def test_the_computation_of_contributing_builds():
-    from netpick import computations
-
     (given,) = blocks(CONTRIBUTING, "python")
     names = {**vars(computations), "COMPUTATIONS": {}}
     exec(given, names)
@@ -250,11 +255,6 @@ def test_the_computation_of_contributing_builds():
     cell = template.parse(
         'title = "t"\n[[cells]]\nkind = "sampled"\ncomputation = "Linear"\ncount = { Tanh = 1 }'
     ).cells[0]
-    import random
-
-    from netpick.catalogue import _Sampler
-    from netpick.spec import check
-
     for image in ((1, 8, 8), (1, 28, 28), (3, 32, 32)):
         layers = row.layout(image, 10, _Sampler(cell, "Tanh", random.Random(0)))
         check(layers, image, 10)
@@ -262,6 +262,20 @@ def test_the_computation_of_contributing_builds():
 
 
 # Tables
+
+RESIDUAL = """
+title = "The residual network of README"
+[[cells]]
+kind = "grid"
+computation = ["ResNetStyle"]
+activation = ["ReLU"]
+depth = [4]
+channels = [8]
+kernel_size = [3]
+planes = [16]
+stride = [2]
+end = ["Linear"]
+"""
 
 
 def test_the_page_of_tables_is_that_of_the_schema():
@@ -282,10 +296,9 @@ def test_the_short_tables_of_the_readme_are_complete():
 def test_the_numbers_of_basic_and_of_the_residual_network_are_those_that_are_measured():
     from netpick.measure import measure
 
-    tomls = '[[cells]]\nkind = "grid"\ncomputation = ["ResNetStyle"]\nactivation = ["ReLU"]\nchannels = [8]\ndepth = [4]\nstride = [2]'
     residual, basic = (
         measure(generate(template.parse(given), (1, 28, 28), 10)[0].layers, (1, 28, 28))
-        for given in (f'title = "t"\n{tomls}', template.find("smoke").read_text())
+        for given in (RESIDUAL, template.find("smoke").read_text())
     )
     rows = {words(row[0])[0]: row[-1] for row in table(README, "What is measured, and how")}
     for key in ("params", "memory", "ops", "depth", "macs", "thop_macs"):
@@ -339,8 +352,8 @@ def test_the_question_of_the_readme_has_fifteen_lines_and_answers(exam, monkeypa
     assert len([line for line in own_question().splitlines() if line.strip()]) == 15
     monkeypatch.chdir(exam)
     (line,) = [line for page, line in NETPICK if page == README and "deeper" in line]
+    monkeypatch.setattr("sys.argv", line)
     with pytest.raises(SystemExit) as end:
-        monkeypatch.setattr("sys.argv", line)
         cli.main()
     assert end.value.code == 0
     out = capsys.readouterr().out

@@ -31,7 +31,8 @@ def run(folder):
 def rows_by_hand(folder):
     """Accuracy by network, replicate and epoch, of done trainings, from the predictions alone, in plain Python."""
     run = Run(folder)
-    done = {(n, r) for n, r, s in zip(*(run.trainings[k] for k in ("network", "replicate", "status"))) if s == "done"}
+    trainings = run.trainings[["network", "replicate", "status"]].itertuples(index=False)
+    done = {(n, r) for n, r, s in trainings if s == "done"}
     rows = run.predictions(epoch=None, replicate=None, columns=["network", "replicate", "epoch", "label", "predicted"])
     out = {}
     for n, r, e, label, predicted in rows.itertuples(index=False):
@@ -54,7 +55,9 @@ def test_students_by_a_plain_count(run, folder):
         assert row.star == (row.good and each[-1] > 0.9 + 1e-9)
     assert frame["good"].any()
     assert not frame["good"].all()
-    seconds = run.epochs[run.epochs["split"] == "test"].groupby(["network", "replicate"], observed=True)["train_seconds"]
+    seconds = run.epochs[run.epochs["split"] == "test"].groupby(["network", "replicate"], observed=True)[
+        "train_seconds"
+    ]
     assert frame.set_index("name").loc["Basic", "seconds"] == pytest.approx(seconds.sum()["Basic"].mean())
     assert frame.attrs == {"good": 0.85, "gold": 0.9}
 
@@ -65,7 +68,7 @@ def test_attempts_and_validation_split(run, folder):
     assert list(wide.columns) == [1, 2, 3]
     assert wide.loc["Basic", 2] == pytest.approx((marks["Basic", 0, 2] + marks["Basic", 1, 2]) / 2)
     assert not exam.attempts(run, "validation").equals(wide)
-    with pytest.raises(RunError, match="no split 'tset' .did you mean 'test'"):
+    with pytest.raises(RunError, match=r"no split 'tset' .did you mean 'test'"):
         exam.attempts(run, "tset")
 
 
@@ -81,7 +84,7 @@ def test_selected(run):
     frame = exam.students(run, good=0.85)
     assert exam.selected(run, good=0.85)["name"].tolist() == frame.loc[frame["good"], "name"].tolist()
     assert len(exam.selected(run, everyone=True, good=0.85)) == len(frame)
-    with pytest.raises(NetpickError, match="no student .* is good, with at least 1 in every attempt .* comes nearest"):
+    with pytest.raises(NetpickError, match=r"no student .* is good, with at least 1 in every attempt .* comes nearest"):
         exam.selected(run, good=1.0)
 
 
@@ -167,11 +170,11 @@ def test_need_network(run):
 def test_checks():
     assert exam.check_fraction("x", 1) == 1.0
     for wrong in (-0.1, 1.1, float("nan"), "a", None):
-        with pytest.raises(NetpickError, match="x is .*: give a number from 0 to 1"):
+        with pytest.raises(NetpickError, match=r"x is .*: give a number from 0 to 1"):
             exam.check_fraction("x", wrong)
     assert exam.check_count("n", 3) == 3
     for wrong in (0, 1.5, True, "2"):
-        with pytest.raises(NetpickError, match="n is .*: give a whole number from 1 on"):
+        with pytest.raises(NetpickError, match=r"n is .*: give a whole number from 1 on"):
             exam.check_count("n", wrong)
 
 

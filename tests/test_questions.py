@@ -99,7 +99,8 @@ def test_unknown_questions_and_options_are_named_with_the_nearest(run):
     [
         (float, False, False, "0.5", 0.5), (float, False, False, 1, 1.0), (int, False, False, "3", 3),
         (int, False, False, 3.0, 3), (bool, False, False, "yes", True), (bool, False, False, False, False),
-        (str, False, True, None, None), (str, True, False, "a, b", ["a", "b"]), (float, True, False, [1, 0.5], [1, 0.5]),
+        (str, False, True, None, None), (str, True, False, "a, b", ["a", "b"]),
+        (float, True, False, [1, 0.5], [1, 0.5]),
     ],
 )  # fmt: skip
 def test_option_values_are_read(kind, many, optional, given, value):
@@ -114,7 +115,7 @@ def test_option_values_are_read(kind, many, optional, given, value):
      (str, False, 3), (float, False, None), (float, True, 3), (int, True, "1,b")],
 )  # fmt: skip
 def test_wrong_option_values_are_refused(kind, many, given):
-    with pytest.raises(NetpickError, match="option 'x' is .*: give"):
+    with pytest.raises(NetpickError, match=r"option 'x' is .*: give"):
         q.Option("x", kind, None, many=many).value(given)
 
 
@@ -189,15 +190,15 @@ def test_a_users_question_that_raises_is_reported_with_file_and_line(run, own):
 
 
 def test_a_users_figure_that_raises_and_an_answer_that_is_none(run, own):
-    own(OWN.replace("odd.\", Figure)", 'odd.", lambda: 1 / 0)'))
+    own(OWN.replace('odd.", Figure)', 'odd.", lambda: 1 / 0)'))
     answer = run.ask("odd")
-    with pytest.raises(WorkError, match="line 23.*ZeroDivisionError"):
+    with pytest.raises(WorkError, match=r"line 21.*ZeroDivisionError"):
         answer.figure()
     own('"""Why?"""\n\ndef ask(run):\n    return run.networks\n')
     with pytest.raises(WorkError, match="gave a DataFrame"):
         run.ask("odd")
     own('"""Why?"""\nfrom netpick.errors import RunError\ndef ask(run):\n    raise RunError("my own words")\n')
-    with pytest.raises(NetpickError, match="^my own words$"):
+    with pytest.raises(NetpickError, match=r"^my own words$"):
         run.ask("odd")
 
 

@@ -143,27 +143,28 @@ def _one_by_one(
 def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Written:
     """Ask one question, draw its figure once and write it into all the files."""
     named = Written(question.name, question.title, doc=question.doc)
+    alt = ""
     try:
         answer = questions.ask(run, question.name)
+        if not isinstance(answer.table, pd.DataFrame):
+            raise TypeError(f"the table of an answer is to be a DataFrame, got a {type(answer.table).__name__}")
         drawn = answer.figure() if paths else None
     except NetpickError as e:
         _remove(paths)
         return replace(named, error=str(e))
-    except Exception as e:  # noqa: BLE001  one question's bug must not cost the other answers; it is shown as one
+    except (Exception, SystemExit) as e:  # noqa: BLE001  one question's bug must not cost the other answers
         _remove(paths)
         return replace(named, error=_bug(question, e))
     try:
         if drawn is not None:
             _save(answer, drawn, paths)
+            alt = _alt(question, drawn)
     except NetpickError:
         raise  # the path can't be written, which the next question would run into as well
     except Exception as e:  # noqa: BLE001  texts are parsed and laid out only when a figure is written
         _remove(paths)
         return replace(named, error=_bug(question, e))
-    return replace(
-        named, text=answer.text, note=answer.note, files=tuple(paths), table=answer.table,
-        alt=_alt(question, drawn) if drawn else "",
-    )  # fmt: skip
+    return replace(named, text=str(answer.text), note=str(answer.note), files=tuple(paths), table=answer.table, alt=alt)
 
 
 def _save(answer: Answer, drawn: Figure, paths: list[Path]) -> None:
@@ -179,7 +180,7 @@ def _alt(question: questions.Question, drawn: Figure) -> str:
     return f"Figure for “{question.title}”{said and f': {said}'}"
 
 
-def _bug(question: questions.Question, error: Exception) -> str:
+def _bug(question: questions.Question, error: BaseException) -> str:
     """Say in one line what went wrong that should not have, and in which line of the question."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(question.source)]
     place = f"{question.source.name}, line {lines[-1]}" if lines else question.source.name

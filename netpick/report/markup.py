@@ -9,15 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, FunctionLoader
-
-if TYPE_CHECKING:
-    import pandas as pd
+from markupsafe import Markup, escape
 
 LONG = 60
 """Characters of a table's cell that are shown."""
+CODE = re.compile(r"(`[\w ./=-]+`)")
+"""A name or a command within a text."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,18 @@ def table(frame: pd.DataFrame, rows: int, reference: str | None = None) -> Table
 
 def cell(value: Any) -> str:
     """Write one value of a table: thousands set apart, four digits of a fraction, nothing for what is missing."""
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()  # numpy's own numbers
-    if value is None or value != value:  # NaN is the one value that differs from itself
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        value = ", ".join(cell(v) for v in value)
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 and value == int(value) else f"{value:.4g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, list | tuple):
-        value = ", ".join(cell(v) for v in value)
     text = " ".join(str(value).split())
     return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
 
@@ -82,7 +84,7 @@ def parts(doc: str) -> list[Part]:
         if entries:
             out.append(Part("list", entries=entries))
         elif lines:
-            out.append(Part("text", " ".join(line.strip() for line in lines).replace("`", "")))
+            out.append(Part("text", " ".join(line.strip() for line in lines)))
     return out
 
 
@@ -106,7 +108,15 @@ def _source(name: str) -> str:
 
 def html_pages() -> Environment:
     """Escape whatever is put into an HTML page."""
-    return Environment(autoescape=True, loader=FunctionLoader(_source), trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, loader=FunctionLoader(_source), trim_blocks=True, lstrip_blocks=True)
+    environment.filters["prose"] = _prose
+    return environment
+
+
+def _prose(text: str) -> Markup:
+    """Escape a text for HTML, set the names within backticks as code, and keep "98 %" on one line."""
+    safe = re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", str(escape(text)))
+    return Markup(CODE.sub(lambda found: f"<code>{found[0][1:-1]}</code>", safe))
 
 
 class Raw(str):
@@ -132,11 +142,16 @@ def markdown(text: str, block: bool = True) -> str:
 
     `block` is for a text that can stand at the beginning of a line, where lists and headings are read too.
     """
-    text = " ".join(text.split())
+    pieces = CODE.split(" ".join(text.split()))
+    pieces[::2] = map(_plain, pieces[::2])
+    text = "".join(pieces)
+    return re.sub(r"^(\d*)(?=[-+#.)])(?=.[\s#])", r"\1\\", text) if block else text
+
+
+def _plain(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
     text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
-    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it is itself
-    return re.sub(r"^(\d*)(?=[-+#.)])(?=.[\s#])", r"\1\\", text) if block else text
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it is itself
 
 
 def _fenced(text: str) -> Raw:

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -176,6 +177,8 @@ class _Target:
             else:
                 self.part.replace(self.path)
         except OSError as e:
+            with suppress(OSError):
+                self.part.unlink()
             raise cant_write(self.path, e) from None
 
 
@@ -191,11 +194,12 @@ def _facts(run: Run, written: list[Written], sections: list[Section], run_as: st
     shape = " × ".join(str(n) for n in manifest.get("shape", ()))
     device = trained.get("device") or listed(trained.get("devices", ()))
     workers = trained.get("workers")
+    source = manifest.get("source", "a template")
     trainings = f"{cell(sum(statuses.values()))} of {cell(wanted)} finished: {counted(statuses)}"
     about = {
         "Data set": f"{manifest['dataset']}: {cell(samples)} test samples{f' of {shape}' if shape else ''}",
         "Classes": f"{len(run.classes)}: {listed(run.classes)}",
-        "Networks": f"{cell(len(run.networks))} from {manifest.get('source', 'a template')}, seed {manifest.get('seed')}",
+        "Networks": f"{cell(len(run.networks))} from {source}, seed {manifest.get('seed')}",
         "Trainings": f"{trainings}; {duration(float(run.trainings['seconds'].sum()))} of work in all",
         "Recipe": _recipe(run.recipe),
         "Device": (f"{device}, " if device else "") + _counted(int(workers), "worker") if workers else device,
@@ -264,7 +268,7 @@ def _asked(run: Run, name: str) -> Written | None:
 def _section(run: Run, one: Written, image: str, size: tuple[int, int], rows: int, run_as: str | None) -> Section:
     command = f"netpick ask {shlex.quote(_run_as(run, run_as))} {one.name}"
     return Section(
-        one.name, one.title, one.text, one.note, one.error, image, one.alt, *size, table(one.table, rows),
+        one.name, one.title, one.text, one.note.rstrip("."), one.error, image, one.alt, *size, table(one.table, rows),
         about=parts(one.doc), command=command,
     )  # fmt: skip
 

@@ -94,24 +94,29 @@ def test_planted_families_are_told_from_chance(grouped):
     assert 0.3 < np.mean(by_chance) < 0.7
 
 
-def test_the_test_counts_shuffles(grouped):
-    """The same by plain loops."""
-    _, wrong, codes = grouped
+@pytest.mark.parametrize("seed", range(4))
+def test_the_test_counts_shuffles(grouped, seed):
+    """The same by plain loops, with groups that mean little and one pair without kappa."""
+    _, wrong, _ = grouped
     kappa = agreement.kappas(agreement.both_wrong(wrong[:, :60]), 60)
-    codes = np.array([0, 1, 1, 0, 2, 2, 1, 0, 2, 1, 0, 2, 2, 1, 0, 2])  # not the real ones
+    codes = np.random.default_rng(seed).permutation(np.arange(16) % 3)
+    pairs = [(i, j) for i, j in combinations(range(16), 2) if (i, j) != (0, 3)]
+    average = np.mean([kappa[i, j] for i, j in pairs])
     kappa[0, 3] = kappa[3, 0] = np.nan
 
     def means(codes):
-        pairs = [(i, j) for i, j in combinations(range(16), 2) if (i, j) != (0, 3)]
         inside = [kappa[i, j] for i, j in pairs if codes[i] == codes[j]]
         outside = [kappa[i, j] for i, j in pairs if codes[i] != codes[j]]
         return np.mean(inside), np.mean(outside)
 
-    inside, outside, p = agreement.within_test(kappa, codes, 199, 1)
+    def above_average(codes):
+        return sum(kappa[i, j] - average for i, j in pairs if codes[i] == codes[j])
+
+    inside, outside, p = agreement.within_test(kappa.copy(), codes, 99, seed)
     assert (inside, outside) == pytest.approx(means(codes))
-    rng = np.random.default_rng(1)
-    shuffled = [np.subtract(*means(rng.permutation(codes))) for _ in range(199)]
-    assert p == pytest.approx((1 + sum(s >= inside - outside for s in shuffled)) / 200, abs=0.02)
+    rng = np.random.default_rng(seed)
+    shuffled = [above_average(rng.permutation(codes)) for _ in range(99)]
+    assert p == pytest.approx((1 + sum(s >= above_average(codes) - 1e-6 for s in shuffled)) / 100)
 
 
 def test_finds_the_pair_that_complements_each_other(tmp_path):

@@ -119,6 +119,20 @@ def test_threshold_is_chosen_on_one_half_and_judged_on_the_other(tmp_path):
     assert row["kept"] == 0
 
 
+def test_who_is_as_sure_as_the_threshold_answers(tmp_path):
+    """Small is 0.9 sure where it is right, 0.5 sure where it is wrong: the threshold is 0.9, and met in both halves."""
+    labels = np.arange(N) % 4
+    wrong = np.arange(N) // 4 % 5 == 0
+    small = sure(np.where(wrong, (labels + 1) % 4, labels), 4, np.where(wrong, 0.5, 0.9))
+    run = make_run(tmp_path / "run", {"Small": small, "Large": sure(labels, 4)}, labels, {"Large": {"macs": 100}})
+    row = cascade.ask(run, keep=1, everyone=True).table.iloc[0]
+    _, judge = exam.halves(N, 0, labels)
+    assert row["threshold"] == pytest.approx(0.9)
+    assert row["passed"] == pytest.approx(wrong[judge].mean())
+    assert row["accuracy"] == 1
+    assert row["macs"] == pytest.approx(10 + wrong[judge].mean() * 100)
+
+
 def test_networks_can_be_named(sorted_out):
     run = sorted_out
     table = cascade.ask(run, large="Dear", good=0.5).table

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from handmade import make_run, sure
+from scipy import stats
+
+from netpick import exam
+from netpick.errors import RunError
+
+
+def test_percentiles_agree_with_scipy_and_accuracies_with_the_answers(planted):
+    run, _ = planted
+    for options in ({}, {"network": "Basic"}, {"network": "Basic", "everyone": True}):
+        table = run.ask("best", **options).table
+        frame = exam.students(run)
+        who = frame["name"] if options.get("everyone") else frame.loc[frame["good"], "name"]
+        name = options.get("network") or exam.best(frame[frame["good"]])
+        assert name in set(who)
+        right = {n: run.predicted(networks=[n])[0] == run.labels() for n in who}
+        for row in table.to_dict("records"):
+            mine = run.labels() == row["label"] if row["label"] >= 0 else np.ones(500, bool)
+            values = np.array([right[n][mine].mean() for n in who])
+            own = right[name][mine].mean()
+            assert row["samples"] == mine.sum()
+            assert row["accuracy"] == pytest.approx(own)
+            assert row["percentile"] == pytest.approx(stats.percentileofscore(values, own, kind="rank"))
+            assert row["rank"] == 1 + (values > own + 1e-12).sum()
+            assert row["top"] == pytest.approx(values.max())
+            assert row["median"] == pytest.approx(np.median(values))
+            assert row["equals"] == (abs(values - own) < 1e-12).sum() - 1
+
+
+def test_best_overall_is_not_best_everywhere(tmp_path):
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    right, wrong = labels, 1 - labels
+    answers = {"a": right.copy(), "b": right.copy(), "c": right.copy()}
+    answers["a"][7] = wrong[7]  # 100 % and 75 %
+    answers["b"][:2] = wrong[:2]  # 50 % and 100 %
+    answers["c"][[0, 4]] = wrong[[0, 4]]  # 75 % and 75 %
+    run = make_run(tmp_path / "run", {n: sure(a, 2) for n, a in answers.items()}, labels)
+    answer = run.ask("best", good=0.5)
+    table = answer.table.set_index("class_name")
+    assert answer.text.startswith("a, the best student, has 87.5 % (rank 1 of 3)")
+    assert table["rank"].tolist() == [1, 2, 1]
+    assert table["percentile"].tolist() == pytest.approx([100, 50, 100])
+    assert table.loc["c1", "top_name"] == "b"
+    assert "is the best in 1 of 2 classes (c0)" in answer.text
+
+
+def test_a_named_student_that_is_not_good_is_placed_beside_the_good_ones(planted):
+    run, truth = planted
+    answer = run.ask("best", network=truth.weak[0])
+    assert f"{truth.weak[0]} is not good itself" in answer.note
+    assert answer.table["rank"].iloc[-1] == exam.students(run)["good"].sum() + 1
+
+
+def test_unknown_network(planted):
+    with pytest.raises(RunError, match="did you mean 'Basic'"):
+        planted[0].ask("best", network="Basics")
+
+
+def test_a_class_without_samples_has_no_place(tmp_path):
+    labels = np.array([0, 0, 1, 1])
+    run = make_run(tmp_path / "run", {n: sure(labels, 3) for n in "abc"}, labels)
+    answer = run.ask("best")
+    assert np.isnan(answer.table.loc[2, "accuracy"])
+    assert "classes without samples" in answer.note
+    assert "in 2 of 2 classes" in answer.text
+    assert answer.figure().axes
+
+
+def test_edges(edge):
+    answer = edge[0].ask("best")
+    assert len(answer.table) == len(edge[0].classes) + 1
+    assert answer.figure().axes

@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from netpick.analysis import scores
+from netpick.errors import NetpickError
+
+
+def test_counts_by_hand():
+    frame = pd.DataFrame({1: [0.8, 0.79999, 0.95, 1.0], 2: [0.9, np.nan, 0.99, 1.0]}, index=list("abcd"))
+    table = scores.counts(frame)
+    assert table.to_dict("list") == {
+        "epoch": [1, 2], "at_80": [3, 3], "at_90": [2, 3], "at_95": [2, 2], "at_99": [1, 2], "at_100": [1, 1],
+        "of": [4, 3],
+    }  # fmt: skip
+    assert list(scores.counts(frame, [0.995, 0.5]).columns) == ["epoch", "at_50", "at_99.5", "of"]
+
+
+def test_counts_of_a_run_by_a_plain_count_of_its_answers(planted):
+    run, _ = planted
+    table = run.ask("scores", thresholds=[0.9, 0.93]).table
+    rows = run.predictions(epoch=None, columns=["network", "epoch", "label", "predicted"])
+    for epoch, part in rows.groupby("epoch"):
+        accuracy = [(g["label"] == g["predicted"]).mean() for _, g in part.groupby("network", observed=True)]
+        row = table[table["epoch"] == epoch].iloc[0]
+        assert row["at_90"] == sum(a >= 0.9 for a in accuracy)
+        assert row["at_93"] == sum(a >= 0.93 for a in accuracy)
+        assert row["of"] == len(accuracy) == 60
+
+
+def test_a_mean_over_replicates_that_is_off_by_a_rounding_still_counts():
+    value = float(np.mean([0.7, 0.8, 0.9]))
+    assert value < 0.8 or value == pytest.approx(0.8)
+    assert scores.counts(pd.DataFrame({1: [value, 0.8 - 1e-12]}))["at_80"].tolist() == [2]
+
+
+def test_thresholds_out_of_range(planted):
+    for wrong in ([], [1.2], "0.5,x"):
+        with pytest.raises(NetpickError, match="thresholds"):
+            planted[0].ask("scores", thresholds=wrong)
+
+
+def test_edges(edge):
+    run, truth = edge
+    answer = run.ask("scores")
+    left_out = len(truth.failed) + len(truth.diverged) + len(truth.pending)
+    assert answer.table["of"].iloc[-1] == 24 - left_out
+    assert answer.figure().axes
+    many = pd.DataFrame({e: [0.9, 0.7] for e in range(1, 31)})
+    assert scores._draw(scores.counts(many), [0.8, 0.9], "many attempts").axes[0].lines
