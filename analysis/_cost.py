@@ -172,8 +172,8 @@ def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> Non
     for c in order:
         rows = frame[frame["computation"] == c]
         ax.scatter(
-            rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=colour(c), edgecolor="#333333", linewidth=0.4, alpha=0.85,
-            label=c,
+            rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=colour(c), edgecolor="#333333",
+            linewidth=0.4, alpha=0.85, label=c,
         )  # fmt: skip
     stars = frame[frame["star"]]
     mark_stars(ax, stars[column] + jitter[stars.index], stars["accuracy"], frame.attrs.get("gold"))

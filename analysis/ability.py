@@ -165,7 +165,7 @@ def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, m
     ability = _standardised(right.mean(axis=1))
     slope, logit = np.full(x.shape[1], SLOPE), np.zeros(x.shape[1])
     rounds = 0
-    for rounds in range(1, most + 1):  # noqa: B007  the number is part of the result
+    for rounds in range(1, most + 1):
         nodes, weights = _nodes(ability)
         weighed = (ability.astype(np.float32) @ x).astype(float)
         for _ in range(2 if rounds > 1 else 12):  # nothing is known at first

@@ -354,8 +354,15 @@ def work() -> None:
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="these, not the five chosen ones")
     parser.add_argument("--epochs", type=positive, default=1, help="epochs a training (1)")
     parser.add_argument("--repeat", type=positive, default=3, help="repetitions of A B C; medians count (3)")
-    parser.add_argument("--train-samples", type=positive, metavar="N", help="shorten large networks to N samples")
-    parser.add_argument("--large", type=int, default=2_000_000, metavar="MACS", help="what is large (2,000,000 macs)")
+    parser.add_argument(
+        "--train-samples",
+        type=positive,
+        metavar="N",
+        help="train large networks on N samples, test them on as large a share",
+    )
+    parser.add_argument(
+        "--large", type=int, default=2_000_000, metavar="MACS", help="a network above so many macs is large (2,000,000)"
+    )
     parser.add_argument("--num-workers", type=int, default=0, help="of the tutorial's DataLoader (0)")
     parser.add_argument("--seed", type=int, default=0, help="of networks, weights and order (0)")
     args = parser.parse_args()
@@ -393,7 +400,7 @@ def work() -> None:
     )
     print_table(title, head, lines)
     accuracies = [[row["network"], *(f"{100 * row[way]['accuracy']:.2f}" for way in WAYS)] for row in rows]
-    print_table("Test accuracy in %: the three learn the same", ["network", *WAYS], accuracies)
+    print_table("Test accuracy in % after the last epoch", ["network", *WAYS], accuracies)
     settings = {"dataset": name, "recipe": msgspec.to_builtins(recipe), "num_workers": args.num_workers, "threads": 1}
     write_json(args.json, {"machine": facts, **settings, "rows": rows})
 

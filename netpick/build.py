@@ -7,6 +7,7 @@ Every operation is the class of `torch.nn` that has its name, made from the argu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,19 +88,49 @@ class BasicBlock(nn.Module):
         return self.activation2(out)
 
 
+class _Spanning:
+    """A convolution that computes the matrix product that it is where its kernel covers all of its input.
+
+    The same parameters, and the same result up to rounding, several times as fast.
+    """
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        if x.shape[2:] != self.kernel_size or any(self.padding) or self.groups != 1:
+            return super().forward(x)  # type: ignore[misc]
+        out = nn.functional.linear(x.flatten(1), self.weight.flatten(1), self.bias)
+        return out.reshape(*out.shape, *(1 for _ in self.kernel_size))
+
+
+class _SpanningConv1d(_Spanning, nn.Conv1d): ...
+
+
+class _SpanningConv2d(_Spanning, nn.Conv2d): ...
+
+
+class _SpanningConv3d(_Spanning, nn.Conv3d): ...
+
+
+SPANNING: dict[str, type[nn.Module]] = {
+    "Conv1d": _SpanningConv1d,
+    "Conv2d": _SpanningConv2d,
+    "Conv3d": _SpanningConv3d,
+}
+
 OURS: dict[str, type[nn.Module]] = {"Reshape": Reshape, "BasicBlock": BasicBlock}
 
 
-def build_layer(layer: LayerSpec) -> nn.Module:
+def build_layer(layer: LayerSpec, products: bool = False) -> nn.Module:
     """Make one layer, with all its arguments written out, as they are in its hash."""
-    kind = OURS.get(layer.op) or getattr(nn, layer.op)
+    known = {**OURS, **SPANNING} if products else OURS
+    kind = known.get(layer.op) or getattr(nn, layer.op)
     return kind(**layer.resolved)
 
 
-def build(layers: Sequence[LayerSpec]) -> nn.Sequential:
+def build(layers: Sequence[LayerSpec], products: bool = False) -> nn.Sequential:
     """Make a module from layers that `spec.check` has passed.
 
     The initial weights come from torch's global random generator; seed it before. Takes (batch, C, H, W) and gives
-    (batch, classes).
+    (batch, classes). With `products` a convolution that covers all of its input is computed as a matrix product; names
+    and parameters stay the same.
     """
-    return nn.Sequential(*(build_layer(layer) for layer in layers))
+    return nn.Sequential(*(build_layer(layer, products) for layer in layers))

@@ -25,7 +25,7 @@ TINY = 1e-9
 """Slack in comparing accuracies with thresholds: a mean over replicates may be off by a rounding."""
 
 FEW = 0.1
-"""Below this share of the networks, scores are read for them alone; else for all, once."""
+"""Below this share of the networks, answers are read for them alone; else for all, once."""
 
 T = TypeVar("T")
 _memory: WeakKeyDictionary[Run, dict[Any, Any]] = WeakKeyDictionary()
@@ -250,8 +250,8 @@ def first_replicates(run: Run, split: str = "test") -> dict[str, int]:
 def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) -> np.ndarray:
     """Read the last answers of networks by name and replicate, into rows of that order."""
     replicates = sorted(set(which.values()))
-    if len(replicates) == 1:  # all but always: no copy of a large array
-        return read(split=split, networks=list(which), replicate=replicates[0])
+    if len(replicates) < 2:  # all but always: no copy of a large array
+        return read(split=split, networks=list(which), replicate=min(replicates, default=0))
     out: np.ndarray | None = None
     names = list(which)
     for replicate in replicates:
@@ -264,13 +264,28 @@ def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) 
     return out
 
 
-def _rows(run: Run, all_names: Sequence[str], names: Iterable[str] | None) -> list[int] | None:
-    """Return the places of the wanted names, those without answers left out; None for all as they are."""
-    if names is None:
-        return None
-    place = {name: i for i, name in enumerate(all_names)}
-    rows = [place[name] for name in names if name in place or need_network(run, name) is None]
-    return None if rows == list(range(len(all_names))) else rows
+def _last(
+    run: Run, what: str, read: Callable[..., np.ndarray], names: Iterable[str] | None, split: str
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return names, last answers and labels; all are read once and kept, a few that are named by themselves."""
+    which = first_replicates(run, split)
+    key, labels, everyone = (what, split), run.labels(split), list(which)
+    wanted = everyone
+    if names is not None:
+        wanted = list(names)
+        for name in wanted:
+            if name not in which:
+                need_network(run, name)
+        wanted = [name for name in wanted if name in which]  # the others' files can't be read
+        if len(wanted) <= max(2, FEW * len(which)) and key not in _memory.get(run, {}):
+            return wanted, _gather(read, {name: which[name] for name in wanted}, split), labels
+    whole = _once(run, key, lambda: _gather(read, which, split))
+    if wanted == everyone:
+        return everyone, whole, labels
+    place = {name: i for i, name in enumerate(everyone)}
+    rows = [place[name] for name in wanted]
+    ranged = bool(rows) and rows == list(range(rows[0], rows[0] + len(rows)))
+    return wanted, whole[rows[0] : rows[-1] + 1] if ranged else whole[rows], labels
 
 
 def final(
@@ -278,18 +293,10 @@ def final(
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the last answers: names (n), predicted classes int16 (n, samples), labels int16 (samples).
 
-    Of all students or of those named, each by its first replicate that is done. Treat the arrays as read-only.
+    Of all students or of those named (each once), by the first replicate that is done; without those whose files
+    can't be read. What is read for all is kept, a few names are read by themselves. Treat the arrays as read-only.
     """
-
-    def make() -> tuple[list[str], np.ndarray, np.ndarray]:
-        which = first_replicates(run, split)
-        return list(which), _gather(run.predicted, which, split), run.labels(split)
-
-    everyone, predicted, labels = _once(run, ("final", split), make)
-    rows = _rows(run, everyone, names)
-    if rows is None:
-        return list(everyone), predicted, labels
-    return [everyone[i] for i in rows], predicted[rows], labels
+    return _last(run, "predicted", run.predicted, names, split)
 
 
 def final_scores(
@@ -297,26 +304,11 @@ def final_scores(
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the last scores: names (n), float32 (n, samples, classes), labels int16 (samples).
 
-    As `final`. The scores of all students are read once and kept (400 MB for 1001 networks, 10,000 samples and 10
-    classes), and a range of them that is named is a view; read-only, and to be worked through in blocks. A few
-    names alone are read by themselves. Raises RunError where scores were not kept.
+    As `final`. All scores take 400 MB for 1001 networks, 10,000 samples and 10 classes, and there is to be one copy of
+    them: a range of the students is given as a view, any other selection is a copy; work through it in blocks. Raises
+    RunError where scores were not kept.
     """
-    which = first_replicates(run, split)
-    wanted = None if names is None else list(names)
-    known = _memory.setdefault(run, {})
-    if wanted is not None and ("scores", split) not in known and len(wanted) <= max(2, FEW * len(which)):
-        for name in wanted:
-            need_network(run, name)
-        few = {name: which[name] for name in wanted if name in which}
-        return list(few), _gather(run.scores, few, split), run.labels(split)
-    scores = _once(run, ("scores", split), lambda: _gather(run.scores, which, split))
-    everyone = list(which)
-    rows = _rows(run, everyone, wanted)
-    if rows is None:
-        return everyone, scores, run.labels(split)
-    ranged = bool(rows) and rows == list(range(rows[0], rows[0] + len(rows)))
-    part = scores[rows[0] : rows[-1] + 1] if ranged else scores[rows]
-    return [everyone[i] for i in rows], part, run.labels(split)
+    return _last(run, "scores", run.scores, names, split)
 
 
 def forget(run: Run) -> None:

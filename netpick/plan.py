@@ -20,15 +20,20 @@ FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps
 
 @dataclass(frozen=True)
 class Plan:
-    """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/eager/fused`."""
+    """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/eager/fused/product`.
+
+    `precision` of the arithmetic; memory `layout`; `mode`: eager; `kernel` of the optimizer: fused or foreach;
+    `spanning`: whether a convolution that covers all of its input is computed as a matrix `product` or as a `conv`.
+    """
 
     precision: str = "fp32"
     layout: str = "contiguous"
     mode: str = "eager"
     kernel: str = "fused"
+    spanning: str = "product"
 
     def __str__(self) -> str:
-        return f"{self.precision}/{self.layout}/{self.mode}/{self.kernel}"
+        return f"{self.precision}/{self.layout}/{self.mode}/{self.kernel}/{self.spanning}"
 
 
 def choose(recipe: Recipe, device: str) -> Plan:

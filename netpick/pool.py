@@ -78,7 +78,7 @@ def run_task(task: Task) -> TrainingResult:
     """Train in a worker process; whatever goes wrong comes back as a result with a status."""
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
-        _prepare_worker(os.getppid())
+        _prepare_worker()
         from netpick.train import train
 
         result = train(
@@ -111,8 +111,8 @@ def describe_error(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=1)
-def _prepare_worker(parent: int) -> None:
-    """Set a worker process up, once: one thread, no Ctrl-C of its own, no life without its coordinator."""
+def _prepare_worker() -> None:
+    """Set a worker process up, once: one thread, no Ctrl-C of its own, and all that torch loads late."""
     import torch
 
     with contextlib.suppress(ValueError):  # not the main thread, as in a cluster's worker
@@ -120,14 +120,19 @@ def _prepare_worker(parent: int) -> None:
     torch.set_num_threads(1)
     # Numbers below 1e-38 are worth nothing to a network, and make it many times slower on some processors.
     torch.set_flush_denormal(True)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    # The first optimizer of a process makes torch load its compiler, for seconds that belong to no network.
+    torch.optim.SGD([torch.zeros(1)])
 
 
-def _die_with(parent: int) -> None:
-    """End this process when its coordinator has gone, even by `kill -9`."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def _watch(coordinator: int) -> None:
+    """Run first of all in a worker: end it when its coordinator has gone, even by `kill -9`."""
+
+    def watch() -> None:
+        while os.getppid() == coordinator:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @lru_cache(maxsize=2)
@@ -218,15 +223,24 @@ def _parallel(
     queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], TrainingResult]
 ) -> Generator[TrainingResult, None, None]:
     from joblib import Parallel, delayed
+    from joblib._parallel_backends import LokyBackend
+    from joblib.parallel import get_active_backend
 
     def calls() -> Iterator[Any]:
         while queue:
             # joblib may ask for a task after a worker has died: what it is given then is in hand, and tried again.
             yield delayed(work)(hand.give(queue.popleft()))
 
+    # Workers of another backend may have their parent on another machine.
+    own = isinstance(get_active_backend()[0], LokyBackend)
     # joblib runs a single job in the coordinator itself, which must survive it: ask for two workers and feed one.
     pool = Parallel(
-        n_jobs=max(2, workers), return_as="generator_unordered", pre_dispatch=workers, batch_size=1, max_nbytes=None
+        n_jobs=max(2, workers),
+        return_as="generator_unordered",
+        pre_dispatch=workers,
+        batch_size=1,
+        max_nbytes=None,
+        **({"initializer": _watch, "initargs": (os.getpid(),)} if own else {}),
     )
     with _workers_without_ctrl_c():
         results = pool(calls())
@@ -283,7 +297,7 @@ def _need_of(task: Task) -> int:
 
     from netpick.train import train
 
-    _prepare_worker(os.getppid())
+    _prepare_worker()
     few = 4 * task.recipe.batch_size
     data = {split: (x[:few], y[:few]) for split, (x, y) in _resident(task.shared, task.device).items()}
     recipe = msgspec.structs.replace(task.recipe, epochs=1)

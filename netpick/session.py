@@ -240,8 +240,9 @@ def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
             f"{store.path} has {results} results of another recipe, which would change {'; '.join(changed)}: "
             "leave that out to go on, or make a new run with netpick generate ... --run runs/OTHER --set ..."
         )
+    if changed:  # there are no results yet, and the samples may be other splits now
+        (store.path / "samples.parquet").unlink(missing_ok=True)
     if recipe != before:
-        (store.path / "samples.parquet").unlink(missing_ok=True)  # may have other splits now
         store.update_manifest(recipe=msgspec.to_builtins(recipe))
     return recipe
 

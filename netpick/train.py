@@ -8,7 +8,7 @@ number from a device makes the device wait.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,15 +76,16 @@ def train(
     devices.reset_peak_memory(device)
     torch.manual_seed(seed)
     # Initial weights are drawn on the CPU, so that they are the same for every device.
-    model = build(spec.layers).to(device)
+    model = build(spec.layers, products=plan.spanning == "product").to(device)
     optimizer = make_optimizer(model, recipe, plan)
+    step = make_step(optimizer)
     # A stream of its own for the order: the same for every network, whatever it draws for weights or dropout.
     order = torch.Generator().manual_seed(seed ^ 0x5EED)
     epochs: list[EpochResult] = []
     status, error = "done", None
     try:
         for epoch in range(1, recipe.epochs + 1):
-            loss, seconds = _train_epoch(model, optimizer, recipe, device, data["train"], order, plan, deadline)
+            loss, seconds = _train_epoch(model, optimizer, step, recipe, device, data["train"], order, plan, deadline)
             if not np.isfinite(loss):
                 raise _StopTraining("diverged", f"training loss became {loss} in epoch {epoch}")
             splits = tuple(
@@ -119,6 +120,35 @@ def make_optimizer(model: nn.Module, recipe: Recipe, plan: Plan) -> torch.optim.
     return getattr(torch.optim, recipe.optimizer)(model.parameters(), lr=recipe.lr, **args)
 
 
+def make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
+    """Return what takes an optimizer's step: for a fused Adam the kernel itself, else `optimizer.step`.
+
+    Around the kernel, which takes 8 µs for a small network, torch.optim does some 50 µs of bookkeeping that is the same
+    in every step: the lists of parameters and of their states. Here they are gathered once. The numbers are the same.
+    """
+    group = optimizer.param_groups[0]
+    kernel = getattr(torch, {"Adam": "_fused_adam_", "AdamW": "_fused_adamw_"}.get(type(optimizer).__name__, ""), None)
+    if kernel is None or not group["fused"]:
+        return optimizer.step
+    parameters: list[Tensor] = group["params"]
+    values = [p.detach() for p in parameters]  # the same memory, without a history to be kept
+    beta1, beta2 = group["betas"]
+    fixed = {key: group[key] for key in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
+    states: list[list[Tensor]] = []
+
+    def step() -> None:
+        if not states:
+            optimizer.step()  # the first one makes the states
+            keys = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
+            states.extend([optimizer.state[p][key] for p in parameters if key in optimizer.state[p]] for key in keys)
+            return
+        gradients = [p.grad for p in parameters]
+        torch._foreach_add_(states[3], 1)
+        kernel(values, gradients, *states, beta1=beta1, beta2=beta2, **fixed)
+
+    return step
+
+
 def batches(
     inputs: Tensor, labels: Tensor, batch_size: int, order: torch.Generator | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -140,6 +170,7 @@ def batches(
 def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    step: Callable[[], object],
     recipe: Recipe,
     device: str,
     pair: tuple[Tensor, Tensor],
@@ -158,7 +189,7 @@ def _train_epoch(
             loss = F.nll_loss(model(x).float(), y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        step()
         total.add_(loss.detach(), alpha=len(y))
         if deadline and time.perf_counter() > deadline:
             raise _StopTraining("timeout", f"not finished after {recipe.timeout:g} seconds")

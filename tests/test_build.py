@@ -161,3 +161,41 @@ def test_every_family_learns_in_every_layer():
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters()), one.name
         first = next(model.parameters())
         assert first.grad.abs().sum() > 0, one.name
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("shape", "kernel"), [((3, 7), 7), ((2, 5, 4), [5, 4]), ((2, 3, 4, 5), [3, 4, 5])])
+def test_a_convolution_over_all_of_its_input_is_the_same_as_a_product(shape, kernel, bias):
+    op = f"Conv{len(shape) - 1}d"
+    one = layer(op, in_channels=shape[0], out_channels=6, kernel_size=kernel, bias=bias)
+    layers = (one, layer("Reshape", shape=[6]))
+    torch.manual_seed(0)
+    plain, product = build(layers), build(layers, products=True)
+    product.load_state_dict(plain.state_dict())
+    x = torch.randn(5, *shape, requires_grad=True)
+    twin = x.detach().clone().requires_grad_()
+    a, b = plain(x), product(twin)
+    torch.testing.assert_close(a, b)
+    a.square().sum().backward()
+    b.square().sum().backward()
+    torch.testing.assert_close(x.grad, twin.grad)
+    for p, q in zip(plain.parameters(), product.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"kernel_size": 4},
+        {"kernel_size": 5, "padding": 1},
+        {"kernel_size": 5, "groups": 2},
+        {"kernel_size": 5, "stride": 3},
+        {"kernel_size": 3, "dilation": 2},
+    ],
+)
+def test_other_convolutions_stay_what_they_are(args):
+    layers = (layer("Conv2d", in_channels=4, out_channels=4, **args),)
+    plain, product = build(layers), build(layers, products=True)
+    product.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 4, 5, 5)
+    torch.testing.assert_close(plain(x), product(x))

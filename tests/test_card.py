@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,7 +88,10 @@ def test_layers_with_shapes():
         "LogSoftmax(dim=1)",
     ]
     assert table["shape"].tolist() == ["1×8×8", "6×6×7", "6×3×4", "6×1×2", "12", "3", "3"]
-    assert table["params"].sum() == 36 + 2 * 324 + 36 + 2 * 12 + 12 + 39 - 36 + 0 * 6 + 0
+    block = (
+        2 * (9 * 6 * 6 + 2 * 6) + 6 * 6 + 2 * 6
+    )  # two convolutions with batch norm, and the 1×1 shortcut with its own
+    assert table["params"].tolist() == [0, 6 * 3 * 2, block, 0, 0, 12 * 3 + 3, 0]
     assert written(layer("Dropout", p=0.25)) == "Dropout(p=0.25)"
 
 
@@ -109,7 +110,6 @@ def test_text_has_every_section(run, name):
     for heading in ("Layers", "Cost", "Epochs", "Classes", "What it confuses", "Trainings", "Note: "):
         assert f"\n{heading}" in one.text
     assert all(isinstance(frame, pd.DataFrame) for frame in one.sections.values())
-    assert "torch" not in sys.modules or True
 
 
 def test_network_without_answers(run):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import typer
 
-from netpick import cli, cli_exam, computations, data, operations, picking, planted, questions, template
+from netpick import cli, cli_exam, computations, data, operations, picking, plan, planted, questions, template
 from netpick.catalogue import _Sampler, generate
 from netpick.computations import COMPUTATIONS, Computation
 from netpick.generate import generate_run
@@ -237,7 +237,8 @@ def test_the_template_of_the_readme_gives_the_networks_that_it_says(tmp_path):
     made = generate_run(str(tmp_path / "mine.toml"), tmp_path / "run", limit=6).store.manifest
     said = {key for row in table("runs/README.md", "Runs", 1) for key in words(row[0])}
     assert set(made) <= said
-    assert said - set(made) == {"keep", "training"}  # of netpick train
+    # The first two come with training; there is a commit in a checkout only.
+    assert said - set(made) <= {"keep", "training", "git_commit"}
 
 
 def test_the_json_of_the_design_is_a_network():
@@ -363,6 +364,13 @@ def test_the_question_of_the_readme_has_fifteen_lines_and_answers(exam, monkeypa
 
 
 # The house, and links
+
+
+def test_the_plan_of_the_design_is_one_that_is_chosen():
+    recipe = template.Recipe()
+    assert f"`{plan.choose(recipe, 'cpu')}`" in text(DESIGN)
+    assert recipe.batch_size != template.load("thousand-light").recipe.batch_size == 100  # CONTRIBUTING says so
+    assert template.load("netpicking").recipe.batch_size == 25
 
 
 def test_every_module_has_its_row():

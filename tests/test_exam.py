@@ -76,6 +76,8 @@ def test_quantile_takes_thresholds_from_the_run(run):
     frame = exam.students(run, quantile=0.5)
     assert frame["good"].mean() == pytest.approx(0.5, abs=0.1)
     good = frame[frame["good"]]
+    assert frame.attrs["good"] == np.percentile(frame["lowest"], 50, method="lower")
+    assert frame.attrs["gold"] == np.percentile(good["accuracy"], 50, method="lower")
     assert 0 < good["star"].sum() <= len(good) / 2
     assert not exam.students(run, quantile=1.0)["star"].any()
 

@@ -51,7 +51,8 @@ def test_the_package_and_its_command_line_start_light():
         "import netpick.store, netpick.schema, netpick.result, netpick.metrics, netpick.errors, netpick.generate",
         "import pkgutil, importlib, netpick.analysis, netpick.report\n"
         "for package in (netpick.analysis, netpick.report):\n"
-        "    for one in pkgutil.iter_modules(package.__path__): importlib.import_module(f'{package.__name__}.{one.name}')",
+        "    for one in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(one.name)",
     ],
 )
 def test_looking_at_results_never_loads_torch(code):

@@ -142,7 +142,7 @@ def test_the_result_says_what_was_done():
     result = fit(CONV, seed=11)
     assert (result.network, result.hash, result.replicate, result.seed) == ("conv", CONV.hash, 0, 11)
     assert (result.status, result.error, result.attempts, result.device) == ("done", None, 1, "cpu")
-    assert result.plan == "fp32/contiguous/eager/fused"
+    assert result.plan == str(choose(Recipe(), "cpu"))
     assert result.started.tzinfo is not None
     assert [epoch.epoch for epoch in result.epochs] == [1, 2]
     assert all(epoch.peak_memory_bytes is None for epoch in result.epochs)  # a CPU can't tell; not 0
@@ -260,9 +260,9 @@ def test_a_timeout_keeps_the_epochs_before(monkeypatch):
 
 
 def test_torchs_own_errors_pass_through():
-    wrong = network("wrong", layer("Flatten"), layer("Linear", in_features=5, out_features=3))
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        fit(wrong)
+    too_few = network("too few", layer("Flatten"), layer("Linear", in_features=16, out_features=2))
+    with pytest.raises(IndexError, match="Target 2 is out of bounds"):
+        fit(too_few)
 
 
 def test_statuses_are_those_of_the_schema():
@@ -276,7 +276,7 @@ def test_statuses_are_those_of_the_schema():
 def test_bf16_is_near_fp32(spec):
     exact, rough = fit(spec, epochs=1, batch_size=10), fit(spec, epochs=1, batch_size=10, precision="bf16")
     assert rough.status == "done"
-    assert rough.plan == "bf16/contiguous/eager/fused"
+    assert rough.plan.startswith("bf16/")
     assert rough.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, abs=0.05)
     difference = np.abs(np.exp(scores(rough)[0]) - np.exp(scores(exact)[0]))
     assert 0 < difference.mean() < 0.03
@@ -320,3 +320,43 @@ def test_a_plan_without_fused_kernels_learns_the_same():
     recipe = Recipe(batch_size=2, epochs=2, lr=0.01)
     plain = train(LINEAR, recipe, "cpu", DATA, 7, Plan(kernel="foreach"))
     np.testing.assert_allclose(scores(plain), scores(fit()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "args"),
+    [("Adam", {"amsgrad": True}), ("Adam", {"weight_decay": 0.1}), ("AdamW", {"betas": [0.8, 0.9]}), ("SGD", {})],
+)
+def test_the_short_step_takes_the_same_step_to_the_bit(optimizer, args):
+    recipe = Recipe(optimizer=optimizer, optimizer_args=args, lr=0.01)
+    weights = []
+    for short in (True, False):
+        torch.manual_seed(3)
+        model = build(RESIDUAL.layers)
+        stepper = training.make_optimizer(model, recipe, Plan())
+        step = training.make_step(stepper) if short else stepper.step
+        x, y = split(40, seed=1)
+        for _ in range(5):
+            stepper.zero_grad()
+            F.nll_loss(model(x), y).backward()
+            step()
+        weights.append([p.detach().clone() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_a_product_in_place_of_a_convolution_learns_the_same():
+    spec = network(
+        "spanning",
+        layer("Reshape", shape=[1, 4, 4]),
+        layer("Conv2d", in_channels=1, out_channels=6, kernel_size=2),
+        layer("ReLU"),
+        layer("Conv2d", in_channels=6, out_channels=3, kernel_size=3),
+        layer("Reshape", shape=[3]),
+        layer("LogSoftmax"),
+    )
+    recipe = Recipe(epochs=3, lr=0.01, batch_size=16)
+    product = train(spec, recipe, "cpu", DATA, 5, Plan(spanning="product"), keep_weights=True)
+    conv = train(spec, recipe, "cpu", DATA, 5, Plan(spanning="conv"), keep_weights=True)
+    np.testing.assert_allclose(
+        product.epochs[-1].splits[0].scores, conv.epochs[-1].splits[0].scores, rtol=1e-4, atol=1e-5
+    )
+    build(spec.layers).load_state_dict({name: torch.from_numpy(w) for name, w in product.weights.items()})

@@ -135,8 +135,8 @@ def _one_by_one(
         on_progress(question.name, number, len(asked))
         start = time.perf_counter()
         written = _write_one(run, question, [folder / f"{question.name}.{form}" for form in formats])
-        # Figures hold on to themselves in circles, and with them all that was drawn.
-        gc.collect()
+        if formats:
+            gc.collect()  # figures hold on to themselves in circles, and with them to all that was drawn
         yield replace(written, seconds=time.perf_counter() - start)
 
 
@@ -202,22 +202,23 @@ def cant_write(path: Path, error: OSError) -> WorkError:
     return WorkError(f"{path} can't be written ({error.strerror or error}): give another path")
 
 
-def shrunk(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """Return a figure's PNG file made small, and its width and height: at most 1200 pixels wide and 200 kB.
+def shrunk(path: Path, wide: int = WIDE, most: int = BYTES) -> tuple[bytes, tuple[int, int]]:
+    """Return a figure's PNG file made small, and its width and height in pixels.
 
-    Figures have few colours: 256 of them look the same as all, in about half of the bytes.
+    Figures have few colours: 256 of them look the same as all, in about half of the bytes. `wide` is the greatest width
+    in pixels, `most` the greatest number of bytes.
     """
     from PIL import Image
 
     with Image.open(path) as opened:
         image = opened.convert("RGB")
-    if image.width > WIDE:
-        image = _narrower(image, WIDE)
+    if image.width > wide:
+        image = _narrower(image, wide)
     colours = 256
     while True:
         file = BytesIO()
         image.quantize(colours, dither=Image.Dither.NONE).save(file, "png", optimize=True)
-        if file.tell() <= BYTES or image.width <= WIDE // 4:
+        if file.tell() <= most or image.width <= wide // 4:
             return file.getvalue(), image.size
         if colours > 64:
             colours //= 2

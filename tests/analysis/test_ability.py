@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import spearmanr
+from sklearn.metrics import log_loss, roc_auc_score
+
+from netpick import Run
+from netpick.analysis import ability
+from netpick.errors import NetpickError
+from netpick.planted import plant
+
+
+def exam(networks, samples, seed=0, spread=0.5):
+    rng = np.random.default_rng(seed)
+    theta = rng.normal(size=networks)
+    slope = np.exp(rng.normal(0, spread, samples))
+    difficulty = rng.normal(0, 1, samples)
+    p = 1 / (1 + np.exp(-slope * (theta[:, None] - difficulty)))
+    return theta, difficulty, slope, rng.random(p.shape) < p
+
+
+def test_planted_parameters_are_found():
+    theta, difficulty, slope, right = exam(400, 600)
+    model = ability.fit(right)
+    assert spearmanr(model.ability, theta).statistic > 0.98
+    assert spearmanr(model.difficulty, difficulty, nan_policy="omit").statistic > 0.97
+    assert spearmanr(model.slope, slope).statistic > 0.9
+    assert model.ability.mean() == pytest.approx(0, abs=1e-9)
+    assert model.ability.std() == pytest.approx(1)
+    assert np.polyfit(theta, model.ability, 1)[0] == pytest.approx(1, abs=0.05)
+    assert model.rounds < 50
+
+
+def test_a_slow_optimiser_finds_no_better_samples_and_no_other_abilities():
+    """At the end each sample is the best for the networks, and the networks, standardised, the best for the samples."""
+    right = exam(30, 25, seed=1)[3]
+    model = ability.fit(right, tolerance=1e-8, most=500)
+
+    def log_likelihood(z, x):
+        return sum(-np.log1p(np.exp(-v)) if one else -np.log1p(np.exp(v)) for v, one in zip(z, x, strict=True))
+
+    for s in range(25):
+
+        def cost(two, s=s):
+            slope, logit = two
+            prior = (slope - 1) ** 2 / (2 * 0.5**2) + logit**2 / (2 * 3**2)
+            return prior - log_likelihood(slope * model.ability + logit, right[:, s])
+
+        best = minimize(cost, [1, 0], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 2000}).x
+        assert [model.slope[s], model.logit[s]] == pytest.approx(best, abs=1e-4)
+
+    def best_ability(i):
+        return minimize(
+            lambda t: t[0] ** 2 / 2 - log_likelihood(model.slope * t[0] + model.logit, right[i]), [0.0], method="BFGS"
+        ).x[0]
+
+    free = np.array([best_ability(i) for i in range(30)])
+    assert model.ability == pytest.approx((free - free.mean()) / free.std(), abs=1e-3)
+
+
+def test_groups_of_like_networks_change_next_to_nothing(monkeypatch):
+    right = exam(300, 80, seed=2)[3]
+    grouped = ability.fit(right)
+    monkeypatch.setattr(ability, "EXACT", 10**6)
+    exact = ability.fit(right)
+    assert grouped.ability == pytest.approx(exact.ability, abs=2e-3)
+    assert grouped.slope == pytest.approx(exact.slope, abs=1e-2)
+
+
+def test_samples_that_all_or_none_get_right_stay_finite():
+    right = exam(40, 30, seed=3)[3]
+    right[:, :5], right[:, 5:8] = True, False
+    model = ability.fit(right)
+    assert np.isfinite(np.concatenate([model.ability, model.slope, model.logit])).all()
+    assert model.difficulty[:5].max() < np.nanmin(model.difficulty[8:])
+    assert model.difficulty[5:8].min() > np.nanmax(model.difficulty[8:])
+
+
+def test_held_out_quality_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    truth, p = rng.random(500) < 0.8, np.round(rng.random(500), 2)
+    assert ability._auc(p[truth], p[~truth]) == pytest.approx(roc_auc_score(truth, p))
+    assert np.isnan(ability._auc(p, p[:0]))
+    right = exam(60, 300, seed=4, spread=0.8)[3]
+    full, plain = ability.held_out(right), ability.held_out(right, discriminate=False)
+    share = right.mean()
+    assert full[0] > 0.7
+    assert full[1] > plain[1] > -log_loss(right.ravel(), np.full(right.size, share))
+
+
+def test_information_and_error():
+    model = ability.Model(np.array([-1.0, 0, 1]), np.array([2.0, 0.5]), np.array([-2.0, 0.0]), 1)
+    assert model.difficulty.tolist() == [1, 0]
+    p = 1 / (1 + np.exp(1.0))
+    assert model.information(0.5) == pytest.approx([4 * p * (1 - p), 0.25 * (e := 1 / (1 + np.exp(-0.25))) * (1 - e)])
+    surprise = ability._surprise(model, np.array([[True, False]] * 3))
+    z = 2 * model.ability - 2
+    expected = (np.log1p(np.exp(-z)) + np.log1p(np.exp(0.5 * model.ability))) / 2
+    assert surprise == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return plant(tmp_path_factory.mktemp("ability") / "run", networks=60, samples=400, epochs=1, specialist=0)
+
+
+@pytest.fixture(scope="module")
+def run(planted):
+    return Run(planted.folder)
+
+
+def test_planted_exam(planted, run):
+    networks = run.ask("ability", rows="networks", everyone=True).table
+    truth = dict(zip(planted.names, planted.ability, strict=True))
+    theta = networks["name"].map(truth)
+    known = theta.notna()
+    assert spearmanr(networks["ability"][known], theta[known]).statistic > 0.85
+    assert networks["ability"].is_monotonic_decreasing
+    assert networks.set_index("name").loc[planted.weak, "ability"].max() < networks["ability"].median()
+    assert (networks["error"] > 0).all()
+    answer = run.ask("ability", everyone=True)
+    samples = answer.table.set_index("sample").loc[np.arange(400)]
+    ordinary = ~np.isnan(planted.difficulty) & samples["right"].between(0.05, 0.95)
+    found, planted_difficulty = samples["difficulty"][ordinary], planted.difficulty[ordinary]
+    agreement = spearmanr(found, planted_difficulty).statistic
+    assert agreement > 0.7
+    assert agreement > -spearmanr(samples["right"][ordinary], planted_difficulty).statistic  # more than counting tells
+    assert samples["difficulty"][planted.easy].max() < samples["difficulty"].median()
+    assert answer.table["information"].is_monotonic_decreasing
+    right = run.predicted() == run.labels()
+    assert samples["right"].tolist() == pytest.approx(right.mean(axis=0).tolist())
+    assert "area under the ROC curve" in answer.text
+
+
+def test_good_networks_by_default(run):
+    everyone = len(run.ask("ability", rows="networks", everyone=True).table)
+    assert 0 < len(run.ask("ability", rows="networks").table) < everyone
+
+
+def test_figure(run):
+    fig = run.ask("ability").figure()
+    assert len(fig.axes) == 3
+    assert "good from excellent" in fig.get_suptitle()
+
+
+def test_bad_input(run):
+    with pytest.raises(NetpickError, match="rows is 'cells'"):
+        run.ask("ability", rows="cells")
+    with pytest.raises(NetpickError, match="at is 2"):
+        run.ask("ability", at=2)
+    with pytest.raises(NetpickError, match="at least 4 networks"):
+        run.ask("ability", good=float(np.sort(run.epochs["accuracy"])[-2]))
