@@ -112,14 +112,15 @@ def ask(
 
 def _question_command(question: Question, run: str) -> typer.Typer:
     """Make the command of one question, with the question's options as its own."""
-    fixed: dict[str, Any] = {"plot": PlotOption, "form": FormatOption, "rows": RowsOption, "skip_broken": SkipOption}
-    defaults: dict[str, Any] = {"plot": None, "form": "table", "rows": 40, "skip_broken": False}
+    ours: dict[str, Any] = {"plot": PlotOption, "format": FormatOption, "rows": RowsOption, "skip_broken": SkipOption}
+    defaults: dict[str, Any] = {"plot": None, "format": "table", "rows": 40, "skip_broken": False}
+    fixed = {name: kind for name, kind in ours.items() if name not in question.options}  # the question's own go first
 
     def command(**given: Any) -> None:
-        own = {key: given.pop(key) for key in fixed}
+        own = {**defaults, **{key: given.pop(key) for key in fixed}}
         options = {k: v for k, v in given.items() if v != question.options[k].default and v is not None}
         answer = open_run(run, own["skip_broken"]).ask(question.name, **options)
-        print_answer(answer, own["form"], own["rows"], own["plot"])
+        print_answer(answer, own["format"], own["rows"], own["plot"])
 
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind)

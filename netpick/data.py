@@ -1,4 +1,4 @@
-"""Data sets as plain arrays: what there is, where it lies, how it is split, and one resident copy for many processes.
+"""Data sets as plain arrays: what there is, where it lies, and how it is split.
 
 A `DataRequest` is all that it takes to get the very same arrays in another process or on another machine. Files are
 read, and where they are missing downloaded, by torchvision's own classes; scikit-learn brings `digits`. torch,

@@ -54,11 +54,13 @@ class ProgressListener(Listener):
         self.work_due = start.work
         recipe = start.recipe
         already = f", {sum(start.finished.values())} there already" if start.finished else ""
+        epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''} of {recipe.optimizer}"
+        workers = f"{start.workers} worker{'s' if start.workers > 1 else ''}"
         self.console.print(
-            f"{start.due} of {start.total} trainings to do{already}: {recipe.epochs} epochs of {recipe.optimizer}, "
-            f"batch size {recipe.batch_size}, on {', '.join(start.devices)} with {start.workers} "
-            f"worker{'s' if start.workers > 1 else ''}",
+            f"{start.due} of {start.total} trainings to do{already}: {epochs}, batch size {recipe.batch_size}, "
+            f"on {', '.join(start.devices)} with {workers}",
             highlight=False,
+            soft_wrap=True,
         )
         if self.console.is_terminal and start.due:
             self.task = self.bar.add_task("networks", total=start.total, completed=sum(start.finished.values()))

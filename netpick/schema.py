@@ -51,7 +51,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("attempts", "int16", "attempts", "How often it was started before it ended so."),
         Column("seed", "int64", "", "Seed of initial weights and batch order."),
         Column("device", "string", "", "Device it was trained on, such as cpu or cuda:0."),
-        Column("plan", "string", "", "How it was executed: precision, memory layout, mode, optimizer kernel."),
+        Column(
+            "plan",
+            "string",
+            "",
+            "How it was executed: precision, memory layout, mode, optimizer kernel, spanning convolutions.",
+        ),
         Column("workers", "int16", "workers", "Workers that the run had at the time."),
         Column("started", "timestamp", "UTC", "When it was started."),
         Column("seconds", "float64", "s", "Wall time from building the network to its last evaluation."),

@@ -270,6 +270,8 @@ class Store:
                 return False
         except RunError:
             return True
+        except WorkError:  # a disk that can't be written to: nobody trains there
+            return False
 
     @cached_property
     def _layout(self) -> compaction.Layout:

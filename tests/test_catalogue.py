@@ -176,7 +176,9 @@ def test_the_catalogue_is_the_same_to_the_byte_everywhere():
     """A failure here means that no run made before can be made again."""
     text = BASIC + "".join(sampled(c, {"None": 2, "ReLU": 2}, max_params=10**6) for c in COMPUTATIONS)
     assert digest(generate(text)) == "4445cefb166c9b6def50cb47a3e4283e408a92b11768b1074d1b82289b155036"
-    assert digest(generate(text, CIFAR, 7, seed=5)) == "e6d1a11f76b8d64bf7ff222bf2d3c5c4f41f7c4db6f1b8a13dee4d8fbfecd5bf"
+    assert (
+        digest(generate(text, CIFAR, 7, seed=5)) == "e6d1a11f76b8d64bf7ff222bf2d3c5c4f41f7c4db6f1b8a13dee4d8fbfecd5bf"
+    )
 
 
 def test_the_study_is_the_same_to_the_byte_everywhere(mnist):

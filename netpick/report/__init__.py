@@ -1,0 +1,1 @@
+"""What people look at: figures, the page, the summary on the terminal. Computes no results."""
