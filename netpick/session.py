@@ -281,7 +281,10 @@ def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listen
     if not (store.path / "samples.parquet").is_file():
         listener.note("writing down the test samples")
         splits = [split for split in shared.splits if split != "train"]
-        store.write_samples(data.sample_rows(data.load(request), splits))
+        dataset = data.load(request)
+        # What an exported network needs to get its images in the form that it was trained on.
+        store.update_manifest(input={"mean": list(dataset.mean), "std": list(dataset.std)})
+        store.write_samples(data.sample_rows(dataset, splits))
     return shared
 
 

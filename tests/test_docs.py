@@ -238,7 +238,7 @@ def test_the_template_of_the_readme_gives_the_networks_that_it_says(tmp_path):
     said = {key for row in table("runs/README.md", "Runs", 1) for key in words(row[0])}
     assert set(made) <= said
     # The first two come with training; there is a commit in a checkout only.
-    assert said - set(made) <= {"keep", "training", "git_commit"}
+    assert said - set(made) <= {"keep", "training", "git_commit", "input"}
 
 
 def test_the_json_of_the_design_is_a_network():

@@ -20,6 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from netpick import session
 from netpick.build import build
 from netpick.data import DataRequest, load
 from netpick.errors import DeviceError, NetpickError, RunError, TemplateError
@@ -303,6 +304,19 @@ def test_ctrl_c_keeps_what_is_finished_and_the_rest_is_resumed(undisturbed, fres
     assert (again.start.due, again.start.finished.total()) == (4, 3)
     assert {one.hash for one in again.results}.isdisjoint(one.hash for one in heard.results)
     assert_same(fresh, undisturbed[0])
+
+
+def test_the_second_ctrl_c_or_sigterm_ends_at_once(fresh, monkeypatch):
+    codes = []
+    monkeypatch.setattr(session.os, "_exit", codes.append)
+    with pytest.raises(KeyboardInterrupt), session._politely(Store.open(fresh)) as uninterrupted, uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        assert codes == []
+        signal.raise_signal(signal.SIGTERM)
+        assert codes == [130]
+    with pytest.raises(KeyboardInterrupt), session._politely(Store.open(fresh)):
+        signal.raise_signal(signal.SIGTERM)
+    assert codes == [130]
 
 
 def test_an_error_of_the_listener_loses_nothing_either(undisturbed, fresh):

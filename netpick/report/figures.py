@@ -169,7 +169,8 @@ def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Wri
 
 def _save(answer: Answer, drawn: Figure, paths: list[Path]) -> None:
     """Write a figure that is drawn already into some files."""
-    for path in paths:
+    # Pixels first: their texts are the widest, so that a figure that keeps its first layout has room for them.
+    for path in sorted(paths, key=lambda path: path.suffix != ".png"):
         replace(answer, draw=lambda: drawn).save(path)
 
 
