@@ -20,20 +20,20 @@ FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps
 
 @dataclass(frozen=True)
 class Plan:
-    """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/eager/fused/product`.
+    """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/eager/fused/tuned`.
 
     `precision` of the arithmetic; memory `layout`; `mode`: eager; `kernel` of the optimizer: fused or foreach;
-    `spanning`: whether a convolution that covers all of its input is computed as a matrix `product` or as a `conv`.
+    `convolutions`: `tuned`, computed in another way where that is faster (see `build`), or `plain`.
     """
 
     precision: str = "fp32"
     layout: str = "contiguous"
     mode: str = "eager"
     kernel: str = "fused"
-    spanning: str = "product"
+    convolutions: str = "tuned"
 
     def __str__(self) -> str:
-        return f"{self.precision}/{self.layout}/{self.mode}/{self.kernel}/{self.spanning}"
+        return f"{self.precision}/{self.layout}/{self.mode}/{self.kernel}/{self.convolutions}"
 
 
 def choose(recipe: Recipe, device: str) -> Plan:

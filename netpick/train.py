@@ -76,7 +76,7 @@ def train(
     devices.reset_peak_memory(device)
     torch.manual_seed(seed)
     # Initial weights are drawn on the CPU, so that they are the same for every device.
-    model = build(spec.layers, products=plan.spanning == "product").to(device)
+    model = build(spec.layers, tuned=plan.convolutions == "tuned").to(device)
     optimizer = make_optimizer(model, recipe, plan)
     step = make_step(optimizer)
     # A stream of its own for the order: the same for every network, whatever it draws for weights or dropout.

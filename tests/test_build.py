@@ -170,7 +170,7 @@ def test_a_convolution_over_all_of_its_input_is_the_same_as_a_product(shape, ker
     one = layer(op, in_channels=shape[0], out_channels=6, kernel_size=kernel, bias=bias)
     layers = (one, layer("Reshape", shape=[6]))
     torch.manual_seed(0)
-    plain, product = build(layers), build(layers, products=True)
+    plain, product = build(layers), build(layers, tuned=True)
     product.load_state_dict(plain.state_dict())
     x = torch.randn(5, *shape, requires_grad=True)
     twin = x.detach().clone().requires_grad_()
@@ -195,7 +195,29 @@ def test_a_convolution_over_all_of_its_input_is_the_same_as_a_product(shape, ker
 )
 def test_other_convolutions_stay_what_they_are(args):
     layers = (layer("Conv2d", in_channels=4, out_channels=4, **args),)
-    plain, product = build(layers), build(layers, products=True)
+    plain, product = build(layers), build(layers, tuned=True)
     product.load_state_dict(plain.state_dict())
     x = torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(plain(x), product(x))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("shape", "kernel"), [((1, 9), 4), ((1, 8, 7), [3, 5]), ((1, 4, 5, 6), [2, 3, 2])])
+def test_the_first_convolution_of_grey_images_learns_the_same(shape, kernel, bias):
+    layers = (layer(f"Conv{len(shape) - 1}d", in_channels=1, out_channels=6, kernel_size=kernel, bias=bias),)
+    torch.manual_seed(0)
+    plain, tuned = build(layers), build(layers, tuned=True)
+    tuned.load_state_dict(plain.state_dict())
+    x = torch.randn(5, *shape)
+    a, b = plain(x), tuned(x)
+    torch.testing.assert_close(a, b)
+    towards = torch.randn_like(a)
+    (a * towards).sum().backward()
+    (b * towards).sum().backward()
+    for p, q in zip(plain.parameters(), tuned.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-4)
+    assert "GreyConv" in type(tuned(x).grad_fn).__name__
+    # Where the input needs a gradient too, it is torch's own.
+    torch.testing.assert_close(
+        torch.autograd.grad(plain(x.requires_grad_()).sum(), x), torch.autograd.grad(tuned(x.requires_grad_()).sum(), x)
+    )

@@ -223,6 +223,9 @@ def test_two_cells_of_one_family_number_on_and_differ():
     networks = generate(sampled("Linear", 3) + sampled("Linear", 3))
     assert [one.name for one in networks] == [f"Linear_{i}" for i in range(1, 7)]
     assert len({one.hash for one in networks}) == 6
+    longer = generate(sampled("Linear", 6))  # a cell has numbers of its own to draw from, not those of the one before
+    assert networks[:3] == longer[:3]
+    assert networks[3:] != longer[3:]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "templates").glob("*.toml")), ids=lambda file: file.stem)
@@ -403,6 +406,8 @@ def test_a_grid_keeps_one_of_equals_and_leaves_out_what_does_not_fit():
     limited = generate(cell("grid", computation=["Linear"], depth=[2], features=[1, 2, 3], max_params=160))
     # (64 + 1) w + (w + 1) 10: 85, 160, 235
     assert [spec.check(one.layers, DIGITS, 10).params for one in limited] == [85, 160]
+    limited = generate(cell("grid", computation=["Linear"], depth=[2], features=[1, 2, 3], min_params=160))
+    assert [spec.check(one.layers, DIGITS, 10).params for one in limited] == [160, 235]
 
 
 def test_a_grid_has_all_computations_and_ends():

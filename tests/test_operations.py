@@ -138,6 +138,14 @@ def test_shapes_params_and_macs_are_those_of_the_module(cases):
     check()
 
 
+def test_a_kernel_that_fits_with_the_padding_alone():
+    """Torch takes it everywhere but in AvgPool3d."""
+    for op in ("MaxPool2d", "AvgPool2d", "MaxPool3d", "AvgPool3d"):
+        shape = (1,) + int(op[-2]) * (1,)
+        args = {"kernel_size": 2, "padding": 1}
+        assert refused(op, args, shape) == (run_in_torch(op, args, shape) is None) == (op == "AvgPool3d")
+
+
 def test_every_operation_has_a_case_above():
     ours = {"Reshape", "Flatten", "Linear", "BasicBlock", "Dropout", "Identity", "LogSoftmax", "Softmax", *ACTIVATIONS}
     kinds = ("Conv", "MaxPool", "AvgPool", "AdaptiveAvgPool", "BatchNorm")

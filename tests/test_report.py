@@ -202,6 +202,8 @@ def test_figures_are_written_and_answers_recorded(run, tmp_path):
         with Image.open(one.file("png")) as image:
             assert image.width == 1200
             assert image.convert("L").getextrema()[0] < 128  # something is on it
+        for path in one.files:  # as if it had been asked for alone
+            assert path.read_bytes() == answer.save(tmp_path / path.name).read_bytes()
         assert one.file("pdf") is None
 
 
@@ -582,7 +584,22 @@ def test_a_docstring_comes_apart():
     assert (text.kind, text.text) == ("text", "One two `x`.")
     assert columns.entries == [("a, b", "first and more"), ("c", "second")]
     assert (last.kind, last.text) == ("text", "Last : not a list.")
+    (points,) = parts("Q?\n\n- `a`: first\n  and more\n- second\n")
+    assert (points.kind, [text for _, text in points.entries]) == ("points", ["`a`: first and more", "second"])
+    (broken,) = parts("Q?\n\n- first\nno point\n")
+    assert (broken.kind, broken.text) == ("text", "- first no point")
     assert parts("Q?") == []
+
+
+def test_fractions_of_a_column_have_the_same_digits():
+    frame = pd.DataFrame(
+        {"p": [0.95, 0.9361, None], "big": [1234.5, 2.0, 0.5], "tiny": [1e-9, 0.5, 1.0], "n": [1, 2, 3]}
+    )
+    columns = list(zip(*table(frame, 5).rows, strict=True))
+    assert columns[0] == ("0.9500", "0.9361", "")
+    assert columns[1] == ("1,234.5", "2.0", "0.5")
+    assert columns[2] == ("1e-09", "0.5", "1")
+    assert columns[3] == ("1", "2", "3")
 
 
 @given(st.text())

@@ -309,7 +309,11 @@ def test_ctrl_c_keeps_what_is_finished_and_the_rest_is_resumed(undisturbed, fres
 def test_the_second_ctrl_c_or_sigterm_ends_at_once(fresh, monkeypatch):
     codes = []
     monkeypatch.setattr(session.os, "_exit", codes.append)
-    with pytest.raises(KeyboardInterrupt), session._politely(Store.open(fresh)) as uninterrupted, uninterrupted():
+    with (  # noqa: PT012  what happens in the middle is what is tested
+        pytest.raises(KeyboardInterrupt),
+        session._politely(Store.open(fresh)) as uninterrupted,
+        uninterrupted(),
+    ):
         signal.raise_signal(signal.SIGINT)
         assert codes == []
         signal.raise_signal(signal.SIGTERM)

@@ -354,8 +354,8 @@ def test_a_product_in_place_of_a_convolution_learns_the_same():
         layer("LogSoftmax"),
     )
     recipe = Recipe(epochs=3, lr=0.01, batch_size=16)
-    product = train(spec, recipe, "cpu", DATA, 5, Plan(spanning="product"), keep_weights=True)
-    conv = train(spec, recipe, "cpu", DATA, 5, Plan(spanning="conv"), keep_weights=True)
+    product = train(spec, recipe, "cpu", DATA, 5, Plan(convolutions="tuned"), keep_weights=True)
+    conv = train(spec, recipe, "cpu", DATA, 5, Plan(convolutions="plain"), keep_weights=True)
     np.testing.assert_allclose(
         product.epochs[-1].splits[0].scores, conv.epochs[-1].splits[0].scores, rtol=1e-4, atol=1e-5
     )

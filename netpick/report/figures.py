@@ -1,7 +1,7 @@
 """Ask every question of a run and write the figure of each answer into a folder; make figures small for a page.
 
-One question after the other, each asked once and drawn once, whatever the number of formats. A question that this run
-can't answer is a record with an error, and the others go on. No page is made here, and nothing is computed.
+One question after the other, each asked once, whatever the number of formats. A question that this run can't answer is
+a record with an error, and the others go on. No page is made here, and nothing is computed.
 """
 
 from __future__ import annotations
@@ -141,37 +141,50 @@ def _one_by_one(
 
 
 def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Written:
-    """Ask one question, draw its figure once and write it into all the files."""
+    """Ask one question, draw its figure into all the files."""
     named = Written(question.name, question.title, doc=question.doc)
-    alt = ""
     try:
         answer = questions.ask(run, question.name)
         if not isinstance(answer.table, pd.DataFrame):
             raise TypeError(f"the table of an answer is to be a DataFrame, got a {type(answer.table).__name__}")
-        drawn = answer.figure() if paths else None
+        alt = _save(answer, question, paths)
+    except _CantWriteError as e:
+        raise e.cause from None  # the next question would run into it as well
     except NetpickError as e:
         _remove(paths)
         return replace(named, error=str(e))
     except (Exception, SystemExit) as e:  # noqa: BLE001  one question's bug must not cost the other answers
         _remove(paths)
         return replace(named, error=_bug(question, e))
-    try:
-        if drawn is not None:
-            _save(answer, drawn, paths)
-            alt = _alt(question, drawn)
-    except NetpickError:
-        raise  # the path can't be written, which the next question would run into as well
-    except Exception as e:  # noqa: BLE001  texts are parsed and laid out only when a figure is written
-        _remove(paths)
-        return replace(named, error=_bug(question, e))
     return replace(named, text=str(answer.text), note=str(answer.note), files=tuple(paths), table=answer.table, alt=alt)
 
 
-def _save(answer: Answer, drawn: Figure, paths: list[Path]) -> None:
-    """Write a figure that is drawn already into some files."""
-    # Pixels first: their texts are the widest, so that a figure that keeps its first layout has room for them.
-    for path in sorted(paths, key=lambda path: path.suffix != ".png"):
-        replace(answer, draw=lambda: drawn).save(path)
+class _CantWriteError(Exception):
+    """A file can't be written, which is nothing that the question is to blame for."""
+
+    def __init__(self, cause: WorkError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _save(answer: Answer, question: questions.Question, paths: list[Path]) -> str:
+    """Write the figure of an answer into files, and describe it.
+
+    It is drawn anew for each file: laying out a figure a second time, for another resolution, can cut off its texts.
+    """
+    alt = ""
+    for path in paths:
+        drawn = answer.figure()
+        alt = alt or _alt(question, drawn)
+        try:
+            _with_figure(answer, drawn).save(path)
+        except WorkError as e:
+            raise _CantWriteError(e) from None
+    return alt
+
+
+def _with_figure(answer: Answer, drawn: Figure) -> Answer:
+    return replace(answer, draw=lambda: drawn)
 
 
 def _alt(question: questions.Question, drawn: Figure) -> str:

@@ -35,7 +35,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a question's documentation: a heading, a paragraph, or a list of columns with their meaning."""
+    """A part of a question's documentation, by its kind.
+
+    A "heading" or a "text" (paragraph), "columns" (names and their meaning), or "points" (a list, without names).
+    """
 
     kind: str
     text: str = ""
@@ -45,13 +48,22 @@ class Part:
 def table(frame: pd.DataFrame, rows: int, reference: str | None = None) -> Table:
     """Return the first rows of a frame as text; rows that have `reference` as the name of their network stand out."""
     shown = frame.head(rows)
-    texts = [[cell(value) for value in row] for row in shown.itertuples(index=False, name=None)]
+    texts = [list(row) for row in zip(*(_column(column) for _, column in shown.items()), strict=True)]
     numbers = [
         column.dtype.kind in "iuf" or all(re.fullmatch(r"[-\d.,]+( %)?", str(v)) for v in column)
         for _, column in shown.items()
     ]
     marked = [reference is not None and reference in row for row in texts]
     return Table([str(c) for c in frame.columns], texts, numbers, marked, len(frame))
+
+
+def _column(column: pd.Series) -> list[str]:
+    """Write the values of a column; fractions with as many digits as the longest of them has."""
+    texts = [cell(value) for value in column]
+    digits = max((len(text.partition(".")[2]) for text in texts), default=0)
+    if column.dtype.kind != "f" or not 0 < digits <= 6 or any(re.search("[a-z]", text) for text in texts):
+        return texts
+    return [f"{value:,.{digits}f}" if text else "" for value, text in zip(column, texts, strict=True)]
 
 
 def cell(value: Any) -> str:
@@ -80,9 +92,10 @@ def parts(doc: str) -> list[Part]:
         if len(lines) > 1 and re.fullmatch(r"[-=~]{3,}", lines[1].strip()):
             out.append(Part("heading", lines[0].strip()))
             lines = lines[2:]
-        entries = _entries(lines)
-        if entries:
-            out.append(Part("list", entries=entries))
+        if entries := _entries(lines):
+            out.append(Part("columns", entries=entries))
+        elif points := _points(lines):
+            out.append(Part("points", entries=points))
         elif lines:
             out.append(Part("text", " ".join(line.strip() for line in lines)))
     return out
@@ -100,6 +113,14 @@ def _entries(lines: list[str]) -> list[tuple[str, str]]:
         else:
             return []
     return out
+
+
+def _points(lines: list[str]) -> list[tuple[str, str]]:
+    """Read `- text`, with what is indented beneath it; none unless all lines are of that kind."""
+    text = "\n".join(lines)
+    if not text.startswith("- ") or any(not re.match(r"- |\s", line) for line in lines):
+        return []
+    return [("", " ".join(point.split())) for point in re.split(r"^- ", text, flags=re.MULTILINE)[1:]]
 
 
 def _source(name: str) -> str:
