@@ -369,7 +369,7 @@ def test_the_question_of_the_readme_has_fifteen_lines_and_answers(exam, monkeypa
 def test_the_plan_of_the_design_is_one_that_is_chosen():
     recipe = template.Recipe()
     assert f"`{plan.choose(recipe, 'cpu')}`" in text(DESIGN)
-    assert recipe.batch_size != template.load("thousand-light").recipe.batch_size == 100  # CONTRIBUTING says so
+    assert recipe.batch_size != template.load("thousand-light").recipe.batch_size == 200  # CONTRIBUTING says so
     assert template.load("netpicking").recipe.batch_size == 25
 
 
