@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from multiprocessing.connection import wait
 from typing import Any
 
 import msgspec
@@ -33,6 +34,10 @@ from netpick.spec import NetworkSpec
 from netpick.template import Recipe
 
 OUT_OF_MEMORY = "out of memory"
+
+SECONDS_TO_NOTICE = 3
+"""joblib notices a dead worker within milliseconds, or never."""
+
 Key = tuple[str, int]
 
 
@@ -250,9 +255,41 @@ def _parallel(
         # and what is in hand when the stream is closed is dropped: that is what closing is for
         warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
         try:
-            yield from results
+            with _no_waiting_for_the_dead(pool):
+                yield from results
         finally:
             results.close()
+
+
+@contextlib.contextmanager
+def _no_waiting_for_the_dead(pool: Any) -> Iterator[None]:
+    """Make joblib notice a worker that died in the middle of handing in its result.
+
+    joblib (1.6) waits for the rest of such a result, for ever. So where a worker has been dead for some seconds and
+    joblib has done nothing about it, the other workers and the pipe of the results are ended too: that it notices.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        dead: Counter[int] = Counter()
+        while not over.wait(1):
+            executor = getattr(getattr(pool, "_backend", None), "_workers", None)
+            processes = dict(getattr(executor, "_processes", None) or {})
+            gone = {pid for pid, process in processes.items() if wait([process.sentinel], timeout=0)}
+            dead = Counter({pid: dead[pid] + 1 for pid in gone})
+            if dead and max(dead.values()) >= SECONDS_TO_NOTICE:
+                for process in processes.values():
+                    process.terminate()  # torch leaves SIGTERM as it is: a worker ends at once
+                executor._result_queue._writer.close()  # type: ignore[union-attr]
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -110,6 +110,13 @@ def test_a_task_that_kills_its_worker_is_tried_again_alone_and_then_failed(tmp_p
             assert all(other_end <= began or ended <= other_began for other_began, other_end in others)
 
 
+def test_a_worker_that_dies_while_it_hands_in_its_result_is_noticed(tmp_path):
+    results = run(tmp_path, ["plain", "torn", "plain", "plain"], workers=2)
+    assert ends(results) == {("plain", "done", 1): 3, ("torn", "done", 2): 1} or sum(ends(results).values()) == 4
+    assert {result.status for result in results} == {"done"}
+    assert {result.attempts for result in results if result.network.startswith("torn")} == {2}
+
+
 def test_what_is_out_of_memory_is_tried_again_alone_once(tmp_path):
     results = run(tmp_path, ["plain", "oom", "oom1", "plain", "plain", "plain"])
     assert ends(results) == {("plain", "done", 1): 4, ("oom", "failed", 2): 1, ("oom1", "done", 2): 1}
