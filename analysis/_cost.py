@@ -1,16 +1,7 @@
 """What the questions of cost share: study time, notes, rough work, steps, macs. One column of the students each.
 
-Columns of the answer, a row a computation and last a row `all`:
-
-- `computation`
-- `students`: number of students
-- `least`, `q25`, `median`, `q75`, `most`: the cost among them, in the question's unit
-- `of_basic`: the median as a multiple of what `Basic` needs; missing where the run has no `Basic`
-- `stars`: gold stars among them; `star_median`: the cost of the median one
-- `correlation`: Spearman's rank correlation of cost and last accuracy among them; missing below three students
-
-Quartiles are interpolated linearly. `Basic` is one linear layer and nothing else: the cheapest network that learns at
-all.
+Their answers have a row a computation and last a row `all`; each question says itself what the columns are, in its own
+unit. `Basic` is one linear layer and nothing else: the cheapest network that learns at all.
 """
 
 from __future__ import annotations
@@ -124,7 +115,7 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
     """Draw the distribution by computation, and beneath one another the same axis against the score."""
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import basic_line, family_order, finish, legend_below, spans_decades
+    from netpick.report.theme import basic_line, family_order, finish, legend_below, log_axis, spans_decades
 
     order = family_order(frame)
     fig = Figure(figsize=(10, 3.6 + 0.42 * len(order) + 2.2))
@@ -134,6 +125,7 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
     every = [*frame[cost.column], *([base] if base else [])]
     if spans_decades(every):
         below.set_xscale("log")
+        log_axis(below.xaxis, min(every), max(every))
     else:
         below.set_xlim(left=0)
     for ax in (above, below):
@@ -147,7 +139,7 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
 def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
     import seaborn as sns
 
-    from netpick.report.theme import mark_stars, median_line, palette
+    from netpick.report.theme import mark_stars, median_line, palette, plain
 
     colours = palette(order)
     sns.boxplot(
@@ -159,12 +151,12 @@ def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None
     rng = np.random.default_rng(0)
     mark_stars(ax, stars[column], places + rng.uniform(-0.22, 0.22, len(places)), label="", size=45)
     counts = frame["computation"].value_counts()
-    ax.set_yticks(range(len(order)), [f"{c} ({counts[c]})" for c in order])
+    ax.set_yticks(range(len(order)), [plain(f"{c} ({counts[c]})") for c in order])
     ax.set(xlabel="", ylabel="")
 
 
 def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
-    from netpick.report.theme import colour, mark_stars, percent_axis
+    from netpick.report.theme import colour, mark_stars, percent_axis, plain
 
     # Where few values are shared by many, points would cover each other.
     few = frame[column].nunique() < 40 and len(frame) > 80
@@ -173,7 +165,7 @@ def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> Non
         rows = frame[frame["computation"] == c]
         ax.scatter(
             rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=colour(c), edgecolor="#333333",
-            linewidth=0.4, alpha=0.85, label=c,
+            linewidth=0.4, alpha=0.85, label=plain(c),
         )  # fmt: skip
     stars = frame[frame["star"]]
     mark_stars(ax, stars[column] + jitter[stars.index], stars["accuracy"], frame.attrs.get("gold"))

@@ -1,15 +1,7 @@
 """What easy, weird and confusing share: the networks vote on each sample, and some samples are shown.
 
-Columns of the answers, a row a sample:
-
-- `sample`: number in its split; `label`, `class_name`: its true class
-- `right`, `wrong`: shares of the networks
-- `answer`: class with most votes (the first of equals); `top`: share of the networks that give it
-- `mistake`: wrong class with most votes, -1 where nobody is wrong; `same`: share of the wrong networks that give it
-- `entropy`: of the votes, in bits: 0 where all agree, log2 of the number of classes where votes are even
-- `votes_0`, ...: networks that vote for each class
-
-Each network has one vote: its last answer, of the first replicate that is done.
+Their answers have the columns of `exam.ballot`, and each says itself what these are. Each network has one vote: its
+last answer, of the first replicate that is done.
 """
 
 from __future__ import annotations
@@ -63,11 +55,10 @@ def by_class(part: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
 def shown(run: Run, rows: pd.DataFrame, caption: Callable[[pd.Series], str], title: str, split: str) -> Figure:
     """Draw the samples of some rows, with captions and votes."""
     from netpick.report.images import image_grid
-    from netpick.report.theme import finish
 
     votes = rows[[f"votes_{c}" for c in range(len(run.classes))]].to_numpy()
-    fig = image_grid(run, rows["sample"].tolist(), [caption(row) for _, row in rows.iterrows()], votes, split)
-    return finish(fig, title)
+    captions = [caption(row) for _, row in rows.iterrows()]
+    return image_grid(run, rows["sample"].tolist(), captions, votes, split, title)
 
 
 def examples(numbers: pd.Series, limit: int = 6) -> str:

@@ -311,9 +311,23 @@ def _surprise(model: Model, right: np.ndarray) -> np.ndarray:
     return out
 
 
+def _half(samples: pd.DataFrame) -> int:
+    """Count the samples that together carry half of the information, those that carry most first."""
+    return int(samples["information"].cumsum().searchsorted(samples["information"].sum() / 2)) + 1
+
+
+def _view(difficulty: pd.Series, ability: np.ndarray) -> tuple[float, float]:
+    """Return the range of difficulty that the figure shows: where nearly all samples and networks lie."""
+    values = difficulty if len(difficulty) else ability
+    low, high = np.quantile(values, [0.03, 0.97])
+    room = max(0.1 * (high - low), 0.1)
+    least, most = np.quantile(ability, [0.01, 0.99])
+    return float(min(low - room, least)), float(max(high + room, most))
+
+
 def _text(samples: pd.DataFrame, networks: pd.DataFrame, at: float) -> str:
     first, top = samples.iloc[0], networks.iloc[0]
-    half = samples["information"].cumsum().searchsorted(samples["information"].sum() / 2) + 1
+    half = _half(samples)
     return (
         f"Among {len(networks)} networks {top['name']} is the ablest, {top['ability']:.1f} standard deviations above "
         f"the mean. {half} of {len(samples)} samples carry half of all that the exam tells about a network at the "
@@ -331,25 +345,32 @@ def _draw(model: Model, samples: pd.DataFrame, networks: pd.DataFrame, ability: 
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))
     shown = samples.dropna(subset="difficulty").sort_values("information")
-    low, high = np.quantile(shown["difficulty"], [0.005, 0.995]) if len(shown) else (-1, 1)
-    low, high = min(low, model.ability.min()), max(high, model.ability.max())
+    low, high = _view(shown["difficulty"], model.ability)
+    outside = int((~shown["difficulty"].between(low, high)).sum())
     dots = left.scatter(
-        shown["difficulty"].clip(low, high),
+        shown["difficulty"],
         shown["discrimination"],
         c=shown["information"].clip(1e-4),
-        s=14,
+        s=float(np.clip(9000 / max(len(shown), 1), 12, 30)),
         cmap="cividis_r",
         norm="log",
     )
     fig.colorbar(dots, ax=left, label="information about an able network", location="bottom", aspect=40, pad=0.02)
-    rug = np.full(len(networks), 0.018)
-    left.plot(networks["ability"], rug, "|", color=theme.INK, alpha=0.5, transform=left.get_xaxis_transform(), ms=9)
     left.axvline(ability, color=theme.WRONG, linestyle=":", label=f"an able network ({ability:+.1f})")
-    left.plot([], [], "|", color=theme.INK, ls="", ms=9, label="the networks' abilities")
+    heights, edges = np.histogram(model.ability, bins=40, range=(low, high))
+    left.stairs(
+        0.1 * heights / max(heights.max(), 1), edges, fill=True, color=theme.INK, alpha=0.35,
+        transform=left.get_xaxis_transform(), label="how many networks have this ability",
+    )  # fmt: skip
+    if len(shown):  # with room below for the networks
+        bottom, top = shown["discrimination"].min(), shown["discrimination"].max()
+        room = max(top - bottom, 0.1)
+        left.set_ylim(bottom - 0.17 * room, top + 0.05 * room)
     left.set(
+        xlim=(low, high),
         xlabel="difficulty (standard deviations of ability)",
         ylabel="discrimination (per standard deviation)",
-        title="All samples",
+        title=f"All samples{f' but {outside}, which lie outside' if outside else ''}",
     )
     left.legend(loc="upper left", fontsize=8.5)
     grid = np.linspace(model.ability.min() - 0.2, model.ability.max() + 0.2, 120)
@@ -370,4 +391,8 @@ def _draw(model: Model, samples: pd.DataFrame, networks: pd.DataFrame, ability: 
     )
     beside.legend(loc="upper left", fontsize=8.5)
     first = int(samples["sample"].iloc[0])
-    return theme.finish(fig, f"Which samples tell good from excellent? Number {first} does it best")
+    return theme.finish(
+        fig,
+        f"{_half(samples)} of {len(samples)} samples do half the work of telling good from excellent networks, number "
+        f"{first} most of all",
+    )

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GROUPS = ("family", "computation", "activation")
+HARDLY = 0.05
+"""A difference of kappa below this is called small, however surely it is not chance."""
 BLOCK = 16
 """Shuffles at a time."""
 
@@ -207,15 +209,17 @@ def sentence(inside: float, outside: float, p: float, by: str, pair: dict[str, A
     if np.isnan(p):
         said = f"Among {who} there are no pairs {kind} to compare with the others."
     else:
+        verdict = "Not clearly" if p > 0.05 else "Hardly" if inside - outside < HARDLY else "Yes"
+        tiny = ", a difference that is tiny, though more than chance" if verdict == "Hardly" else ""
         said = (
-            f"{'Yes' if p <= 0.05 else 'Not clearly'}: among {who}, errors agree with a kappa of {inside:.2f} in pairs "
-            f"{kind} and of {outside:.2f} in other pairs (p = {p:.2g})."
+            f"{verdict}: among {who}, errors agree with a kappa of {inside:.2f} in pairs {kind} and of {outside:.2f} "
+            f"in other pairs{tiny} (p = {p:.2g})."
         )
     first, second = pair["names"]
     return (
         f"{said} {first} and {second} complement each other best: both are wrong on "
-        f"{exam.percent(pair['error'])} of the judged samples, where the best one, {pair['best']}, is wrong on "
-        f"{exam.percent(pair['best_error'])}."
+        f"{exam.percent(pair['error'])} of the judged samples, where {pair['best']}, the best single one in the half "
+        f"that chooses, is wrong on {exam.percent(pair['best_error'])}."
     )
 
 
@@ -225,18 +229,18 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
     import seaborn as sns
     from matplotlib.transforms import blended_transform_factory
 
-    from netpick.report.theme import colour, finish
+    from netpick.report.theme import colour, family_order, finish, palette
 
     square = ordered(table)
     n = len(square)
     values = square.to_numpy()[square.notna().to_numpy()]
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-    fig, ax = plt.subplots(figsize=(10, min(9.0, 5 + 0.12 * n)))
+    fig, ax = plt.subplots(figsize=(10, min(10.2, 5 + 0.13 * n)), layout="compressed")
     sns.heatmap(
         square,
         ax=ax,
         square=True,
-        cmap="viridis",
+        cmap=plt.rcParams["image.cmap"],
         vmin=low,
         vmax=high,
         annot=n <= 12,
@@ -251,7 +255,7 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
     ax.set_facecolor("0.85")
     if square.isna().any(axis=None):
         ax.text(1.0, 1.005, "grey: no pairs", transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
-    size = 9 if n <= 20 else 7.5 if n <= 40 else 5
+    size = 10 if n <= 20 else 9 if n <= 42 else 6
     ax.tick_params(axis="x", labelrotation=90, labelsize=size)
     ax.tick_params(axis="y", labelrotation=0, labelsize=size)
     if by != "activation":
@@ -261,13 +265,22 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
                 plt.Rectangle((-0.014, i), 0.011, 1, color=colour(label.split(" ")[0]), transform=place, clip_on=False)
             )
         ax.tick_params(axis="y", pad=12)
+    if by == "family":  # else the strip's colours stand beside the names of what they mean
+        present = pd.DataFrame({"computation": [label.split(" ")[0] for label in square.index]})
+        shades = palette(family_order(present))
+        handles = [plt.Rectangle((0, 0), 1, 1, color=shade) for shade in shades.values()]
+        under = {"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 9.5}
+        fig.legend(handles, list(shades), title="colours on the left", **under)
     if np.isnan(inside - outside):
         title = "Which groups get the same samples wrong?"
     else:
-        more = "more" if p <= 0.05 else "no more"
+        more = "no more" if p > 0.05 else "hardly more" if inside - outside < HARDLY else "more"
         kind = {"family": "one family", "computation": "one computation"}.get(by, "one activation")
-        title = f"Networks of {kind} share {more} errors: kappa {inside:.2f} within, {outside:.2f} between"
+        title = f"Networks of {kind} share {more} errors than others: kappa {inside:.2f} within, {outside:.2f} between"
     finish(fig, title)
+    for _ in range(3):  # the layout of square axes moves a little each time that it is drawn: let it settle, and stay
+        fig.draw_without_rendering()
+    fig.set_layout_engine("none")
     return fig
 
 

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 TABLES = ("student", "family", "attempt")
 NAMED = 6
 """Names that a sentence has at most."""
+BANDS = 2
+"""With more computations than these, bands of quartiles would cover each other and are left out."""
+TICKS = (0.01, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+"""Of a logit axis."""
 
 
 def ask(
@@ -91,7 +95,7 @@ def ask(
             f"From the first attempt to the last the median score went from {percent(medians.iloc[0])} to "
             f"{percent(medians.iloc[-1])} ({len(each)} students). "
             f"{_named(bloomers, 'late bloomer', f'(below {percent(low)} at first, at least {percent(high)} at last)')} "
-            f"{_named(worse, 'student', f'ended at least {points(fall)} below the own best attempt')} "
+            f"{_named(worse, 'student', f'ended at least {points(fall)} below their own best attempt')} "
             f"{_stopping(stopping)}"
         )
         title = (
@@ -182,33 +186,45 @@ def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, ti
     from netpick.report.theme import colour, family_order, finish, legend_below, percent_axis
 
     order = family_order(families)
+    few = len(order) <= BANDS
     fig = Figure(figsize=(10, 9.4))
     axes = fig.subplot_mosaic("aaabb;ccccc", height_ratios=(1, 1.1))
     left, right, below = axes["a"], axes["b"], axes["c"]
     for c in order:
         rows = families[families["computation"] == c]
         left.plot(rows["epoch"], rows["median"], marker="o", color=colour(c), linewidth=2.2)
-        left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=colour(c), alpha=0.12, linewidth=0)
+        if few:
+            left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=colour(c), alpha=0.15, linewidth=0)
     left.set(xlabel="attempt (epoch)", ylabel="score (accuracy)")
-    left.set_title("median of each computation, with quartiles", loc="left")
+    left.set_title(f"median of each computation{', with quartiles' if few else ''}", loc="left")
     _stop(right, stopping)
     _students(below, each, order)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for ax in (left, right, below):
+    for ax in (left, right):
         percent_axis(ax.yaxis)
-    percent_axis(below.xaxis)
     legend_below(fig, below, columns=5)
     return finish(fig, title)
 
 
 def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
     """Draw each student's first score against the last; late bloomers and those that got worse are marked."""
-    from netpick.report.theme import INK, colour
+    from matplotlib.ticker import FixedLocator, NullLocator
 
+    from netpick.report.theme import INK, colour, percent_axis, plain, spans_decades
+
+    values = each[["first", "last"]].to_numpy(float)
+    inside = values[(values > 0) & (values < 1)]
+    stretched = spans_decades(1 - inside, 10)  # else most students are crammed into the corner
+    if stretched:  # who has all right, or nothing, is drawn a little beyond the next
+        ends = inside.min() / 2, (1 + inside.max()) / 2
+        each = each.assign(first=each["first"].clip(*ends), last=each["last"].clip(*ends))
+        ax.set(xscale="logit", yscale="logit")
     for c in order:
         rows = each[each["computation"] == c]
-        ax.scatter(rows["first"], rows["last"], s=20, color=colour(c), edgecolor="#333333", linewidth=0.3, label=c)
+        ax.scatter(
+            rows["first"], rows["last"], s=20, color=colour(c), edgecolor="#333333", linewidth=0.3, label=plain(c)
+        )
     for kind, marker, label in (("bloomer", "o", "late bloomer"), ("worse", "v", "got worse")):
         rows = each[each[kind]]
         if len(rows):
@@ -216,9 +232,17 @@ def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
                 rows["first"], rows["last"], s=95, marker=marker, facecolor="none", edgecolor=INK, linewidth=1.1,
                 label=label,
             )  # fmt: skip
-    low = max(each["first"].min(), each["last"].min())
-    ax.axline((low, low), slope=1, color="#999999", linestyle=":", linewidth=1.2, label="no change")
-    ax.set(xlabel="first score (accuracy)", ylabel="last score (accuracy)")
+    limits = [ax.get_xlim(), ax.get_ylim()]
+    ends = min(limits)[0], max(high for _, high in limits)
+    ax.plot(ends, ends, color="#999999", linestyle=":", linewidth=1.2, label="no change")
+    ax.set(xlim=limits[0], ylim=limits[1])
+    for axis, (low, high) in zip((ax.xaxis, ax.yaxis), limits, strict=True):
+        if stretched:
+            axis.set_major_locator(FixedLocator([t for t in TICKS if low <= t <= high]))
+            axis.set_minor_locator(NullLocator())
+        percent_axis(axis)
+    words = "accuracy, logit scale" if stretched else "accuracy"
+    ax.set(xlabel=f"first score ({words})", ylabel=f"last score ({words})")
     ax.set_title("each student, first and last", loc="left")
 
 

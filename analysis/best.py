@@ -121,7 +121,7 @@ def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.n
 def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import RIGHT, finish, legend_below, median_line, percent_axis
+    from netpick.report.theme import RIGHT, finish, legend_below, median_line, percent_axis, plain
 
     shown = table.dropna(subset="accuracy").reset_index(drop=True)
     columns = [f"accuracy_{c}" if c >= 0 else "accuracy" for c in shown["label"]]
@@ -133,8 +133,9 @@ def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Fi
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": "#777777"},
     )  # fmt: skip
     ax.scatter(
-        range(len(shown)), shown["accuracy"], marker="D", s=70, color=RIGHT, edgecolor="white", zorder=5, label=name
-    )
+        range(len(shown)), shown["accuracy"], marker="D", s=70, color=RIGHT, edgecolor="white", zorder=5,
+        label=plain(name),
+    )  # fmt: skip
     top = shown["top"].max()
     for i, row in shown.iterrows():
         ax.annotate(
@@ -142,15 +143,18 @@ def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Fi
             color=RIGHT, fontweight="bold",
         )  # fmt: skip
     ax.annotate("percentile", (-0.45, top), xytext=(0, 22), textcoords="offset points", fontsize=9, color=RIGHT)
-    low = min(marks[c].quantile(0.01) for c in columns)
-    span = top - min(low, shown["accuracy"].min())
-    ax.set_ylim(top - 1.06 * max(span, 0.01), top + 0.13 * max(span, 0.01))
+    span = max(top - min(marks[c].min() for c in columns), 0.01)
+    ax.set_ylim(top - 1.06 * span, top + 0.13 * span)
     long = shown["class_name"].str.len().max() > 6
-    ax.set_xticks(range(len(shown)), shown["class_name"], rotation=45 if long else 0, ha="right" if long else "center")
+    ax.set_xticks(
+        range(len(shown)), shown["class_name"].map(plain), rotation=45 if long else 0, ha="right" if long else "center"
+    )
     ax.axvline(len(shown) - 1.5, color="#999999", linewidth=1)
     ax.set(xlabel="class", ylabel="accuracy in the class, last attempt")
     ax.grid(axis="x", visible=False)
     percent_axis(ax.yaxis)
-    ax.plot([], [], color="#D9D9D9", linewidth=9, label=f"the {len(marks)} students: quartiles, median, range")
+    ax.plot(
+        [], [], color="#D9D9D9", linewidth=9, label=f"the {len(marks)} students: quartiles, median; outliers as dots"
+    )
     legend_below(fig, ax)
     return finish(fig, title)

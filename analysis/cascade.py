@@ -188,11 +188,13 @@ def sentence(table: pd.DataFrame, front: list[str], keep: float) -> str:
                 f"{exam.percent(other['accuracy'])} at {exam.percent(other['share'])} of the macs."
             )
     else:
+        keeps = f"keeps {exam.percent(top['kept'])} of its accuracy"
+        if top["kept"] > 1:
+            keeps = "is even more accurate than that one alone"
         said = (
-            f"{top['small']}, which passes on {exam.percent(top['passed'])} of the samples to {top['large']}, keeps "
-            f"{exam.percent(top['kept'])} of its accuracy ({exam.percent(top['accuracy'])} against "
-            f"{exam.percent(top['large_accuracy'])} of the judged samples; {share} was asked for) at "
-            f"{exam.percent(top['share'])} of its macs."
+            f"{top['small']}, which passes on {exam.percent(top['passed'])} of the samples to {top['large']}, {keeps} "
+            f"({exam.percent(top['accuracy'])} against {exam.percent(top['large_accuracy'])} of the judged samples; to "
+            f"keep {share} was asked for) at {exam.percent(top['share'])} of its macs."
         )
         if top["single"] == top["large"]:
             said += " No cheaper network alone does as well."
@@ -214,9 +216,9 @@ def draw(
 ) -> Figure:
     """Draw accuracy against mean macs over the threshold, for the cheapest pairs with the best large network."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
+    from matplotlib.ticker import FuncFormatter
 
-    from netpick.report.theme import finish, spans_decades
+    from netpick.report.theme import INK, finish, spans_decades
 
     fig, ax = plt.subplots(figsize=(10, 6))
     lowest = -1.0
@@ -224,24 +226,33 @@ def draw(
     if len(table):
         top = table.iloc[0]
         rows = table[table["large"] == top["large"]].head(curves)
-        for colour, (_, row) in zip(sns.color_palette("colorblind"), rows.iterrows(), strict=False):
+        shades = [INK, *plt.get_cmap("cividis")(np.linspace(0.3, 0.85, len(rows) - 1))]  # not those of computations
+        for i, (shade, (_, row)) in enumerate(zip(shades, rows.iterrows(), strict=True)):
             cost, accuracy = curve(row["small"], row["large"])
-            ax.plot(cost, 100 * accuracy, color=colour, lw=1.8, label=row["small"])
-            ax.plot(row["macs"], 100 * row["accuracy"], "D", color=colour, ms=9, mec="white")
+            ax.plot(cost, 100 * accuracy, color=shade, lw=2 if i else 2.6, label=row["small"])
+            size = 8 if i else 12  # seen also where another lies upon it
+            ax.plot(row["macs"], 100 * row["accuracy"], "D", color=shade, ms=size, mec="white", zorder=7 if i else 6)
         ax.plot([], [], "D", color="0.25", ms=8, label="chosen threshold")
         wanted = 100 * keep * top["large_accuracy"]
         ax.axhline(100 * top["large_accuracy"], color="0.25", ls=":", lw=1.6, label=f"{top['large']} alone")
         ax.axhline(wanted, color="0.25", ls="--", lw=1.2, label=f"{exam.percent(keep)} of it")
         what = f"{exam.percent(top['kept'], 1)} of"
-        title = f"{top['small']} before {top['large']}: {what} its accuracy"
-        if top["passed"] == 0:
+        alone = top["passed"] == 0
+        if top["kept"] > 1:
+            who = f"{top['small']} alone" if alone else f"{top['small']} before {top['large']}"
+            title = f"{who} is even better than {top['large']}{'' if alone else ' alone'},"
+        elif alone:
             title = f"{top['small']} needs no help for {what} the accuracy of {top['large']}"
+        else:
+            title = f"{top['small']} before {top['large']}: {what} its accuracy"
         title += f" at {exam.percent(top['share'], 1)} of its macs"
         lowest = min(wanted - 2, 100 * rows["small_accuracy"].min() - 0.5)
     front = front[100 * front["judged"] >= lowest]  # cheap ones far below would leave no room for the rest
     ax.plot(front["macs"], 100 * front["judged"], "o", color="0.55", ms=6, label="one network alone (Pareto front)")
     if spans_decades(front["macs"], 20):
         ax.set_xscale("log")
+    else:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
     ax.set(xlabel="mean cost (macs for one input)", ylabel="accuracy on the judged half (%)")
     ax.legend(title="first network of the cascade", loc="lower right")
     finish(fig, title)

@@ -80,11 +80,15 @@ def ask(
     if len(labels) < 2:
         raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to choose on and to judge on")
     choose, judge = exam.halves(len(labels), seed, labels)
+    why = ""
     if target is not None:
         single = exam.need_network(run, target)
     else:
         chosen_on = dict(zip(known, (predicted[:, choose] == labels[choose]).mean(axis=1), strict=True))
         single = exam.best(frame.assign(accuracy=frame["name"].map(chosen_on)))
+        why = "the most accurate one on the half that chooses"
+        if (overall := exam.best(frame)) != single:
+            why += f", while {overall} is on all samples"
     pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
     names, predicted, labels = exam.final(run, [single, *pool])
     if single not in names[:1] or len(names) < 3:
@@ -128,7 +132,7 @@ def ask(
     table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
     table.insert(after + 1, "matches", table["accuracy"] >= to_match - 1e-9)  # means of draws are rounded
     note = "; ".join(filter(None, notes))
-    return Answer(table, sentence(table, single, who, len(order)), lambda: draw(table, single, who), note)
+    return Answer(table, sentence(table, single, who, len(order), why), lambda: draw(table, single, who), note)
 
 
 def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, everyone: bool) -> tuple[list[str], str]:
@@ -242,8 +246,8 @@ def _rows(
     )
 
 
-def sentence(table: pd.DataFrame, single: str, who: str, pool: int) -> str:
-    """Say which committee matches the single network first, and what it costs."""
+def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "") -> str:
+    """Say which committee matches the single network first, and what it costs; `why` it is that one, if not asked."""
     goal = table["accuracy"].iloc[0]
     said = []
     for choice, words in (("greedy", "well chosen"), ("random", "drawn at random")):
@@ -252,7 +256,8 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int) -> str:
         if len(enough):
             row = enough.sort_values(["size", "accuracy"], ascending=[True, False]).iloc[0]
             how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
-            count = "1 of them alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
+            one = row["member"] if choice == "greedy" else "1 of them"
+            count = f"{one} alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
             said.append(f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs)")
         else:
             row = rows.nlargest(1, "accuracy").iloc[0]
@@ -261,9 +266,8 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int) -> str:
                 f"{row['size']} is the most"
             )
     return (
-        f"{single} alone has {exam.percent(goal)} of the judged samples right. To match it with {who} ({pool} of "
-        f"them): "
-        f"{'; '.join(said)}."
+        f"{single} alone has {exam.percent(goal)} of the judged samples right{f' (it is {why})' if why else ''}. To "
+        f"match it with {who} ({pool} of them): {'; '.join(said)}."
     )
 
 
@@ -296,9 +300,13 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
         axes[1].set_xscale("log")
     axes[0].set(xlabel="size of the committee (networks)", ylabel="accuracy on the judged half (%)")
     axes[1].set(xlabel="cost of the committee (macs for one input)", ylabel="")
-    legend_below(fig, axes[1], 3, title="shaded: range of the random draws")
+    axes[1].scatter([], [], marker="s", s=140, color="0.5", alpha=0.3, lw=0, label="range of the random draws")
+    legend_below(fig, axes[1], 3)
     enough = table[table["matches"] & (table["choice"] != "single")]
     size = enough["size"].min() if len(enough) else None
     found = f"{size} are enough to match {single}" if size else f"none of up to {table['size'].max()} matches {single}"
-    finish(fig, f"Committees of {who}: {found}")
+    title = f"Committees of {who}: {found}"
+    if size == 1:
+        title = f"No committee needed: one of the {who.removeprefix('the ')} alone matches {single}"
+    finish(fig, title)
     return fig

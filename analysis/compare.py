@@ -292,6 +292,7 @@ def _draw_families(
     alpha: float,
 ) -> Figure:
     """Draw each family's mean with its interval, and the differences of all pairs as a grid."""
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
     from netpick.report import theme
@@ -299,14 +300,13 @@ def _draw_families(
     shown = order[:MOST]
     kind = chosen.groupby("family" if by == "family" else by)["computation"].agg(lambda c: c.mode().iloc[0])
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
-    left, grid = fig.subplots(1, 2, width_ratios=(1, 1.25))
+    left, grid = fig.subplots(1, 2, width_ratios=(1, 1.6), sharey=True)
     for y, family in enumerate(shown):
         low, high = intervals[y]
         colour = theme.INK if by == "activation" else theme.colour(kind[family])
         left.plot([low, high], [y, y], color=colour, lw=3, alpha=0.6, solid_capstyle="round")
         left.plot(means[family], y, "o", color=colour, ms=9, mec=theme.INK, mew=0.6)
     left.set_yticks(range(len(shown)), shown)
-    left.invert_yaxis()
     theme.percent_axis(left.xaxis)
     left.locator_params(axis="x", nbins=4)
     left.set(xlabel="accuracy of the average network", title=f"Mean and {100 * LEVEL:.0f} % interval")
@@ -316,22 +316,25 @@ def _draw_families(
     for row in table.itertuples():
         if row.a in place and row.b in place:
             i, j = place[row.a], place[row.b]
-            points[i, j] = 100 * row.difference
-            marks[i, j] = row.real
-    most = np.nanmax(np.abs(points))
-    grid.imshow(np.ma.masked_invalid(points), cmap="cividis_r", vmin=0, vmax=max(most, 1e-9), aspect="auto")
+            points[i, j], points[j, i] = 100 * row.difference, -100 * row.difference
+            marks[i, j] = marks[j, i] = row.real
+    most = max(np.nanmax(np.abs(points)), 1e-9)
+    shades = LinearSegmentedColormap.from_list("better", [theme.WRONG, "#FFFFFF", theme.RIGHT])
+    cells = grid.imshow(np.ma.masked_invalid(points), cmap=shades, vmin=-most, vmax=most, aspect="auto")
+    fig.colorbar(cells, ax=grid, label="points (blue: row better, orange: column better)", aspect=35, pad=0.02)
     grid.grid(visible=False)
+    grid.set_facecolor("0.9")  # the diagonal
+    left.set_ylim(len(shown) - 0.5, -0.5)  # of both: rows of the grid are those on the left
     for (i, j), real in marks.items():
-        text = f"{points[i, j]:.1f}"
-        dark = points[i, j] > 0.55 * most
+        text = f"{round(points[i, j], 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}")
+        dark = abs(points[i, j]) > 0.7 * most
         grid.text(
             j, i, text if real else f"({text})", ha="center", va="center", fontsize=8.5 if len(shown) < 10 else 7.5,
             color="white" if dark else theme.INK, fontweight="bold" if real else "normal",
         )  # fmt: skip
     grid.set_xticks(range(len(shown)), shown, rotation=35, ha="right", rotation_mode="anchor")
-    grid.set_yticks(range(len(shown)), [])
     grid.tick_params(axis="x", labelsize=10 if len(shown) < 10 else 8.5)
-    grid.set_title("Row better than column by ... points")
+    grid.set_title("Row less column, in percentage points")
     more = f". The best {MOST} of {len(order)} are shown" if len(order) > MOST else ""
     real = int(table["real"].sum())
     word = {"computation": "computations", "activation": "activations", "family": "families"}[by]
@@ -364,7 +367,7 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     beside.vlines(x, *np.array(by_class), color="#999999", lw=2, zorder=1)
     for name, values, colour, marker in zip((row["a"], row["b"]), by_class, colours, "os", strict=True):
         beside.plot(x, values, marker, color=colour, ms=9, mec="white", label=name)
-    beside.set_xticks(x, run.classes, rotation=0 if max(map(len, run.classes)) < 4 else 35)
+    beside.set_xticks(x, [theme.plain(c) for c in run.classes], rotation=0 if max(map(len, run.classes)) < 4 else 35)
     theme.percent_axis(beside.yaxis)
     beside.set(xlabel="class", ylabel="right answers", title="Class by class")
     beside.legend()

@@ -4,8 +4,17 @@ A question is a test sample. Confusing: no answer has half of the votes, and the
 bits, as if about three answers were equally likely (the thresholds are options). Good students are asked, in their last
 attempt, unless `everyone` is.
 
-The answer has the confusing samples, those with most entropy first; `netpick.analysis._votes` says what its columns
-are. Definition of the published study; Shannon's entropy (1948) says how much the votes are spread. With two classes it
+Columns of the answer, a row a confusing sample, those with most entropy first:
+
+- `sample`: number of the sample in its split; `label`, `class_name`: its true class
+- `right`, `wrong`: shares of the networks, from 0 to 1
+- `answer`: number of the class with most votes (the first of equals); `top`: share of the networks that give it
+- `mistake`: number of the wrong class with most votes, -1 where nobody is wrong
+- `same`: share of the wrong networks that give this mistake; missing where nobody is wrong
+- `entropy`: of the votes, in bits: 0 where all agree, log2 of the number of classes where votes are even
+- `votes_0`, `votes_1`, ...: networks that vote for each class, by its number
+
+Definition of the published study; Shannon's entropy (1948) says how much the votes are spread. With two classes it
 is 1 bit at most: then nothing is confusing, unless `entropy` asks for less.
 """
 

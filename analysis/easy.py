@@ -3,11 +3,23 @@
 A question is a test sample. Good students are asked, in their last attempt, unless `everyone` is; `at_least` asks for
 samples that nearly every network has right.
 
-The answer has the easy samples, ordered by number; `netpick.analysis._votes` says what its columns are. A count, as in
-the published study. The figure shows some easy samples of each class; which class has most of them is in the text.
+Columns of the answer, a row an easy sample, ordered by number:
+
+- `sample`: number of the sample in its split; `label`, `class_name`: its true class
+- `right`, `wrong`: shares of the networks, from 0 to 1
+- `answer`: number of the class with most votes (the first of equals); `top`: share of the networks that give it
+- `mistake`: number of the wrong class with most votes, -1 where nobody is wrong
+- `same`: share of the wrong networks that give this mistake; missing where nobody is wrong
+- `entropy`: of the votes, in bits: 0 where all agree
+- `votes_0`, `votes_1`, ...: networks that vote for each class, by its number
+
+A count, as in the published study. The figure shows some easy samples of each class; which class has
+most of them is in the text.
 """
 
 from __future__ import annotations
+
+import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
@@ -55,9 +67,9 @@ def ask(
         rows = whole.sort_values(["right", "sample"], ascending=[False, True]).head(min(limit, 6))
         text += f" The nearest is {_votes.examples(rows['sample'], 1)}, right for {percent(rows['right'].iloc[0])}."
         title = "No sample is easy; these come nearest"
-    return Answer(
-        table,
-        text,
-        lambda: _votes.shown(run, rows, lambda r: f"{percent(r['right'], 1)} right", title, split),
-        votes.note,
-    )
+    same = bool(len(table)) and at_least >= 1  # then the title says it of all
+
+    def caption(row: pd.Series) -> str:
+        return "" if same else f"{percent(row['right'], 1)} right"
+
+    return Answer(table, text, lambda: _votes.shown(run, rows, caption, title, split), votes.note)

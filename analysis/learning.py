@@ -172,6 +172,22 @@ def _region(table: pd.DataFrame) -> np.ndarray:
     return np.where(ambiguous, "ambiguous", np.where(table["confidence"] > 0.5, "easy", "hard"))
 
 
+def _most_forgotten(table: pd.DataFrame) -> float:
+    """Return the share of all forgetting that falls on the tenth of the samples that is forgotten most."""
+    return float(table["forgetting"].head(-(-len(table) // 10)).sum() / table["forgetting"].sum())
+
+
+def _title(table: pd.DataFrame, epochs: int) -> str:
+    if epochs == 1:
+        return "One epoch: nothing can be forgotten yet"
+    said = f"In {epochs} epochs nothing that was learned is forgotten again"
+    if table["forgetting"].sum() > 0:
+        said = f"A tenth of the samples takes {exam.percent(_most_forgotten(table), 0)} of all forgetting"
+    if table["settled"].notna().any():
+        said += f"; on average a sample stays right from epoch {table['settled'].mean():.1f} of {epochs} on"
+    return said
+
+
 def _text(table: pd.DataFrame, epochs: int, who: str) -> str:
     n = len(table)
     at_once = int((table["unforgettable"] == 1).sum())
@@ -190,7 +206,8 @@ def _text(table: pd.DataFrame, epochs: int, who: str) -> str:
     if top["forgetting"] > 0:
         out += (
             f"Number {top['sample']} (class {top['label']}) is forgotten most: by {exam.percent(top['forgot'], 0)} of "
-            f"the networks. "
+            f"the networks. A tenth of the samples, those forgotten most, takes "
+            f"{exam.percent(_most_forgotten(table), 0)} of all forgetting. "
         )
     if len(settled):
         latest = table.loc[settled.index[settled.argmax()]]
@@ -209,20 +226,24 @@ def _draw(table: pd.DataFrame, epochs: int) -> Figure:
 
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))
+    size = float(np.clip(12000 / len(table), 10, 34))
     if table["region"].notna().all():
-        for region, dots in table.groupby("region"):
+        for region, colour in COLOURS.items():
+            dots = table[table["region"] == region]
             left.scatter(
-                dots["variability"], dots["confidence"], s=12, alpha=0.7, color=COLOURS[region],
-                label=f"{region} to learn ({len(dots)})", linewidth=0,
+                dots["variability"], dots["confidence"], s=size, alpha=0.7, color=colour,
+                label=f"{region} ({len(dots)})", linewidth=0,
             )  # fmt: skip
-        left.set(xlabel="variability (standard deviation of probability over epochs)", title="Every dot is a sample")
+        left.set(xlabel="variability (standard deviation of probability over epochs)")
+        left.set_title("Every dot is a sample, easy or hard to learn")
         left.set_ylabel("confidence (mean probability of the true class)")
     else:
-        left.scatter(table["forgetting"], table["right"], s=12, alpha=0.7, linewidth=0, color=COLOURS["easy"])
+        left.scatter(table["forgetting"], table["right"], s=size, alpha=0.7, linewidth=0, color=COLOURS["easy"])
         left.set(xlabel="forgetting events a network", ylabel="right at the last epoch", title="Every dot is a sample")
         theme.percent_axis(left.yaxis)
+    under = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.11), "ncols": 3, "fontsize": 8.5, "frameon": False}
     if left.get_legend_handles_labels()[0]:
-        left.legend(loc="upper right", markerscale=2)
+        left.legend(markerscale=1.6, **under)
     bottom = np.zeros(10)
     shares = {"stays right": "unforgettable", "forgotten at least once": "forgot", "never right": "never"}
     ranked = table.sort_values("right", ascending=False)
@@ -235,6 +256,5 @@ def _draw(table: pd.DataFrame, epochs: int) -> Figure:
     beside.set_xticks(range(1, 11))
     beside.set(xlabel="samples in tenths, from easy to hard", ylabel="networks", ylim=(0, 1))
     beside.set_title("What becomes of a sample once it is learned")
-    beside.legend(loc="lower left")
-    title = f"Which samples are learned late, and forgotten again? ({epochs} epochs)"
-    return theme.finish(fig, title if epochs > 1 else "One epoch: nothing can be forgotten yet")
+    beside.legend(**under)
+    return theme.finish(fig, _title(table, epochs))

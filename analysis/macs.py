@@ -2,8 +2,19 @@
 
 Multiply-accumulates of one input's forward pass, exactly, from the shapes (matrix products and convolutions).
 
-`netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
-last score; good students only, unless `everyone` is asked.
+Columns of the answer, a row a computation and last a row `all`:
+
+- `computation`: the kind of layer that does the work
+- `students`: number of students
+- `least`, `q25`, `median`, `q75`, `most`: number of multiply-accumulates for one input among them
+- `of_basic`: the median as a multiple of those of `Basic`; missing where the run has no `Basic`
+- `stars`: gold stars among them
+- `star_median`: median number of multiply-accumulates of these; missing where there are none
+- `correlation`: of multiply-accumulates with the last score, from -1 to 1; missing below three students, and where they
+  are equal
+
+`Basic` is one linear layer and nothing else. Quartiles are interpolated linearly; the correlation is Spearman's, of
+ranks. Good students only, unless `everyone` is asked.
 """
 
 from __future__ import annotations

@@ -3,8 +3,18 @@
 Rough work is counted in elements (numbers) held for one input: the input itself, every reshape and every layer output
 that is a new tensor.
 
-`netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
-last score; good students only, unless `everyone` is asked.
+Columns of the answer, a row a computation and last a row `all`:
+
+- `computation`: the kind of layer that does the work
+- `students`: number of students
+- `least`, `q25`, `median`, `q75`, `most`: memory among them, in elements for one input
+- `of_basic`: the median as a multiple of the memory of `Basic`; missing where the run has no `Basic`
+- `stars`: gold stars among them
+- `star_median`: median memory of these, in elements for one input; missing where there are none
+- `correlation`: of memory with the last score, from -1 to 1; missing below three students, and where they are equal
+
+`Basic` is one linear layer and nothing else. Quartiles are interpolated linearly; the correlation is Spearman's, of
+ranks. Good students only, unless `everyone` is asked.
 """
 
 from __future__ import annotations

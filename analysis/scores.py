@@ -85,7 +85,7 @@ def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import finish
+    from netpick.report.theme import finish, legend_below
 
     fig = Figure()
     ax = fig.subplots()
@@ -106,6 +106,6 @@ def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
         ax.grid(axis="x", visible=False)
     ax.set(xlabel="attempt (epoch)", ylabel="students (networks)")
     ax.set_ylim(0, max(1, table["of"].max()) * 1.04)
-    ax.axhline(table["of"].max(), color="#777777", linestyle=":", label=f"all {table['of'].max()}")
-    fig.legend(title="score (accuracy)", loc="outside right upper", frameon=False)
+    ax.axhline(table["of"].max(), color="#777777", linestyle=":", label=f"all {table['of'].max()} students")
+    legend_below(fig, ax, columns=min(len(levels) + 1, 7), title="score (accuracy)")
     return finish(fig, title)

@@ -147,7 +147,7 @@ def ask(
         said = f"{len(calibrate)} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
         note = "; ".join(filter(None, (note, said)))
     text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone))
-    return Answer(table, text, lambda: draw(table, kind, coverage), note)
+    return Answer(table, text, lambda: draw(table, kind, coverage, len(calibrate)), note)
 
 
 def nonconformity(scores: np.ndarray, method: str, u: np.ndarray, lam: float, k_reg: int) -> np.ndarray:
@@ -219,7 +219,7 @@ def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, wh
     )
 
 
-def draw(table: pd.DataFrame, method: str, coverage: float, bars: int = 12) -> Figure:
+def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bars: int = 12) -> Figure:
     """Draw the five kinds of answer for the first networks, and coverage against size for all."""
     import matplotlib.pyplot as plt
 
@@ -237,24 +237,43 @@ def draw(table: pd.DataFrame, method: str, coverage: float, bars: int = 12) -> F
         left.barh(ticks, 100 * chosen[k], left=before, color=shade, label=words)
         before += 100 * chosen[k].to_numpy()
     left.invert_yaxis()
-    left.set_xlim(left=max(0, 10 * np.floor(10 * chosen["right_sure"].min()) - 10), right=100)
+    start = max(0, 10 * np.floor(10 * chosen["right_sure"].min()) - 10)
+    left.set_xlim(left=start, right=100)
     left.tick_params(axis="y", labelsize=9)
-    left.set(xlabel="share of the judged samples (%)", ylabel="network (rank)")
+    left.locator_params(axis="x", nbins=5)
+    cut = f"; the axis starts at {start:g}" if start else ""
+    left.set(xlabel=f"judged samples (%{cut})", ylabel="network (rank)")
+    values = np.unique(table["coverage"].round(9))  # many networks have the same: whole numbers of samples
+    step = np.diff(values).min() if len(values) > 1 else 0.0
+    moved = table["coverage"] + 0.35 * step * np.random.default_rng(0).uniform(-1, 1, len(table))
     for computation in family_order(table):
         rows = table[table["computation"] == computation]
         right.scatter(
-            rows["size"], 100 * rows["coverage"], s=18, color=colour(computation), alpha=0.7, label=computation
+            rows["size"],
+            100 * moved[rows.index],
+            s=16,
+            color=colour(computation),
+            alpha=0.55,
+            linewidth=0,
+            label=computation,
         )
     right.axhline(100 * coverage, color="0.25", ls="--", lw=1.4, label="promised")
+    few = "wide, as only\n" if calibrated < 1000 else ""
     right.axhspan(
-        100 * table["low"].iloc[0], 100 * table["high"].iloc[0], color="0.5", alpha=0.15, label="by chance (95 %)"
+        100 * table["low"].iloc[0],
+        100 * table["high"].iloc[0],
+        color="0.5",
+        alpha=0.15,
+        label=f"by chance (95 %; {few}{calibrated} samples calibrate)",
     )
     right.set(xlabel="classes in a set (mean)", ylabel="coverage on the judged half (%)")
     under = {"loc": "upper center", "ncols": 2, "fontsize": 8.5, "frameon": False}
     left.legend(bbox_to_anchor=(0.3, -0.1), **under)
-    right.legend(bbox_to_anchor=(0.5, -0.1), **under)
+    right.legend(bbox_to_anchor=(0.5, -0.1), markerscale=1.5, **under)
     first = table.iloc[0]
     finish(
-        fig, f"{first['network']} knows best what it doesn't know ({method} sets that promise {exam.percent(coverage)})"
+        fig,
+        f"{first['network']} knows best what it doesn't know ({method} sets that promise {exam.percent(coverage)})",
+        "Dots are moved up or down by less than half a sample, so that equal ones don't hide each other.",
     )
     return fig

@@ -58,15 +58,15 @@ def ask(
     text += ". "
     total = int(frame["star"].sum())
     if total:
-        starred = by_computation.assign(share=by_computation["stars"] / by_computation["trained"])
+        starred = by_computation.assign(share=by_computation["stars"] / by_computation["asked"])
         top = starred.sort_values(["share", "stars"], ascending=False).iloc[0]
         text += (
             f"There {'are' if total > 1 else 'is'} {total} gold star{'s' if total > 1 else ''} (above "
-            f"{percent(frame.attrs['gold'])}); the largest share of them has {top['computation']}, {top['stars']} of "
-            f"{top['trained']}."
+            f"{percent(frame.attrs['gold'])}); {top['computation']} has most for its number, {top['stars']} among its "
+            f"{top['asked']}{'' if everyone else ' good'} students."
         )
         same = top["computation"] == first["computation"]
-        title += f"{', and' if same else '; ' + top['computation'] + ' has'} most gold stars for its number"
+        title += f"{', and' if same else '; ' + top['computation'] + ' has'} most stars for its number"
     else:
         text += f"There is no gold star (above {percent(frame.attrs['gold'])})."
     least = (by_computation["good"] / by_computation["trained"]).idxmin()
@@ -136,7 +136,7 @@ def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None, title: s
 def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str]) -> None:
     import seaborn as sns
 
-    from netpick.report.theme import basic_line, mark_stars, median_line, palette, percent_axis
+    from netpick.report.theme import basic_line, mark_stars, median_line, palette, percent_axis, plain
 
     sns.boxplot(
         frame, x="computation", y="accuracy", hue="computation", order=order, hue_order=order, palette=palette(order),
@@ -148,7 +148,7 @@ def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str]) 
     mark_stars(ax, places, stars["accuracy"], frame.attrs.get("gold"))
     basic_line(ax, base)
     counts = frame["computation"].value_counts()
-    ax.set_xticks(range(len(order)), [f"{c.replace('Then', chr(10) + 'Then')}\n({counts[c]})" for c in order])
+    ax.set_xticks(range(len(order)), [plain(f"{c.replace('Then', chr(10) + 'Then')}\n({counts[c]})") for c in order])
     ax.set(xlabel="", ylabel="last score (accuracy)")
     percent_axis(ax.yaxis)
 
@@ -157,19 +157,23 @@ def _grid(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
     """Draw the median of each computation × activation, with the number of students and gold stars."""
     import seaborn as sns
 
-    from netpick.report.theme import family_order
+    from netpick.report.theme import family_order, plain, readable_on
 
     cells = table[(table["activation"] != "all") & (table["asked"] > 0)]
     columns = family_order(cells, "activation")
     medians = cells.pivot_table("median", "computation", "activation").reindex(index=order, columns=columns)
-    words = pd.DataFrame("", index=medians.index, columns=medians.columns)
+    medians.index, medians.columns = (pd.Index([plain(n) for n in names]) for names in (medians.index, medians.columns))
+    sns.heatmap(
+        100 * medians, cmap="cividis", ax=ax, linewidths=1, cbar_kws={"label": "median last score (%)", "pad": 0.01}
+    )
+    colours = ax.collections[0]
     for _, row in cells.iterrows():
         stars = f", {row['stars']}★" if row["stars"] else ""
-        words.loc[row["computation"], row["activation"]] = f"{percent(row['median'], 1)}  ({row['asked']}{stars})"
-    sns.heatmap(
-        100 * medians, annot=words, fmt="", cmap="cividis", ax=ax, linewidths=1, annot_kws={"fontsize": 9.5},
-        cbar_kws={"label": "median last score (%)", "pad": 0.01},
-    )  # fmt: skip
+        ax.text(
+            columns.index(row["activation"]) + 0.5, order.index(row["computation"]) + 0.5,
+            f"{percent(row['median'], 1)}  ({row['asked']}{stars})", ha="center", va="center", fontsize=9.5,
+            color=readable_on(colours.to_rgba(100 * row["median"])),
+        )  # fmt: skip
     ax.set(ylabel="", xlabel="activation   (in brackets: students, gold stars ★)")
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(left=False, bottom=False)

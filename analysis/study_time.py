@@ -3,8 +3,18 @@
 Study time is the time of the optimisation steps of all epochs together, in seconds on the device of the run;
 evaluation, loading and measuring are not in it. For a network with replicates it is their mean.
 
-`netpick.analysis._cost` says what the columns of the answer are. Quartiles, and Spearman's rank correlation with the
-last score; good students only, unless `everyone` is asked.
+Columns of the answer, a row a computation and last a row `all`:
+
+- `computation`: the kind of layer that does the work
+- `students`: number of students
+- `least`, `q25`, `median`, `q75`, `most`: study time among them, in seconds
+- `of_basic`: the median as a multiple of the study time of `Basic`; missing where the run has no `Basic`
+- `stars`: gold stars among them
+- `star_median`: median study time of these, in seconds; missing where there are none
+- `correlation`: of study time with the last score, from -1 to 1; missing below three students, and where they are equal
+
+`Basic` is one linear layer and nothing else. Quartiles are interpolated linearly; the correlation is Spearman's, of
+ranks. Good students only, unless `everyone` is asked.
 """
 
 from __future__ import annotations

@@ -184,17 +184,14 @@ def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, cla
 def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Figure:
     """Draw the first suspects with their votes, or where there is none the samples that come nearest."""
     from netpick.report.images import image_grid
-    from netpick.report.theme import finish
 
     captions = [
         f"called {name}\nby {exam.percent(votes, 0)}, sure {exam.percent(confidence, 0)}"
         for name, votes, confidence in zip(shown["answer_name"], shown["votes"], shown["confidence"], strict=True)
     ]
-    fig = image_grid(run, shown["sample"].tolist(), captions, counts)
     if suspects:
         part = f"the first {len(shown)} of {suspects}" if suspects > len(shown) else f"{suspects}"
         title = f"Labels that most networks contradict: {part} suspect{'' if suspects == 1 else 's'}"
     else:
         title = "No label is contradicted firmly: these come nearest"
-    finish(fig, title)
-    return fig
+    return image_grid(run, shown["sample"].tolist(), captions, counts, title=title)

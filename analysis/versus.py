@@ -151,7 +151,7 @@ def _draw(table: pd.DataFrame, by_class: pd.DataFrame, a: str, b: str, title: st
 def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from netpick.report.theme import RIGHT, WRONG
+    from netpick.report.theme import RIGHT, WRONG, plain
 
     rows = table[table["measure"].isin([*MEASURES, "error"]) & (table["ratio"] > 0)].iloc[::-1]
     places = np.arange(len(rows))
@@ -174,19 +174,19 @@ def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
     )
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}×"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(f"times that of {b} (log scale; less is better)")
-    ax.set_title(f"{a} as a multiple of {b}", loc="left")
+    ax.set_xlabel(plain(f"times that of {b} (log scale; less is better)"))
+    ax.set_title(plain(f"{a} as a multiple of {b}"), loc="left")
     ax.grid(axis="y", visible=False)
 
 
 def _classes(ax: Axes, by_class: pd.DataFrame, a: str, b: str) -> None:
-    from netpick.report.theme import RIGHT, percent_axis
+    from netpick.report.theme import RIGHT, percent_axis, plain
 
     y = np.arange(len(by_class))[::-1]
     ax.hlines(y, by_class["first"], by_class["second"], color="#AAAAAA", linewidth=2.5, zorder=1)
-    ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=b, zorder=2)
-    ax.scatter(by_class["first"], y, color=RIGHT, s=65, marker="D", label=a, zorder=3)
-    ax.set_yticks(y, by_class["class_name"])
+    ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=plain(b), zorder=2)
+    ax.scatter(by_class["first"], y, color=RIGHT, s=65, marker="D", label=plain(a), zorder=3)
+    ax.set_yticks(y, by_class["class_name"].map(plain))
     ax.set(xlabel="accuracy in the class, last attempt", ylabel="class")
     ax.set_title("class by class", loc="left")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.3), ncols=2, frameon=False, fontsize=9.5)

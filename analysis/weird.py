@@ -4,8 +4,16 @@ A question is a test sample. Weird: more than 90 % of the networks are wrong, an
 give the same wrong answer (the thresholds are options). Often its label is wrong: the question `suspects` asks that.
 Good students are asked, in their last attempt, unless `everyone` is.
 
-The answer has the weird samples, those that most networks have wrong first; `netpick.analysis._votes` says what its
-columns are. Definition of the published study.
+Columns of the answer, a row a weird sample, those that most networks have wrong first:
+
+- `sample`: number of the sample in its split; `label`, `class_name`: its true class
+- `right`, `wrong`: shares of the networks, from 0 to 1
+- `answer`: number of the class with most votes (the first of equals); `top`: share of the networks that give it
+- `mistake`: number of the wrong class with most votes; `same`: share of the wrong networks that give it
+- `entropy`: of the votes, in bits: 0 where all agree
+- `votes_0`, `votes_1`, ...: networks that vote for each class, by its number
+
+Definition of the published study.
 """
 
 from __future__ import annotations

@@ -211,7 +211,6 @@ def _sentence(row: dict) -> str:
 
 def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -> Figure:
     from netpick.report.images import image_grid
-    from netpick.report.theme import finish
 
     first = table.drop_duplicates("sample").set_index("sample")
     captions = []
@@ -221,6 +220,5 @@ def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -
         mark = "only " if row["only"] else ""
         shares = f"{100 * row['share']:.0f} %, others {100 * row['others']:.0f} %"
         captions.append(f"{mark}{name.get(row['way'], row['group'])}\n{shares}")
-    fig = image_grid(run, list(shown), captions, votes)
     title = _sentence(table.iloc[0].to_dict()) if len(table) else "No kind of network is better at the hard samples"
-    return finish(fig, title.rstrip("."))
+    return image_grid(run, list(shown), captions, votes, title=title.rstrip("."))

@@ -1,5 +1,7 @@
-from itertools import combinations
+from io import StringIO
+from itertools import combinations, pairwise
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,74 @@ def test_titles_are_wrapped_to_the_figure():
     assert fig.get_size_inches()[0] * fig.dpi == 1200
 
 
+def test_lines_of_a_title_are_about_equally_long():
+    assert theme.wrapped("short", 10) == ["short"]
+    assert theme.wrapped("", 10) == []
+    title = "The kind of network that has the highest median score has most gold stars too for its number"
+    first, second = theme.wrapped(title, 10)
+    assert f"{first} {second}" == title
+    assert abs(len(first) - len(second)) < 10
+    long = "Conv2dThenLinear_" + "1" * 40
+    assert long in theme.wrapped(f"{long} is the best network of all that were ever trained here", 10)[0]
+
+
+def drawn(fig):
+    """Return the figure as SVG whose texts are texts."""
+    file = StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        fig.savefig(file, format="svg")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["$x_{$", "a$b$c", r"5 \$ and $6", "$"])
+def test_a_dollar_in_a_name_begins_no_formula(name):
+    with theme.theme():
+        fig = Figure()
+        ax = fig.subplots()
+        ax.set_xticks([0], [theme.plain(name)])
+    assert drawn(fig).count(f">{name}<") == 1
+    with theme.theme():
+        fig = theme.finish(Figure(), f"{name} is best", f"not {name}")
+    svg = drawn(fig)
+    assert f">{name} is best<" in svg
+    assert f">not {name}<" in svg
+    assert fig.get_suptitle() == f"{name} is best"  # the report's words for who can't see it
+
+
+def test_black_or_white_is_readable_on_every_colour():
+    def luminance(c):
+        return np.dot(
+            [0.2126, 0.7152, 0.0722], [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in c]
+        )
+
+    for colour in mpl.colormaps["cividis"](np.linspace(0, 1, 50))[:, :3]:
+        a, b = sorted(luminance(to_rgb(c)) for c in (colour, theme.readable_on(colour)))
+        assert (b + 0.05) / (a + 0.05) >= 4.5  # what WCAG 2 asks of small text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.6, 30, ["0.5", "1", "2", "5", "10", "20", "50"]),
+        (3, 5000, ["1", "10", "100", "1,000", "10,000"]),
+        (10, 5e8, None),
+    ],
+)
+def test_ticks_of_a_log_axis_are_plain_numbers_where_values_are_near(low, high, ticks):
+    with theme.theme():
+        ax = Figure().subplots()
+        ax.plot([low, high], [1, 2])
+        ax.set_xscale("log")
+        theme.log_axis(ax.xaxis, low, high)
+        ax.figure.draw_without_rendering()
+        labels = [t.get_text() for t in ax.get_xticklabels()]
+    if ticks is None:
+        assert any("10^" in label for label in labels)
+    else:
+        assert set(ticks) <= set(labels)
+        assert not any("$" in label for label in labels)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theme") / "run"
@@ -99,6 +169,34 @@ def test_image_grid_draws_each_image_and_the_share_of_votes(run):
     right = [p for p in ax.patches if p.get_height() and p.get_facecolor()[:3] == to_rgb(theme.RIGHT)]
     assert [round(p.get_height() / BAR, 6) for p in right] == [0.75, 1.0]
     assert f"no. 7: {label}\none" in {t.get_text() for t in ax.texts}
+
+
+@pytest.mark.parametrize(("samples", "columns"), [(1, 1), (3, 3), (4, 4), (6, 6), (7, 4), (10, 5), (18, 6)])
+def test_image_grid_has_rows_of_the_same_length_in_the_middle(run, samples, columns):
+    fig = image_grid(run, range(samples), [""] * samples, np.ones((samples, 12)), title="What is it?")
+    ax = fig.axes[0]
+    extents = [image.get_extent() for image in ax.images]
+    left = sorted({round(x, 6) for x, *_ in extents})
+    assert len(left) == columns
+    assert 0 < left[0] < 10 - max(x for _, x, *_ in extents) + 0.5
+    assert 0.2 < fig.get_size_inches()[1] - max(y for *_, y in extents) < 1
+    assert all(a[1] < b[0] for a, b in pairwise(extents[:columns]))
+    assert fig.get_suptitle() == "What is it?"
+    fig.draw_without_rendering()
+    above = fig.get_window_extent().y1 - fig._suptitle.get_window_extent().y1
+    assert 0 < above < 0.2 * fig.dpi  # however high the figure is
+
+
+def test_image_grid_draws_names_with_dollars_as_they_are(run):
+    names = [*run.classes]
+    try:
+        run.manifest["classes"] = ["$x_{$" if i % 2 else "a$b$c" for i in range(12)]
+        svg = drawn(image_grid(run, [0, 1, 2, 3], ["$x_{$ or\na$b$c"] * 4, np.ones((4, 12))))
+    finally:
+        run.manifest["classes"] = names
+    assert svg.count(">$x_{$ or<") == 4
+    assert ">a$b$c<" in svg  # of a caption
+    assert ">$x_{$<" in svg  # of a bar
 
 
 def test_image_grid_of_nothing_and_of_colour_images(run, tmp_path):

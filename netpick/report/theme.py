@@ -7,6 +7,7 @@ is read here and nothing is computed.
 
 from __future__ import annotations
 
+import math
 import textwrap
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -82,6 +83,20 @@ def colour(computation: str) -> str:
     return known or OTHERS[zlib.crc32(computation.encode()) % len(OTHERS)]
 
 
+def plain(text: str) -> str:
+    """Return a text that matplotlib draws as it is: a `$` in the name of a class or a network begins no formula."""
+    return str(text).replace("$", r"\$")
+
+
+def readable_on(background: Any) -> str:
+    """Return black or white, whichever stands out more from a colour, by the contrast ratio of WCAG 2."""
+    from matplotlib.colors import to_rgb
+
+    parts = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(background))
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
+
+
 def palette(computations: Iterable[str]) -> dict[str, str]:
     """Return the colour of each of these computations, as seaborn wants it."""
     return {c: colour(c) for c in computations}
@@ -95,7 +110,7 @@ def family_order(frame: pd.DataFrame, column: str = "computation") -> list[str]:
 
 
 def mark_stars(
-    ax: Axes, x: Any, y: Any, gold: float | None = None, label: str | None = None, size: float = 110
+    ax: Axes, x: Any, y: Any, gold: float | None = None, label: str | None = None, size: float | None = None
 ) -> None:
     """Mark gold stars at points of an axes, with an entry for the legend that says what they are.
 
@@ -128,6 +143,20 @@ def spans_decades(values: Any, factor: float = 30) -> bool:
     return bool(values) and min(values) > 0 and max(values) > factor * min(values)
 
 
+def log_axis(axis: Any, low: float, high: float) -> None:
+    """Give a log axis ticks that people read, from its lowest and highest value: 1, 2, 5, 10 where these are near.
+
+    Powers of ten remain where values span many decades or are large.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    decades = math.log10(high / low)
+    axis.set_minor_formatter(NullFormatter())
+    if decades <= 4 and high < 1e6:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
+
+
 def percent_axis(axis: Any) -> None:
     """Write a fraction's axis in percent: `percent_axis(ax.yaxis)`."""
     from matplotlib.ticker import FuncFormatter
@@ -152,14 +181,28 @@ def legend_below(fig: Figure, ax: Axes, columns: int = 4, **options: Any) -> Non
         )
 
 
+def wrapped(title: str, width: float) -> list[str]:
+    """Break a title into lines for a figure of this width in inches: as few as it needs, and about equally long."""
+    most = int(width * 8.3)
+    longest = max(map(len, title.split()), default=most)
+    lines = textwrap.wrap(title, most)
+    while most > longest and len(shorter := textwrap.wrap(title, most - 1)) == len(lines):
+        most, lines = most - 1, shorter
+    return lines
+
+
 def finish(fig: Figure, title: str, subtitle: str = "") -> Figure:
     """Give a figure its title, which states the finding or the question, and small print beneath; wrapped."""
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
+
     width, height = fig.get_size_inches()
-    lines = textwrap.wrap(title, int(width * 8.3))
-    top = {} if fig.get_layout_engine() else {"y": 1 - 0.12 / height}  # an engine places it, or nobody does
-    fig.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=14, fontweight="bold", linespacing=1.25, **top)
+    engine = fig.get_layout_engine()  # it places the title, or nobody does; a place holder stands for "none"
+    top = {} if engine and not isinstance(engine, PlaceHolderLayoutEngine) else {"y": 1 - 0.12 / height}
+    fig.suptitle(
+        "\n".join(wrapped(title, width)), x=0.012, ha="left", fontsize=14, fontweight="bold", linespacing=1.25,
+        parse_math=False, **top,
+    )  # fmt: skip
     if subtitle:
-        fig.supxlabel(
-            "\n".join(textwrap.wrap(subtitle, int(width * 13))), fontsize=9, color="#555555", x=0.012, ha="left"
-        )
+        small = "\n".join(textwrap.wrap(subtitle, int(width * 13)))
+        fig.supxlabel(small, fontsize=9, color="#555555", x=0.012, ha="left", parse_math=False)
     return fig

@@ -140,7 +140,19 @@ def test_good_networks_by_default(run):
 def test_figure(run):
     fig = run.ask("ability").figure()
     assert len(fig.axes) == 3
-    assert "good from excellent" in fig.get_suptitle()
+    half, samples = (int(word) for word in fig.get_suptitle().split()[:3:2])
+    assert (half, samples) == (ability._half(run.ask("ability").table), 400)
+    assert "good from excellent" in " ".join(fig.get_suptitle().split())
+
+
+def test_the_figure_counts_what_lies_outside(run):
+    left = run.ask("ability").figure().axes[0]
+    low, high = left.get_xlim()
+    x = left.collections[0].get_offsets()[:, 0]
+    outside = int(((x < low) | (x > high)).sum())
+    assert 0 < outside < 0.1 * len(x)
+    assert left.get_title() == f"All samples but {outside}, which lie outside"
+    assert left.get_ylim()[0] < left.collections[0].get_offsets()[:, 1].min()
 
 
 def test_bad_input(run):

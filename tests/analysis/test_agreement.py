@@ -1,3 +1,4 @@
+import io
 from itertools import combinations
 
 import numpy as np
@@ -83,6 +84,8 @@ def test_planted_families_are_told_from_chance(grouped):
     run, _, codes = grouped
     answer = agreement.ask(run)
     assert answer.text.startswith("Yes: among 16 good students")
+    title = " ".join(answer.figure().get_suptitle().split())
+    assert title.startswith("Networks of one family share more errors than others: kappa ")
     within = answer.table[answer.table["first"] == answer.table["second"]]
     assert set(answer.table.head(4).index) == set(within.index)  # all four families before any other pair
     by_chance = []
@@ -132,6 +135,7 @@ def test_finds_the_pair_that_complements_each_other(tmp_path):
     run = run_of(tmp_path / "run", wrong, {})
     answer = agreement.ask(run)
     assert "N2 and N5 complement each other best: both are wrong on 0 % of the judged samples" in answer.text
+    assert "where N0, the best single one in the half that chooses, is wrong on" in answer.text
     i, j = agreement.complement(agreement.both_wrong(wrong))
     assert (i, j) == (2, 5)
 
@@ -159,6 +163,25 @@ def test_groups_in_the_figure_are_clustered(grouped):
     order = agreement.ordered(table).index.tolist()
     assert abs(order.index("a") - order.index("c")) == 1
     assert abs(order.index("b") - order.index("d")) == 1
+
+
+def test_a_tiny_difference_is_called_tiny(grouped):
+    table = agreement.ask(grouped[0]).table
+    pair = {"names": ("A", "B"), "error": 0.1, "best": "A", "best_error": 0.2}
+    text = agreement.sentence(0.52, 0.5, 0.005, "family", pair, "9 students")
+    assert text.startswith("Hardly: among 9 students, errors agree with a kappa of 0.52 in pairs of the same family")
+    assert "a difference that is tiny, though more than chance (p = 0.005)" in text
+    for p, words in ((0.005, "share hardly more errors"), (0.3, "share no more errors")):
+        assert words in " ".join(agreement.draw(table, 0.52, 0.5, p, "family").get_suptitle().split())
+
+
+def test_a_figure_stays_as_it_is_when_saved_again(grouped):
+    fig = agreement.ask(grouped[0]).figure()
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Linear", "Conv2d"]
+    before = [ax.get_position().bounds for ax in fig.axes]
+    for suffix in ("png", "svg"):
+        fig.savefig(io.BytesIO(), format=suffix)
+        assert [ax.get_position().bounds for ax in fig.axes] == before
 
 
 def test_bad_options_are_refused(grouped, tmp_path):

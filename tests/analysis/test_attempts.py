@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from netpick import exam
@@ -57,6 +58,19 @@ def test_families_by_hand(planted):
         values = wide.loc[computation[wide.index] == row["computation"], row["epoch"]]
         assert row["students"] == len(values)
         assert [row["q25"], row["median"], row["q75"]] == pytest.approx(np.percentile(values, [25, 50, 75]).tolist())
+
+
+@pytest.mark.parametrize(("lowest", "scale"), [(0.1, "logit"), (0.93, "linear")])
+def test_figure_shows_all_students_and_gives_the_many_high_ones_room(lowest, scale):
+    first = np.array([lowest, 0.95, 0.96, 0.97])
+    each = pd.DataFrame({
+        "computation": "Linear", "first": first, "last": [0.95, 0.97, 0.98, 1.0], "bloomer": False, "worse": False,
+    })  # fmt: skip
+    ax = Figure().subplots()
+    attempts._students(ax, each, ["Linear"])
+    assert ax.get_xscale() == ax.get_yscale() == scale
+    assert ax.get_xlim()[0] < lowest
+    assert 0.98 < np.ma.getdata(ax.collections[0].get_offsets())[3, 1] < ax.get_ylim()[1]
 
 
 def test_unknown_table(planted):

@@ -4,6 +4,7 @@ from handmade import make_run, sure
 from scipy import stats
 
 from netpick import exam
+from netpick.analysis import best
 from netpick.errors import RunError
 
 
@@ -56,6 +57,12 @@ def test_a_named_student_that_is_not_good_is_placed_beside_the_good_ones(planted
 def test_unknown_network(planted):
     with pytest.raises(RunError, match="did you mean 'Basic'"):
         planted[0].ask("best", network="Basics")
+
+
+def test_figure_shows_the_lowest_student_too(planted):
+    run, _ = planted
+    marks = best.by_class(run, "test")
+    assert run.ask("best", everyone=True).figure().axes[0].get_ylim()[0] < marks.min(axis=None)
 
 
 def test_a_class_without_samples_has_no_place(tmp_path):

@@ -133,6 +133,24 @@ def test_who_is_as_sure_as_the_threshold_answers(tmp_path):
     assert row["macs"] == pytest.approx(10 + wrong[judge].mean() * 100)
 
 
+def test_a_cascade_that_beats_its_large_network_is_called_better(tmp_path):
+    """Large is wrong on a tenth of the samples, and Small is sure of them and right."""
+    labels = np.arange(N) % 4
+    small_wrong, large_wrong = np.arange(N) // 4 % 5 == 0, np.arange(N) // 4 % 10 == 1
+    probabilities = {
+        "Small": sure(np.where(small_wrong, (labels + 1) % 4, labels), 4, np.where(small_wrong, 0.5, 0.9)),
+        "Large": sure(np.where(large_wrong, (labels + 1) % 4, labels), 4),
+    }
+    answer = cascade.ask(make_run(tmp_path / "run", probabilities, labels, {"Large": {"macs": 100}}), everyone=True)
+    assert answer.table["kept"].iloc[0] > 1
+    assert "is even more accurate than that one alone (100 % against " in answer.text
+    fig = answer.figure()
+    assert fig.get_suptitle().startswith("Small before Large is even better than Large alone, at ")
+    lines = {line.get_label(): line for line in fig.axes[0].lines}
+    chosen = [line for line in fig.axes[0].lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert min(line.get_zorder() for line in chosen) > lines["one network alone (Pareto front)"].get_zorder()
+
+
 def test_networks_can_be_named(sorted_out):
     run = sorted_out
     table = cascade.ask(run, large="Dear", good=0.5).table

@@ -129,6 +129,26 @@ def test_members_are_chosen_on_one_half_and_judged_on_the_other(tmp_path):
     assert table["accuracy"].iloc[0] == 1
 
 
+def test_says_why_it_is_that_network_and_when_one_other_matches_it(tmp_path):
+    """Lucky is best on the half that chooses, Steady on all samples."""
+    labels = np.arange(N) % 3
+    choose, judge = exam.halves(N, 0, labels)
+    wrong = {"Lucky": judge[:20], "Steady": choose[:2], "Plain_0": choose[:30], "Plain_1": choose[:30]}
+    said = {name: labels.copy() for name in wrong}
+    for name, samples in wrong.items():
+        said[name][samples] = (labels[samples] + 1) % 3
+    run = make_run(tmp_path / "run", {n: sure(a, 3) for n, a in said.items()}, labels)
+    answer = committee.ask(run, members=["Steady", "Plain"], draws=2)
+    assert answer.text.startswith("Lucky alone has 86.67 % of the judged samples right (it is the most accurate one ")
+    assert "(it is the most accurate one on the half that chooses, while Steady is on all samples)" in answer.text
+    assert "well chosen, Steady alone does it (100 %" in answer.text
+    fig = answer.figure()
+    title = " ".join(fig.get_suptitle().split())
+    assert title == "No committee needed: one of the networks of Steady, Plain alone matches Lucky"
+    assert "range of the random draws" in [t.get_text() for t in fig.legends[0].get_texts()]
+    assert "(it is" not in committee.ask(run, members=["Steady", "Plain"], target="Lucky", draws=2).text
+
+
 def test_same_seed_same_answer(trio):
     one, two, other = (committee.ask(trio, draws=3, seed=s).table for s in (1, 1, 2))
     assert one.equals(two)

@@ -56,6 +56,20 @@ def test_by_activation_and_family(run):
     assert answer.figure().get_suptitle().startswith("Which families are really better?")
 
 
+def test_the_grid_has_the_rows_of_the_means_and_no_empty_ones(run):
+    answer = run.ask("compare", rounds=100)
+    left, grid, _ = answer.figure().axes
+    points = grid.images[0].get_array()
+    names = [t.get_text() for t in left.get_yticklabels()]
+    assert names == [t.get_text() for t in grid.get_xticklabels()]
+    assert left.get_ylim() == grid.get_ylim() == (len(names) - 0.5, -0.5)
+    assert (points.mask == np.eye(len(names), dtype=bool)).all()
+    assert (points == -points.T).all()
+    for row in answer.table.itertuples():
+        assert points[names.index(row.a), names.index(row.b)] == pytest.approx(100 * row.difference)
+    assert grid.images[0].norm(0.0) == 0.5  # white
+
+
 def test_no_difference_is_found_where_there_is_none():
     """Networks of one skill, dealt out to families at random."""
     rng = np.random.default_rng(0)

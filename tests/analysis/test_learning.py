@@ -120,6 +120,22 @@ def test_replicates_first_one_only(tmp_path):
     assert table["right"].tolist() == pytest.approx(right.mean(axis=0).tolist())
 
 
+def test_figure_states_the_finding_and_its_legend_hides_nothing(run):
+    answer = run.ask("learning", everyone=True)
+    fig = answer.figure()
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
+    # sample 1 has half of the events, and is more than a tenth of six samples
+    assert " ".join(fig.get_suptitle().split()).startswith("A tenth of the samples takes 50 % of all forgetting; on ")
+    assert "takes 50 % of all forgetting" in answer.text
+
+
+def test_nothing_is_forgotten(tmp_path):
+    fig = write(tmp_path / "run", answers={"A": ["oooooo"] * 4}).ask("learning", everyone=True).figure()
+    assert fig.get_suptitle().startswith("In 4 epochs nothing that was learned is forgotten again")
+
+
 def test_figure_and_bad_input(run):
     assert len(run.ask("learning", everyone=True).figure().axes) == 2
     with pytest.raises(NetpickError, match="good is 5"):

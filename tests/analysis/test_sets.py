@@ -148,6 +148,20 @@ def test_who_is_unsure_where_it_is_wrong_comes_before_who_is_sure(tmp_path):
     assert turned["network"].tolist() == ["Proud", "Humble"]
 
 
+def test_the_figure_says_where_its_axis_starts_and_moves_dots_by_less_than_half_a_sample(tmp_path):
+    labels = np.arange(400) % 4
+    rng = np.random.default_rng(0)
+    answers = np.where(rng.random((20, 400)) < 0.02, (labels + 1) % 4, labels)
+    answer = sets.ask(make_run(tmp_path / "run", {f"N{i}": sure(a, 4) for i, a in enumerate(answers)}, labels))
+    fig = answer.figure()
+    left, right = fig.axes
+    assert left.get_xlim()[0] > 0
+    assert f"the axis starts at {left.get_xlim()[0]:g}" in left.get_xlabel()
+    moved = np.abs(right.collections[0].get_offsets()[:, 1] / 100 - answer.table["coverage"])
+    assert 0 < moved.max() < 0.5 / 200
+    assert "by chance (95 %; wide, as only\n200 samples calibrate)" in right.get_legend_handles_labels()[1]
+
+
 def test_shares_add_up_and_the_score_is_their_weighted_sum(exam_run):
     run, *_ = exam_run
     weights = dict(zip(sets.KINDS, (3.0, 2.0, 1.0, -1.0, -5.0), strict=True))

@@ -44,6 +44,19 @@ def test_interval_against_scipy():
     assert np.isnan(strategies.interval(values[:2], np.random.default_rng(0))).all()
 
 
+def test_figure_says_median_and_number_in_each_cell(planted):
+    answer = planted[0].ask("strategies", gold=0.93)
+    cells = answer.table[(answer.table["activation"] != "all") & (answer.table["asked"] > 0)]
+    words = {(t.get_text(), t.get_color()) for t in answer.figure().axes[1].texts}
+    for row in cells.to_dict("records"):
+        stars = f", {row['stars']}★" if row["stars"] else ""
+        text = f"{round(100 * row['median'], 1):g} %  ({row['asked']}{stars})"
+        assert words & {(text, "black"), (text, "white")}
+    top = cells.loc[cells["median"].idxmax(), "median"], cells.loc[cells["median"].idxmin(), "median"]
+    assert [any(t.startswith(f"{round(100 * m, 1):g} %") and c == k for t, c in words)
+            for m, k in zip(top, ("black", "white"), strict=True)] == [True, True]  # fmt: skip
+
+
 def test_edges(edge):
     run, _ = edge
     for options in ({}, {"everyone": True}, {"quantile": 0.5}):

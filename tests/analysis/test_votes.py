@@ -71,6 +71,16 @@ def test_words_and_images_where_there_is_something_and_where_there_is_nothing(pl
     assert "No sample is weird" in none.figure().get_suptitle()
 
 
+def test_images_say_how_many_are_right_where_that_differs(planted):
+    run, _ = planted
+
+    def said(**options):
+        return [t.get_text() for t in run.ask("easy", **options).figure().axes[0].texts if "% right" in t.get_text()]
+
+    assert said() == []
+    assert len(said(at_least=0.9, limit=5)) == 5
+
+
 def test_two_classes_are_never_confusing_and_the_note_says_why(edge):
     run, truth = edge
     for name in ("easy", "weird", "confusing"):
