@@ -381,7 +381,7 @@ def check_recipe(recipe: Recipe, source: str) -> None:
         if name not in allowed:
             raise TemplateError(
                 f"{where}: {recipe.optimizer} has no such argument{suggest(name, allowed)}; "
-                f"allowed are {listed(allowed)}"
+                f"allowed are {listed(allowed)}; to start from none say --set recipe.optimizer_args={{}}"
             )
         if name in _FLAGS:
             wanted, good = "true or false", isinstance(value, bool)
