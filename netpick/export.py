@@ -118,9 +118,9 @@ def normalisation(run: Run) -> tuple[list[float], list[float]] | None:
     if "mean" in known and "std" in known:
         mean, std = known["mean"], known["std"]
     elif run.manifest.get("dataset") == "digits":
-        from netpick.data import DataRequest, load
+        from netpick.data import load, request_of
 
-        data = load(DataRequest("digits", "", seed=int(run.manifest.get("seed", 0))))
+        data = load(request_of(run.manifest, ""))
         mean, std = data.mean, data.std
     else:
         return None

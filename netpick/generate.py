@@ -68,8 +68,9 @@ def generate_run(
     parsed = template.load(name, overrides)
     if limit is not None and limit < 1:
         raise TemplateError(f"--limit: wants a number of networks from 1 on, got {limit}")
-    info = data.describe(dataset or parsed.dataset)
-    data.DataRequest(info.name, "", seed)  # a seed that the data set refuses is refused now, not when training starts
+    # What the data set refuses, such as a seed or a class, is refused now, and not when training starts.
+    request = data.DataRequest(dataset or parsed.dataset, data.data_dir(), seed, classes=parsed.classes)
+    info = data.describe(request)
     stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{info.name}"
     folder = Path(folder) if folder else Path("runs") / stem
     networks = generate(parsed, info.shape, len(info.classes), seed, limit)
@@ -80,6 +81,7 @@ def generate_run(
         "dataset": info.name,
         "shape": list(info.shape),
         "classes": list(info.classes),
+        "data": data.manifest_entry(request),
         "seed": seed,
         "limit": limit,
         "networks": len(networks),
@@ -114,7 +116,13 @@ def generate_run(
 def _same(folder: Path, manifest: dict[str, Any]) -> Store:
     """Return the run that is there if it is the one that would be made; raise RunError otherwise."""
     store = Store.open(folder)
-    wanted = {"data set": "dataset", "seed": "seed", "recipe": "recipe", "catalogue of networks": "catalogue"}
+    wanted = {
+        "data set": "dataset",
+        "set of classes": "classes",
+        "seed": "seed",
+        "recipe": "recipe",
+        "catalogue of networks": "catalogue",
+    }
     plain = json.loads(json.dumps(manifest, default=str))
     there = json.loads(json.dumps(store.manifest, default=str))
     for word, key in wanted.items():

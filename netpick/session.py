@@ -265,13 +265,8 @@ def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]
 def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listener) -> share.SharedData:
     """Load the data set, lay it out for the workers, and write down the samples that will be predicted."""
     manifest = store.manifest
-    request = data.DataRequest(
-        manifest["dataset"],
-        data.data_dir(options.data_dir),
-        manifest["seed"],
-        recipe.train_samples,
-        recipe.validation,
-        recipe.normalize,
+    request = data.request_of(
+        manifest, data.data_dir(options.data_dir), recipe.train_samples, recipe.validation, recipe.normalize
     )
     shared = share.prepare(request, store.path / ".cache")
     attached = share.attach(shared)

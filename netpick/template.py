@@ -142,6 +142,7 @@ class Template(_Strict, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     description: str = ""
     dataset: str = "mnist"
+    classes: tuple[int | str, ...] | None = None
     recipe: Recipe = Recipe()
     defaults: SampledOptions = SampledOptions()
 

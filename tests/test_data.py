@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from netpick import data, share, torchvision_import
+from netpick import data, samples, share, torchvision_import
 from netpick.data import DataRequest
 from netpick.errors import DataError, NetpickError, WorkError
 
@@ -471,13 +471,13 @@ def test_the_seed_decides_the_subsets_and_no_test_sample(request_):
 )
 def test_stratified_choice(labels, share, seed):
     count = int(share * len(labels))
-    chosen = data._stratified(labels, count, seed, purpose=1)
+    chosen = samples.stratified(labels, count, seed, purpose=1)
     assert len(chosen) == count
     assert list(chosen) == sorted(set(chosen))
     for c in set(labels):
         wanted = np.sum(labels == c) * count / len(labels)
         assert abs(np.sum(labels[chosen] == c) - wanted) < 1
-    np.testing.assert_array_equal(chosen, data._stratified(labels, count, seed, purpose=1))
+    np.testing.assert_array_equal(chosen, samples.stratified(labels, count, seed, purpose=1))
 
 
 def test_more_training_samples_than_there_are(request_):

@@ -169,9 +169,9 @@ def check_default(cell, kind, key):
 
 def test_keys_of_a_template():
     rows = {words(row[0])[0]: row[1] for row in table(README, "Keys of a template")}
-    assert list(rows) == ["title", "description", "dataset", "recipe", "defaults", "cells"]
+    assert list(rows) == ["title", "description", "dataset", "classes", "recipe", "defaults", "cells"]
     assert set(rows) == {f.name for f in msgspec.structs.fields(template.Template)}
-    for key in ("title", "description", "dataset", "cells"):
+    for key in ("title", "description", "dataset", "classes", "cells"):
         check_default(rows[key], template.Template, key)
 
 
