@@ -1,7 +1,8 @@
 """From a network's description to a torch module.
 
 Every operation is the class of `torch.nn` that has its name, made from the arguments of the description; only
-`Reshape` and `BasicBlock` are ours. What a description may say is checked by `spec.check`, before anything is built.
+`Reshape` and `BasicBlock` are ours, and the joins of `skips`. What a description may say is checked by `spec.check`,
+before anything is built.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netpick.skips import JOINS, Skipping, last_uses, make_join
 from netpick.spec import LayerSpec
 
 
@@ -149,6 +151,8 @@ OURS: dict[str, type[nn.Module]] = {"Reshape": Reshape, "BasicBlock": BasicBlock
 
 def build_layer(layer: LayerSpec, tuned: bool = False) -> nn.Module:
     """Make one layer, with all its arguments written out, as they are in its hash."""
+    if layer.op in JOINS:
+        return make_join(layer.op, layer.resolved)
     known = {**OURS, **TUNED} if tuned else OURS
     kind = known.get(layer.op) or getattr(nn, layer.op)
     return kind(**layer.resolved)
@@ -160,4 +164,6 @@ def build(layers: Sequence[LayerSpec], tuned: bool = False) -> nn.Sequential:
     The initial weights come from torch's global random generator; seed it before. Takes (batch, C, H, W) and gives
     (batch, classes). With `tuned` some convolutions are computed in a faster way; names and parameters stay the same.
     """
-    return nn.Sequential(*(build_layer(layer, tuned) for layer in layers))
+    modules = [build_layer(layer, tuned) for layer in layers]
+    last = last_uses(layers)
+    return Skipping(modules, last) if last else nn.Sequential(*modules)

@@ -144,7 +144,12 @@ def layer_table(layers: Iterable[LayerSpec], image: tuple[int, ...]) -> pd.DataF
     """Return a row a layer: how it is written, output shape per sample, parameters, multiply-accumulates."""
     layers = list(layers)
     rows = [
-        {"layer": written(one), "shape": "×".join(map(str, shape)), "params": size.params, "macs": size.macs}
+        {
+            "layer": written(one) + _joined(one, layers),
+            "shape": "×".join(map(str, shape)),
+            "params": size.params,
+            "macs": size.macs,
+        }
         for one, (shape, size) in zip(layers, walk(layers, image), strict=True)
     ]
     return pd.DataFrame(rows, columns=["layer", "shape", "params", "macs"])
@@ -165,6 +170,15 @@ def written(layer: LayerSpec) -> str:
         elif key in _needed(layer) or value != unwritten[key]:
             out.append(f"{key}={_value(value)}")
     return f"{layer.op}({', '.join(out)})"
+
+
+def _joined(layer: LayerSpec, layers: list[LayerSpec]) -> str:
+    """Say where a skip connection comes from."""
+    if layer.op not in ("Add", "Concat"):
+        return ""
+    source = layer.args["from"]
+    words = "the input" if source == -1 else f"layer {source}: {layers[source].op}"
+    return f"  # {'+' if layer.op == 'Add' else 'with'} {words}"
 
 
 def _needed(layer: LayerSpec) -> set[str]:

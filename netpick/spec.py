@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,16 +111,29 @@ def walk(layers: Sequence[LayerSpec], image: Shape) -> Iterator[tuple[Shape, Siz
     SpecError
         A layer is unknown, has a wrong argument or gets a shape that does not fit; says which layer and what it got.
     """
-    shape = image
+    before = [image]
     for index, one in enumerate(layers):
+        shape = before[-1]
         try:
             args = one.resolved
-            out = operations.output_shape(one.op, args, shape)
+            out = operations.output_shape(one.op, args, shape, before)
         except SpecError as error:
             raise SpecError(f"layer {index}: {error}") from None
         row = OPERATIONS[one.op]
         yield out, Size(row.params(shape, out, args), row.macs(shape, out, args))
-        shape = out
+        before.append(out)
+
+
+def needs_two(layers: Sequence[LayerSpec], image: Shape) -> bool:
+    """Return whether a batch of one sample can't be trained on.
+
+    So where a batch norm sees one value a channel of each sample: the variance of a single value is no number to divide
+    by, and torch refuses.
+    """
+    for one, out in zip(layers, shapes(layers, image), strict=True):
+        if (one.op == "BasicBlock" or one.op.startswith("BatchNorm")) and math.prod(out[1:]) == 1:
+            return True
+    return False
 
 
 def sizes(layers: Sequence[LayerSpec], image: Shape) -> Size:

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from netpick import device as devices
 from netpick.build import build
+from netpick.errors import WorkError
 from netpick.metrics import evaluate
 from netpick.plan import Plan, precision_context
 from netpick.result import EpochResult, SplitResult, TrainingResult
-from netpick.spec import NetworkSpec
+from netpick.spec import NetworkSpec, needs_two
 from netpick.template import Recipe
 
 Data = Mapping[str, tuple[Tensor, Tensor]]
@@ -74,6 +75,7 @@ def train(
     started, clock = datetime.now(UTC), time.perf_counter()
     deadline = clock + recipe.timeout if recipe.timeout else None
     devices.reset_peak_memory(device)
+    smallest = smallest_batch(spec, recipe, data["train"][0])
     torch.manual_seed(seed)
     # Initial weights are drawn on the CPU, so that they are the same for every device.
     model = build(spec.layers, tuned=plan.convolutions == "tuned").to(device)
@@ -85,7 +87,9 @@ def train(
     status, error = "done", None
     try:
         for epoch in range(1, recipe.epochs + 1):
-            loss, seconds = _train_epoch(model, optimizer, step, recipe, device, data["train"], order, plan, deadline)
+            loss, seconds = _train_epoch(
+                model, optimizer, step, recipe, device, data["train"], order, plan, deadline, smallest
+            )
             if not np.isfinite(loss):
                 raise _StopTraining("diverged", f"training loss became {loss} in epoch {epoch}")
             splits = tuple(
@@ -111,6 +115,21 @@ def train(
         epochs=tuple(epochs),
         weights=weights,
     )
+
+
+def smallest_batch(spec: NetworkSpec, recipe: Recipe, inputs: Tensor) -> int:
+    """Return 2 where a last batch of a single sample has to be left out, since a batch norm can't be trained on it.
+
+    Raises WorkError where every batch is such a one.
+    """
+    if len(inputs) % recipe.batch_size != 1 % recipe.batch_size or not needs_two(spec.layers, tuple(inputs.shape[1:])):
+        return 1
+    if recipe.batch_size == 1 or len(inputs) == 1:
+        raise WorkError(
+            "a batch norm that sees one value a channel can't be trained on batches of one sample: "
+            f"got batch_size = {recipe.batch_size} and {len(inputs)} samples"
+        )
+    return 2
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, plan: Plan) -> torch.optim.Optimizer:
@@ -177,14 +196,17 @@ def _train_epoch(
     order: torch.Generator,
     plan: Plan,
     deadline: float | None,
+    smallest: int = 1,
 ) -> tuple[float, float]:
-    """Train one epoch; return the mean loss over its samples, and the seconds."""
+    """Train one epoch on all batches of at least `smallest`; return the mean loss over the samples, and the seconds."""
     model.train()
     inputs, labels = pair
     total = torch.zeros((), dtype=torch.float32 if device == "mps" else torch.float64, device=device)  # MPS has no 64
     devices.synchronize(device)
     start = time.perf_counter()
     for x, y in batches(inputs, labels, recipe.batch_size, order if recipe.shuffle else None):
+        if len(y) < smallest:
+            continue
         with precision_context(plan, device):
             loss = F.nll_loss(model(x).float(), y)
         optimizer.zero_grad(set_to_none=True)
@@ -194,7 +216,7 @@ def _train_epoch(
         if deadline and time.perf_counter() > deadline:
             raise _StopTraining("timeout", f"not finished after {recipe.timeout:g} seconds")
     devices.synchronize(device)
-    return total.item() / len(labels), time.perf_counter() - start
+    return total.item() / (len(labels) - (smallest - 1)), time.perf_counter() - start
 
 
 @torch.inference_mode()

@@ -53,7 +53,8 @@ def poolings(draw):
     dims = draw(st.integers(1, 3))
     given = draw(SHAPES[dims])
     if draw(st.booleans()):
-        return f"AdaptiveAvgPool{dims}d", {"output_size": draw(sizes(dims, 1, 5))}, given
+        kind = draw(st.sampled_from(["Avg", "Max"]))
+        return f"Adaptive{kind}Pool{dims}d", {"output_size": draw(sizes(dims, 1, 5))}, given
     args = {"kernel_size": draw(sizes(dims, 1, 4))}
     optional = {"stride": sizes(dims, 1, 3), "padding": sizes(dims, 0, 2)}
     kind = draw(st.sampled_from(["MaxPool", "AvgPool"]))
@@ -79,6 +80,14 @@ def blocks(draw):
 def normalisations(draw):
     dims = draw(st.integers(1, 3))
     given = draw(SHAPES[dims])
+    kind = draw(st.sampled_from(["batch", "layer", "group", "dropout"]))
+    if kind == "layer":
+        last = list(given[draw(st.integers(0, dims)) :])
+        return "LayerNorm", {"normalized_shape": last[0] if len(last) == 1 and draw(st.booleans()) else last}, given
+    if kind == "group":
+        return "GroupNorm", {"num_groups": draw(st.integers(1, 4)), "num_channels": given[0]}, given
+    if kind == "dropout":
+        return f"Dropout{dims}d", draw(st.sampled_from([{}, {"p": 0.25}])), given
     if dims == 1 and draw(st.booleans()):
         given = given[:1]
     return f"BatchNorm{dims}d", {"num_features": given[0]}, given
@@ -95,7 +104,7 @@ def reshapes(draw):
 @st.composite
 def elementwise(draw):
     given = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
-    op = draw(st.sampled_from([*ACTIVATIONS, "Identity", "Dropout", "LogSoftmax", "Softmax"]))
+    op = draw(st.sampled_from([*ACTIVATIONS, "Identity", "Dropout", "AlphaDropout", "LogSoftmax", "Softmax"]))
     args = {"Dropout": {"p": 0.25}, "LogSoftmax": {"dim": 1}, "Softmax": {"dim": -1}}.get(op, {})
     return op, draw(st.sampled_from([args, {}])), given
 
@@ -115,7 +124,9 @@ def run_in_torch(op, args, given):
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             out = module(torch.randn(2, *given))
-    except RuntimeError:
+        if op == "GroupNorm":  # torch looks at the whole batch; a single value a group and sample must not be
+            module(torch.randn(1, *given))
+    except (RuntimeError, ValueError):
         return None
     params = sum(p.numel() for p in module.parameters())
     return tuple(out.shape[1:]), params, counter.get_total_flops() // 2 // 2  # two operations each, two samples
@@ -148,8 +159,10 @@ def test_a_kernel_that_fits_with_the_padding_alone():
 
 def test_every_operation_has_a_case_above():
     ours = {"Reshape", "Flatten", "Linear", "BasicBlock", "Dropout", "Identity", "LogSoftmax", "Softmax", *ACTIVATIONS}
-    kinds = ("Conv", "MaxPool", "AvgPool", "AdaptiveAvgPool", "BatchNorm")
-    assert set(OPERATIONS) == ours | {f"{kind}{dims}d" for kind in kinds for dims in (1, 2, 3)}
+    ours |= {"AlphaDropout", "LayerNorm", "GroupNorm"}
+    kinds = ("Conv", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNorm", "Dropout")
+    skips = {"Add", "Concat"}  # tests/test_skips.py
+    assert set(OPERATIONS) == ours | skips | {f"{kind}{dims}d" for kind in kinds for dims in (1, 2, 3)}
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
@@ -190,6 +203,10 @@ def test_activations_are_all_the_elementwise_ones_of_torch_that_need_no_argument
         ("Dropout", {"p": 1}, ["Dropout.p wants a number from 0 to below 1, got 1"]),
         ("Dropout", {"p": float("nan")}, ["got nan"]),
         ("Dropout", {"p": True}, ["got True"]),
+        ("Add", {}, ["Add needs the argument 'from'"]),
+        ("Add", {"from": -2}, ["Add.from wants the number of an earlier layer, or -1 for the network's input, got -2"]),
+        ("Concat", {"from": 1.0}, ["got 1.0"]),
+        ("LayerNorm", {"normalized_shape": 0}, ["an integer or a list of integers, each at least 1, got 0"]),
         ("LogSoftmax", {"dim": 0}, ["1 or -1", "got 0"]),
         ("LogSoftmax", {"dim": 1.0}, ["1 or -1", "got 1.0"]),
         ("LogSoftmax", {"dim": None}, ["1 or -1", "got None"]),
@@ -250,6 +267,12 @@ def test_bad_arguments_are_refused_in_words(op, args, words):
         ("AvgPool1d", {"kernel_size": 2, "padding": 2}, (1, 4), "padding of at most half the kernel_size, got [2]"),
         ("AdaptiveAvgPool2d", {"output_size": 2}, (4,), "[channels, height, width], got [4]"),
         ("BatchNorm2d", {"num_features": 2}, (3, 4, 4), "num_features = 2, got an input of shape [3, 4, 4]"),
+        ("Dropout2d", {}, (4, 4), "Dropout2d wants an input of shape [channels, height, width], got [4, 4]"),
+        ("LayerNorm", {"normalized_shape": 3}, (3, 4), "input whose last sizes are [3], got [3, 4]"),
+        ("GroupNorm", {"num_groups": 2, "num_channels": 3}, (3, 4), "channels that num_groups = 2 divides, got 3"),
+        ("GroupNorm", {"num_groups": 2, "num_channels": 4}, (2, 4), "num_channels = 4, got an input of shape [2, 4]"),
+        ("GroupNorm", {"num_groups": 2, "num_channels": 2}, (2, 1), "more than one value a group, got [2, 1]"),
+        ("Add", {"from": -1}, (3,), "Add wants an earlier layer to go back to, got the first layer"),
         ("BatchNorm3d", {"num_features": 2}, (2, 4, 4), "[channels, depth, height, width], got [2, 4, 4]"),
         ("BasicBlock", {"inplanes": 2, "planes": 2}, (3, 4, 4), "inplanes = 2, got an input of shape [3, 4, 4]"),
         ("BasicBlock", {"inplanes": 2, "planes": 2, "activation": "relu"}, (2, 4, 4), "did you mean 'ReLU'?"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from netpick import train as training
 from netpick.build import build
+from netpick.errors import WorkError
 from netpick.plan import Plan, choose
 from netpick.result import STATUSES
 from netpick.spec import NetworkSpec, layer
@@ -360,3 +361,75 @@ def test_a_product_in_place_of_a_convolution_learns_the_same():
         product.epochs[-1].splits[0].scores, conv.epochs[-1].splits[0].scores, rtol=1e-4, atol=1e-5
     )
     build(spec.layers).load_state_dict({name: torch.from_numpy(w) for name, w in product.weights.items()})
+
+
+def norms(*between):
+    """A network whose batch norm sees one value a channel."""
+    first = layer("Linear", in_features=16, out_features=8)
+    last = layer("Linear", in_features=8, out_features=3)
+    norm = layer("BatchNorm1d", num_features=8)
+    return network("norms", layer("Flatten"), first, norm, *between, last, layer("LogSoftmax"))
+
+
+TINY_BLOCK = network(
+    "tiny",
+    layer("BasicBlock", inplanes=1, planes=3, stride=4),
+    layer("Flatten"),
+    layer("Linear", in_features=3, out_features=3),
+    layer("LogSoftmax"),
+)
+
+
+@pytest.mark.parametrize("spec", [norms(), TINY_BLOCK], ids=["norms", "block"])
+def test_a_last_batch_of_one_sample_is_left_out_where_batch_norm_cannot_be_trained_on_it(spec):
+    """The same as without that sample, to the bit."""
+    images, labels = DATA["train"]
+    odd = {"train": (images[:41], labels[:41]), "test": DATA["test"]}
+    even = {"train": (images[:40], labels[:40]), "test": DATA["test"]}
+    one, other = (fit(spec, data=data, batch_size=4, shuffle=False) for data in (odd, even))
+    assert one.status == "done"
+    for left, right in zip(scores(one), scores(other), strict=True):
+        assert np.array_equal(left, right)
+    assert [epoch.train_loss for epoch in one.epochs] == [epoch.train_loss for epoch in other.epochs]
+    assert fit(spec, data=odd, batch_size=4).status == "done"
+
+
+def test_other_networks_are_trained_on_every_sample():
+    images, labels = DATA["train"]
+    odd = {"train": (images[:41], labels[:41]), "test": DATA["test"]}
+    even = {"train": (images[:40], labels[:40]), "test": DATA["test"]}
+    for spec in (LINEAR, RESIDUAL):  # the block's batch norms see 2 × 2 values a channel
+        one, other = (fit(spec, data=data, batch_size=4, shuffle=False) for data in (odd, even))
+        assert not np.array_equal(scores(one)[0], scores(other)[0])
+
+
+def test_batches_of_one_sample_alone_are_refused_where_batch_norm_cannot_be_trained_on_them():
+    images, labels = DATA["train"]
+    one = {"train": (images[:1], labels[:1]), "test": DATA["test"]}
+    for data, size in ((DATA, 1), (one, 4)):
+        with pytest.raises(WorkError, match=f"got batch_size = {size} and {len(data['train'][1])} samples"):
+            fit(norms(), data=data, batch_size=size)
+    assert fit(RESIDUAL, batch_size=1).status == "done"
+
+
+def test_dropout_is_drawn_from_the_trainings_own_seed():
+    dropping = [norms(layer("Dropout", p=0.5)), norms(layer("AlphaDropout", p=0.25)), CONV]
+    for spec in dropping:
+        one = fit(spec)
+        torch.rand(7)
+        fit(LINEAR)  # whatever was trained before by the same worker
+        for left, right in zip(scores(one), scores(fit(spec)), strict=True):
+            assert np.array_equal(left, right)
+        assert not np.array_equal(scores(one)[0], scores(fit(spec, seed=8))[0])
+
+
+def test_scores_are_those_of_evaluation_mode_and_statistics_are_kept():
+    spec = norms(layer("Dropout", p=0.5))
+    result = fit(spec, keep_weights=True)
+    assert {"2.running_mean", "2.running_var"} <= result.weights.keys()
+    assert np.abs(result.weights["2.running_mean"]).min() > 0
+    model = build(spec.layers)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in result.weights.items()})
+    with torch.no_grad():
+        wanted = model.eval()(DATA["test"][0])
+    np.testing.assert_allclose(scores(result)[-1], wanted.numpy(), atol=1e-5)
