@@ -58,13 +58,37 @@ def test_a_slow_optimiser_finds_no_better_samples_and_no_other_abilities():
     assert model.ability == pytest.approx((free - free.mean()) / free.std(), abs=1e-3)
 
 
-def test_groups_of_like_networks_change_next_to_nothing(monkeypatch):
+def test_few_abilities_stand_for_all(monkeypatch):
     right = exam(300, 80, seed=2)[3]
-    grouped = ability.fit(right)
+    few = ability.fit(right, tolerance=1e-7)
     monkeypatch.setattr(ability, "EXACT", 10**6)
-    exact = ability.fit(right)
-    assert grouped.ability == pytest.approx(exact.ability, abs=2e-3)
-    assert grouped.slope == pytest.approx(exact.slope, abs=1e-2)
+    exact = ability.fit(right, tolerance=1e-7)
+    assert few.ability == pytest.approx(exact.ability, abs=1e-6)
+    assert few.slope == pytest.approx(exact.slope, abs=1e-6)
+    assert few.logit == pytest.approx(exact.logit, abs=1e-6)
+
+
+def test_nodes_sum_polynomials_exactly():
+    """A Gauss rule of n nodes is exact up to degree 2 n - 1; on -1 to 1 Legendre polynomials are a good scale."""
+    values = np.random.default_rng(5).uniform(-1, 1, 700) ** 3
+    nodes, weights = ability._nodes(values)
+    assert len(nodes) == ability.NODES
+    assert (weights > 0).all()
+    for degree in range(2 * ability.NODES):
+        p = np.polynomial.Legendre.basis(degree)
+        assert weights @ p(nodes) == pytest.approx(p(values).sum(), abs=1e-9)
+    nodes, weights = ability._nodes(np.repeat([-2.0, 0.5, 1.0], [20, 30, 50]))
+    assert nodes == pytest.approx([-2, 0.5, 1])
+    assert weights == pytest.approx([20, 30, 50])
+
+
+def test_sums_over_right_answers_are_those_of_a_plain_product():
+    rng = np.random.default_rng(6)
+    for share in (0.1, 0.9):
+        right = rng.random((40, 70)) < share
+        answers, networks, samples = ability._Answers(right), rng.normal(size=40), rng.normal(size=70)
+        assert answers.over_networks(networks) == pytest.approx(networks @ right.astype(float))
+        assert answers.over_samples(samples) == pytest.approx(right.astype(float) @ samples)
 
 
 def test_samples_that_all_or_none_get_right_stay_finite():
