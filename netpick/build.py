@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netpick.skips import JOINS, Skipping, last_uses, make_join
-from netpick.spec import LayerSpec
+from netpick.skips import JOINS, Skipping, make_join
+from netpick.spec import LayerSpec, last_uses
 
 
 class Reshape(nn.Module):

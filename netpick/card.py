@@ -168,7 +168,8 @@ def written(layer: LayerSpec) -> str:
         if key in POSITIONAL:
             out.append(str(value))
         elif key in _needed(layer) or value != unwritten[key]:
-            out.append(f"{key}={_value(value)}")
+            # LayerNorm's sizes are a shape: one number would be another.
+            out.append(f"{key}={value!r}" if key == "normalized_shape" else f"{key}={_value(value)}")
     return f"{layer.op}({', '.join(out)})"
 
 

@@ -18,7 +18,7 @@ from netpick import exam
 from netpick.card import network_row, written
 from netpick.errors import NetpickError, WorkError
 from netpick.run import Run
-from netpick.spec import LayerSpec, NetworkSpec, shapes
+from netpick.spec import LayerSpec, NetworkSpec, last_uses, shapes
 
 TEMPLATE = "network.py.jinja"
 TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES")
@@ -101,6 +101,8 @@ def source(run: Run, name: str) -> tuple[str, Path | None]:
         reshape=any(_line(layer, False).startswith("Reshape") for layer in spec.layers),
         block=None if not blocks else _block(blocks, activations),
         layers=_lines(spec, image, len(activations) > 1),
+        concat=any(layer.op == "Concat" for layer in spec.layers),
+        forward=_forward(spec.layers),
     )
     return text, weights
 
@@ -169,8 +171,11 @@ def _lines(spec: NetworkSpec, image: tuple[int, ...], several: bool) -> list[str
     before = image
     for layer, shape in zip(spec.layers, shapes(spec.layers, image), strict=True):
         out.append(f"{_line(layer, several)},")
-        if shape != before:
-            out[-1] += f"  # {' × '.join(map(str, shape))}"
+        notes = [] if shape == before else [" × ".join(map(str, shape))]
+        if layer.op in ("Add", "Concat"):
+            notes.append("see forward: " + ("the sum of two" if layer.op == "Add" else "the channels of two"))
+        if notes:
+            out[-1] += f"  # {'; '.join(notes)}"
         before = shape
     return out
 
@@ -179,6 +184,8 @@ def _line(layer: LayerSpec, several: bool) -> str:
     """Write a layer as a line of the source; `several` says that blocks differ in their activation."""
     if layer.op == "Reshape":
         return "nn.Flatten()" if len(layer.resolved["shape"]) == 1 else written(layer)
+    if layer.op in ("Add", "Concat"):
+        return "nn.Identity()"  # keeps the numbers of the layers, and so the names of the weights
     if layer.op == "BasicBlock":
         args = layer.resolved
         parts = [str(args["inplanes"]), str(args["planes"])]
@@ -188,6 +195,35 @@ def _line(layer: LayerSpec, several: bool) -> str:
             parts.append(f"activation=nn.{_module(args['activation'])}")
         return f"BasicBlock({', '.join(parts)})"
     return f"nn.{written(layer)}"
+
+
+def _forward(layers: Sequence[LayerSpec]) -> list[str]:
+    """Write the lines of the forward pass; what a skip connection goes back to has a name."""
+    last = last_uses(layers)
+
+    def through(given: str, start: int, end: int) -> str:
+        if start == end:
+            return given
+        if end - start == 1:
+            return f"self.layers[{start}]({given})"
+        return f"self.layers[{start or ''}:{'' if end == len(layers) else end}]({given})"
+
+    out = ["image = x"] if -1 in last else []
+    here, start = "x", 0
+    for index, layer in enumerate(layers):
+        if layer.op not in ("Add", "Concat") and index not in last:
+            continue
+        name = f"after_{index}" if index in last else "x"
+        if layer.op in ("Add", "Concat"):
+            source = layer.args["from"]
+            earlier = "image" if source == -1 else f"after_{source}"
+            given = through(here, start, index)
+            joined = f"{given} + {earlier}" if layer.op == "Add" else f"torch.cat([{given}, {earlier}], dim=1)"
+            out.append(f"{name} = {joined}")
+        else:
+            out.append(f"{name} = {through(here, start, index + 1)}")
+        here, start = name, index + 1
+    return [*out, f"return {through(here, start, len(layers))}"] if last else ["return self.layers(x)"]
 
 
 def _module(activation: str) -> str:

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netpick.spec import LayerSpec
-
 
 class _Join(nn.Module):
     """A layer of two inputs; `source` is the number of the layer whose output is the second, -1 the network's input."""
@@ -46,11 +44,6 @@ JOINS: dict[str, type[_Join]] = {"Add": Add, "Concat": Concat}
 def make_join(op: str, args: Mapping[str, Any]) -> nn.Module:
     """Make a layer that joins two tensors; `from` is a word of Python's, and so no argument of a class."""
     return JOINS[op](args["from"])
-
-
-def last_uses(layers: Sequence[LayerSpec]) -> dict[int, int]:
-    """Return, for each layer whose output is asked for again, the last layer that asks for it; -1 is the input."""
-    return {one.args["from"]: index for index, one in enumerate(layers) if one.op in JOINS}
 
 
 class Skipping(nn.Sequential):

@@ -13,7 +13,7 @@ from netpick.errors import NetpickError, WorkError
 from netpick.export import export, normalisation, source
 from netpick.metrics import evaluate
 from netpick.result import EpochResult, TrainingResult
-from netpick.spec import NetworkSpec, layer, sizes
+from netpick.spec import LayerSpec, NetworkSpec, layer, sizes
 from netpick.store import Store
 
 IMAGE, CLASSES = (1, 8, 8), ["nought", 'on"e', "two"]
@@ -48,6 +48,12 @@ NETWORKS = {
     "ResNetStylePReLU": [START, conv(2, 1, 2, 5, dilation=[1, 1]), block(2, 4, 1, "PReLU"), *END],
     "2 mixed": [START, conv(2, 1, 4, [2, 2], stride=2),
         block(4, 2, 1, "Tanh"), block(2, 4), block(4, 4, 1, "None"), *END],
+    "Skips": [START, conv(2, 1, 4, 3, padding=1), layer("ReLU"), conv(2, 4, 4, 3, padding=1, groups=4),
+        layer("BatchNorm2d", num_features=4), LayerSpec("Add", {"from": 1}), LayerSpec("Concat", {"from": 2}),
+        LayerSpec("Concat", {"from": -1}), conv(2, 9, 4, [1, 5], padding=[0, 2], dilation=[2, 1]),
+        LayerSpec("Add", {"from": 2}), LayerSpec("Add", {"from": 5}), layer("GroupNorm", num_groups=2, num_channels=4),
+        layer("Dropout2d", p=0.1), layer("AdaptiveMaxPool2d", output_size=[4, 4]),
+        layer("LayerNorm", normalized_shape=[4, 4]), *END],
     "BasicBlock": [START, conv(2, 1, 4, 5), layer("GELU"), *END],
 }  # fmt: skip
 
@@ -162,6 +168,23 @@ def test_source_says_only_what_is_needed(run):
     assert "BasicBlock(4, 2, activation=nn.Tanh)" in mixed
     assert "BasicBlock(4, 4, activation=nn.Identity)" in mixed
     assert "class BasicBlockNetwork(nn.Module):" in source(run, "BasicBlock")[0]
+
+
+def test_skips_have_names_in_the_forward_pass(run):
+    forward = source(run, "Skips")[0].split("def forward(self, x: Tensor) -> Tensor:")[-1].split("\n\n")[0]
+    assert [line.strip() for line in forward.strip().splitlines()] == [
+        "image = x",
+        "after_1 = self.layers[:2](x)",
+        "after_2 = self.layers[2](after_1)",
+        "after_5 = self.layers[3:5](after_2) + after_1",
+        "x = torch.cat([after_5, after_2], dim=1)",
+        "x = torch.cat([x, image], dim=1)",
+        "x = self.layers[8](x) + after_2",
+        "x = x + after_5",
+        "return self.layers[11:](x)",
+    ]
+    assert "nn.Identity(),  # 8 × 8 × 8; see forward: the channels of two\n" in source(run, "Skips")[0]
+    assert "return self.layers(x)" in source(run, "Basic")[0]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
