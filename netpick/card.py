@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.operations import OPERATIONS
+from netpick.operations import OPERATIONS, find
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, walk
+from netpick.whole import WHOLE
 
 COSTS = {
     "params": "trainable parameters",
@@ -130,7 +131,7 @@ def card(run: Run, name: str, most: int = 10) -> Card:
         spec.computation,
         spec.activation,
         summary,
-        layer_table(spec.layers, tuple(run.manifest["shape"])),
+        _layers(spec, row, tuple(run.manifest["shape"])),
         _costs(row, students),
         _epochs(run, name),
         classes,
@@ -138,6 +139,15 @@ def card(run: Run, name: str, most: int = 10) -> Card:
         shown,
         exam.notes(run),
     )
+
+
+def _layers(spec: NetworkSpec, row: dict[str, Any], image: tuple[int, ...]) -> pd.DataFrame:
+    """Return the layer table; what a whole network has is what was measured of it."""
+    table = layer_table(spec.layers, image)
+    for i, one in enumerate(spec.layers):
+        if one.op in WHOLE:  # the layers around it have neither
+            table.loc[i, ["params", "macs"]] = int(row["params"]), int(row["macs"])
+    return table
 
 
 def layer_table(layers: Iterable[LayerSpec], image: tuple[int, ...]) -> pd.DataFrame:
@@ -184,7 +194,7 @@ def _joined(layer: LayerSpec, layers: list[LayerSpec]) -> str:
 
 def _needed(layer: LayerSpec) -> set[str]:
     """Return the arguments that PyTorch has no default for, or none that we want to rely on."""
-    row = OPERATIONS[layer.op]
+    row = find(layer.op) or OPERATIONS[layer.op]
     return {k for k in row.arguments if k not in row.defaults or k == "dim"}
 
 

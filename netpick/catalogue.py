@@ -18,9 +18,11 @@ import msgspec
 
 from netpick.computations import COMPUTATIONS, cubic_factorisation
 from netpick.errors import CatalogueError, SpecError
+from netpick.family import family_of
 from netpick.operations import Shape
 from netpick.spec import LayerSpec, NetworkSpec, Size, check
 from netpick.template import ExplicitCell, GridCell, SampledCell, Template
+from netpick.whole import completed, is_baseline
 
 MAX_DRAWS = 2000
 """Draws in a row that may be refused before a cell is given up: far more than any cell of ours ever needs."""
@@ -208,13 +210,14 @@ class _Catalogue:
         try:
             # The operation's name stays as it is; the placeholders stand for arguments only.
             given = [{k: v if k == "op" else filled(v) for k, v in one.items()} for one in cell.layers]
-            layers = tuple(LayerSpec.from_dict(one) for one in given)
+            layers = tuple(LayerSpec.from_dict(one) for one in completed(given, self.image, self.classes))
             check(layers, self.image, self.classes)
-            if layers[-1].op != "LogSoftmax":
+            if layers[-1].op != "LogSoftmax" and not is_baseline(layers):
                 raise SpecError(f"layer {len(layers) - 1}: the last layer must be LogSoftmax, got {layers[-1].op}")
         except SpecError as error:
             raise CatalogueError(f"{where} ({cell.name}): {error}") from None
-        spec = NetworkSpec(cell.name, cell.computation, cell.activation, layers)
+        computation, activation = family_of(layers)
+        spec = NetworkSpec(cell.name, cell.computation or computation, cell.activation or activation, layers)
         if spec.name in self.names:
             raise CatalogueError(f"{where}: the name '{cell.name}' is taken, give each network a name of its own")
         if spec.hash in self.hashes:

@@ -19,6 +19,7 @@ from netpick.card import network_row, written
 from netpick.errors import NetpickError, WorkError
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, last_uses, shapes
+from netpick.whole import is_baseline
 
 TEMPLATE = "network.py.jinja"
 TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES")
@@ -80,6 +81,12 @@ def source(run: Run, name: str) -> tuple[str, Path | None]:
     row = network_row(run, name)
     spec = NetworkSpec.from_dict(row)
     weights = _weights(run, name)
+    if is_baseline(spec.layers):
+        kept = f"; its fitted numbers are in {weights}" if weights else ""
+        raise NetpickError(
+            f"{name} is a baseline, {written(spec.layers[0])}, and no network that PyTorch could run: "
+            f"fit it with scikit-learn or numpy, or name another network{kept}"
+        )
     image = tuple(run.manifest["shape"])
     blocks = [layer.resolved for layer in spec.layers if layer.op == "BasicBlock"]
     activations = {b["activation"] for b in blocks}

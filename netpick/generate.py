@@ -25,6 +25,7 @@ from netpick.catalogue import generate
 from netpick.errors import RunError, TemplateError
 from netpick.spec import NetworkSpec
 from netpick.store import MANIFEST, Store
+from netpick.template import Recipe
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def generate_run(
             return Generated(_same(folder, manifest), networks, True)
     from netpick.measure import measure_all  # loads torch, which all refusals above do without
 
-    counts = measure_all(networks, info.shape, workers)
+    counts = measure_all(networks, info.shape, workers, training_samples(parsed.recipe, info.train_count))
     rows = [
         {
             "name": spec.name,
@@ -111,6 +112,12 @@ def generate_run(
         for spec, count in zip(networks, counts, strict=True)
     ]
     return Generated(Store.create(folder, manifest, rows), networks, False)
+
+
+def training_samples(recipe: Recipe, count: int) -> int:
+    """Return on how many of a data set's `count` training samples a recipe trains."""
+    left = count - round(recipe.validation * count)
+    return min(left, recipe.train_samples or left)
 
 
 def _same(folder: Path, manifest: dict[str, Any]) -> Store:

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from netpick.build import Reshape, build
 from netpick.operations import Shape
 from netpick.spec import LayerSpec, NetworkSpec, sizes
+from netpick.whole import baseline_counts, is_baseline
 
 REAL_PARAMS, REAL_MACS = 20_000_000, 1_000_000_000
 """Above these a throwaway copy with real tensors would cost more memory and time than it saves."""
@@ -39,14 +40,17 @@ class Measurement:
     thop_macs: float | None
 
 
-def measure(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
-    """Build a throwaway copy of a network and count.
+def measure(layers: Sequence[LayerSpec], image: Shape, samples: int = 0) -> Measurement:
+    """Build a throwaway copy of a network and count; a baseline is worked out on paper.
 
     Parameters
     ----------
     layers : layers that `spec.check` has passed
     image : shape [C, H, W] of one image
+    samples : number of training samples, which some baselines keep
     """
+    if is_baseline(layers):
+        return Measurement(**baseline_counts(layers[0].op, layers[0].resolved, image, samples), thop_macs=None)
     size = sizes(layers, image)
     with torch.device("meta"):  # the counts need no initial weights, and drawing them is what takes long in building
         model = build(layers).eval()  # a batch norm of one single value can't be run in training mode
@@ -57,23 +61,23 @@ def measure(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
     return measure_module(model, given)
 
 
-def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1) -> list[Measurement]:
+def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1, samples: int = 0) -> list[Measurement]:
     """Measure many networks, in the order given, in several processes where that pays for starting them."""
     workers = min(workers, len(networks) // WORTH_A_PROCESS)
     if workers < 2:
-        return _measure_some(networks, image)
+        return _measure_some(networks, image, samples)
     parts = [networks[i::workers] for i in range(workers)]  # neighbours are alike: deal them out in turn
     from joblib import Parallel, delayed
 
-    done = Parallel(n_jobs=workers)(delayed(_measure_some)(part, image) for part in parts)
+    done = Parallel(n_jobs=workers)(delayed(_measure_some)(part, image, samples) for part in parts)
     return [done[i % workers][i // workers] for i in range(len(networks))]
 
 
-def _measure_some(networks: Sequence[NetworkSpec], image: Shape) -> list[Measurement]:
+def _measure_some(networks: Sequence[NetworkSpec], image: Shape, samples: int) -> list[Measurement]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one small input: more threads only wait for each other
     try:
-        return [measure(spec.layers, image) for spec in networks]
+        return [measure(spec.layers, image, samples) for spec in networks]
     finally:
         torch.set_num_threads(threads)
 

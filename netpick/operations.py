@@ -14,6 +14,7 @@ from typing import Any
 from netpick import paper
 from netpick.errors import SpecError, listed, suggest
 from netpick.paper import ACTIVATIONS, Args, Operation, Shape
+from netpick.whole import WHOLE
 
 MAX_SIZE = 2**40
 """No dimension, and no product of dimensions, of a network that can be trained comes near this."""
@@ -97,6 +98,16 @@ def _checked(op: str, name: str, kind: str, value: Any) -> Any:
         if not _is_int(value) or not 1 <= value < MAX_SIZE:
             raise SpecError(f"{wanted}a positive integer, got {value!r}")
         return value
+    if kind.startswith("one of "):
+        words = kind.split()[2:]
+        if value not in words:
+            near = suggest(value, words) if isinstance(value, str) else ""
+            raise SpecError(f"{wanted}one of {listed(words)}{near}, got {value!r:.80}")
+        return value
+    if kind == "positive":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise SpecError(f"{wanted}a positive number, got {value!r:.80}")
+        return float(value)
     if kind == "layer":
         if not _is_int(value) or not -1 <= value < MAX_SIZE:
             raise SpecError(f"{wanted}the number of an earlier layer, or -1 for the network's input, got {value!r}")
@@ -112,6 +123,21 @@ def _checked(op: str, name: str, kind: str, value: Any) -> Any:
     return tuple(values)
 
 
+def find(op: str) -> Operation | None:
+    """Return what is known of an operation, one that is a whole network included; None where there is none."""
+    return OPERATIONS.get(op) or WHOLE.get(op)
+
+
+def _unknown(op: str) -> str:
+    source, colon, _ = op.partition(":")
+    allowed = [name for name in WHOLE if colon and name.startswith(f"{source}:")]
+    near = suggest(op, allowed or [*OPERATIONS, *WHOLE])
+    if not allowed:
+        sources = sorted({name.partition(":")[0] for name in WHOLE})
+        allowed = [*OPERATIONS, *(f"{source}:..." for source in sources)]
+    return f"unknown operation '{op:.100}'{near}; allowed are {listed(allowed, 100)}"
+
+
 def resolve(op: str, args: Args) -> dict[str, Any]:
     """Return all arguments of a layer, defaults filled in and sizes written out, in the operation's order.
 
@@ -120,9 +146,9 @@ def resolve(op: str, args: Args) -> dict[str, Any]:
     SpecError
         The operation or an argument is unknown, an argument is missing or has a wrong value.
     """
-    known = OPERATIONS.get(op)
+    known = find(op)
     if known is None:
-        raise SpecError(f"unknown operation '{op}'{suggest(op, OPERATIONS)}; allowed are {listed(OPERATIONS, 60)}")
+        raise SpecError(_unknown(op))
     for name in args:
         if name not in known.arguments:
             allowed = listed(known.arguments) or "none"
@@ -133,6 +159,9 @@ def resolve(op: str, args: Args) -> dict[str, Any]:
             raise SpecError(f"{op} needs the argument '{name}'")
         value = args.get(name, known.defaults.get(name))
         if value is None and name in known.defaults and known.defaults[name] is None:
+            if "kernel_size" not in known.arguments:
+                out[name] = None
+                continue
             value = args["kernel_size"]  # the stride of a pooling
         out[name] = _checked(op, name, kind, value)
     return out
@@ -144,7 +173,7 @@ def output_shape(op: str, args: Args, given: Shape, before: Sequence[Shape] = ()
     `before` has the shapes that an operation with `join` may take: the network's input, then the output of each layer
     before this one, the last of which is `given`.
     """
-    row = OPERATIONS[op]
+    row = OPERATIONS.get(op) or WHOLE[op]
     if row.join:
         source = args["from"]
         if len(before) < 2:

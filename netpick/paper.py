@@ -51,11 +51,12 @@ Softmin and LogSoftmax normalise over a dimension instead of working on each ele
 class Operation:
     """What is known of an operation: shapes are per sample, without the batch dimension.
 
-    `arguments` maps each argument to its kind (`int`, `bool`, `float`, `str`, `shape`, `dim`, `layer`, `sizes` for one
-    or more integers, or `sizes1` to `sizes3` for one or N); `defaults` has the optional ones, None for one that follows
-    `kernel_size`. `shape(input, args)` gives the output shape or raises SpecError; `params` and `macs` count from input
-    shape, output shape and arguments. An operation with `join` takes the output of an earlier layer too, the one that
-    its argument `from` says: `join(input, earlier, args)` then gives the output shape in place of `shape`.
+    `arguments` maps each argument to its kind (`int`, `bool`, `float`, `positive`, `str`, `one of A B`, `shape`, `dim`,
+    `layer`, `sizes` for one or more integers, or `sizes1` to `sizes3` for one or N); `defaults` has the optional ones,
+    None for one that follows `kernel_size`, or for no value where there is none. `shape(input, args)` gives the output
+    shape or raises SpecError; `params` and `macs` count from input shape, output shape and arguments. An operation with
+    `join` takes the output of an earlier layer too, the one that its argument `from` says: `join(input, earlier, args)`
+    then gives the output shape in place of `shape`.
     """
 
     role: str

@@ -66,7 +66,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         KEY_REPLICATE,
         KEY_EPOCH,
         KEY_SPLIT,
-        Column("train_loss", "float64", "nats", "Mean training loss over the epoch's samples, as seen while training."),
+        Column(
+            "train_loss",
+            "float64",
+            "nats",
+            "Mean training loss over the epoch's samples, as seen while training; null for a baseline.",
+        ),
         Column("loss", "float64", "nats", "Mean negative log likelihood of the split's samples."),
         Column("accuracy", "float64", "fraction", "Share of the split's samples whose predicted class is the label."),
         Column("train_seconds", "float64", "s", "Time of this epoch's optimisation steps alone, device synchronised."),

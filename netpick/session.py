@@ -28,6 +28,7 @@ from netpick.result import TrainingResult
 from netpick.spec import NetworkSpec, seed_of
 from netpick.store import SCORES, Store
 from netpick.template import Recipe, apply_override, parse_recipe
+from netpick.whole import is_baseline
 
 WEIGHTS = ("last", "none")
 RETRYABLE = ("diverged", "failed", "timeout")
@@ -315,7 +316,10 @@ def _workers(wanted: int | Literal["auto"], store: Store, tasks: list[Task], dev
         def footprint(task: Task) -> int:
             return rows[task.spec.hash]["memory"] * task.recipe.batch_size + 5 * rows[task.spec.hash]["params"]
 
-        need = pool.measure_need(max(tasks, key=footprint), devices[0])
+        on_card = [task for task in tasks if not is_baseline(task.spec.layers)]
+        if not on_card:
+            return min(device.cpu_workers(), len(tasks))
+        need = pool.measure_need(max(on_card, key=footprint), devices[0])
         return pool.workers_on_cards(need, [device.free_memory(d) or 0 for d in devices], device.usable_cores())
     if devices[0] == "mps":
         return 1

@@ -18,6 +18,7 @@ from typing import Any
 from netpick import operations
 from netpick.errors import SpecError
 from netpick.operations import OPERATIONS, Shape
+from netpick.whole import WHOLE, is_baseline, is_whole
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ def seed_of(run_seed: int, network_hash: str, replicate: int) -> int:
 
 @dataclass(frozen=True)
 class Size:
-    """What can be said of a network on paper: parameters, and multiply-accumulates of one input."""
+    """What can be said of a network on paper: parameters, and multiply-accumulates of one input.
+
+    What layers that are whole networks have is not in it: see `whole`.
+    """
 
     params: int
     macs: int
@@ -119,7 +123,7 @@ def walk(layers: Sequence[LayerSpec], image: Shape) -> Iterator[tuple[Shape, Siz
             out = operations.output_shape(one.op, args, shape, before)
         except SpecError as error:
             raise SpecError(f"layer {index}: {error}") from None
-        row = OPERATIONS[one.op]
+        row = OPERATIONS.get(one.op) or WHOLE[one.op]
         yield out, Size(row.params(shape, out, args), row.macs(shape, out, args))
         before.append(out)
 
@@ -135,6 +139,8 @@ def needs_two(layers: Sequence[LayerSpec], image: Shape) -> bool:
     So where a batch norm sees one value a channel of each sample: the variance of a single value is no number to divide
     by, and torch refuses.
     """
+    if is_whole(layers):
+        return True  # what is inside can't be seen
     for one, out in zip(layers, shapes(layers, image), strict=True):
         if (one.op == "BasicBlock" or one.op.startswith("BatchNorm")) and math.prod(out[1:]) == 1:
             return True
@@ -173,6 +179,8 @@ def check(layers: Sequence[LayerSpec], image: Shape, classes: int) -> Size:
     """
     if not layers:
         raise SpecError("a network needs at least one layer")
+    if len(layers) > 1 and is_baseline(layers):
+        raise SpecError(f"a baseline is the only layer of its network, got {len(layers)} layers: leave the others out")
     steps = list(walk(layers, image))
     last = steps[-1][0]
     if last != (classes,):

@@ -393,7 +393,7 @@ def _epoch_rows(result: TrainingResult) -> Iterator[dict[str, Any]]:
                 "replicate": result.replicate,
                 "epoch": epoch.epoch,
                 "split": split.split,
-                "train_loss": epoch.train_loss,
+                "train_loss": None if epoch.train_loss != epoch.train_loss else epoch.train_loss,
                 "loss": split.loss,
                 "accuracy": split.accuracy,
                 "train_seconds": epoch.train_seconds,

@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 
 from netpick.computations import COMPUTATIONS
 from netpick.errors import TemplateError, listed, suggest
+from netpick.family import MIXED
 from netpick.operations import ACTIVATIONS
 
 Positive = Annotated[int, Meta(ge=1, le=2**40)]
@@ -124,12 +125,15 @@ class GridCell(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid")
 
 
 class ExplicitCell(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="explicit"):
-    """One network, layer by layer; "input", "pixels" and "classes" stand for the numbers of the data set."""
+    """One network, layer by layer; "input", "pixels" and "classes" stand for the numbers of the data set.
+
+    Computation and activation are worked out from the layers where they are left out.
+    """
 
     name: str
     layers: Layers
-    computation: str = "Linear"
-    activation: str = "None"
+    computation: str | None = None
+    activation: str | None = None
 
 
 Cell = SampledCell | GridCell | ExplicitCell
@@ -348,12 +352,13 @@ def check_cell(cell: Cell, source: str, where: str) -> None:
             raise TemplateError(
                 f"{source}: {where}.name: got {cell.name!r:.80}, allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
             )
-        if not NAME.fullmatch(cell.computation):
+        if cell.computation is not None and not NAME.fullmatch(cell.computation):
             raise TemplateError(
                 f"{source}: {where}.computation: got {cell.computation!r:.80}, "
                 "allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
             )
-        known(cell.activation, activations, "activation")
+        if cell.activation is not None:
+            known(cell.activation, [*activations, MIXED], "activation")
         return
     check_ranges(cell, source, where)
     if isinstance(cell, GridCell):

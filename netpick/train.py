@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from netpick import baselines
 from netpick import device as devices
 from netpick.build import build
 from netpick.errors import WorkError
@@ -25,6 +26,7 @@ from netpick.plan import Plan, precision_context
 from netpick.result import EpochResult, SplitResult, TrainingResult
 from netpick.spec import NetworkSpec, needs_two
 from netpick.template import Recipe
+from netpick.whole import is_baseline
 
 Data = Mapping[str, tuple[Tensor, Tensor]]
 """Inputs (samples, C, H, W) float32 and labels (samples,) int64 of each split, on the device."""
@@ -72,6 +74,9 @@ def train(
     TrainingResult
         `done`, or `diverged` or `timeout` with the epochs that were finished before. Exceptions of torch pass through.
     """
+    if is_baseline(spec.layers):
+        arrays = {name: (x.cpu().numpy(), y.cpu().numpy()) for name, (x, y) in data.items()}
+        return baselines.train(spec, recipe, arrays, seed, replicate, keep_weights)
     started, clock = datetime.now(UTC), time.perf_counter()
     deadline = clock + recipe.timeout if recipe.timeout else None
     devices.reset_peak_memory(device)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import typer
 
-from netpick import cli, cli_exam, computations, data, operations, picking, plan, planted, questions, template
+from netpick import cli, cli_exam, computations, data, operations, picking, plan, planted, questions, template, whole
 from netpick.catalogue import _Sampler, generate
 from netpick.computations import COMPUTATIONS, Computation
 from netpick.generate import generate_run
@@ -202,6 +202,28 @@ def test_computations_and_activations_are_all_named():
     assert words(sentence) == operations.ACTIVATIONS
 
 
+def test_whole_networks_and_their_arguments_are_all_named():
+    said = {}
+    for ops, arguments, *_ in table(DESIGN, "Whole networks"):
+        for op in words(ops):
+            said[op] = arguments
+    assert set(said) == set(whole.BASELINES)
+    for op in said:
+        row = whole.WHOLE[op]
+        assert set(re.findall(r"`(\w+)`", said[op])) == set(row.arguments), op
+        for name, default in row.defaults.items():
+            if default is not None:
+                value = re.search(rf"`{name}` = (\S+?)(?:,|$)", said[op])[1]
+                assert tomllib.loads(f"x = {value}")["x"] == default, (op, name)
+
+
+def test_the_cells_of_whole_networks_in_the_readme_make_networks():
+    _, *rest = blocks(README, "toml")
+    cells = "\n".join(one for one in rest if 'name = "NearestMean"' in one)
+    parsed = template.parse(f'title = "x"\n{cells}')
+    assert [spec.computation for spec in generate(parsed, (1, 8, 8), 10)] == ["Baseline", "Baseline"]
+
+
 def test_operations_and_their_arguments_are_all_named():
     said = {}
     for ops, arguments, *_ in table(DESIGN, "A network, as data"):
@@ -218,7 +240,7 @@ def test_operations_and_their_arguments_are_all_named():
 
 
 def test_the_template_of_the_readme_gives_the_networks_that_it_says(tmp_path):
-    (given,) = blocks(README, "toml")
+    given, *_ = blocks(README, "toml")
     parsed = template.parse(given)
     specs = generate(parsed, data.describe(parsed.dataset).shape, 10)
     families = {}
