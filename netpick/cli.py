@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from netpick import cli_exam
-from netpick.errors import NetpickError, RunError
+from netpick import cli_cost, cli_exam
+from netpick.errors import NetpickError
 
 if TYPE_CHECKING:
     from netpick.store import Store
@@ -120,17 +120,19 @@ def train(
         list[str] | None, typer.Option(metavar="STATUS", help="Train failed, timeout or diverged ones again.")
     ] = None,
     compact: Annotated[bool, typer.Option(help="Merge the many small files at the end.")] = True,
+    estimate: Annotated[
+        bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
+    ] = True,
 ) -> None:
     """Train every network of a run that has no result yet; give the same command again to go on after a stop."""
     from netpick.progress import ProgressListener
     from netpick.session import Options, train_run
 
-    if workers != "auto" and not workers.lstrip("-").isdigit():
-        raise RunError(f"--workers: wants auto or a number from 1 on, got '{workers}'")
+    many = cli_cost.worker_count(workers)
     folder = _run_folder(run)
     options = Options(
         device=device,
-        workers="auto" if workers == "auto" else int(workers),
+        workers=many,
         epochs=epochs,
         overrides=overrides or (),
         scores=scores,
@@ -138,6 +140,7 @@ def train(
         data_dir=data_dir,
         retry=retry or (),
         compact=compact,
+        estimate=estimate,
     )
     try:
         with ProgressListener(console) as listener:
@@ -207,7 +210,7 @@ def _recent(store: Store) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-app.registered_commands += cli_exam.app.registered_commands
+app.registered_commands += [*cli_cost.app.registered_commands, *cli_exam.app.registered_commands]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What one sees while networks are trained: bars on a terminal, a line every so often elsewhere.
 
-A `Listener` of a session; computes nothing but rates.
+A `Listener` of a session; computes nothing but rates, and the time left from what `cost` predicts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from netpick import cost
 from netpick.pool import Task
 from netpick.report.words import counted, duration
 from netpick.result import TrainingResult
@@ -22,6 +23,9 @@ from netpick.session import Listener, Start
 
 LINE_SECONDS = 15.0
 """Between two lines where there is no terminal."""
+
+TRUST = 60.0
+"""Seconds of finished trainings that a calibrated prediction counts for."""
 
 
 class ProgressListener(Listener):
@@ -34,7 +38,8 @@ class ProgressListener(Listener):
         self.live: Live | None = None
         self.clock = self.last_line = time.monotonic()
         self.done = 0
-        self.work_done = self.work_due = 0.0
+        self.left: dict[tuple[str, int], float] = {}
+        self.predicted = self.observed = 0.0
         self.start: Start | None = None
         self.bar = Progress(TextColumn("networks"), BarColumn(None), MofNCompleteColumn(), console=console)
 
@@ -51,7 +56,7 @@ class ProgressListener(Listener):
         """Say what is about to happen, and show the bars."""
         self.start, self.statuses = start, Counter(start.finished)
         self.clock = self.last_line = time.monotonic()
-        self.work_due = start.work
+        self.left = dict(start.cost)
         recipe = start.recipe
         already = f", {sum(start.finished.values())} there already" if start.finished else ""
         epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''} of {recipe.optimizer}"
@@ -62,6 +67,9 @@ class ProgressListener(Listener):
             highlight=False,
             soft_wrap=True,
         )
+        if start.due:
+            for text in (start.estimate.time_text, start.estimate.disk_text, start.estimate.memory_text):
+                self.console.print(text, highlight=False, soft_wrap=True)
         if self.console.is_terminal and start.due:
             self.task = self.bar.add_task("networks", total=start.total, completed=sum(start.finished.values()))
             self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
@@ -77,7 +85,7 @@ class ProgressListener(Listener):
         self.statuses[result.status] += 1
         self.done += 1
         assert self.start is not None
-        self.work_done += self.start.cost.get(result.hash, 0.0)
+        self._observe(result)
         if result.status != "done":
             self.console.print(f"{result.network}: {result.status}: {result.error}", highlight=False, markup=False)
         if self.live:
@@ -95,9 +103,37 @@ class ProgressListener(Listener):
         """Return status counts, rate and time left; the latter by the work that is due, since large ones come first."""
         passed = time.monotonic() - self.clock
         words = [counted(self.statuses), f"{60 * self.done / max(passed, 1e-9):.0f} a minute"]
-        if self.work_done and self.work_due:
-            words.append(f"{duration(passed * (self.work_due - self.work_done) / self.work_done)} left")
+        if (left := self.seconds_left()) is not None:
+            words.append(f"{duration(left)} left")
         return ", ".join(words)
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until all is done, or None where nothing can be said yet.
+
+        What the model predicts for the trainings that are left, as a schedule on the workers, times what the finished
+        ones took beside their prediction. A calibrated model counts as much as `TRUST` seconds of finished trainings;
+        a rough one knows the order of the costs, and not their size.
+        """
+        assert self.start is not None
+        measured = self.start.estimate.basis != "rough"
+        trust = TRUST if measured else 0.0
+        if not self.left or (self.predicted + trust) <= 0:
+            return None
+        ratio = (self.observed + trust) / (self.predicted + trust)
+        now = time.monotonic()
+        waiting = [seconds for key, seconds in self.left.items() if key not in self.running]
+        # A training that takes longer than was predicted is taken to be nearly through.
+        busy = [
+            max(0.05 * self.left[k], self.left[k] - (now - since) / ratio) for k, (_, since) in self.running.items()
+        ]
+        return ratio * cost.schedule([*busy, *sorted(waiting, reverse=True)], self.start.workers)
+
+    def _observe(self, result: TrainingResult) -> None:
+        """Learn from a finished training how good the prediction is."""
+        predicted = self.left.pop((result.hash, result.replicate), None)
+        if predicted and result.status == "done":
+            self.predicted += predicted
+            self.observed += result.seconds
 
     def _render(self) -> Group:
         now = time.monotonic()

@@ -20,8 +20,10 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from netpick import data, device, plan, pool, share
+from netpick import data, device, forecast, plan, pool, share
+from netpick.cost import Samples
 from netpick.errors import DataError, RunError
+from netpick.estimate import Estimate
 from netpick.generate import versions
 from netpick.pool import Task
 from netpick.result import TrainingResult
@@ -47,11 +49,16 @@ class Options:
     data_dir: str | None = None
     retry: Sequence[str] = ()
     compact: bool = True
+    estimate: bool = True
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a session is about to do; `cost` is predicted, by network hash, in macs; `work` is all that is due."""
+    """What a session is about to do.
+
+    `cost` has the predicted seconds of each training, by (hash of the network, replicate), and `estimate` what they
+    come to together.
+    """
 
     total: int
     finished: Counter[str]
@@ -59,8 +66,8 @@ class Start:
     workers: int
     devices: list[str]
     recipe: Recipe
-    cost: dict[str, float]
-    work: float
+    cost: dict[tuple[str, int], float]
+    estimate: Estimate
 
 
 class Listener:
@@ -118,18 +125,26 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             shared = _share_data(store, recipe, options, listener)
             chosen = plan.choose(recipe, devices[0])
             weights = keep["weights"] == "last"
-            tasks = [Task(spec, n, seed, recipe, chosen, shared, keep_weights=weights) for spec, n, seed, _ in due]
+            tasks = [Task(spec, n, seed, recipe, chosen, shared, keep_weights=weights) for spec, n, seed in due]
             workers = _workers(options.workers, store, tasks, devices)
             tasks = [replace(task, workers=workers) for task in tasks]
+            ahead = forecast.outlook(
+                *(store, recipe, keep, [task.key for task in tasks], _samples(shared), workers, devices),
+                lambda: tasks,
+                forecast.before_training if options.estimate else forecast.never,
+                options.compact,
+                listener.note,
+            )
+            # The costliest come first, so that no worker is left with a long one at the end.
+            tasks.sort(key=lambda task: ahead.seconds(task.key), reverse=True)
             versions_now = versions()
             store.update_manifest(
                 training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions_now}
             )
             begin = {"event": "begin", "due": len(due), "total": total, "workers": workers, "device": devices}
             store.append_event(begin)
-            cost = {spec.hash: predicted for spec, _, _, predicted in due}
-            work = sum(predicted for *_, predicted in due)
-            listener.begin(Start(total, Counter(finished.values()), len(due), workers, devices, recipe, cost, work))
+            ended, seconds = Counter(finished.values()), {task.key: ahead.seconds(task.key) for task in tasks}
+            listener.begin(Start(total, ended, len(due), workers, devices, recipe, seconds, ahead.estimate))
             labels = {split: labels for split, (_, labels) in share.attach(shared).items()}
             _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
         statuses = Counter(store.finished().values())
@@ -140,6 +155,65 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             store.append_event({"event": "end", **statuses})
         shutil.rmtree(store.path / ".cache", ignore_errors=True)
     return statuses
+
+
+def estimate_run(
+    folder: str | Path, options: Options, seconds: float | None = None, listener: Listener | None = None
+) -> Estimate:
+    """Say what `train_run` with the same options would take; the run and its results stay as they are.
+
+    Parameters
+    ----------
+    folder, options : as for `train_run`
+    seconds : what a calibration may take at most; 0 for none, None for what suits the run. What it finds is kept in the
+        run's folder, and used again by the next estimate and by the training.
+    listener : hears what takes a while
+
+    Raises
+    ------
+    NetpickError
+        As `train_run`.
+    """
+    listener = listener or Listener()
+    _check_options(options)
+    store = Store.open(folder)
+    finished = store.finished()
+    recipe = _wanted_recipe(store, options)
+    keep = _wanted_keep(store, options)[1]
+    devices = device.resolve(options.device)
+    for one in devices:
+        plan.choose(recipe, one)
+    due = _due(store, recipe, {key: status for key, status in finished.items() if status not in options.retry})
+    keys = [(spec.hash, n) for spec, n, _ in due]
+    if not due:
+        return forecast.nothing(store, len(finished), devices)
+    samples: Samples | None = None
+    workers: int | None = None
+    if options.workers != "auto" or devices[0] == "cpu":  # on a card the number of workers is measured
+        workers = _workers(options.workers, store, [], devices)
+        samples = forecast.kept_samples(store, recipe, devices, workers)
+    tasks: list[Task] = []
+    cache = store.path / ".cache"
+    was_there = cache.is_dir()
+    try:
+        with store.lock():
+            if samples is None or workers is None:
+                shared = share.prepare(_request(store, recipe, options), cache)
+                samples = _samples(shared)
+                chosen = plan.choose(recipe, devices[0])
+                tasks = [Task(spec, n, seed, recipe, chosen, shared) for spec, n, seed in due]
+                workers = _workers(options.workers, store, tasks, devices) if workers is None else workers
+                tasks = [replace(task, workers=workers) for task in tasks]
+            return forecast.outlook(
+                *(store, recipe, keep, keys, samples, workers, devices),
+                lambda: tasks,
+                forecast.on_request(seconds) if tasks else forecast.never,
+                options.compact,
+                listener.note,
+            ).estimate
+    finally:
+        if not was_there:
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 def _train_all(
@@ -218,8 +292,8 @@ def _check_options(options: Options) -> None:
             raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
 
 
-def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
-    """Return the recipe of the run with what the user set; refuse to change it under results that are there."""
+def _wanted_recipe(store: Store, options: Options) -> Recipe:
+    """Return the recipe of the run with what the user set."""
     raw: dict[str, Any] = {"recipe": copy.deepcopy(store.manifest.get("recipe", {}))}
     overrides = list(options.overrides)
     if options.epochs is not None:
@@ -228,8 +302,13 @@ def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
         if not override.startswith("recipe."):
             raise RunError(f"--set {override}: training can set recipe.* only; the rest is set with netpick generate")
         apply_override(raw, override)
+    return parse_recipe(raw["recipe"], "--set" if overrides else str(store.path / "run.toml"))
+
+
+def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
+    """Return the recipe of the run with what the user set; refuse to change it under results that are there."""
+    recipe = _wanted_recipe(store, options)
     before = parse_recipe(store.manifest.get("recipe", {}), str(store.path / "run.toml"))
-    recipe = parse_recipe(raw["recipe"], "--set" if overrides else str(store.path / "run.toml"))
     changed = [
         f"{field.name} from {getattr(before, field.name)} to {getattr(recipe, field.name)}"
         for field in msgspec.structs.fields(recipe)
@@ -248,10 +327,15 @@ def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
     return recipe
 
 
+def _wanted_keep(store: Store, options: Options) -> tuple[dict[str, str], dict[str, str]]:
+    """Return which scores and weights the run keeps, and which with what the user set."""
+    before = {"scores": "all", "weights": "last", **store.manifest.get("keep", {})}
+    return before, {"scores": options.scores or before["scores"], "weights": options.weights or before["weights"]}
+
+
 def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]:
     """Return which scores and weights are kept; the same for all trainings of a run."""
-    before = {"scores": "all", "weights": "last", **store.manifest.get("keep", {})}
-    keep = {"scores": options.scores or before["scores"], "weights": options.weights or before["weights"]}
+    before, keep = _wanted_keep(store, options)
     for name, value in keep.items():
         if results and value != before[name]:
             raise RunError(
@@ -263,12 +347,21 @@ def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]
     return keep
 
 
+def _samples(shared: share.SharedData) -> Samples:
+    """Return how many samples there are to train on and to evaluate."""
+    counts = {split: len(labels) for split, (_, labels) in share.attach(shared).items()}
+    return Samples(counts.pop("train"), sum(counts.values()))
+
+
+def _request(store: Store, recipe: Recipe, options: Options) -> data.DataRequest:
+    folder = data.data_dir(options.data_dir)
+    return data.request_of(store.manifest, folder, recipe.train_samples, recipe.validation, recipe.normalize)
+
+
 def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listener) -> share.SharedData:
     """Load the data set, lay it out for the workers, and write down the samples that will be predicted."""
     manifest = store.manifest
-    request = data.request_of(
-        manifest, data.data_dir(options.data_dir), recipe.train_samples, recipe.validation, recipe.normalize
-    )
+    request = _request(store, recipe, options)
     shared = share.prepare(request, store.path / ".cache")
     attached = share.attach(shared)
     shape = list(attached["train"][0].shape[1:])
@@ -284,32 +377,21 @@ def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listen
     return shared
 
 
-def _due(
-    store: Store, recipe: Recipe, finished: Mapping[tuple[str, int], str]
-) -> list[tuple[NetworkSpec, int, int, float]]:
-    """Return (network, replicate, seed, predicted cost) of what has no row yet.
-
-    The costliest come first, so that no worker is left with a long one at the end.
-    """
+def _due(store: Store, recipe: Recipe, finished: Mapping[tuple[str, int], str]) -> list[tuple[NetworkSpec, int, int]]:
+    """Return (network, replicate, seed) of what has no row yet."""
     run_seed = store.manifest["seed"]
-    due = [
-        (NetworkSpec.from_dict(row), n, seed_of(run_seed, row["hash"], n), _predicted_cost(row, recipe.batch_size))
+    return [
+        (NetworkSpec.from_dict(row), n, seed_of(run_seed, row["hash"], n))
         for row in store.networks()
         for n in range(recipe.replicates)
         if (row["hash"], n) not in finished
     ]
-    return sorted(due, key=lambda one: one[-1], reverse=True)
-
-
-def _predicted_cost(row: dict[str, Any], batch_size: int) -> float:
-    """Return a step's cost in units of multiply-accumulates: the arithmetic, the optimizer, and the calls."""
-    return row["macs"] * batch_size + 20 * row["params"] + 500_000 * row["ops"]
 
 
 def _workers(wanted: int | Literal["auto"], store: Store, tasks: list[Task], devices: list[str]) -> int:
     """Return how many trainings run at the same time."""
     if wanted != "auto":
-        return min(wanted, max(1, len(tasks)))
+        return min(wanted, max(1, len(tasks))) if tasks else wanted
     if devices[0].startswith("cuda") and tasks:
         rows = {row["hash"]: row for row in store.networks()}
 

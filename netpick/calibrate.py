@@ -1,0 +1,258 @@
+"""Time a few steps of some of a run's own networks, in as many workers as will train at once.
+
+The networks are spread over computations and sizes. Each is trained for a moment by the same code, with the same plan,
+recipe and data as later in earnest, so that whatever a plan does is in the figure, and so is what the workers take
+from each other. What is found is kept in the run's folder, with the circumstances it holds for. The model that is
+fitted to it is in `cost`; nothing is predicted here, and no result of a run is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from netpick import cost, device, pool
+from netpick.cost import Model, Timed, Work
+from netpick.pool import Task
+from netpick.result import TrainingResult
+
+if TYPE_CHECKING:
+    from netpick.store import Store
+
+FILE = "calibration.json"
+FORMAT = 1
+"""Raised when what is in the file changes its meaning."""
+
+MOST_SECONDS = 60.0
+NETWORKS = 28
+"""Networks that are timed at most: what more would add is less than what a machine differs from minute to minute."""
+
+START_SECONDS = 4.0
+"""A worker's start, torch and all, which is part of a calibration's time."""
+
+
+@dataclass(frozen=True)
+class TimedResult(TrainingResult):
+    """A training that was cut short, and what it took."""
+
+    timed: Timed | None = None
+
+
+def choose(works: Sequence[Work], most: int = NETWORKS, model: Model | None = None) -> list[int]:
+    """Choose networks to time: of each computation its share of the predicted time, and at least two, over all sizes.
+
+    Returns their places in `works`, the costliest first. Students that are not trained by gradient are left out.
+    """
+    model = model or cost.rough()
+    groups: dict[str, list[int]] = defaultdict(list)
+    seen = set()
+    for place, work in enumerate(works):
+        if work.step is not None and work.key[0] not in seen:  # one replicate tells enough
+            seen.add(work.key[0])
+            groups[work.computation].append(place)
+    if not groups:
+        return []
+    seconds = [model.seconds(work) for work in works]
+    whole = sum(seconds[place] for group in groups.values() for place in group)
+    chosen: list[int] = []
+    for group in groups.values():
+        group.sort(key=seconds.__getitem__)
+        share = sum(seconds[place] for place in group) / whole
+        wanted = min(len(group), max(2, round(share * most)))
+        # The middles of equal parts; the largest is among them, since it is what the end of a run waits for.
+        places = {min(len(group) - 1, int((n + 0.5) * len(group) / wanted)) for n in range(wanted - 1)}
+        chosen += [group[place] for place in sorted({*places, len(group) - 1})]
+    chosen.sort(key=seconds.__getitem__, reverse=True)
+    if len(chosen) > most:  # more computations than networks to time
+        chosen = [chosen[int(n * len(chosen) / most)] for n in range(most)]
+    return chosen
+
+
+def calibrate(
+    tasks: Sequence[Task],
+    works: Sequence[Work],
+    workers: int,
+    devices: Sequence[str],
+    seconds: float,
+) -> list[Timed]:
+    """Time some of the tasks for about `seconds` of wall time; return what came of those that worked.
+
+    Parameters
+    ----------
+    tasks, works : the trainings that are due, in the same order
+    workers, devices : as they will be trained
+    seconds : about how long it may take, the start of the workers included
+    """
+    model = cost.rough()
+    useful = max(2.0, seconds - START_SECONDS) * workers
+    # Half a second each, of which a fourth is warming up: below that, times of few steps are chance.
+    places = choose(works, max(4, min(NETWORKS, int(useful / 0.5))), model)
+    if not places:
+        return []
+    some = [replace(tasks[place], keep_weights=False) for place in places]
+    budget = useful / len(some)
+    out: list[Timed] = []
+    deadline = time.monotonic() + max(seconds, START_SECONDS) * 1.5
+    stream = pool.stream(some, workers, devices, work=partial(time_task, budget=budget))
+    with contextlib.closing(stream):  # type: ignore[type-var]
+        for result in stream:
+            timed = getattr(result, "timed", None)
+            if result.status == "done" and timed is not None:
+                out.append(timed)
+            if time.monotonic() > deadline and len(out) >= 8:
+                break
+    return out
+
+
+def time_task(task: Task, budget: float) -> TimedResult:
+    """Train a network for about `budget` seconds in a worker process; whatever goes wrong comes back as a status."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    try:
+        result, timed = _time(task, budget)
+        values = {name: getattr(result, name) for name in TrainingResult.__dataclass_fields__}
+        # The scores stay in the worker: nobody looks at them.
+        return TimedResult(**{**values, "epochs": (), "attempts": task.attempts, "timed": timed})
+    except Exception as error:  # noqa: BLE001  as in a training: a network that fails is no end of the others
+        failed = task.failure("failed", pool.describe_error(error), started, time.perf_counter() - clock)
+        return TimedResult(**{name: getattr(failed, name) for name in TrainingResult.__dataclass_fields__})
+
+
+def _time(task: Task, budget: float) -> tuple[TrainingResult, Timed | None]:
+    from netpick.metrics import evaluate
+
+    pool._prepare_worker()
+    whole = pool._resident(task.shared, task.device)
+    samples = len(whole["train"][1])
+    batch = min(task.recipe.batch_size, samples)
+
+    def part(steps: int, evaluated: int, epochs: int) -> TrainingResult:
+        from netpick.train import train
+
+        sizes = dict.fromkeys(whole, evaluated) | {"train": steps * batch}
+        data = {split: (x[: sizes[split]], y[: sizes[split]]) for split, (x, y) in whole.items()}
+        recipe = msgspec.structs.replace(task.recipe, epochs=epochs, timeout=None, lr=task.recipe.lr)
+        return train(task.spec, recipe, task.device, data, task.seed, task.plan, task.replicate)
+
+    few = max(1, min(2, samples // batch))
+    first = part(few, 250, 2)  # the second epoch of the first is warm enough to plan by
+    if first.status != "done":
+        return first, None
+    step, sample = first.epochs[1].train_seconds / few, _sample_seconds(first, 1)
+    # Three epochs of steps for half of the budget, of samples for a fifth of it.
+    steps = max(1, min(samples // batch, 100, int(budget * 0.5 / 3 / step)))
+    evaluated = 250 * max(1, min(40, int(budget * 0.2 / 3 / (250 * sample))))
+    result = part(steps, evaluated, 3) if steps > few else first
+    if result.status != "done":
+        return result, None
+    warm = range(1, len(result.epochs))
+    inside = sum(e.train_seconds + sum(s.eval_seconds for s in e.splits) for e in result.epochs)
+    # What the metrics take does not depend on the network, but on how many samples there are.
+    metrics = 0.0
+    for split, (_, labels) in whole.items():
+        if split != "train":
+            there = labels.cpu().numpy()
+            scores = np.random.default_rng(0).normal(size=(len(there), len(result.epochs[-1].splits[0].class_accuracy)))
+            clock = time.perf_counter()
+            evaluate(split, scores.astype(np.float32), there, 0.0)
+            metrics += time.perf_counter() - clock
+    fixed = max(0.0, result.seconds - inside) + task.recipe.epochs * metrics
+    memory = result.epochs[-1].peak_memory_bytes or _memory()
+    timed = Timed(
+        task.key,
+        median(result.epochs[n].train_seconds for n in warm) / math.ceil(steps if result is not first else few),
+        median(_sample_seconds(result, n) for n in warm),
+        fixed,
+        memory,
+    )
+    return result, timed
+
+
+def _sample_seconds(result: TrainingResult, epoch: int) -> float:
+    splits = result.epochs[epoch].splits
+    return sum(s.eval_seconds for s in splits) / sum(len(s.scores) for s in splits)
+
+
+def _memory() -> int:
+    """Return the bytes of main memory that belong to this process alone."""
+    import psutil
+
+    return int(psutil.Process(os.getpid()).memory_full_info().uss)
+
+
+def circumstances(recipe: Any, devices: Sequence[str], workers: int) -> dict[str, Any]:
+    """Return what a calibration holds for: the machine, the versions, the plan's code, what of a recipe costs time."""
+    from netpick.generate import versions
+
+    named = versions()
+    return {
+        "format": FORMAT,
+        "machine": sorted({f"{one} {device.describe(one)}" for one in devices}),
+        "workers": workers,
+        "versions": {name: named.get(name) for name in ("netpick", "torch")},
+        "engine": engine(),
+        "recipe": {
+            field.name: getattr(recipe, field.name)
+            for field in msgspec.structs.fields(recipe)
+            if field.name not in ("epochs", "replicates", "timeout", "lr")
+        },
+    }
+
+
+def engine() -> str:
+    """Return a hash of the code that decides and does a training: with other code it takes another time."""
+    folder = Path(__file__).parent
+    names = sorted(p.name for p in folder.glob("*.py") if p.name.startswith(("train", "plan", "build")))
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
+
+
+def save(store: Store, found: list[Timed], samples: cost.Samples, seconds: float, where: dict[str, Any]) -> None:
+    """Keep a calibration in the run's folder; one that can't be written is let go, as it can be made again."""
+    value = {
+        "circumstances": where,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "samples": asdict(samples),
+        "timed": [asdict(one) for one in found],
+    }
+    temporary = store.path / f".{FILE}.tmp"
+    try:
+        temporary.write_text(json.dumps(value, indent=1))
+        os.replace(temporary, store.path / FILE)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A calibration as it is kept: what was timed, for which numbers of samples, and how long that took."""
+
+    timed: list[Timed]
+    samples: cost.Samples
+    seconds: float
+
+
+def load(store: Store, where: dict[str, Any]) -> Kept | None:
+    """Return the calibration of a run's folder, or None where there is none for these circumstances."""
+    try:
+        value = json.loads((store.path / FILE).read_text())
+        if value["circumstances"] != json.loads(json.dumps(where)):
+            return None
+        timed = [Timed(**{**one, "key": tuple(one["key"])}) for one in value["timed"]]
+        return Kept(timed, cost.Samples(**value["samples"]), float(value["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
