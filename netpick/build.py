@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from netpick.skips import JOINS, Skipping, make_join
 from netpick.spec import LayerSpec, last_uses
+from netpick.whole import MODELS
+from netpick.zoo import torchvision_model
 
 
 class Reshape(nn.Module):
@@ -153,6 +155,8 @@ def build_layer(layer: LayerSpec, tuned: bool = False) -> nn.Module:
     """Make one layer, with all its arguments written out, as they are in its hash."""
     if layer.op in JOINS:
         return make_join(layer.op, layer.resolved)
+    if layer.op in MODELS:
+        return torchvision_model(layer.op.partition(":")[2], **layer.resolved)
     known = {**OURS, **TUNED} if tuned else OURS
     kind = known.get(layer.op) or getattr(nn, layer.op)
     return kind(**layer.resolved)

@@ -19,7 +19,7 @@ from netpick.card import network_row, written
 from netpick.errors import NetpickError, WorkError
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, last_uses, shapes
-from netpick.whole import is_baseline
+from netpick.whole import MODELS, UNLIKE, is_baseline
 
 TEMPLATE = "network.py.jinja"
 TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES")
@@ -108,6 +108,7 @@ def source(run: Run, name: str) -> tuple[str, Path | None]:
         reshape=any(_line(layer, False).startswith("Reshape") for layer in spec.layers),
         block=None if not blocks else _block(blocks, activations),
         layers=_lines(spec, image, len(activations) > 1),
+        torchvision=_adapted(spec),
         concat=any(layer.op == "Concat" for layer in spec.layers),
         forward=_forward(spec.layers),
     )
@@ -193,6 +194,11 @@ def _line(layer: LayerSpec, several: bool) -> str:
         return "nn.Flatten()" if len(layer.resolved["shape"]) == 1 else written(layer)
     if layer.op in ("Add", "Concat"):
         return "nn.Identity()"  # keeps the numbers of the layers, and so the names of the weights
+    if layer.op in MODELS:
+        args, name = layer.resolved, layer.op.partition(":")[2]
+        extra = "".join(f", {key}={value}" for key, value in UNLIKE.get(name, {}).items())
+        model = f"models.{name}(num_classes={args['num_classes']}{extra})"
+        return model if args["in_channels"] == 3 else f"with_channels({model}, {args['in_channels']})"
     if layer.op == "BasicBlock":
         args = layer.resolved
         parts = [str(args["inplanes"]), str(args["planes"])]
@@ -235,6 +241,12 @@ def _forward(layers: Sequence[LayerSpec]) -> list[str]:
 
 def _module(activation: str) -> str:
     return "Identity" if activation == "None" else activation
+
+
+def _adapted(spec: NetworkSpec) -> bool | None:
+    """Say whether a model of torchvision gets another first convolution; None where there is no such model."""
+    found = [layer.resolved["in_channels"] != 3 for layer in spec.layers if layer.op in MODELS]
+    return any(found) if found else None
 
 
 def _block(blocks: Sequence[dict[str, Any]], activations: set[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from netpick import operations
 from netpick.spec import LayerSpec
+from netpick.whole import MODELS, TORCHVISION
 
 MIXED = "Mixed"
 """The activation of a network that has several."""
@@ -24,6 +25,7 @@ def family_of(layers: Sequence[LayerSpec]) -> tuple[str, str]:
     ops = [one.op for one in layers]
     roles = [getattr(operations.find(op), "role", "") for op in ops]
     inside = [str(one.args.get("activation", "ReLU")) for one in layers if one.op == "BasicBlock"]
+    inside += [TORCHVISION[op.partition(":")[2]] for op in ops if op in MODELS]
     found = {op for op, role in zip(ops, roles, strict=True) if role == "activation"} | {*inside} - {"None"}
     activation = next(iter(found)) if len(found) == 1 else (MIXED if found else "None")
     return _computation(ops, roles), activation

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netpick.build import Reshape, build
+from netpick.errors import NetpickError, SpecError
 from netpick.operations import Shape
 from netpick.spec import LayerSpec, NetworkSpec, sizes
-from netpick.whole import baseline_counts, is_baseline
+from netpick.whole import WHOLE, baseline_counts, is_baseline, is_whole
 
 REAL_PARAMS, REAL_MACS = 20_000_000, 1_000_000_000
 """Above these a throwaway copy with real tensors would cost more memory and time than it saves."""
@@ -51,6 +52,8 @@ def measure(layers: Sequence[LayerSpec], image: Shape, samples: int = 0) -> Meas
     """
     if is_baseline(layers):
         return Measurement(**baseline_counts(layers[0].op, layers[0].resolved, image, samples), thop_macs=None)
+    if is_whole(layers):
+        return _measure_whole(layers, image)
     size = sizes(layers, image)
     with torch.device("meta"):  # the counts need no initial weights, and drawing them is what takes long in building
         model = build(layers).eval()  # a batch norm of one single value can't be run in training mode
@@ -59,6 +62,34 @@ def measure(layers: Sequence[LayerSpec], image: Shape, samples: int = 0) -> Meas
         # Real tensors give the same counts as the meta device, whose kernels written in Python take twice as long.
         model, given = model.to_empty(device="cpu"), torch.zeros(1, *image)
     return measure_module(model, given)
+
+
+def _measure_whole(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
+    """Measure a network whose inside is not ours, with real tensors where it is small enough or can't be without."""
+    try:
+        try:
+            with torch.device("meta"):
+                model = build(layers).eval()
+        except (NotImplementedError, RuntimeError):  # it reads a number from a tensor while it is made
+            model = build(layers).eval()
+        small = sum(p.numel() for p in model.parameters()) <= REAL_PARAMS
+        device = "cpu" if small else "meta"
+        if next(model.parameters(), torch.empty(0)).device.type != device:
+            model = model.to_empty(device=device)
+        counted = measure_module(model, torch.zeros(1, *image, device=device))
+    except NetpickError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever a network that is not ours raises is said in one line
+        what = next(one.op for one in layers if one.op in WHOLE)
+        shape = "×".join(map(str, image))
+        raise SpecError(f"{what} can't take images of {shape}: {last_line(error)}") from None
+    return counted
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of what an error says, its class before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1]:.300}" if lines else type(error).__name__
 
 
 def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1, samples: int = 0) -> list[Measurement]:
@@ -77,9 +108,16 @@ def _measure_some(networks: Sequence[NetworkSpec], image: Shape, samples: int) -
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one small input: more threads only wait for each other
     try:
-        return [measure(spec.layers, image, samples) for spec in networks]
+        return [_measure_named(spec, image, samples) for spec in networks]
     finally:
         torch.set_num_threads(threads)
+
+
+def _measure_named(spec: NetworkSpec, image: Shape, samples: int) -> Measurement:
+    try:
+        return measure(spec.layers, image, samples)
+    except SpecError as error:
+        raise SpecError(f"network {spec.name}: {error}") from None
 
 
 def measure_module(model: nn.Module, given: Tensor) -> Measurement:
@@ -95,11 +133,12 @@ def measure_module(model: nn.Module, given: Tensor) -> Measurement:
     leaves = [module for module in model.modules() if not any(True for _ in module.children())]
     memory = given.numel()
 
-    def count_memory(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count_memory(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal memory
-        new = output.untyped_storage()._cdata != inputs[0].untyped_storage()._cdata
-        if new or isinstance(module, Reshape):
-            memory += output.numel()
+        before = {one.untyped_storage()._cdata for one in _tensors(inputs)}
+        for one in _tensors(output):
+            if one.untyped_storage()._cdata not in before or isinstance(module, Reshape):
+                memory += one.numel()
 
     handles = [leaf.register_forward_hook(count_memory) for leaf in leaves]
     counter = FlopCounterMode(display=False)
@@ -115,6 +154,13 @@ def measure_module(model: nn.Module, given: Tensor) -> Measurement:
         macs=counter.get_total_flops() // 2,  # the counter takes a multiply-accumulate for two operations
         thop_macs=_thop_macs(model, given),
     )
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """Return the tensors in what a module takes or gives, which may be nested tuples."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [one for part in value for one in _tensors(part)] if isinstance(value, tuple | list) else []
 
 
 def count_nodes(output: Tensor) -> int:

@@ -130,7 +130,9 @@ def walk(layers: Sequence[LayerSpec], image: Shape) -> Iterator[tuple[Shape, Siz
 
 def last_uses(layers: Sequence[LayerSpec]) -> dict[int, int]:
     """Return, for each layer whose output is asked for again, the last layer that asks for it; -1 is the input."""
-    return {one.args["from"]: index for index, one in enumerate(layers) if OPERATIONS[one.op].join}
+    return {
+        one.args["from"]: index for index, one in enumerate(layers) if (OPERATIONS.get(one.op) or WHOLE[one.op]).join
+    }
 
 
 def needs_two(layers: Sequence[LayerSpec], image: Shape) -> bool:

@@ -63,7 +63,33 @@ BASELINES: dict[str, Operation] = {
 }
 """Students that no gradient trains; the arguments are scikit-learn's own, as far as they are plain values."""
 
-WHOLE: dict[str, Operation] = {**BASELINES}
+_TORCHVISION = {
+    "ReLU": """alexnet densenet121 densenet161 densenet169 densenet201 googlenet inception_v3 mnasnet0_5 mnasnet0_75
+        mnasnet1_0 mnasnet1_3 regnet_x_16gf regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf
+        regnet_x_8gf resnet101 resnet152 resnet18 resnet34 resnet50 resnext101_32x8d resnext101_64x4d resnext50_32x4d
+        shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 vgg11
+        vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn wide_resnet101_2 wide_resnet50_2""",
+    "GELU": """convnext_base convnext_large convnext_small convnext_tiny swin_b swin_s swin_t swin_v2_b swin_v2_s
+        swin_v2_t vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32""",
+    "ReLU6": "mobilenet_v2",
+    "Mixed": """efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5
+        efficientnet_b6 efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s maxvit_t
+        mobilenet_v3_large mobilenet_v3_small regnet_y_128gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf
+        regnet_y_400mf regnet_y_800mf regnet_y_8gf""",
+}
+
+TORCHVISION: dict[str, str] = {name: act for act, names in _TORCHVISION.items() for name in names.split()}
+"""The image classifiers of torchvision 0.28, and the activation of each."""
+
+_ONE_OUTPUT = {"aux_logits": False, "init_weights": True}
+UNLIKE: dict[str, dict[str, bool]] = {"googlenet": _ONE_OUTPUT, "inception_v3": _ONE_OUTPUT}
+"""Models that torchvision gives more than one output in training, and how they are made to give one."""
+
+MODELS: dict[str, Operation] = {
+    f"torchvision:{name}": _for_images(f"torchvision:{name}", {}, {}) for name in sorted(TORCHVISION)
+}
+
+WHOLE: dict[str, Operation] = {**BASELINES, **MODELS}
 
 
 def is_whole(layers: Sequence[Any]) -> bool:
@@ -90,6 +116,8 @@ def completed(layers: Sequence[Mapping[str, Any]], image: Shape, classes: int) -
         known = WHOLE.get(one["op"]) if isinstance(one.get("op"), str) else None
         filled: dict[str, Any] = {"in_channels": image[0], "num_classes": classes} if known else {}
         out.append({**one, **{k: v for k, v in filled.items() if known and k in known.arguments and k not in one}})
+    if out and out[-1].get("op") in MODELS:
+        out.append({"op": "LogSoftmax", "dim": 1})
     return out
 
 

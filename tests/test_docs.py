@@ -207,8 +207,9 @@ def test_whole_networks_and_their_arguments_are_all_named():
     for ops, arguments, *_ in table(DESIGN, "Whole networks"):
         for op in words(ops):
             said[op] = arguments
-    assert set(said) == set(whole.BASELINES)
-    for op in said:
+    assert set(said) == {*whole.BASELINES, "torchvision:NAME"}
+    assert f"for {len(whole.MODELS)} image" in text(DESIGN)
+    for op in whole.BASELINES:
         row = whole.WHOLE[op]
         assert set(re.findall(r"`(\w+)`", said[op])) == set(row.arguments), op
         for name, default in row.defaults.items():
@@ -221,7 +222,7 @@ def test_the_cells_of_whole_networks_in_the_readme_make_networks():
     _, *rest = blocks(README, "toml")
     cells = "\n".join(one for one in rest if 'name = "NearestMean"' in one)
     parsed = template.parse(f'title = "x"\n{cells}')
-    assert [spec.computation for spec in generate(parsed, (1, 8, 8), 10)] == ["Baseline", "Baseline"]
+    assert [spec.computation for spec in generate(parsed, (1, 8, 8), 10)] == ["Baseline", "Baseline", "Torchvision"]
 
 
 def test_operations_and_their_arguments_are_all_named():
