@@ -38,10 +38,11 @@ from joblib import Parallel, delayed
 from scipy.optimize import nnls
 
 from netpick import catalogue, data, device, plan, template
+from netpick.cells import SampledCell
 from netpick.errors import CatalogueError
 from netpick.measure import Measurement, measure_all
 from netpick.spec import NetworkSpec
-from netpick.template import Recipe, SampledCell, Template
+from netpick.template import Recipe, Template
 from netpick.train import EVALUATION_BATCH, train
 
 TIMED = 3

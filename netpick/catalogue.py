@@ -16,150 +16,20 @@ from typing import Any
 
 import msgspec
 
-from netpick.computations import COMPUTATIONS, cubic_factorisation
+from netpick.cells import ExplicitCell, GridCell, SampledCell
+from netpick.computations import COMPUTATIONS
+from netpick.decisions import Combination, Sampler
 from netpick.errors import CatalogueError, SpecError
 from netpick.family import family_of
 from netpick.operations import Shape
 from netpick.spec import LayerSpec, NetworkSpec, Size, check
-from netpick.template import ExplicitCell, GridCell, SampledCell, Template
+from netpick.template import Template
 from netpick.whole import completed, is_baseline
 
 MAX_DRAWS = 2000
 """Draws in a row that may be refused before a cell is given up: far more than any cell of ours ever needs."""
 
 CONSTRAINTS = ("min_params", "max_params", "min_macs", "max_macs")
-
-
-class _Sampler:
-    """Decisions drawn at random from the ranges of a cell; integers uniform, booleans with a probability."""
-
-    def __init__(self, cell: SampledCell, activation: str, rng: random.Random) -> None:
-        self.cell, self.activation, self.rng = cell, activation, rng
-
-    def _between(self, key: str, most: int | None = None, least: int = 1) -> int:
-        value = getattr(self.cell, key)
-        low, high = value if isinstance(value, list) else (value, value)
-        high = min(high, most) if most is not None else high
-        low = max(min(low, high), min(least, high))
-        return self.rng.randint(low, max(low, high))
-
-    def _chance(self, probability: float) -> bool:
-        return self.rng.random() < probability
-
-    def depth(self, least: int) -> int:
-        depth = self._between("depth", least=least)
-        if depth < least:
-            raise SpecError(f"depth {depth} is too small, the least is {least}")
-        return depth
-
-    def linear_depth(self, most: int) -> int:
-        return self._between("linear_depth", most)
-
-    def width(self, at: int, most: int) -> int:
-        return self._between("features", most)
-
-    def channels(self, at: int) -> int:
-        return self._between("channels")
-
-    def kernel(self, at: int, room: tuple[int, ...]) -> tuple[int, ...]:
-        if self._chance(self.cell.square):
-            return (self._between("kernel_size", min(room)),) * len(room)
-        return tuple(self._between("kernel_size", size) for size in room)
-
-    def planes(self, at: int) -> int:
-        return self._between("planes")
-
-    def stride(self, at: int) -> int:
-        return self._between("stride")
-
-    def bias(self, at: int) -> bool:
-        return self._chance(self.cell.bias)
-
-    def activate(self, hidden: int) -> list[bool]:
-        active = [self._chance(self.cell.activate) for _ in range(hidden)]
-        if self.activation != "None" and not any(active):
-            if not hidden:
-                raise SpecError(f"{self.activation} has no place: depth 1 has no hidden layer to follow")
-            active[self.rng.randrange(hidden)] = True
-        return active
-
-    def factorisation(self, height: int, width: int) -> Shape:
-        wanted = self.cell.factorisation
-        if wanted == "random":
-            cuts = factorisations(height * width)
-            return cuts[self.rng.randrange(len(cuts))]
-        return _given_factorisation(wanted, height, width)
-
-    def end(self) -> str:
-        return self.cell.end[self.rng.randrange(len(self.cell.end))]
-
-
-class _Combination:
-    """Decisions read off one combination of a grid."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.values, self.activation = values, values["activation"]
-
-    def _at(self, key: str, at: int) -> int:
-        value = self.values[key]
-        if not isinstance(value, list):
-            return value
-        if at >= len(value):
-            raise SpecError(f"{key} = {value} has no value for hidden layer {at + 1}")
-        return value[at]
-
-    def depth(self, least: int) -> int:
-        if self.values["depth"] < least:
-            raise SpecError(f"depth {self.values['depth']} is too small, the least is {least}")
-        return self.values["depth"]
-
-    def linear_depth(self, most: int) -> int:
-        if self.values["linear_depth"] > most:
-            raise SpecError(f"linear_depth {self.values['linear_depth']} leaves no convolution, the most is {most}")
-        return self.values["linear_depth"]
-
-    def width(self, at: int, most: int) -> int:
-        return self._at("features", at)
-
-    def channels(self, at: int) -> int:
-        return self._at("channels", at)
-
-    def kernel(self, at: int, room: tuple[int, ...]) -> tuple[int, ...]:
-        return (self._at("kernel_size", at),) * len(room)
-
-    def planes(self, at: int) -> int:
-        return self._at("planes", at)
-
-    def stride(self, at: int) -> int:
-        return self._at("stride", at)
-
-    def bias(self, at: int) -> bool:
-        return self.values["bias"]
-
-    def activate(self, hidden: int) -> list[bool]:
-        return [True] * hidden
-
-    def factorisation(self, height: int, width: int) -> Shape:
-        return _given_factorisation(self.values["factorisation"], height, width)
-
-    def end(self) -> str:
-        return self.values["end"]
-
-
-def factorisations(size: int) -> list[Shape]:
-    """Return all ordered triples of numbers above 1 whose product is `size`; with 1s where there are no such."""
-    divisors = [d for d in range(1, size + 1) if size % d == 0]
-    triples: list[Shape] = [(a, b, size // (a * b)) for a in divisors for b in divisors if size % (a * b) == 0]
-    return [t for t in triples if min(t) > 1] or triples
-
-
-def _given_factorisation(wanted: object, height: int, width: int) -> Shape:
-    if wanted == "cubic":
-        return cubic_factorisation(height, width)
-    shape: Shape = tuple(wanted)  # type: ignore[arg-type]
-    if math.prod(shape) != height * width:
-        raise SpecError(f"factorisation {list(shape)} does not make {height}×{width} = {height * width}")
-    return shape
 
 
 def _broken(cell: SampledCell | GridCell, size: Size) -> str | None:
@@ -233,7 +103,7 @@ class _Catalogue:
             rng = random.Random(f"{seed}/{cell.computation}/{activation}/{streams[family]}")
             streams[family] += 1
             stem = row.family_name(*family)
-            draw = _Sampler(cell, activation, rng)
+            draw = Sampler(cell, activation, rng)
             for found in range(count):
                 refused: Counter[str] = Counter()
                 sizes: dict[str, list[int]] = defaultdict(list)
@@ -249,7 +119,7 @@ class _Catalogue:
     def _draw(
         self,
         cell: SampledCell,
-        draw: _Sampler,
+        draw: Sampler,
         stem: str,
         layout: Callable[..., list[LayerSpec]],
         sizes: dict[str, list[int]],
@@ -275,7 +145,7 @@ class _Catalogue:
             values = dict(zip(keys, combination, strict=True))
             row = COMPUTATIONS[values["computation"]]
             try:
-                layers = row.layout(self.image, self.classes, _Combination(values))
+                layers = row.layout(self.image, self.classes, Combination(values))
                 size = check(layers, self.image, self.classes)
             except SpecError as error:
                 reasons[str(error)] += 1

@@ -10,88 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
-from netpick import operations
 from netpick.operations import Shape
-from netpick.spec import LayerSpec, layer
-
-
-class Decisions(Protocol):
-    """What a layout may ask. `at` counts the questions of a kind, from 0, so that a grid can answer layer by layer."""
-
-    activation: str
-
-    def depth(self, least: int) -> int:
-        """Number of computation layers, the last one included; at least `least`."""
-
-    def linear_depth(self, most: int) -> int:
-        """How many of them are linear layers at the end, from 1 to `most` (ConvNdThenLinear)."""
-
-    def width(self, at: int, most: int) -> int:
-        """Output features of a hidden linear layer, at most `most`."""
-
-    def channels(self, at: int) -> int:
-        """Output channels of a hidden convolution."""
-
-    def kernel(self, at: int, room: tuple[int, ...]) -> tuple[int, ...]:
-        """Kernel size, in each dimension at most `room`."""
-
-    def planes(self, at: int) -> int:
-        """Output channels of a residual block."""
-
-    def stride(self, at: int) -> int:
-        """Stride of a residual block."""
-
-    def bias(self, at: int) -> bool:
-        """Whether a layer has a bias."""
-
-    def activate(self, hidden: int) -> list[bool]:
-        """After which of the hidden layers the activation stands; at least one, where there is an activation."""
-
-    def factorisation(self, height: int, width: int) -> Shape:
-        """Depth, height and width of a Conv3d input: three numbers whose product is height × width."""
-
-    def end(self) -> str:
-        """The last computation of a ResNetStyle network: `Conv2d` or `Linear`."""
-
-
-@dataclass
-class _Sketch:
-    """The layers so far, and the shape that the last of them gives."""
-
-    shape: Shape
-    layers: list[LayerSpec] = field(default_factory=list)
-
-    def add(self, op: str, **args: object) -> None:
-        one = layer(op, **args)
-        self.shape = operations.output_shape(op, one.resolved, self.shape)
-        self.layers.append(one)
-
-    def reshape(self, *shape: int) -> None:
-        self.layers.append(layer("Reshape", shape=list(shape)))
-        self.shape = shape
-
-    def flatten(self) -> None:
-        if len(self.shape) > 1:
-            self.reshape(math.prod(self.shape))
-
-    def linear(self, features: int, bias: bool) -> None:
-        self.add("Linear", in_features=self.shape[0], out_features=features, bias=bias)
-
-    def conv(self, channels: int, kernel: tuple[int, ...], bias: bool) -> None:
-        op = f"Conv{len(kernel)}d"
-        self.add(op, in_channels=self.shape[0], out_channels=channels, kernel_size=list(kernel), bias=bias)
-
-    def activate(self, activation: str, wanted: bool) -> None:
-        if wanted and activation != "None":
-            self.add(activation)
-
-    def finish(self) -> list[LayerSpec]:
-        self.flatten()
-        self.add("LogSoftmax", dim=1)
-        return self.layers
+from netpick.sketch import Decisions, Sketch
+from netpick.spec import LayerSpec
 
 
 def cubic_factorisation(height: int, width: int) -> Shape:
@@ -114,23 +37,22 @@ def conv_input(dims: int, image: Shape, decide: Decisions) -> Shape:
     return channels, *decide.factorisation(height, width)
 
 
-def _hidden_convs(
-    sketch: _Sketch, decide: Decisions, dims: int, count: int, after: int, active: Iterator[bool]
-) -> None:
+def _hidden_convs(sketch: Sketch, decide: Decisions, count: int, after: int, active: Iterator[bool]) -> None:
     """Add `count` convolutions that leave room for `after` more, each with a kernel of at least 2 if that can be."""
     for at in range(count):
-        left = count - 1 - at + after
-        room = tuple(max(1, size - left) for size in sketch.shape[1:])
-        sketch.conv(decide.channels(at), decide.kernel(at, room), decide.bias(at))
-        sketch.activate(decide.activation, next(active))
+        sketch.hidden_conv(decide, at, count - 1 - at + after, active)
+
+
+def _spanning_conv(sketch: Sketch, classes: int, bias: bool) -> None:
+    """Add a convolution whose kernel spans all that is left."""
+    sketch.conv(out_channels=classes, kernel_size=list(sketch.shape[1:]), bias=bias)
 
 
 def _hidden_linears(
-    sketch: _Sketch, decide: Decisions, first: int, count: int, most: int, active: Iterator[bool]
+    sketch: Sketch, decide: Decisions, first: int, count: int, most: int, active: Iterator[bool]
 ) -> None:
     for at in range(count):
-        sketch.linear(decide.width(at, most), decide.bias(first + at))
-        sketch.activate(decide.activation, next(active))
+        sketch.hidden_linear(decide, at, first + at, most, active)
 
 
 def _widest(image: Shape) -> int:
@@ -141,7 +63,7 @@ def _widest(image: Shape) -> int:
 def linear(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
     """Linear layers, one after the other."""
     depth = decide.depth(1)
-    sketch = _Sketch(image)
+    sketch = Sketch(image)
     sketch.reshape(math.prod(image))
     _hidden_linears(sketch, decide, 0, depth - 1, _widest(image), iter(decide.activate(depth - 1)))
     sketch.linear(classes, decide.bias(depth - 1))
@@ -152,10 +74,10 @@ def _conv(dims: int) -> Layout:
     def layout(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
         """Convolutions; the last one spans all that is left, and has one channel a class."""
         depth = decide.depth(1)
-        sketch = _Sketch(image)
+        sketch = Sketch(image)
         sketch.reshape(*conv_input(dims, image, decide))
-        _hidden_convs(sketch, decide, dims, depth - 1, 1, iter(decide.activate(depth - 1)))
-        sketch.conv(classes, sketch.shape[1:], decide.bias(depth - 1))
+        _hidden_convs(sketch, decide, depth - 1, 1, iter(decide.activate(depth - 1)))
+        _spanning_conv(sketch, classes, decide.bias(depth - 1))
         return sketch.finish()
 
     return layout
@@ -168,9 +90,10 @@ def _conv_then_linear(dims: int) -> Layout:
         linears = decide.linear_depth(depth - 1)
         convs = depth - linears
         active = iter(decide.activate(depth - 1))
-        sketch = _Sketch(image)
+        sketch = Sketch(image)
         sketch.reshape(*conv_input(dims, image, decide))
-        _hidden_convs(sketch, decide, dims, convs, 0, active)
+        _hidden_convs(sketch, decide, convs, 0, active)
+        sketch.global_pool(decide)
         sketch.flatten()
         _hidden_linears(sketch, decide, convs, linears - 1, _widest(image), active)
         sketch.linear(classes, decide.bias(depth - 1))
@@ -185,18 +108,17 @@ def resnet_style(image: Shape, classes: int, decide: Decisions) -> list[LayerSpe
     A block is two computation layers, so that a depth of 4 or 5 has one of them and a depth of 6 has two.
     """
     depth = decide.depth(4)
-    sketch = _Sketch(image)
+    sketch = Sketch(image)
     sketch.reshape(*image)
-    sketch.conv(decide.channels(0), decide.kernel(0, tuple(max(1, s - 1) for s in image[1:])), decide.bias(0))
-    sketch.activate(decide.activation, decide.activate(1)[0])
+    sketch.hidden_conv(decide, 0, 1, (decide.activate(1)[0] for _ in range(1)))
     for at in range((depth - 2) // 2):
-        planes, stride = decide.planes(at), decide.stride(at)
-        sketch.add("BasicBlock", inplanes=sketch.shape[0], planes=planes, stride=stride, activation=decide.activation)
+        sketch.hidden_block(decide, at)
     if decide.end() == "Linear":
+        sketch.global_pool(decide)
         sketch.flatten()
         sketch.linear(classes, decide.bias(depth - 1))
     else:
-        sketch.conv(classes, sketch.shape[1:], decide.bias(depth - 1))
+        _spanning_conv(sketch, classes, decide.bias(depth - 1))
     return sketch.finish()
 
 

@@ -18,19 +18,18 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from netpick.computations import COMPUTATIONS
+from netpick.cells import (
+    KINDS,
+    Cell,
+    Positive,
+    SampledOptions,
+    Strict,
+    check_cell,
+    check_ranges,
+)
 from netpick.errors import TemplateError, listed, suggest
-from netpick.family import MIXED
-from netpick.operations import ACTIVATIONS
 
-Positive = Annotated[int, Meta(ge=1, le=2**40)]
 Times = Annotated[int, Meta(ge=1, le=2**15 - 1)]  # what a column of 16 bits can count
-Probability = Annotated[float, Meta(ge=0, le=1)]
-# Lists of a given length, not fixed tuples: msgspec 0.22 reads the latter's length wrongly inside a union.
-Pair = Annotated[list[Positive], Meta(min_length=2, max_length=2)]
-Triple = Annotated[list[Positive], Meta(min_length=3, max_length=3)]
-Range = Positive | Pair
-Layers = list[dict[str, Any]]
 OptimizerName = Literal["Adam", "AdamW", "SGD", "RMSprop"]
 
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
@@ -44,15 +43,11 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 _FLAGS = ("amsgrad", "nesterov", "centered")
 
 
-class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused."""
-
-
-class Recipe(_Strict, frozen=True, kw_only=True):
+class Recipe(Strict, frozen=True, kw_only=True):
     """How each network is trained."""
 
     optimizer: OptimizerName = "Adam"
-    optimizer_args: dict[str, bool | float | list[float]] = {}
+    optimizer_args: dict[str, bool | float | list[float]] = msgspec.field(default_factory=dict)
     lr: Annotated[float, Meta(gt=0)] = 0.001
     batch_size: Positive = 32
     epochs: Times = 4
@@ -65,81 +60,7 @@ class Recipe(_Strict, frozen=True, kw_only=True):
     timeout: Annotated[float, Meta(gt=0)] | None = None
 
 
-class SampledOptions(_Strict, frozen=True, kw_only=True):
-    """What a sampled cell draws from, and what it must keep to; `[defaults]` of a template has the same keys.
-
-    A range is `[lowest, highest]`, both included and equally likely, or one number.
-    """
-
-    depth: Range = msgspec.field(default_factory=lambda: [2, 6])
-    linear_depth: Range = msgspec.field(default_factory=lambda: [1, 3])
-    features: Range = msgspec.field(default_factory=lambda: [10, 500])
-    channels: Range = msgspec.field(default_factory=lambda: [2, 64])
-    planes: Range = msgspec.field(default_factory=lambda: [4, 64])
-    kernel_size: Range = msgspec.field(default_factory=lambda: [2, 7])
-    stride: Range = msgspec.field(default_factory=lambda: [1, 2])
-    square: Probability = 1.0
-    bias: Probability = 0.35
-    activate: Probability = 0.5
-    end: tuple[Literal["Conv2d", "Linear"], ...] = ("Conv2d", "Linear")
-    factorisation: Triple | Literal["cubic", "random"] = "cubic"
-    min_params: Positive | None = None
-    max_params: Positive | None = None
-    min_macs: Positive | None = None
-    max_macs: Positive | None = None
-
-
-class SampledCell(SampledOptions, frozen=True, kw_only=True, tag_field="kind", tag="sampled"):
-    """Networks of one computation, drawn at random: `count` of `activation`, or a table {activation: count}."""
-
-    computation: str
-    count: Positive | dict[str, Annotated[int, Meta(ge=0)]]
-    activation: str = "None"
-
-    def families(self) -> list[tuple[str, int]]:
-        """Return (activation, count) of each family."""
-        if isinstance(self.count, int):
-            return [(self.activation, self.count)]
-        return [(activation, count) for activation, count in self.count.items() if count]
-
-
-class GridCell(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid"):
-    """Every combination of the listed values; a width, kernel or bias holds for all layers, a list for each in turn."""
-
-    computation: tuple[str, ...]
-    activation: tuple[str, ...] = ("None",)
-    depth: tuple[Positive, ...] = (2,)
-    linear_depth: tuple[Positive, ...] = (1,)
-    features: tuple[Positive | list[Positive], ...] = (64,)
-    channels: tuple[Positive | list[Positive], ...] = (16,)
-    planes: tuple[Positive | list[Positive], ...] = (16,)
-    kernel_size: tuple[Positive | list[Positive], ...] = (3,)
-    stride: tuple[Positive | list[Positive], ...] = (1,)
-    bias: tuple[bool, ...] = (True,)
-    end: tuple[Literal["Conv2d", "Linear"], ...] = ("Linear",)
-    factorisation: tuple[Triple | Literal["cubic"], ...] = ("cubic",)
-    min_params: Positive | None = None
-    max_params: Positive | None = None
-    min_macs: Positive | None = None
-    max_macs: Positive | None = None
-
-
-class ExplicitCell(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="explicit"):
-    """One network, layer by layer; "input", "pixels" and "classes" stand for the numbers of the data set.
-
-    Computation and activation are worked out from the layers where they are left out.
-    """
-
-    name: str
-    layers: Layers
-    computation: str | None = None
-    activation: str | None = None
-
-
-Cell = SampledCell | GridCell | ExplicitCell
-
-
-class Template(_Strict, frozen=True, kw_only=True):
+class Template(Strict, frozen=True, kw_only=True):
     """A parsed template: which networks, for which data by default, and how to train them."""
 
     title: str
@@ -149,10 +70,6 @@ class Template(_Strict, frozen=True, kw_only=True):
     classes: tuple[int | str, ...] | None = None
     recipe: Recipe = Recipe()
     defaults: SampledOptions = SampledOptions()
-
-
-KINDS: dict[str, type[Struct]] = {"sampled": SampledCell, "grid": GridCell, "explicit": ExplicitCell}
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def builtin_templates() -> dict[str, Path]:
@@ -316,65 +233,6 @@ def _refused_entry(raw: Any, kind: type[Any], inner: str) -> str:
         except msgspec.ValidationError:
             return key
     return "..."
-
-
-def check_ranges(options: Struct, source: str, where: str) -> None:
-    """Refuse ranges whose end lies before their start."""
-    for field in msgspec.structs.fields(options):
-        value = getattr(options, field.name)
-        if field.type == Range and isinstance(value, list) and value[0] > value[1]:
-            raise TemplateError(
-                f"{source}: {where}.{field.name}: impossible range [{value[0]}, {value[1]}], the first is the lowest"
-            )
-    for what in ("params", "macs"):
-        low, high = getattr(options, f"min_{what}"), getattr(options, f"max_{what}")
-        if low and high and low > high:
-            raise TemplateError(
-                f"{source}: {where}: impossible range: min_{what} = {low} lies above max_{what} = {high}"
-            )
-    if getattr(options, "end", None) == ():
-        raise TemplateError(f"{source}: {where}.end: wants at least one of Conv2d, Linear, got []")
-
-
-def check_cell(cell: Cell, source: str, where: str) -> None:
-    """Refuse unknown computations, activations and names, and empty lists."""
-
-    def known(word: str, allowed: Sequence[str] | Mapping[str, Any], key: str) -> None:
-        if word not in allowed:
-            raise TemplateError(
-                f"{source}: {where}.{key}: unknown {key} '{word}'{suggest(word, allowed)}; "
-                f"allowed are {listed(allowed, 40)}"
-            )
-
-    activations = ["None", *ACTIVATIONS]
-    if isinstance(cell, ExplicitCell):
-        if not NAME.fullmatch(cell.name):
-            raise TemplateError(
-                f"{source}: {where}.name: got {cell.name!r:.80}, allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
-            )
-        if cell.computation is not None and not NAME.fullmatch(cell.computation):
-            raise TemplateError(
-                f"{source}: {where}.computation: got {cell.computation!r:.80}, "
-                "allowed are 1 to 100 of A-Z a-z 0-9 _ . -"
-            )
-        if cell.activation is not None:
-            known(cell.activation, [*activations, MIXED], "activation")
-        return
-    check_ranges(cell, source, where)
-    if isinstance(cell, GridCell):
-        for field in msgspec.structs.fields(cell):
-            if getattr(cell, field.name) == ():
-                raise TemplateError(f"{source}: {where}.{field.name}: a grid needs at least one value, got []")
-        for computation in cell.computation:
-            known(computation, COMPUTATIONS, "computation")
-        for activation in cell.activation:
-            known(activation, activations, "activation")
-        return
-    known(cell.computation, COMPUTATIONS, "computation")
-    for activation, _ in cell.families():
-        known(activation, activations, "activation")
-    if not cell.families():
-        raise TemplateError(f"{source}: {where}.count: asks for no network at all")
 
 
 def check_recipe(recipe: Recipe, source: str) -> None:

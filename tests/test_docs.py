@@ -12,9 +12,23 @@ import numpy as np
 import pytest
 import typer
 
-from netpick import cli, cli_exam, computations, data, operations, picking, plan, planted, questions, template, whole
-from netpick.catalogue import _Sampler, generate
+from netpick import (
+    cells,
+    cli,
+    cli_exam,
+    computations,
+    data,
+    operations,
+    picking,
+    plan,
+    planted,
+    questions,
+    template,
+    whole,
+)
+from netpick.catalogue import generate
 from netpick.computations import COMPUTATIONS, Computation
+from netpick.decisions import Sampler
 from netpick.generate import generate_run
 from netpick.report import schema_table
 from netpick.schema import TABLES
@@ -177,7 +191,7 @@ def test_keys_of_a_template():
 
 def test_keys_of_a_cell():
     rows = {words(row[0])[0]: row[1:4] for row in table(README, "Keys of a cell")}
-    for at, (name, kind) in enumerate(template.KINDS.items()):
+    for at, (name, kind) in enumerate(cells.KINDS.items()):
         assert words(rows["kind"][at]) == [f'"{name}"']
         keys = {f.name for f in msgspec.structs.fields(kind)}
         assert {key for key, cells in rows.items() if cells[at]} == {"kind", *keys}
@@ -280,7 +294,7 @@ def test_the_computation_of_contributing_builds():
         'title = "t"\n[[cells]]\nkind = "sampled"\ncomputation = "Linear"\ncount = { Tanh = 1 }'
     ).cells[0]
     for image in ((1, 8, 8), (1, 28, 28), (3, 32, 32)):
-        layers = row.layout(image, 10, _Sampler(cell, "Tanh", random.Random(0)))
+        layers = row.layout(image, 10, Sampler(cell, "Tanh", random.Random(0)))
         check(layers, image, 10)
         assert [layer.op for layer in layers] == ["Reshape", "Linear", "Tanh", "Linear", "LogSoftmax"]
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from netpick import Run
+from netpick import Run, catalogue, template
 from netpick.build import build
+from netpick.computations import COMPUTATIONS
 from netpick.errors import NetpickError, WorkError
 from netpick.export import export, normalisation, source
 from netpick.metrics import evaluate
@@ -67,9 +68,9 @@ def images():
     return torch.rand(20, *IMAGE, generator=torch.Generator().manual_seed(0))
 
 
-def make_run(folder, images, keep_weights=True, only=None, **manifest):
+def make_run(folder, images, keep_weights=True, only=None, specs=None, **manifest):
     """Networks of all kinds, with random weights and random running statistics, and their true scores."""
-    specs = [s for s in make_specs() if only is None or s.name in only]
+    specs = [s for s in specs or make_specs() if only is None or s.name in only]
     rows = [
         {
             "name": s.name, "hash": s.hash, "computation": s.computation, "activation": s.activation,
@@ -129,11 +130,11 @@ np.savez(sys.argv[2], **out)
 """
 
 
-def test_exported_networks_give_the_stored_scores(run, images, tmp_path):
+def check_scores(run, specs, images, tmp_path):
     """In another process, from another folder, without netpick."""
-    files = [export(run, name, tmp_path / f"net{i}.py") for i, name in enumerate(NETWORKS)]
+    files = [export(run, one.name, tmp_path / f"net{i}.py") for i, one in enumerate(specs)]
     assert all(
-        f.weights == tmp_path / f"{n}.safetensors" and f.note == "" for f, n in zip(files, NETWORKS, strict=True)
+        f.weights == tmp_path / f"{s.name}.safetensors" and f.note == "" for f, s in zip(files, specs, strict=True)
     )
     np.save(tmp_path / "images.npy", images.numpy())
     arguments = [str(tmp_path / "images.npy"), str(tmp_path / "out.npz"), *(str(f.source) for f in files)]
@@ -142,11 +143,25 @@ def test_exported_networks_give_the_stored_scores(run, images, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     out = np.load(tmp_path / "out.npz")
-    for spec, file in zip(make_specs(), files, strict=True):
+    for spec, file in zip(specs, files, strict=True):
         stored = run.scores(networks=spec.name)[0]
         assert np.abs(out[str(file.source)] - stored).max() < 1e-5, spec.name
         shapes = {k: list(v.shape) for k, v in build(spec.layers).state_dict().items()}
         assert ast.literal_eval(str(out[f"{file.source}.shapes"])) == shapes
+
+
+def test_exported_networks_give_the_stored_scores(run, images, tmp_path):
+    check_scores(run, make_specs(), images, tmp_path)
+
+
+def test_exported_wild_networks_give_the_stored_scores(images, tmp_path):
+    """Networks with all that cells can ask for, skip connections too."""
+    wild = catalogue.generate(template.load("wild"), IMAGE, 3)
+    some = wild[:2] + wild[5:-8:14] + wild[-8::4]
+    assert {one.computation for one in some} == set(COMPUTATIONS)
+    assert sum(any(part.op == "Add" for part in one.layers) for one in some) >= 8
+    run = make_run(tmp_path / "run", images, specs=some, input={"mean": [0.25], "std": [0.5]})
+    check_scores(run, some, images, tmp_path)
 
 
 def test_source_says_only_what_is_needed(run):

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netpick import template
+from netpick.cells import GridCell, SampledCell, SampledOptions
 from netpick.errors import NetpickError, TemplateError
 from netpick.operations import ACTIVATIONS
 from netpick.plan import Plan
-from netpick.template import OPTIMIZERS, GridCell, Recipe, SampledCell, SampledOptions, parse, parse_recipe
+from netpick.template import OPTIMIZERS, Recipe, parse, parse_recipe
 from netpick.train import make_optimizer
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
