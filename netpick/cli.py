@@ -80,7 +80,16 @@ def generate(
         str, typer.Argument(metavar="TEMPLATE", help="Name of a template that comes with netpick, or a TOML file.")
     ],
     run: Annotated[str | None, typer.Option("--run", help="Folder of the new run; runs/TEMPLATE.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set; the template's own.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set; the template's own. Yours: folder:PATH or npz:FILE.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="Size that a folder's images are brought to.")
+    ] = None,
+    color: Annotated[str | None, typer.Option(help="grey, rgb or auto: form of a folder's images.")] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that can't be read.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of networks, splits, initial weights, batch order.")] = 0,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N networks: a share of every family.")] = None,
     overrides: SetOption = None,
@@ -90,9 +99,16 @@ def generate(
 ) -> None:
     """Make the networks of a template, measure them, and write them into a new run."""
     from netpick.device import usable_cores
-    from netpick.generate import generate_run
+    from netpick.generate import generate_run, size_list
 
-    made = generate_run(template, run, dataset, seed, limit, overrides or (), overwrite, usable_cores())
+    sets = [*(overrides or ())]
+    if image_size is not None:
+        sets.append(f"image_size={size_list(image_size)}")
+    if color is not None:
+        sets.append(f"color={color}")
+    if skip_unreadable:
+        sets.append("skip_unreadable=true")
+    made = generate_run(template, run, dataset, seed, limit, sets, overwrite, usable_cores())
     if made.unchanged:
         console.print(f"{made.store.path} holds these {len(made.networks)} networks already", highlight=False)
         return

@@ -1,8 +1,8 @@
 """Data sets as plain arrays: which one is wanted, which of its classes, and how it is split.
 
-A `DataRequest` is all that it takes to get the very same arrays in another process or on another machine. What the
-data sets of the table are and how they are read is in `builtin_data`. This module knows nothing of networks, batches
-or devices.
+A `DataRequest` is all that it takes to get the very same arrays in another process or on another machine. How data
+sets are read is said in `builtin_data` (those of the table) and `own_data` (one's own). This module knows nothing of
+networks, batches or devices.
 """
 
 from __future__ import annotations
@@ -10,26 +10,33 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netpick import builtin_data
+from netpick import builtin_data, image_folder, own_data
 from netpick.builtin_data import DATASETS as DATASETS
 from netpick.errors import DataError, listed, suggest
+from netpick.image_decoding import Report
+from netpick.own_data import locate, own_kind
 from netpick.samples import Dataset as Dataset
 from netpick.samples import Split as Split
-from netpick.samples import channel_statistics, stratified
+from netpick.samples import channel_statistics, shares, stratified
 from netpick.samples import sample_rows as sample_rows
 
 NORMALIZATIONS = ("standard", "unit")
+MAX_SIDE = 4096
+TEST_SHARE = 0.2
+"""Of one's own samples that come without a test part of their own."""
 
 
 @dataclass(frozen=True)
 class DataInfo:
     """What is known of a data set without reading it: the shape is (channels, height, width).
 
-    The counts are those of the whole data set, also where only some of its classes are wanted.
+    The training samples are those of the classes that are wanted; so are the test samples of one's own data, while
+    those of a data set of the table are all of it.
     """
 
     name: str
@@ -40,21 +47,32 @@ class DataInfo:
 
 
 def describe(wanted: DataRequest | str) -> DataInfo:
-    """Return a data set's description, with the classes that are asked for; no file is needed.
+    """Return a data set's description, with the classes that are asked for.
+
+    Of a data set of the table no file is needed; of one's own data the headers and the labels are read.
 
     Raises
     ------
     DataError
-        There is no data set of this name, or no such class.
+        There is no data set of this name, no such class, or one's own data are not as they should be.
     """
-    name = wanted if isinstance(wanted, str) else wanted.name
-    if name not in DATASETS:
-        raise DataError(f"unknown data set '{name}'{suggest(name, DATASETS)}: give one of {listed(DATASETS)}")
-    source = DATASETS[name]
-    classes = source.classes
-    if not isinstance(wanted, str):
-        classes = tuple(classes[c] for c in chosen_classes(wanted.classes, classes, name))
-    return DataInfo(name, source.shape, classes, source.train, source.test)
+    request = DataRequest(wanted, data_dir()) if isinstance(wanted, str) else wanted
+    name = request.name
+    if own_kind(name):
+        shape, classes, counts = own_data.describe(name, request.data_dir, request.image_options)
+        chosen = chosen_classes(request.classes, classes, name)
+        if "whole" in counts:
+            taken = shares(counts["whole"], round(TEST_SHARE * sum(counts["whole"])))
+            counts = {"train": np.subtract(counts["whole"], taken).tolist(), "test": taken.tolist()}
+        train, test = (sum(counts[part][c] for c in chosen) for part in ("train", "test"))
+    else:
+        source = DATASETS[name]
+        shape, classes, train, test = source.shape, source.classes, source.train, source.test
+        chosen = chosen_classes(request.classes, classes, name)
+        if request.classes is not None:
+            by_class = builtin_data.train_counts(name, request.seed)
+            train = sum(by_class[c] for c in chosen)
+    return DataInfo(name, shape, tuple(classes[c] for c in chosen), train, test)
 
 
 def chosen_classes(wanted: Sequence[int | str] | None, names: Sequence[str], dataset: str) -> list[int]:
@@ -109,11 +127,12 @@ class DataRequest:
     Parameters
     ----------
     name
-        A name of `DATASETS`.
+        A name of `DATASETS`, "folder:PATH" or "npz:FILE".
     data_dir
-        Directory in torchvision's layout; see the function `data_dir`. Not used for digits.
+        Directory in torchvision's layout; see the functions `data_dir` and `locate`. Not used for digits.
     seed
-        0 to 2**32 - 1: decides the test split of digits, the validation split and the subset of `train_samples`.
+        0 to 2**32 - 1: decides the test split of digits and of one's own data that have none, the validation split and
+        the subset of `train_samples`.
     train_samples
         Train on a stratified subset of this many samples; None for all.
     validation
@@ -122,6 +141,12 @@ class DataRequest:
         "standard": mean 0 and standard deviation 1 a channel, as measured on the training part; "unit": 0 to 1.
     classes
         Labels or names of the classes to keep; they are numbered anew, from 0, in this order. None for all.
+    image_size
+        For a folder: (height, width) that all images are brought to; None where they are of one size.
+    color
+        For a folder: "grey", "rgb", or "auto", which is what all images are.
+    skip_unreadable
+        For a folder: leave out images that can't be read, instead of refusing them.
 
     Raises
     ------
@@ -136,9 +161,28 @@ class DataRequest:
     validation: float = 0.0
     normalize: str = "standard"
     classes: tuple[int | str, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    color: str = "auto"
+    skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
-        describe(self)
+        if not own_kind(self.name):
+            if self.name not in DATASETS:
+                hint = suggest(self.name, DATASETS)
+                raise DataError(
+                    f"unknown data set '{self.name}'{hint}: give one of {listed(DATASETS)}, folder:PATH or npz:FILE"
+                )
+            chosen_classes(self.classes, DATASETS[self.name].classes, self.name)
+        if self.color not in image_folder.COLORS:
+            hint = suggest(self.color, image_folder.COLORS)
+            raise DataError(f"color is '{self.color}'{hint}: give one of {listed(image_folder.COLORS)}")
+        if self.image_size is not None and not all(1 <= side <= MAX_SIDE for side in self.image_size):
+            raise DataError(f"image_size is {list(self.image_size)}: give height and width from 1 to {MAX_SIDE}")
+        if own_kind(self.name) != "folder" and self.image_options != image_folder.ImageOptions():
+            raise DataError(
+                f"image_size, color and skip_unreadable are for folder:PATH, the data set is '{self.name}': leave them"
+                " out"
+            )
         if not 0 <= self.seed < 2**32:
             raise DataError(f"seed of the data is {self.seed}: give a whole number from 0 to {2**32 - 1}")
         if self.train_samples is not None and self.train_samples < 1:
@@ -149,10 +193,23 @@ class DataRequest:
             hint = suggest(self.normalize, NORMALIZATIONS)
             raise DataError(f"normalize is '{self.normalize}'{hint}: give one of {listed(NORMALIZATIONS)}")
 
+    @property
+    def image_options(self) -> image_folder.ImageOptions:
+        """How the images of a folder are brought to one form."""
+        return image_folder.ImageOptions(self.image_size, self.color, self.skip_unreadable)
 
-def manifest_entry(request: DataRequest) -> dict[str, Any] | None:
+
+def manifest_entry(request: DataRequest, info: DataInfo) -> dict[str, Any] | None:
     """Return what run.toml has to say of a request beside name, seed and recipe; None where there is nothing."""
-    return None if request.classes is None else {"classes": list(describe(request).classes)}
+    entry: dict[str, Any] = {}
+    if request.classes is not None:
+        entry["classes"] = list(info.classes)
+    if own_kind(request.name):
+        entry["path"] = str(locate(request.name, request.data_dir))
+    if own_kind(request.name) == "folder":
+        size = list(request.image_size) if request.image_size else None
+        entry |= {"image_size": size, "color": request.color, "skip_unreadable": request.skip_unreadable}
+    return entry or None
 
 
 def request_of(
@@ -162,28 +219,61 @@ def request_of(
     validation: float = 0.0,
     normalize: str = "standard",
 ) -> DataRequest:
-    """Return the request for the data of a run, from what run.toml says (see `manifest_entry`) and its recipe."""
+    """Return the request for the data of a run, from what run.toml says (see `manifest_entry`) and its recipe.
+
+    Raises
+    ------
+    DataError
+        One's own data are no longer where they were, nor in the data directory.
+    """
     entry = manifest.get("data", {})
-    classes = tuple(entry["classes"]) if "classes" in entry else None
-    seed = int(manifest.get("seed", 0))
-    return DataRequest(manifest["dataset"], data_dir, seed, train_samples, validation, normalize, classes)
+    name, seed = manifest["dataset"], int(manifest.get("seed", 0))
+    if own_kind(name):
+        name = f"{own_kind(name)}:{locate(name, data_dir, entry.get('path'))}"
+    return DataRequest(
+        name,
+        data_dir,
+        seed,
+        train_samples,
+        validation,
+        normalize,
+        tuple(entry["classes"]) if "classes" in entry else None,
+        tuple(entry["image_size"]) if "image_size" in entry else None,
+        entry.get("color", "auto"),
+        entry.get("skip_unreadable", False),
+    )
 
 
-def load(request: DataRequest) -> Dataset:
+def load(request: DataRequest, kept: Path | None = None, report: Report | None = None) -> Dataset:
     """Read a data set, check it, keep the classes that are wanted, and split it.
 
     Downloads, by torchvision, only what is missing.
+
+    Parameters
+    ----------
+    request : which arrays are wanted
+    kept : folder for the pixels of a folder of images, which are decoded once; None keeps nothing
+    report : hears how far decoding has come
 
     Raises
     ------
     DataError
         Files are missing and can't be downloaded, are truncated or corrupt, or are too few for what is asked.
     """
-    info = describe(request)
-    parts = builtin_data.read(request.name, request.data_dir, request.seed)
+    if own_kind(request.name):
+        names, parts = own_data.read(request.name, request.data_dir, request.image_options, kept, report)
+    else:
+        names, parts = DATASETS[request.name].classes, builtin_data.read(request.name, request.data_dir, request.seed)
+    if "whole" in parts:
+        whole = parts["whole"]
+        test = stratified(whole.labels, round(TEST_SHARE * len(whole)) or 1, request.seed, purpose=0)
+        parts = {"train": whole.take(np.setdiff1d(np.arange(len(whole)), test)), "test": whole.take(test)}
     if request.classes is not None:
-        chosen = chosen_classes(request.classes, DATASETS[request.name].classes, request.name)
+        chosen = chosen_classes(request.classes, names, request.name)
         parts = {name: split.only(chosen) for name, split in parts.items()}
+        names = tuple(names[c] for c in chosen)
+        if not len(parts["test"]):
+            raise DataError(f"data set '{request.name}' has no test images of the classes {listed(names)}: add some")
     train = parts["train"]
     mean, std = channel_statistics(train)
     splits = {"train": train, "test": parts["test"]}
@@ -203,4 +293,4 @@ def load(request: DataRequest) -> Dataset:
             )
         train = train.take(stratified(train.labels, request.train_samples, request.seed, purpose=2))
     splits["train"] = train
-    return Dataset(request.name, info.shape, info.classes, mean, std, splits, request.normalize)
+    return Dataset(request.name, train.pixels.shape[1:], names, mean, std, splits, request.normalize)

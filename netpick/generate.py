@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ import msgspec
 import netpick
 from netpick import data, template
 from netpick.catalogue import generate
-from netpick.errors import RunError, TemplateError
+from netpick.errors import DataError, RunError, TemplateError
 from netpick.spec import NetworkSpec
 from netpick.store import MANIFEST, Store
 from netpick.template import Recipe
@@ -70,9 +71,9 @@ def generate_run(
     if limit is not None and limit < 1:
         raise TemplateError(f"--limit: wants a number of networks from 1 on, got {limit}")
     # What the data set refuses, such as a seed or a class, is refused now, and not when training starts.
-    request = data.DataRequest(dataset or parsed.dataset, data.data_dir(), seed, classes=parsed.classes)
+    request = data_request(parsed, dataset or parsed.dataset, seed)
     info = data.describe(request)
-    stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{info.name}"
+    stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{_word(info.name)}"
     folder = Path(folder) if folder else Path("runs") / stem
     networks = generate(parsed, info.shape, len(info.classes), seed, limit)
     resolved = msgspec.to_builtins(parsed)
@@ -82,7 +83,7 @@ def generate_run(
         "dataset": info.name,
         "shape": list(info.shape),
         "classes": list(info.classes),
-        "data": data.manifest_entry(request),
+        "data": data.manifest_entry(request, info),
         "seed": seed,
         "limit": limit,
         "networks": len(networks),
@@ -120,18 +121,46 @@ def training_samples(recipe: Recipe, count: int) -> int:
     return min(left, recipe.train_samples or left)
 
 
+def data_request(parsed: template.Template, dataset: str, seed: int) -> data.DataRequest:
+    """Return the request for a template's data, but for what the recipe says of them; raises DataError."""
+    size = parsed.image_size
+    return data.DataRequest(
+        dataset,
+        data.data_dir(),
+        seed,
+        classes=parsed.classes,
+        image_size=(size, size) if isinstance(size, int) else None if size is None else (size[0], size[1]),
+        color=parsed.color,
+        skip_unreadable=parsed.skip_unreadable,
+    )
+
+
+def size_list(text: str) -> list[int]:
+    """Read an image size, `28` or `28x32` (height by width), as --image-size takes it; raises DataError."""
+    parts = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text.strip().lower())
+    if not parts:
+        raise DataError(f"--image-size: got '{text}', wanted a number of pixels, 28, or height and width, 28x32")
+    return [int(parts[1]), int(parts[2] or parts[1])]
+
+
+def _word(dataset: str) -> str:
+    """Return what stands for a data set in the name of a folder: of own data, their folder's or file's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(dataset.partition(":")[2]).stem if ":" in dataset else dataset)
+
+
 def _same(folder: Path, manifest: dict[str, Any]) -> Store:
     """Return the run that is there if it is the one that would be made; raise RunError otherwise."""
     store = Store.open(folder)
     wanted = {
         "data set": "dataset",
         "set of classes": "classes",
+        "image size or colour": "data",
+        "image shape": "shape",
         "seed": "seed",
         "recipe": "recipe",
         "catalogue of networks": "catalogue",
     }
-    plain = json.loads(json.dumps(manifest, default=str))
-    there = json.loads(json.dumps(store.manifest, default=str))
+    plain, there = (_comparable(one) for one in (manifest, store.manifest))
     for word, key in wanted.items():
         if _clean(plain[key]) != _clean(there.get(key)):
             raise RunError(
@@ -139,6 +168,16 @@ def _same(folder: Path, manifest: dict[str, Any]) -> Store:
                 "or --overwrite to remove it and its results"
             )
     return store
+
+
+def _comparable(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest in plain values; one's own data go by their path, however it was given, and their form."""
+    plain = json.loads(json.dumps(manifest, default=str))
+    entry = plain.get("data") or {}
+    plain["dataset"] = entry.pop("path", plain["dataset"])
+    entry.pop("classes", None)
+    plain["data"] = {key: value for key, value in entry.items() if value is not None}
+    return plain
 
 
 def _clean(value: Any) -> Any:

@@ -36,6 +36,7 @@ class ProgressListener(Listener):
         self.statuses: Counter[str] = Counter()
         self.running: dict[tuple[str, int], tuple[str, float]] = {}
         self.live: Live | None = None
+        self.side: Progress | None = None
         self.clock = self.last_line = time.monotonic()
         self.done = 0
         self.left: dict[tuple[str, int], float] = {}
@@ -49,6 +50,7 @@ class ProgressListener(Listener):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end_side()
         if self.live:
             self.live.stop()
 
@@ -94,6 +96,30 @@ class ProgressListener(Listener):
             self.last_line = time.monotonic()
             total = sum(self.statuses.values())
             self.console.print(f"{total} of {self.start.total} networks ({self._rates()})", highlight=False)
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """Show a bar of its own until all is done; where there is no terminal, a line every so often."""
+        if not total:
+            self.console.print(text, highlight=False, markup=False)
+            return
+        if self.console.is_terminal:
+            if self.side is None:
+                columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn())
+                self.side = Progress(*columns, console=self.console, transient=True)
+                self.side.add_task(text, total=total)
+                self.side.start()
+            self.side.update(self.side.tasks[0].id, completed=done)
+        elif time.monotonic() - self.last_line > LINE_SECONDS:
+            self.last_line = time.monotonic()
+            self.console.print(f"{text}: {done} of {total}", highlight=False)
+        if done >= total:
+            self._end_side()
+            self.console.print(f"{text}: {total} done", highlight=False, style="dim")
+
+    def _end_side(self) -> None:
+        if self.side:
+            self.side.stop()
+            self.side = None
 
     def note(self, text: str) -> None:
         """Print a line."""

@@ -18,8 +18,9 @@ from netpick.errors import DataError, listed
 class Split:
     """Some samples of a data set, in the order of its files.
 
-    `pixels` is (N, C, H, W) uint8, raw, 0 to `pixel_max`; `labels` (N,) int64; `index` (N,) int32: the sample's
-    position in the files of the part that it was taken from (for digits: among scikit-learn's 1797 samples).
+    `pixels` is (N, C, H, W), raw: uint8 from 0 to `pixel_max`, or float32 of any range, whose `pixel_max` is 1.
+    `labels` is (N,) int64; `index` (N,) int32: the sample's position in the files of the part that it was taken from
+    (for digits: among scikit-learn's 1797 samples; for a folder: among the part's images, by class and name).
     """
 
     pixels: np.ndarray
@@ -32,6 +33,13 @@ class Split:
 
     def normalised(self, mean: Iterable[float], std: Iterable[float]) -> np.ndarray:
         """Return (pixels / pixel_max - mean) / std as contiguous float32 (N, C, H, W); one mean and std a channel."""
+        if self.pixels.dtype != np.uint8:
+            out = np.empty(self.pixels.shape, np.float32)
+            for channel, (m, s) in enumerate(zip(mean, std, strict=True)):
+                for start in range(0, len(self), 4096):
+                    span = slice(start, start + 4096)
+                    out[span, channel] = (self.pixels[span, channel].astype(np.float64) - m) / s
+            return out
         # There are at most 256 different values a channel: a table makes one pass over the samples of all arithmetic.
         levels = np.arange(self.pixel_max + 1) / self.pixel_max
         out = np.empty(self.pixels.shape, np.float32)
@@ -83,12 +91,17 @@ class Dataset:
         return self.splits[name]
 
 
-def stratified(labels: np.ndarray, count: int, seed: int, purpose: int) -> np.ndarray:
-    """Choose `count` positions, each class within one sample of its share; sorted, and the same on any machine."""
-    sizes = np.bincount(labels)
-    takes, rest = np.divmod(sizes * count, len(labels))
+def shares(sizes: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """Return how many of `count` samples fall to each class, by its size, each within one sample of its share."""
+    takes, rest = np.divmod(np.asarray(sizes) * count, np.sum(sizes))
     # Whole samples first; those left over go to the classes with the largest remainders, lower numbers first.
     takes[np.argsort(-rest, kind="stable")[: count - takes.sum()]] += 1
+    return takes
+
+
+def stratified(labels: np.ndarray, count: int, seed: int, purpose: int) -> np.ndarray:
+    """Choose `count` positions, each class within one sample of its share; sorted, and the same on any machine."""
+    takes = shares(np.bincount(labels), count)
     # RandomState, not Generator: numpy promises that its stream never changes. `purpose` keeps choices independent.
     random = np.random.RandomState([seed, purpose])
     chosen = [random.permutation(np.flatnonzero(labels == c))[:take] for c, take in enumerate(takes)]
@@ -96,8 +109,14 @@ def stratified(labels: np.ndarray, count: int, seed: int, purpose: int) -> np.nd
 
 
 def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation (of the population) of each channel's pixels, scaled to 0..1."""
+    """Return mean and standard deviation (of the population) of each channel's pixels; of uint8, scaled to 0..1."""
     means, stds = [], []
+    if split.pixels.dtype != np.uint8:
+        for channel in range(split.pixels.shape[1]):
+            values = split.pixels[:, channel].astype(np.float64)
+            means.append(float(values.mean()))
+            stds.append(float(values.std()))
+        return tuple(means), tuple(stds)
     for channel in range(split.pixels.shape[1]):
         counts = np.zeros(256, np.int64)
         for start in range(0, len(split), 4096):  # bincount makes 8 bytes of each pixel: not of all at once
@@ -109,6 +128,15 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
         means.append(first / (n * split.pixel_max))
         stds.append((n * second - first * first) ** 0.5 / (n * split.pixel_max))
     return tuple(means), tuple(stds)
+
+
+def _shown_range(dataset: Dataset) -> tuple[float, float]:
+    """Return which floating point pixels are shown as black and white: 0 and 1 or 255 if that holds all, else ends."""
+    low = float(min(split.pixels.min() for split in dataset.splits.values()))
+    high = float(max(split.pixels.max() for split in dataset.splits.values()))
+    if low >= 0:
+        return (0.0, 1.0) if high <= 1 else (0.0, 255.0) if high <= 255 else (low, high)
+    return low, high
 
 
 def sample_rows(dataset: Dataset, splits: Iterable[str]) -> Iterator[dict[str, object]]:
@@ -125,8 +153,9 @@ def sample_rows(dataset: Dataset, splits: Iterable[str]) -> Iterator[dict[str, o
         split = dataset.split(name)
         # (N, H, W) for Pillow's grey images, (N, H, W, 3) for its colour images.
         pixels = split.pixels[:, 0] if dataset.shape[0] == 1 else split.pixels.transpose(0, 2, 3, 1)
-        if split.pixel_max != 255:
-            pixels = np.round(pixels * (255 / split.pixel_max)).astype(np.uint8)
+        low, high = (0.0, split.pixel_max) if split.pixels.dtype == np.uint8 else _shown_range(dataset)
+        if pixels.dtype != np.uint8 or high != 255:
+            pixels = np.round((pixels.clip(low, high) - low) * (255 / ((high - low) or 1))).astype(np.uint8)
         for sample, image in enumerate(np.ascontiguousarray(pixels)):
             png = io.BytesIO()
             Image.fromarray(image).save(png, "PNG")

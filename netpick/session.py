@@ -22,7 +22,7 @@ import msgspec
 
 from netpick import data, device, forecast, plan, pool, share
 from netpick.cost import Samples
-from netpick.errors import DataError, RunError
+from netpick.errors import DataError, RunError, listed
 from netpick.estimate import Estimate
 from netpick.generate import versions
 from netpick.pool import Task
@@ -85,6 +85,9 @@ class Listener:
     def note(self, text: str) -> None:
         """Something else takes a while, or is worth knowing."""
 
+    def progress(self, text: str, done: int, total: int) -> None:
+        """Something else that takes a while has come so far; 0 of 0 is a mere message."""
+
 
 class _Interrupt(Protocol):
     def __call__(self) -> contextlib.AbstractContextManager[None]: ...
@@ -122,7 +125,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         due = _due(store, recipe, finished)
         total = len(store.networks()) * recipe.replicates
         if due:
-            shared = _share_data(store, recipe, options, listener)
+            shared = _share_data(store, recipe, options, len(finished), listener)
             chosen = plan.choose(recipe, devices[0])
             weights = keep["weights"] == "last"
             tasks = [Task(spec, n, seed, recipe, chosen, shared, keep_weights=weights) for spec, n, seed in due]
@@ -198,7 +201,7 @@ def estimate_run(
     try:
         with store.lock():
             if samples is None or workers is None:
-                shared = share.prepare(_request(store, recipe, options), cache)
+                shared = share.prepare(_request(store, recipe, options), cache, _kept(store))
                 samples = _samples(shared)
                 chosen = plan.choose(recipe, devices[0])
                 tasks = [Task(spec, n, seed, recipe, chosen, shared) for spec, n, seed in due]
@@ -358,21 +361,37 @@ def _request(store: Store, recipe: Recipe, options: Options) -> data.DataRequest
     return data.request_of(store.manifest, folder, recipe.train_samples, recipe.validation, recipe.normalize)
 
 
-def _share_data(store: Store, recipe: Recipe, options: Options, listener: Listener) -> share.SharedData:
+def _kept(store: Store) -> Path:
+    """Return where the pixels of a folder of images are kept: beside the run, for other runs of the same images."""
+    return store.path.absolute().parent / ".decoded"
+
+
+def _share_data(store: Store, recipe: Recipe, options: Options, results: int, listener: Listener) -> share.SharedData:
     """Load the data set, lay it out for the workers, and write down the samples that will be predicted."""
     manifest = store.manifest
     request = _request(store, recipe, options)
-    shared = share.prepare(request, store.path / ".cache")
+    shared = share.prepare(request, store.path / ".cache", _kept(store), listener.progress)
     attached = share.attach(shared)
     shape = list(attached["train"][0].shape[1:])
     if shape != manifest["shape"]:
         raise DataError(f"data set {request.name} has images of {shape}, the run was made for {manifest['shape']}")
+    if list(shared.classes) != manifest["classes"]:
+        got, made = listed(shared.classes), listed(manifest["classes"])
+        raise DataError(f"data set {request.name} has the classes {got}, the run was made for {made}")
+    before = manifest.get("input", {}).get("digest", shared.digest)
+    if before != shared.digest:
+        if results:
+            raise DataError(
+                f"data set {request.name} has changed since {store.path} was begun, which has {results} results of it:"
+                " put the files back as they were, or make a new run with netpick generate ... --run runs/OTHER"
+            )
+        (store.path / "samples.parquet").unlink(missing_ok=True)
     if not (store.path / "samples.parquet").is_file():
         listener.note("writing down the test samples")
         splits = [split for split in shared.splits if split != "train"]
-        dataset = data.load(request)
+        dataset = data.load(request, _kept(store))
         # What an exported network needs to get its images in the form that it was trained on.
-        store.update_manifest(input={"mean": list(dataset.mean), "std": list(dataset.std)})
+        store.update_manifest(input={"mean": list(dataset.mean), "std": list(dataset.std), "digest": shared.digest})
         store.write_samples(data.sample_rows(dataset, splits))
     return shared
 

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,8 +21,10 @@ import numpy as np
 
 from netpick.data import DATASETS, DataRequest, Dataset, load
 from netpick.errors import DataError, WorkError
+from netpick.image_decoding import Report
+from netpick.own_data import fingerprint, own_kind
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of the shared files' names: raise it when what is written into them changes."""
 
 
@@ -33,20 +36,26 @@ _NOT_WHOLE = (OSError, EOFError, ValueError)
 class SharedData:
     """What a worker needs to get at a data set: files on this machine, or else the request itself.
 
-    `digest` is of the raw samples of all splits; a worker that has to read them by itself is held to it.
+    `digest` is of the raw samples of all splits; a worker that has to read them by itself is held to it. `stem` is the
+    beginning of the files' names.
     """
 
     request: DataRequest
     folder: str | None
     splits: tuple[str, ...]
+    classes: tuple[str, ...]
     digest: str
+    stem: str = ""
 
 
-def prepare(request: DataRequest, folder: Path | None) -> SharedData:
+def prepare(
+    request: DataRequest, folder: Path | None, kept: Path | None = None, report: Report | None = None
+) -> SharedData:
     """Write every split's inputs and labels into `folder`, for workers to map into their memory.
 
-    The files' names carry a hash of the request. They appear whole or not at all, and are used again by the next
-    `prepare` of the same request. With `folder` None nothing is written and each worker loads by itself.
+    The files' names carry a hash of the request, and of the state of one's own files. They appear whole or not at all,
+    and are used again by the next `prepare` of the same request. With `folder` None nothing is written and each worker
+    loads by itself. `kept` and `report` are those of `load`.
 
     Raises
     ------
@@ -56,26 +65,29 @@ def prepare(request: DataRequest, folder: Path | None) -> SharedData:
         The files can't be written.
     """
     if folder is None:
-        dataset = load(request)
-        return SharedData(request, None, tuple(dataset.splits), _digest(dataset))
+        dataset = load(request, kept, report)
+        return SharedData(request, None, tuple(dataset.splits), dataset.classes, _digest(dataset))
     folder = Path(folder).resolve()
-    marker = folder / f"{_stem(request)}.json"
+    stem = _stem(request)
+    marker = folder / f"{stem}.json"
     with contextlib.suppress(*_NOT_WHOLE, KeyError, TypeError):
         known = json.loads(marker.read_text())
-        shared = SharedData(request, str(folder), tuple(known["splits"]), known["digest"])
+        shared = SharedData(
+            request, str(folder), tuple(known["splits"]), tuple(known["classes"]), known["digest"], stem
+        )
         _map(shared)
         return shared
-    dataset = load(request)
-    shared = SharedData(request, str(folder), tuple(dataset.splits), _digest(dataset))
+    dataset = load(request, kept, report)
+    shared = SharedData(request, str(folder), tuple(dataset.splits), dataset.classes, _digest(dataset), stem)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f".{_stem(request)}*.tmp"):  # of a process that was killed while writing
+        for leftover in folder.glob(f".{stem}*.tmp"):  # of a process that was killed while writing
             leftover.unlink(missing_ok=True)
         for name, split in dataset.splits.items():
             inputs, labels = _paths(shared, name)
             _write(inputs, functools.partial(_save, array=dataset.inputs(name)))
             _write(labels, functools.partial(_save, array=split.labels))
-        text = json.dumps({"splits": shared.splits, "digest": shared.digest})
+        text = json.dumps({"splits": shared.splits, "classes": shared.classes, "digest": shared.digest})
         _write(marker, lambda file: file.write(text.encode()))  # last: it says that the others are complete
     except OSError as error:
         raise WorkError(
@@ -127,13 +139,16 @@ def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _stem(request: DataRequest) -> str:
     """Return the beginning of the shared files' names."""
     values = asdict(request) | {"format": _FORMAT}
-    if DATASETS[request.name].torchvision is None:
+    if not own_kind(request.name) and DATASETS[request.name].torchvision is None:
         values["data_dir"] = ""  # not read from there
-    return f"{request.name}-{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]}"
+    if state := fingerprint(request.name, request.data_dir):
+        values["state"] = state
+    word = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(request.name).name)[-40:]
+    return f"{word}-{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def _paths(shared: SharedData, split: str) -> tuple[Path, Path]:
-    stem = Path(str(shared.folder), f"{_stem(shared.request)}-{split}")
+    stem = Path(str(shared.folder), f"{shared.stem}-{split}")
     return stem.with_name(f"{stem.name}-inputs.npy"), stem.with_name(f"{stem.name}-labels.npy")
 
 
@@ -141,7 +156,8 @@ def _digest(dataset: Dataset) -> str:
     """Return a hash of the raw samples and labels of all splits."""
     digest = hashlib.sha256()
     for name, split in sorted(dataset.splits.items()):
-        digest.update(f"{name} {split.pixels.shape}".encode())
+        kind = "" if split.pixels.dtype == np.uint8 else f" {split.pixels.dtype}"
+        digest.update(f"{name} {split.pixels.shape}{kind}".encode())
         digest.update(np.ascontiguousarray(split.pixels).data)
         digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
     return digest.hexdigest()

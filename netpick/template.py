@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 from netpick.cells import (
     KINDS,
     Cell,
+    Pair,
     Positive,
     SampledOptions,
     Strict,
@@ -68,6 +69,9 @@ class Template(Strict, frozen=True, kw_only=True):
     description: str = ""
     dataset: str = "mnist"
     classes: tuple[int | str, ...] | None = None
+    image_size: Positive | Pair | None = None
+    color: Literal["auto", "grey", "rgb"] = "auto"
+    skip_unreadable: bool = False
     recipe: Recipe = Recipe()
     defaults: SampledOptions = SampledOptions()
 

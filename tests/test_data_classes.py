@@ -78,8 +78,9 @@ def test_names_stand_for_the_same_classes_as_labels():
     mixed = DataRequest("fashion-mnist", "", classes=("T-shirt/top", 7))
     for request in (by_label, by_name, mixed):
         assert data.describe(request).classes == ("T-shirt/top", "Sneaker")
-        assert data.manifest_entry(request) == {"classes": ["T-shirt/top", "Sneaker"]}
-    assert data.manifest_entry(DataRequest("fashion-mnist", "")) is None
+        entry = data.manifest_entry(request, data.describe(request))
+        assert entry == {"classes": ["T-shirt/top", "Sneaker"]}
+    assert data.manifest_entry(DataRequest("fashion-mnist", ""), data.describe("fashion-mnist")) is None
 
 
 def test_subsets_are_taken_of_the_classes_that_are_kept():

@@ -181,11 +181,14 @@ def check_default(cell, kind, key):
         assert tomllib.loads(f"x = {value}")["x"] == default_of(kind, key), key
 
 
+DATA_KEYS = ["dataset", "classes", "image_size", "color", "skip_unreadable"]
+
+
 def test_keys_of_a_template():
     rows = {words(row[0])[0]: row[1] for row in table(README, "Keys of a template")}
-    assert list(rows) == ["title", "description", "dataset", "classes", "recipe", "defaults", "cells"]
+    assert list(rows) == ["title", "description", *DATA_KEYS, "recipe", "defaults", "cells"]
     assert set(rows) == {f.name for f in msgspec.structs.fields(template.Template)}
-    for key in ("title", "description", "dataset", "classes", "cells"):
+    for key in ("title", "description", *DATA_KEYS, "cells"):
         check_default(rows[key], template.Template, key)
 
 
@@ -274,8 +277,8 @@ def test_the_template_of_the_readme_gives_the_networks_that_it_says(tmp_path):
     made = generate_run(str(tmp_path / "mine.toml"), tmp_path / "run", limit=6).store.manifest
     said = {key for row in table("runs/README.md", "Runs", 1) for key in words(row[0])}
     assert set(made) <= said
-    # The first two come with training; there is a commit in a checkout only.
-    assert said - set(made) <= {"keep", "training", "git_commit", "input"}
+    # Two come with training; there is a commit in a checkout only, and an entry of data where not all is as usual.
+    assert said - set(made) <= {"keep", "training", "git_commit", "input", "data"}
 
 
 def test_the_json_of_the_design_is_a_network():
