@@ -6,6 +6,7 @@ is for those who have no terminal that draws tables.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,8 @@ class Card:
         most frequent ones first.
     trainings : frame
         replicate, status, device, plan, seconds, error.
+    recipe : frame
+        key, value, whose (the run's, or this network's where the template sweeps it).
     note : str
         What is missing.
     """
@@ -68,6 +71,7 @@ class Card:
     classes: pd.DataFrame
     confusions: pd.DataFrame
     trainings: pd.DataFrame
+    recipe: pd.DataFrame
     note: str = ""
 
     @property
@@ -80,6 +84,7 @@ class Card:
             "Classes": self.classes,
             "What it confuses": self.confusions,
             "Trainings": self.trainings,
+            "Recipe": self.recipe,
         }
         return {heading: frame for heading, frame in every.items() if len(frame)}
 
@@ -137,6 +142,7 @@ def card(run: Run, name: str, most: int = 10) -> Card:
         classes,
         confusions,
         shown,
+        _recipe(run, spec),
         exam.notes(run),
     )
 
@@ -148,6 +154,16 @@ def _layers(spec: NetworkSpec, row: dict[str, Any], image: tuple[int, ...]) -> p
         if one.op in WHOLE:  # the layers around it have neither
             table.loc[i, ["params", "macs"]] = int(row["params"]), int(row["macs"])
     return table
+
+
+def _recipe(run: Run, spec: NetworkSpec) -> pd.DataFrame:
+    """Return a row a value of the recipe that this network is trained by, and whether it is its own."""
+    values = run.recipe_of(spec.name)
+    rows = [
+        (key, json.dumps(value), "this network's" if key in spec.recipe else "the run's")
+        for key, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=["key", "value", "whose"])
 
 
 def layer_table(layers: Iterable[LayerSpec], image: tuple[int, ...]) -> pd.DataFrame:

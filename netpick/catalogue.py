@@ -11,23 +11,32 @@ import itertools
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from netpick.cells import ExplicitCell, GridCell, SampledCell
+from netpick import recipes
+from netpick.cells import NAME, Cell, ExplicitCell, GridCell, SampledCell
 from netpick.computations import COMPUTATIONS
 from netpick.decisions import Combination, Sampler
 from netpick.errors import CatalogueError, SpecError
 from netpick.family import family_of
 from netpick.operations import Shape
+from netpick.recipes import Recipe
 from netpick.spec import LayerSpec, NetworkSpec, Size, check
-from netpick.template import Template
+from netpick.template import Template, cell_recipes
 from netpick.whole import completed, is_baseline
 
 MAX_DRAWS = 2000
 """Draws in a row that may be refused before a cell is given up: far more than any cell of ours ever needs."""
+
+LONGEST = 100
+"""Characters of a name."""
+
+Variants = Sequence[tuple[dict[str, Any], dict[str, Any]]]
+"""What differs from the base recipe, and the values that were swept."""
 
 CONSTRAINTS = ("min_params", "max_params", "min_macs", "max_macs")
 
@@ -48,26 +57,41 @@ class _Catalogue:
     def __init__(self, image: Shape, classes: int) -> None:
         self.image, self.classes = image, classes
         self.hashes: dict[str, str] = {}
+        self.bases: dict[str, str] = {}  # what a network is called, whatever it is trained by: hash of layers -> name
         self.numbers: Counter[str] = Counter()
         self.names: set[str] = set()
+        self.taken: set[str] = set()  # without what was swept
 
-    def number(self, stem: str, spec_layers: list[LayerSpec], computation: str, activation: str) -> NetworkSpec | None:
-        """Name a network by its family and the family's next number; None if it repeats an earlier one."""
+    def number(self, stem: str, network: NetworkSpec) -> NetworkSpec:
+        """Name a network by its family and the family's next number; one that was there keeps its name."""
+        if network.layers_hash in self.bases:
+            return replace(network, name=self.bases[network.layers_hash])
         number = self.numbers[stem] + 1
-        while f"{stem}_{number}" in self.names:  # an explicit cell has taken it
+        while f"{stem}_{number}" in self.taken:  # an explicit cell has taken it
             number += 1
-        spec = NetworkSpec(f"{stem}_{number}", computation, activation, tuple(spec_layers))
-        if spec.hash in self.hashes:
-            return None
         self.numbers[stem] = number
-        return self._keep(spec)
+        return replace(network, name=f"{stem}_{number}")
 
-    def _keep(self, spec: NetworkSpec) -> NetworkSpec:
-        self.hashes[spec.hash] = spec.name
-        self.names.add(spec.name)
-        return spec
+    def students(self, network: NetworkSpec, variants: Variants) -> Iterator[NetworkSpec]:
+        """Yield a network once for each recipe by which it is not trained yet."""
+        self.bases.setdefault(network.layers_hash, network.name)
+        self.taken.add(network.name)
+        for changes, swept in variants:
+            if is_baseline(network.layers):
+                own = recipes.FOR_BASELINES
+                changes, swept = ({k: v for k, v in one.items() if k in own} for one in (changes, swept))
+            spec = replace(network, name=network.name + recipes.suffix(swept), recipe=changes)
+            if spec.hash in self.hashes:
+                continue
+            if spec.name in self.names:  # by values that were not swept: say them all
+                spec = replace(spec, name=network.name + recipes.suffix(changes))
+            if len(spec.name) > LONGEST or not NAME.fullmatch(spec.name) or spec.name in self.names:
+                spec = replace(spec, name=f"{network.name[: LONGEST - 17]}.{spec.hash}")
+            self.hashes[spec.hash] = spec.name
+            self.names.add(spec.name)
+            yield spec
 
-    def explicit(self, cell: ExplicitCell, where: str) -> NetworkSpec:
+    def explicit(self, cell: ExplicitCell, where: str, variants: Variants) -> Iterator[NetworkSpec]:
         numbers = {"classes": self.classes, "pixels": math.prod(self.image)}
 
         def filled(value: Any) -> Any:
@@ -88,14 +112,15 @@ class _Catalogue:
             raise CatalogueError(f"{where} ({cell.name}): {error}") from None
         computation, activation = family_of(layers)
         spec = NetworkSpec(cell.name, cell.computation or computation, cell.activation or activation, layers)
-        if spec.name in self.names:
+        if spec.name in self.names | self.taken:
             raise CatalogueError(f"{where}: the name '{cell.name}' is taken, give each network a name of its own")
-        if spec.hash in self.hashes:
+        made = list(self.students(spec, variants))
+        if not made:
             raise CatalogueError(f"{where} ({cell.name}): the same network as {self.hashes[spec.hash]}, take one out")
-        return self._keep(spec)
+        yield from made
 
     def sampled(
-        self, cell: SampledCell, where: str, streams: Counter[tuple[str, str]], seed: int
+        self, cell: SampledCell, where: str, streams: Counter[tuple[str, str]], seed: int, variants: Variants
     ) -> Iterator[NetworkSpec]:
         row = COMPUTATIONS[cell.computation]
         for activation, count in cell.families():
@@ -110,7 +135,7 @@ class _Catalogue:
                 while True:
                     reason, spec = self._draw(cell, draw, stem, row.layout, sizes)
                     if spec is not None:
-                        yield spec
+                        yield from self.students(spec, variants)
                         break
                     refused[reason] += 1
                     if refused.total() == MAX_DRAWS:
@@ -134,11 +159,12 @@ class _Catalogue:
         if broken:
             sizes[broken].append(getattr(size, broken[4:]))
             return broken, None
-        spec = self.number(stem, layers, cell.computation, draw.activation)
-        return "repeats an earlier network", spec
+        spec = NetworkSpec("", cell.computation, draw.activation, tuple(layers))
+        repeated = spec.layers_hash in self.bases
+        return "repeats an earlier network", None if repeated else self.number(stem, spec)
 
-    def grid(self, cell: GridCell, where: str) -> Iterator[NetworkSpec]:
-        keys = [f.name for f in msgspec.structs.fields(cell) if f.name not in CONSTRAINTS]
+    def grid(self, cell: GridCell, where: str, variants: Variants) -> Iterator[NetworkSpec]:
+        keys = [f.name for f in msgspec.structs.fields(cell) if f.name not in (*CONSTRAINTS, "recipe")]
         combinations = list(itertools.product(*(getattr(cell, key) for key in keys)))
         found, reasons = 0, Counter[str]()
         for combination in combinations:
@@ -155,10 +181,11 @@ class _Catalogue:
                 reasons[f"{broken} = {getattr(cell, broken)} is broken"] += 1
                 continue
             stem = row.family_name(values["computation"], values["activation"])
-            spec = self.number(stem, layers, values["computation"], values["activation"])
-            if spec is not None:  # keys that a computation does not use make equal networks: one is kept
+            spec = NetworkSpec("", values["computation"], values["activation"], tuple(layers))
+            # Keys that a computation does not use make equal networks: one is kept.
+            for student in self.students(self.number(stem, spec), variants):
                 found += 1
-                yield spec
+                yield student
         if not found:
             reason, times = reasons.most_common(1)[0] if reasons else ("all repeat earlier networks", len(combinations))
             raise CatalogueError(
@@ -206,12 +233,22 @@ def enumerate_networks(template: Template, image: Shape, classes: int, seed: int
     streams: Counter[tuple[str, str]] = Counter()
     for index in order:
         cell, where = template.cells[index], f"cells[{index}]"
+        variants = _variants(template, cell, where)
         if isinstance(cell, ExplicitCell):
-            yield catalogue.explicit(cell, where)
+            yield from catalogue.explicit(cell, where, variants)
         elif isinstance(cell, GridCell):
-            yield from catalogue.grid(cell, where)
+            yield from catalogue.grid(cell, where, variants)
         else:
-            yield from catalogue.sampled(cell, where, streams, seed)
+            yield from catalogue.sampled(cell, where, streams, seed, variants)
+
+
+def _variants(template: Template, cell: Cell, where: str) -> Variants:
+    """Return, for each recipe that a cell's networks are trained by, what differs from the base, and what is swept."""
+    if not cell.recipe and not template.sweep:
+        return [({}, {})]
+    made = cell_recipes(template, cell, where)
+    recipe = [recipes.difference(msgspec.convert(one.values, Recipe), template.recipe) for one in made]
+    return list(zip(recipe, (one.swept for one in made), strict=True))
 
 
 def share(networks: list[NetworkSpec], limit: int | None) -> list[NetworkSpec]:
@@ -224,11 +261,12 @@ def share(networks: list[NetworkSpec], limit: int | None) -> list[NetworkSpec]:
         return networks
     groups: dict[str, list[NetworkSpec]] = defaultdict(list)
     for spec in networks:
-        stem, _, number = spec.name.rpartition("_")
-        groups[stem if stem and number.isdigit() else spec.name].append(spec)
+        name = recipes.base_name(spec.name)
+        stem, _, number = name.rpartition("_")
+        groups[stem if stem and number.isdigit() else name].append(spec)
     stems = list(groups)
     quota = {stem: len(groups[stem]) * limit / len(networks) for stem in stems}
-    named = [stem for stem in stems if groups[stem][0].name == stem]
+    named = [stem for stem in stems if recipes.base_name(groups[stem][0].name) == stem]
     taken = dict.fromkeys(stems, 0)
     for stem in named[:limit]:
         taken[stem] = 1

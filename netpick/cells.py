@@ -17,8 +17,8 @@ from netpick.computations import COMPUTATIONS
 from netpick.errors import TemplateError, listed, suggest
 from netpick.family import MIXED
 from netpick.operations import ACTIVATIONS
+from netpick.recipes import Positive, Strict
 
-Positive = Annotated[int, Meta(ge=1, le=2**40)]
 Natural = Annotated[int, Meta(ge=0, le=2**40)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Rate = Annotated[float, Meta(ge=0, lt=1)]
@@ -36,10 +36,6 @@ Layers = list[dict[str, Any]]
 Whole = Positive | list[Positive]
 Sizes = Positive | list[Positive | list[Positive]]
 NaturalSizes = Natural | list[Natural | list[Natural]]
-
-
-class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused."""
 
 
 class SampledOptions(Strict, frozen=True, kw_only=True):
@@ -85,6 +81,7 @@ class SampledCell(SampledOptions, frozen=True, kw_only=True, tag_field="kind", t
     computation: str
     count: Positive | dict[str, Annotated[int, Meta(ge=0)]]
     activation: str = "None"
+    recipe: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def families(self) -> list[tuple[str, int]]:
         """Return (activation, count) of each family."""
@@ -120,6 +117,7 @@ class GridCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid"):
     global_pool: tuple[bool, ...] = (False,)
     dropout: tuple[bool, ...] = (False,)
     dropout_p: tuple[Rate, ...] = (0.5,)
+    recipe: dict[str, Any] = msgspec.field(default_factory=dict)
     min_params: Positive | None = None
     max_params: Positive | None = None
     min_macs: Positive | None = None
@@ -136,6 +134,7 @@ class ExplicitCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="exp
     layers: Layers
     computation: str | None = None
     activation: str | None = None
+    recipe: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 Cell = SampledCell | GridCell | ExplicitCell

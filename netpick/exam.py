@@ -122,7 +122,11 @@ def _marks(run: Run, split: str) -> pd.DataFrame:
     seconds = rows.groupby(["network", "replicate"])["train_seconds"].sum().groupby("network").mean()
     # Of each replicate its own last epoch: replicates can have stopped at different ones.
     last = rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()].groupby("network")["accuracy"].mean()
-    frame = run.networks.drop(columns=["hash", "layers", "thop_macs"]).set_index("name").loc[by_epoch.index]
+    frame = (
+        run.networks.drop(columns=["hash", "layers", "recipe", "thop_macs"], errors="ignore")
+        .set_index("name")
+        .loc[by_epoch.index]
+    )
     frame = frame.rename_axis("name").reset_index()
     names = frame["name"]
     return frame.assign(
@@ -399,7 +403,7 @@ def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 def notes(run: Run) -> str:
     """Say in words what is missing in a run, or "": trainings not done, files left out, replicates, one epoch only."""
     said = []
-    wanted = len(run.networks) * int(run.recipe.get("replicates", 1))
+    wanted = run.wanted
     counts = run.trainings["status"].value_counts()
     if (pending := wanted - int(counts.sum())) > 0:
         said.append(f"the run is not finished: {pending} of {wanted} trainings are still to come")

@@ -90,7 +90,7 @@ def source(run: Run, name: str) -> tuple[str, Path | None]:
     image = tuple(run.manifest["shape"])
     blocks = [layer.resolved for layer in spec.layers if layer.op == "BasicBlock"]
     activations = {b["activation"] for b in blocks}
-    scaling = normalisation(run)
+    scaling = normalisation(run, name)
     template = (files("netpick.templates") / TEMPLATE).read_text(encoding="utf-8")
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False
@@ -115,14 +115,14 @@ def source(run: Run, name: str) -> tuple[str, Path | None]:
     return text, weights
 
 
-def normalisation(run: Run) -> tuple[list[float], list[float]] | None:
+def normalisation(run: Run, name: str = "") -> tuple[list[float], list[float]] | None:
     """Return mean and standard deviation a channel that pixels from 0 to 1 were normalised with; None if not known.
 
     Taken from the table `input` of run.toml (`mean`, `std`), where the run has one. Those of `digits` can be worked out
     from what scikit-learn brings along.
     """
     channels = int(run.manifest["shape"][0])
-    if run.recipe.get("normalize") == "unit":
+    if run.recipe_of(name).get("normalize") == "unit":
         return [0.0] * channels, [1.0] * channels
     known = run.manifest.get("input", {})
     if "mean" in known and "std" in known:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netpick import calibrate, cost, device, estimate
@@ -18,6 +18,7 @@ from netpick.calibrate import Kept
 from netpick.cost import Model, Samples, Timed, Work
 from netpick.estimate import Estimate, Overheads
 from netpick.pool import Task
+from netpick.recipes import applied
 from netpick.shards import read_shards, scan
 from netpick.spec import NetworkSpec
 from netpick.store import Store
@@ -74,15 +75,16 @@ def works(store: Store, recipe: Any, samples: Samples) -> dict[Key, Work]:
     for row in store.networks():
         spec = NetworkSpec.from_dict(row)
         own = recipe_of(spec, recipe)
-        for n in range(recipe.replicates):
-            work = cost.work_of(row, spec.layers, n, own, image, samples)
+        number = own.train_samples or samples.train
+        for n in range(own.replicates):
+            work = cost.work_of(row, spec.layers, n, own, image, replace(samples, train=number))
             out[work.key] = work
     return out
 
 
 def recipe_of(spec: NetworkSpec, recipe: Any) -> Any:
-    """Return the recipe of one network: that of the run."""
-    return recipe
+    """Return the recipe of one network: that of the run with the network's own values."""
+    return applied(recipe, spec.recipe)
 
 
 def outlook(
@@ -225,7 +227,7 @@ def _estimate(
     return {
         "run": str(store.path),
         "due": len(due),
-        "total": len(rows) * recipe.replicates,
+        "total": sum(recipe_of(NetworkSpec.from_dict(row), recipe).replicates for row in rows.values()),
         "devices": tuple(devices),
         "workers": workers,
         "spread": model.spread,

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 import netpick
-from netpick import data, template
+from netpick import data, recipes, template
 from netpick.catalogue import generate
 from netpick.errors import DataError, RunError, TemplateError
 from netpick.spec import NetworkSpec
@@ -100,7 +100,11 @@ def generate_run(
             return Generated(_same(folder, manifest), networks, True)
     from netpick.measure import measure_all  # loads torch, which all refusals above do without
 
-    counts = measure_all(networks, info.shape, workers, training_samples(parsed.recipe, info.train_count))
+    samples = [training_samples(recipes.applied(parsed.recipe, n.recipe), info.train_count) for n in networks]
+    counts: dict[str, Any] = {}
+    for number in dict.fromkeys(samples):  # which some baselines keep
+        part = [spec for spec, n in zip(networks, samples, strict=True) if n == number]
+        counts.update(zip((n.hash for n in part), measure_all(part, info.shape, workers, number), strict=True))
     rows = [
         {
             "name": spec.name,
@@ -108,9 +112,10 @@ def generate_run(
             "computation": spec.computation,
             "activation": spec.activation,
             "layers": spec.layers_json(),
-            **asdict(count),
+            "recipe": spec.recipe_json(),
+            **asdict(counts[spec.hash]),
         }
-        for spec, count in zip(networks, counts, strict=True)
+        for spec in networks
     ]
     return Generated(Store.create(folder, manifest, rows), networks, False)
 

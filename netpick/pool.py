@@ -28,10 +28,12 @@ import msgspec
 
 from netpick.errors import WorkError
 from netpick.plan import Plan
+from netpick.recipes import FOR_BASELINES
 from netpick.result import TrainingResult
 from netpick.share import SharedData, attach
 from netpick.spec import NetworkSpec
 from netpick.template import Recipe
+from netpick.whole import is_baseline
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -76,7 +78,13 @@ class Task:
             workers=self.workers,
             started=started,
             seconds=seconds,
+            recipe=self.recipe_values(None),
         )
+
+    def recipe_values(self, samples: int | None) -> dict[str, Any]:
+        """Return what goes into the columns of the recipe; a baseline has no learning rate, nor batches."""
+        values = {**msgspec.to_builtins(self.recipe), "train_samples": samples}
+        return {k: values[k] for k in FOR_BASELINES} if is_baseline(self.spec.layers) else values
 
 
 def run_task(task: Task) -> TrainingResult:
@@ -86,17 +94,19 @@ def run_task(task: Task) -> TrainingResult:
         _prepare_worker()
         from netpick.train import train
 
+        data = _resident(task.shared, task.device)
         result = train(
             task.spec,
             task.recipe,
             task.device,
-            _resident(task.shared, task.device),
+            data,
             task.seed,
             task.plan,
             task.replicate,
             task.keep_weights,
         )
-        return result.with_(attempts=task.attempts, workers=task.workers)
+        recipe = task.recipe_values(len(data["train"][1]))
+        return result.with_(attempts=task.attempts, workers=task.workers, recipe=recipe)
     except Exception as error:  # noqa: BLE001  every failure of a network must become its row
         return task.failure("failed", describe_error(error), started, time.perf_counter() - clock)
     finally:

@@ -62,10 +62,11 @@ class ProgressListener(Listener):
         recipe = start.recipe
         already = f", {sum(start.finished.values())} there already" if start.finished else ""
         epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''} of {recipe.optimizer}"
+        swept = f", {', '.join(start.swept)} swept" if start.swept else ""
         workers = f"{start.workers} worker{'s' if start.workers > 1 else ''}"
         self.console.print(
-            f"{start.due} of {start.total} trainings to do{already}: {epochs}, batch size {recipe.batch_size}, "
-            f"on {', '.join(start.devices)} with {workers}",
+            f"{start.due} of {start.total} trainings to do{already}: {epochs}, batch size {recipe.batch_size}"
+            f"{swept}, on {', '.join(start.devices)} with {workers}",
             highlight=False,
             soft_wrap=True,
         )

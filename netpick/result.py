@@ -6,6 +6,7 @@ results need not load it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -45,7 +46,10 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One network × one replicate: how it ended, under which conditions, and its epochs."""
+    """One network × one replicate: how it ended, under which conditions, and its epochs.
+
+    `recipe` has the values that it was trained by, as plain ones, with the number of samples in `train_samples`.
+    """
 
     network: str
     hash: str
@@ -61,6 +65,7 @@ class TrainingResult:
     workers: int = 1
     epochs: tuple[EpochResult, ...] = ()
     weights: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    recipe: Mapping[str, object] = field(default_factory=dict)
 
     def with_(self, **changes: object) -> TrainingResult:
         """Return a copy with some fields changed."""

@@ -6,6 +6,7 @@ from Parquet to numpy without a frame in between. No torch, no figures, no answe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from io import BytesIO
@@ -72,6 +73,21 @@ class Run:
         return self.manifest.get("recipe", {})
 
     @property
+    def wanted(self) -> int:
+        """Number of trainings that the run has when it is finished."""
+        replicates = int(self.recipe.get("replicates", 1))
+        own = self.networks.get("recipe")
+        if own is None or not own.str.contains("replicates").any():
+            return len(self.networks) * replicates
+        return sum(int(json.loads(one).get("replicates", replicates)) for one in own)
+
+    def recipe_of(self, network: str) -> dict[str, Any]:
+        """Return how one network is trained: the run's recipe with the network's own values."""
+        rows = self.networks.loc[self.networks["name"] == network]
+        own = rows["recipe"].iloc[0] if len(rows) and "recipe" in rows else None
+        return {**self.recipe, **(json.loads(own) if isinstance(own, str) else {})}
+
+    @property
     def classes(self) -> list[str]:
         """Names of the classes."""
         return list(self.manifest["classes"])
@@ -89,7 +105,11 @@ class Run:
     @cached_property
     def trainings(self) -> pd.DataFrame:
         """One row a training that has ended, however it ended."""
-        return self._small("trainings")
+        frame = self._small("trainings")
+        if frame["optimizer"].isna().all() and "recipe" not in self.networks:  # written before there were such columns
+            for column in ("optimizer", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision"):
+                frame[column] = self.recipe.get(column)
+        return frame
 
     @cached_property
     def epochs(self) -> pd.DataFrame:

@@ -31,10 +31,13 @@ LABEL = Column("label", "int16", "", "Number of the true class, from 0.")
 TABLES: dict[str, tuple[Column, ...]] = {
     "networks": (
         Column("name", "string", "", "Unique name of the network in this run."),
-        Column("hash", "string", "", "Content hash of the layers in canonical form."),
+        Column("hash", "string", "", "Content hash of the layers in canonical form, and of `recipe` if not {}."),
         Column("computation", "string", "", "Kind of layer that does the work, such as Linear or Conv2dThenLinear."),
         Column("activation", "string", "", "Activation of the family, or the word None."),
         Column("layers", "string", "JSON", "The layers as a JSON list of torch.nn names with their arguments."),
+        Column(
+            "recipe", "string", "JSON", "Values in which its recipe differs from the run's, as a JSON object; or {}."
+        ),
         Column("params", "int64", "parameters", "Trainable parameters."),
         Column("memory", "int64", "elements", "Tensor elements held for one input: input, reshapes, layer outputs."),
         Column("ops", "int64", "nodes", "Distinct nodes of the autograd graph of one forward pass."),
@@ -49,7 +52,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("status", "string", "", "How the training ended: `done`, `diverged`, `failed` or `timeout`."),
         Column("error", "string", "", "What went wrong, in one line; null for `done`."),
         Column("attempts", "int16", "attempts", "How often it was started before it ended so."),
-        Column("seed", "int64", "", "Seed of initial weights and batch order."),
+        Column("seed", "int64", "", "Seed of initial weights and batch order: equal for equal layers and replicates."),
         Column("device", "string", "", "Device it was trained on, such as cpu or cuda:0."),
         Column(
             "plan",
@@ -60,6 +63,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("workers", "int16", "workers", "Workers that the run had at the time."),
         Column("started", "timestamp", "UTC", "When it was started."),
         Column("seconds", "float64", "s", "Wall time from building the network to its last evaluation."),
+        Column("optimizer", "string", "", "Optimizer of the recipe, as torch.optim names it."),
+        Column("optimizer_args", "string", "JSON", "Its arguments besides the learning rate, as a JSON object."),
+        Column("lr", "float64", "", "Learning rate of the recipe."),
+        Column("batch_size", "int64", "samples", "Samples in a batch."),
+        Column("epochs", "int64", "epochs", "Epochs that the recipe asks for."),
+        Column("shuffle", "bool", "", "Whether the samples' order is drawn anew in each epoch."),
+        Column("normalize", "string", "", "Pixels: `standard` or `unit`."),
+        Column("precision", "string", "", "Arithmetic: `fp32`, `tf32` or `bf16`."),
+        Column("train_samples", "int64", "samples", "Samples that it was trained on; null where it did not begin."),
     ),
     "epochs": (
         KEY_NETWORK,

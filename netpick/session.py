@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -26,6 +27,7 @@ from netpick.errors import DataError, RunError, listed
 from netpick.estimate import Estimate
 from netpick.generate import versions
 from netpick.pool import Task
+from netpick.recipes import applied, check_recipe
 from netpick.result import TrainingResult
 from netpick.spec import NetworkSpec, seed_of
 from netpick.store import SCORES, Store
@@ -57,7 +59,7 @@ class Start:
     """What a session is about to do.
 
     `cost` has the predicted seconds of each training, by (hash of the network, replicate), and `estimate` what they
-    come to together.
+    come to together. `recipe` is the run's; `swept` has the keys in which networks differ from it.
     """
 
     total: int
@@ -68,6 +70,7 @@ class Start:
     recipe: Recipe
     cost: dict[tuple[str, int], float]
     estimate: Estimate
+    swept: tuple[str, ...] = ()
 
 
 class Listener:
@@ -117,22 +120,25 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         recipe = _settle_recipe(store, options, len(finished))
         keep = _settle_keep(store, options, len(finished))
         devices = device.resolve(options.device)
+        students = _students(store, recipe)
         for one in devices:
-            plan.choose(recipe, one)  # refuses what the device can't do, before anything is loaded
+            for own in {str(r): r for _, r in students}.values():
+                plan.choose(own, one)  # refuses what the device can't do, before anything is loaded
         if options.retry:  # after all that can be refused: from here on results are lost
             store.forget(set(options.retry))
             finished = store.finished()
-        due = _due(store, recipe, finished)
-        total = len(store.networks()) * recipe.replicates
+        due = _due(students, finished)
+        total = sum(own.replicates for _, own in students)
         if due:
-            shared = _share_data(store, recipe, options, len(finished), listener)
-            chosen = plan.choose(recipe, devices[0])
-            weights = keep["weights"] == "last"
-            tasks = [Task(spec, n, seed, recipe, chosen, shared, keep_weights=weights) for spec, n, seed in due]
+            data_sets = {}
+            for key, own in {_data_of(own): own for _, own, _ in due}.items():
+                data_sets[key] = _share_data(store, own, options, len(finished), listener)
+            labels = _labels(data_sets.values())
+            tasks = _tasks(store, due, data_sets, devices[0], keep["weights"] == "last")
             workers = _workers(options.workers, store, tasks, devices)
             tasks = [replace(task, workers=workers) for task in tasks]
             ahead = forecast.outlook(
-                *(store, recipe, keep, [task.key for task in tasks], _samples(shared), workers, devices),
+                *(store, recipe, keep, [task.key for task in tasks], _most_samples(data_sets), workers, devices),
                 lambda: tasks,
                 forecast.before_training if options.estimate else forecast.never,
                 options.compact,
@@ -147,8 +153,8 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             begin = {"event": "begin", "due": len(due), "total": total, "workers": workers, "device": devices}
             store.append_event(begin)
             ended, seconds = Counter(finished.values()), {task.key: ahead.seconds(task.key) for task in tasks}
-            listener.begin(Start(total, ended, len(due), workers, devices, recipe, seconds, ahead.estimate))
-            labels = {split: labels for split, (_, labels) in share.attach(shared).items()}
+            swept = tuple(dict.fromkeys(key for spec, _ in students for key in spec.recipe))
+            listener.begin(Start(total, ended, len(due), workers, devices, recipe, seconds, ahead.estimate, swept))
             _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
         statuses = Counter(store.finished().values())
         if options.compact and store.is_scattered():
@@ -186,8 +192,9 @@ def estimate_run(
     devices = device.resolve(options.device)
     for one in devices:
         plan.choose(recipe, one)
-    due = _due(store, recipe, {key: status for key, status in finished.items() if status not in options.retry})
-    keys = [(spec.hash, n) for spec, n, _ in due]
+    left = {key: status for key, status in finished.items() if status not in options.retry}
+    due = _due(_students(store, recipe), left)
+    keys = [(spec.hash, n) for spec, _, n in due]
     if not due:
         return forecast.nothing(store, len(finished), devices)
     samples: Samples | None = None
@@ -201,10 +208,13 @@ def estimate_run(
     try:
         with store.lock():
             if samples is None or workers is None:
-                shared = share.prepare(_request(store, recipe, options), cache, _kept(store))
-                samples = _samples(shared)
-                chosen = plan.choose(recipe, devices[0])
-                tasks = [Task(spec, n, seed, recipe, chosen, shared) for spec, n, seed in due]
+                wanted = {_data_of(own): own for _, own, _ in due}
+                data_sets = {
+                    key: share.prepare(_request(store, own, options), cache, _kept(store))
+                    for key, own in wanted.items()
+                }
+                samples = _most_samples(data_sets)
+                tasks = _tasks(store, due, data_sets, devices[0])
                 workers = _workers(options.workers, store, tasks, devices) if workers is None else workers
                 tasks = [replace(task, workers=workers) for task in tasks]
             return forecast.outlook(
@@ -323,6 +333,7 @@ def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
             f"{store.path} has {results} results of another recipe, which would change {'; '.join(changed)}: "
             "leave that out to go on, or make a new run with netpick generate ... --run runs/OTHER --set ..."
         )
+    _refuse_swept(store, before, recipe)
     if changed:  # there are no results yet, and the samples may be other splits now
         (store.path / "samples.parquet").unlink(missing_ok=True)
     if recipe != before:
@@ -334,6 +345,17 @@ def _wanted_keep(store: Store, options: Options) -> tuple[dict[str, str], dict[s
     """Return which scores and weights the run keeps, and which with what the user set."""
     before = {"scores": "all", "weights": "last", **store.manifest.get("keep", {})}
     return before, {"scores": options.scores or before["scores"], "weights": options.weights or before["weights"]}
+
+
+def _refuse_swept(store: Store, before: Recipe, recipe: Recipe) -> None:
+    """Refuse to change a value that differs between the networks: some would follow, and others not."""
+    own = {key for row in store.networks() for key in json.loads(row.get("recipe") or "{}")}
+    for key in sorted(own):
+        if getattr(before, key) != getattr(recipe, key):
+            raise RunError(
+                f"--set recipe.{key}: the networks of {store.path} differ in it, as their template says: leave it out, "
+                f"or make a new run with netpick generate ... --set recipe.{key}=..."
+            )
 
 
 def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]:
@@ -396,15 +418,50 @@ def _share_data(store: Store, recipe: Recipe, options: Options, results: int, li
     return shared
 
 
-def _due(store: Store, recipe: Recipe, finished: Mapping[tuple[str, int], str]) -> list[tuple[NetworkSpec, int, int]]:
-    """Return (network, replicate, seed) of what has no row yet."""
+def _students(store: Store, recipe: Recipe) -> list[tuple[NetworkSpec, Recipe]]:
+    """Return every network with the recipe that it is trained by; raises TemplateError where that makes no sense."""
+    students = [(spec, applied(recipe, spec.recipe)) for spec in map(NetworkSpec.from_dict, store.networks())]
+    for spec, own in {str(own): (spec, own) for spec, own in students}.values():
+        check_recipe(own, f"{store.path}: {spec.name}")
+    return students
+
+
+Due = Sequence[tuple[NetworkSpec, Recipe, int]]
+"""Networks with the recipe that each is trained by, and the number of the replicate."""
+
+
+def _due(students: Sequence[tuple[NetworkSpec, Recipe]], finished: Collection[tuple[str, int]]) -> Due:
+    """Return what has no row yet."""
+    return [(spec, own, n) for spec, own in students for n in range(own.replicates) if (spec.hash, n) not in finished]
+
+
+def _tasks(
+    store: Store, due: Due, data_sets: Mapping[Any, share.SharedData], where: str, weights: bool = True
+) -> list[Task]:
+    """Return what workers are given; the seed is of the layers alone, the same whatever recipe they are trained by."""
     run_seed = store.manifest["seed"]
     return [
-        (NetworkSpec.from_dict(row), n, seed_of(run_seed, row["hash"], n))
-        for row in store.networks()
-        for n in range(recipe.replicates)
-        if (row["hash"], n) not in finished
+        Task(
+            *(spec, n, seed_of(run_seed, spec.layers_hash, n), own, plan.choose(own, where), data_sets[_data_of(own)]),
+            keep_weights=weights,
+        )
+        for spec, own, n in due
     ]
+
+
+def _most_samples(data_sets: Mapping[Any, share.SharedData]) -> Samples:
+    """Return the numbers of samples of the largest data set: what is trained on where a recipe doesn't say how many."""
+    return max(map(_samples, data_sets.values()), key=lambda samples: samples.train)
+
+
+def _data_of(recipe: Recipe) -> tuple[Any, ...]:
+    """Return what of a recipe decides over the data."""
+    return recipe.train_samples, recipe.validation, recipe.normalize
+
+
+def _labels(shared: Iterable[share.SharedData]) -> dict[str, Any]:
+    """Return the labels of the splits that are predicted: the same whatever is trained on."""
+    return {split: labels for one in shared for split, (_, labels) in share.attach(one).items() if split != "train"}
 
 
 def _workers(wanted: int | Literal["auto"], store: Store, tasks: list[Task], devices: list[str]) -> int:

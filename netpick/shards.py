@@ -37,6 +37,7 @@ _TYPES = {
     "int16": pa.int16(),
     "int32": pa.int32(),
     "int64": pa.int64(),
+    "bool": pa.bool_(),
     "float32": pa.float32(),
     "float64": pa.float64(),
     "timestamp": pa.timestamp("us", tz="UTC"),

@@ -96,7 +96,7 @@ def prepare(
     return shared
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def attach(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return, for each split, inputs (N, C, H, W) float32 and labels (N,) int64; the same objects at every call.
 

@@ -1,8 +1,8 @@
 """A network as data: frozen layer and network descriptions, their JSON form, and the content hash.
 
-Plain values only; building modules from them is the business of `build`. The hash covers the layers alone, in
-canonical form (all arguments written out), so that two spellings of one network have one hash: it names files, finds
-duplicates, and is what resume goes by.
+Plain values only; building modules from them is the business of `build`. The hash covers the layers in canonical form
+(all arguments written out), so that two spellings of one network have one hash, and the values of the recipe in which
+this student differs from the others of its run: it names files, finds duplicates, and is what resume goes by.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from netpick import operations
 from netpick.errors import SpecError
 from netpick.operations import OPERATIONS, Shape
+from netpick.recipes import FOR_A_CELL
 from netpick.whole import WHOLE, is_baseline, is_whole
 
 
@@ -52,12 +53,16 @@ def layer(op: str, **args: Any) -> LayerSpec:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """One network: its name, its family (computation and activation), and its layers."""
+    """One network: its name, its family (computation and activation), and its layers.
+
+    `recipe` has the values in which it is trained differently from the run's recipe; for most runs there are none.
+    """
 
     name: str
     computation: str
     activation: str
     layers: tuple[LayerSpec, ...]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def family(self) -> tuple[str, str]:
@@ -65,33 +70,54 @@ class NetworkSpec:
         return self.computation, self.activation
 
     @cached_property
+    def layers_hash(self) -> str:
+        """Content hash of the layers in canonical form: 16 hexadecimal digits of SHA-256; seeds come from it."""
+        return hashlib.sha256(self._canonical().encode()).hexdigest()[:16]
+
+    @cached_property
     def hash(self) -> str:
-        """Content hash of the layers in canonical form: 16 hexadecimal digits of SHA-256."""
-        canonical = [[layer.op, layer.resolved] for layer in self.layers]
-        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+        """Content hash of layers and recipe; where there is nothing of the latter, that of the layers alone."""
+        changes = {key: value for key, value in self.recipe.items() if key not in FOR_A_CELL}
+        if not changes:
+            return self.layers_hash
+        text = self._canonical() + json.dumps(changes, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _canonical(self) -> str:
+        canonical = [[layer.op, layer.resolved] for layer in self.layers]
+        return json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+
+    def recipe_json(self) -> str:
+        """Return the values of its own recipe as one line of JSON."""
+        return json.dumps(dict(self.recipe))
 
     def layers_json(self) -> str:
         """Return the layers as one line of JSON."""
         return json.dumps([layer.to_dict() for layer in self.layers])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: name, computation, activation, layers."""
+        """Return the JSON form: name, computation, activation, layers, and the recipe where it has values."""
         layers = [layer.to_dict() for layer in self.layers]
-        return {"name": self.name, "computation": self.computation, "activation": self.activation, "layers": layers}
+        form = {"name": self.name, "computation": self.computation, "activation": self.activation, "layers": layers}
+        return {**form, "recipe": dict(self.recipe)} if self.recipe else form
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkSpec:
-        """Read the form that `to_dict` writes, or a row of networks.parquet (layers as JSON text)."""
-        layers = data["layers"]
+        """Read the form that `to_dict` writes, or a row of networks.parquet (layers and recipe as JSON text)."""
+        layers, recipe = data["layers"], data.get("recipe")
         if isinstance(layers, str):
             layers = json.loads(layers)
+        if isinstance(recipe, str):
+            recipe = json.loads(recipe)
         specs = tuple(LayerSpec.from_dict(one) for one in layers)
-        return cls(data["name"], data["computation"], data["activation"], specs)
+        return cls(data["name"], data["computation"], data["activation"], specs, recipe if recipe else {})
 
 
 def seed_of(run_seed: int, network_hash: str, replicate: int) -> int:
-    """Return the seed of one training: the same wherever and whenever it is trained, different for each."""
+    """Return the seed of one training: the same wherever and whenever it is trained, different for each.
+
+    The hash is that of the layers alone, so that a network trained by several recipes begins with the same weights.
+    """
     digest = hashlib.sha256(f"{run_seed}/{network_hash}/{replicate}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # fits a signed 64-bit column
 

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -69,7 +69,8 @@ class Store:
         store = cls(path, _without_none(manifest))
         schema = arrow_schema("networks")
         rows = [
-            {**n, "layers": n["layers"] if isinstance(n["layers"], str) else json.dumps(n["layers"])} for n in networks
+            {"recipe": "{}", **n, "layers": n["layers"] if isinstance(n["layers"], str) else json.dumps(n["layers"])}
+            for n in networks
         ]
         with store._work():
             for table in TABLES:
@@ -377,7 +378,10 @@ def _repeated(word: str, n: int) -> pa.DictionaryArray:
 
 
 def _training_row(result: TrainingResult) -> dict[str, Any]:
-    row = {f: getattr(result, f) for f in arrow_schema("trainings").names}
+    names = arrow_schema("trainings").names
+    row = {f: getattr(result, f) if hasattr(result, f) and f != "epochs" else result.recipe.get(f) for f in names}
+    if isinstance(row["optimizer_args"], Mapping):
+        row["optimizer_args"] = json.dumps(row["optimizer_args"])
     if result.error is not None:
         row["error"] = " ".join(result.error.split())
     row["started"] = result.started if result.started.tzinfo else result.started.replace(tzinfo=UTC)

@@ -10,59 +10,37 @@ import contextlib
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from netpick import recipes
 from netpick.cells import (
     KINDS,
     Cell,
+    ExplicitCell,
     Pair,
     Positive,
+    SampledCell,
     SampledOptions,
     Strict,
     check_cell,
     check_ranges,
 )
 from netpick.errors import TemplateError, listed, suggest
-
-Times = Annotated[int, Meta(ge=1, le=2**15 - 1)]  # what a column of 16 bits can count
-OptimizerName = Literal["Adam", "AdamW", "SGD", "RMSprop"]
-
-OPTIMIZERS: dict[str, tuple[str, ...]] = {
-    "Adam": ("betas", "eps", "weight_decay", "amsgrad"),
-    "AdamW": ("betas", "eps", "weight_decay", "amsgrad"),
-    "SGD": ("momentum", "dampening", "weight_decay", "nesterov"),
-    "RMSprop": ("alpha", "eps", "weight_decay", "momentum", "centered"),
-}
-"""The arguments that each optimizer takes besides the learning rate, as torch.optim names them."""
-
-_FLAGS = ("amsgrad", "nesterov", "centered")
-
-
-class Recipe(Strict, frozen=True, kw_only=True):
-    """How each network is trained."""
-
-    optimizer: OptimizerName = "Adam"
-    optimizer_args: dict[str, bool | float | list[float]] = msgspec.field(default_factory=dict)
-    lr: Annotated[float, Meta(gt=0)] = 0.001
-    batch_size: Positive = 32
-    epochs: Times = 4
-    shuffle: bool = True
-    normalize: Literal["standard", "unit"] = "standard"
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    train_samples: Positive | None = None
-    validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    replicates: Times = 1
-    timeout: Annotated[float, Meta(gt=0)] | None = None
+from netpick.recipes import OPTIMIZERS as OPTIMIZERS  # part of what a template may say
+from netpick.recipes import Recipe, check_recipe
 
 
 class Template(Strict, frozen=True, kw_only=True):
-    """A parsed template: which networks, for which data by default, and how to train them."""
+    """A parsed template: which networks, for which data by default, and how to train them.
+
+    `recipe` is the base; `sweep` is what was written under [recipe], where that has lists or tables for optimizers.
+    """
 
     title: str
     cells: tuple[Cell, ...]
@@ -70,9 +48,10 @@ class Template(Strict, frozen=True, kw_only=True):
     dataset: str = "mnist"
     classes: tuple[int | str, ...] | None = None
     image_size: Positive | Pair | None = None
-    color: Literal["auto", "grey", "rgb"] = "auto"
+    color: Literal[auto, grey, rgb] = "auto"
     skip_unreadable: bool = False
     recipe: Recipe = Recipe()
+    sweep: dict[str, Any] = msgspec.field(default_factory=dict)
     defaults: SampledOptions = SampledOptions()
 
 
@@ -147,9 +126,71 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) ->
         check_cell(cells[-1], source, where)
     if not cells:
         raise TemplateError(f"{source}: a template needs at least one [[cells]]")
-    rest = convert({**raw, "cells": [], "defaults": {}}, Template, source, "")
+    if "sweep" in raw:
+        raise TemplateError(f"{source}: sweep: unknown key; to sweep a value of the recipe give it as a list")
+    written = raw.get("recipe", {})
+    plain = not isinstance(written, dict) or _is_plain(written)
+    base = written if plain else next(_recipes(written, source, "recipe", math.inf)).values
+    rest = convert({**raw, "cells": [], "defaults": {}, "recipe": base}, Template, source, "")
     check_recipe(rest.recipe, source)
-    return msgspec.structs.replace(rest, cells=tuple(cells), defaults=defaults)
+    made = msgspec.structs.replace(rest, cells=tuple(cells), defaults=defaults, sweep={} if plain else written)
+    _check_cell_recipes(made, source)
+    return made
+
+
+def _is_plain(written: Mapping[str, Any]) -> bool:
+    """Whether a recipe is written without lists, and without tables for optimizers."""
+    args = written.get("optimizer_args", {})
+    odd = isinstance(args, dict) and any(isinstance(one, list | dict) for one in args.values())
+    return not odd and not any(isinstance(value, list) for value in written.values())
+
+
+def _recipes(written: Mapping[str, Any], source: str, where: str, most: float) -> Iterator[recipes.Combination]:
+    """Yield the recipes of a sweep, each of them checked; refuse more than `most` before any is made."""
+    recipes.check_lists(written, source, where)
+    if (number := recipes.count(written, source, where)) > most:
+        raise TemplateError(
+            f"{source}: {where}: {number:,} recipes for this cell's networks come to more than {recipes.MOST:,} "
+            "trainings (networks × recipes): take values out"
+        )
+    for one in recipes.combinations(written, source, where):
+        check_recipe(convert(one.values, Recipe, source, where), source, where)
+        yield one
+
+
+def cell_recipes(template: Template, cell: Cell, where: str, source: str = "template") -> list[recipes.Combination]:
+    """Return the recipes that each network of a cell is trained by; raises TemplateError."""
+    written = template.sweep or {k: v for k, v in msgspec.to_builtins(template.recipe).items() if v is not None}
+    for key, value in cell.recipe.items():
+        if key in Recipe.__struct_fields__ and key not in (*recipes.SWEEPABLE, "optimizer_args", *recipes.FOR_A_CELL):
+            raise TemplateError(
+                f"{source}: {where}.recipe.{key}: is one for all networks of a run, got {value!r:.80}: write it under "
+                "[recipe]"
+            )
+    where = f"{where}.recipe" if cell.recipe else "recipe"
+    networks = _networks(cell)
+    whole = recipes.merged(written, cell.recipe, source, where)
+    return list(_recipes(whole, source, where, recipes.MOST / max(1, networks)))
+
+
+def _networks(cell: Cell) -> int:
+    """Return how many networks a cell asks for, at most."""
+    if isinstance(cell, ExplicitCell):
+        return 1
+    if isinstance(cell, SampledCell):
+        return sum(count for _, count in cell.families())
+    values = (getattr(cell, f.name) for f in msgspec.structs.fields(cell))
+    return math.prod(len(value) for value in values if isinstance(value, tuple))
+
+
+def _check_cell_recipes(template: Template, source: str) -> None:
+    for index, cell in enumerate(template.cells):
+        if (number := _networks(cell)) > recipes.MOST:
+            raise TemplateError(
+                f"{source}: cells[{index}]: asks for {number:,} networks, the most is {recipes.MOST:,}: take some out"
+            )
+        if cell.recipe or template.sweep:
+            cell_recipes(template, cell, f"cells[{index}]", source)
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
@@ -165,9 +206,16 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()  # a bare word, such as recipe.optimizer=SGD
     for key in keys[:-1]:
-        raw = raw.setdefault(key, {})
-        if not isinstance(raw, dict):
+        if isinstance(raw, list):  # of cells
+            if not key.isdecimal() or int(key) >= len(raw):
+                raise TemplateError(f"--set {override}: wants the number of a cell, 0 to {len(raw) - 1}, got '{key}'")
+            raw = raw[int(key)]
+        else:
+            raw = raw.setdefault(key, [] if key == "cells" else {})
+        if not isinstance(raw, dict | list):
             raise TemplateError(f"--set {override}: '{key}' is not a table")
+    if isinstance(raw, list):
+        raise TemplateError(f"--set {override}: wants a key of a cell, such as cells.0.{keys[-1]}=...")
     raw[keys[-1]] = value
 
 
@@ -237,32 +285,3 @@ def _refused_entry(raw: Any, kind: type[Any], inner: str) -> str:
         except msgspec.ValidationError:
             return key
     return "..."
-
-
-def check_recipe(recipe: Recipe, source: str) -> None:
-    """Refuse arguments that the optimizer does not have, and values that it would refuse in every training."""
-    if not math.isfinite(recipe.lr):
-        raise TemplateError(f"{source}: recipe.lr: expected a finite number, got {recipe.lr}")
-    allowed = OPTIMIZERS[recipe.optimizer]
-    for name, value in recipe.optimizer_args.items():
-        where = f"{source}: recipe.optimizer_args.{name}"
-        if name not in allowed:
-            raise TemplateError(
-                f"{where}: {recipe.optimizer} has no such argument{suggest(name, allowed)}; "
-                f"allowed are {listed(allowed)}; to start from none say --set recipe.optimizer_args={{}}"
-            )
-        if name in _FLAGS:
-            wanted, good = "true or false", isinstance(value, bool)
-        elif name == "betas":
-            wanted = "two numbers from 0 to below 1"
-            good = isinstance(value, list) and len(value) == 2 and all(0 <= v < 1 for v in value)
-        else:
-            wanted = "a number from 0 on"
-            good = isinstance(value, float) and 0 <= value < math.inf
-        if not good:
-            raise TemplateError(f"{where}: expected {wanted}, got {value!r:.80}")
-    args = recipe.optimizer_args
-    if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
-        raise TemplateError(
-            f"{source}: recipe.optimizer_args.nesterov: goes with a momentum above 0 and no dampening, got {args}"
-        )

@@ -117,7 +117,7 @@ def test_network_without_answers(run):
     one = card(run, failed)
     assert "it has no answers (failed)" in one.summary
     assert one.classes.empty
-    assert list(one.sections) == ["Layers", "Cost", "Trainings"]
+    assert list(one.sections) == ["Layers", "Cost", "Trainings", "Recipe"]
     assert one.trainings["error"].tolist() == ["planted: failed"]
     pending = set(run.networks["name"]) - set(run.trainings["network"])
     assert "not trained yet" in card(run, pending.pop()).summary

@@ -459,7 +459,7 @@ def test_set_reaches_title_data_set_and_defaults():
         ("recpie.epochs=2", "recpie: unknown key (did you mean 'recipe'?)"),
         ("recipe=4", "recipe: expected object, got int: 4"),
         ("title.x=1", "--set title.x=1: 'title' is not a table"),
-        ("cells.0.count=3", "--set cells.0.count=3: 'cells' is not a table"),
+        ("cells.9.count=3", "--set cells.9.count=3: wants the number of a cell, 0 to "),
         ("cells=3", "cells: write each cell as a table under [[cells]]"),
         ("recipe.epochs=0", "recipe.epochs: expected int >= 1, got 0"),
         ("a\nb=3", "a b: unknown key"),

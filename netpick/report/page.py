@@ -187,7 +187,7 @@ def _facts(run: Run, written: list[Written], sections: list[Section], run_as: st
     manifest = run.manifest
     trained = manifest.get("training", {})
     statuses = Counter(run.trainings["status"])
-    wanted = len(run.networks) * int(run.recipe.get("replicates", 1))
+    wanted = run.wanted
     epochs = int(run.epochs["epoch"].max())
     samples = len(run.labels())
     answers = int((run.epochs["split"] == "test").sum()) * samples

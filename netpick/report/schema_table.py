@@ -34,6 +34,7 @@ TYPES: dict[str, str] = {
     "int16": "whole number of 16 bits",
     "int32": "whole number of 32 bits",
     "int64": "whole number of 64 bits",
+    "bool": "true or false",
     "float32": "number of 32 bits",
     "float64": "number of 64 bits",
     "timestamp": "moment in microseconds, with the time zone UTC",

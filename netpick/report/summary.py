@@ -60,7 +60,7 @@ def summary(run: Run, statuses: Counter[str]) -> Iterator[RenderableType]:
     from netpick import questions
     from netpick.exam import basic, students
 
-    total = len(run.networks) * int(run.recipe.get("replicates", 1))
+    total = run.wanted
     finished = sum(statuses.values())
     yield Text(f"{run.path}: {finished} of {total} trainings finished: {counted(statuses)}", "bold")
     if not statuses["done"]:
