@@ -167,16 +167,20 @@ def _recipe(run: Run, spec: NetworkSpec) -> pd.DataFrame:
 
 
 def layer_table(layers: Iterable[LayerSpec], image: tuple[int, ...]) -> pd.DataFrame:
-    """Return a row a layer: how it is written, output shape per sample, parameters, multiply-accumulates."""
+    """Return a row a layer: how it is written, output shape per sample, parameters, multiply-accumulates.
+
+    Where there are skip connections each layer has its number, since that is what they go back to.
+    """
     layers = list(layers)
+    numbered = any(one.op in ("Add", "Concat") for one in layers)
     rows = [
         {
-            "layer": written(one) + _joined(one, layers),
+            "layer": (f"{at}: " if numbered else "") + written(one) + _joined(one, layers),
             "shape": "×".join(map(str, shape)),
             "params": size.params,
             "macs": size.macs,
         }
-        for one, (shape, size) in zip(layers, walk(layers, image), strict=True)
+        for at, (one, (shape, size)) in enumerate(zip(layers, walk(layers, image), strict=True))
     ]
     return pd.DataFrame(rows, columns=["layer", "shape", "params", "macs"])
 

@@ -56,6 +56,7 @@ class SampledOptions(Strict, frozen=True, kw_only=True):
     activate: Probability = 0.5
     end: tuple[Literal["Conv2d", "Linear"], ...] = ("Conv2d", "Linear")
     factorisation: Triple | Literal["cubic", "random"] = "cubic"
+    input_shape: Literal["image", "random"] | list[Positive] = "image"
     conv_stride: Range = 1
     dilation: Range = 1
     padding: NaturalRange | Literal["same"] = 0
@@ -105,6 +106,7 @@ class GridCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid"):
     bias: tuple[bool, ...] = (True,)
     end: tuple[Literal["Conv2d", "Linear"], ...] = ("Linear",)
     factorisation: tuple[Triple | Literal["cubic"], ...] = ("cubic",)
+    input_shape: tuple[Literal["image"] | list[Positive], ...] = ("image",)
     conv_stride: tuple[Sizes, ...] = (1,)
     dilation: tuple[Sizes, ...] = (1,)
     padding: tuple[NaturalSizes | Literal["same"], ...] = (0,)

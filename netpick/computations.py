@@ -28,7 +28,10 @@ def cubic_factorisation(height: int, width: int) -> Shape:
 
 
 def conv_input(dims: int, image: Shape, decide: Decisions) -> Shape:
-    """Return the input shape of a convolutional network: [C·H, W], [C, H, W] or [C, D, h, w]."""
+    """Return the input shape of a convolutional network: [C·H, W], [C, H, W] or [C, D, h, w], or what was asked for."""
+    wanted = decide.input_shape(dims, image)
+    if wanted:
+        return wanted
     channels, height, width = image
     if dims == 1:
         return channels * height, width
@@ -109,7 +112,7 @@ def resnet_style(image: Shape, classes: int, decide: Decisions) -> list[LayerSpe
     """
     depth = decide.depth(4)
     sketch = Sketch(image)
-    sketch.reshape(*image)
+    sketch.reshape(*conv_input(2, image, decide))
     sketch.hidden_conv(decide, 0, 1, (decide.activate(1)[0] for _ in range(1)))
     for at in range((depth - 2) // 2):
         sketch.hidden_block(decide, at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from netpick.cells import SampledCell
@@ -149,6 +150,13 @@ class Sampler:
         low, high = value if isinstance(value, list) else (value, value)
         return round(low + (high - low) * self.rng.random(), 3)
 
+    def input_shape(self, dims: int, image: Shape) -> Shape | None:
+        wanted = self.cell.input_shape
+        if wanted == "random":
+            cuts = cuts_of(math.prod(image), dims + 1)
+            return cuts[self.rng.randrange(len(cuts))]
+        return _given_input(wanted, dims, image)
+
     def factorisation(self, height: int, width: int) -> Shape:
         wanted = self.cell.factorisation
         if wanted == "random":
@@ -242,6 +250,9 @@ class Combination:
     def dropout(self) -> float | None:
         return self.values["dropout_p"] if self.values["dropout"] else None
 
+    def input_shape(self, dims: int, image: Shape) -> Shape | None:
+        return _given_input(self.values["input_shape"], dims, image)
+
     def factorisation(self, height: int, width: int) -> Shape:
         return _given_factorisation(self.values["factorisation"], height, width)
 
@@ -249,11 +260,32 @@ class Combination:
         return self.values["end"]
 
 
+@lru_cache(maxsize=16)
+def cuts_of(size: int, parts: int) -> list[Shape]:
+    """Return all ordered lists of `parts` numbers above 1 whose product is `size`; with 1s where there are no such."""
+    divisors = [d for d in range(1, size + 1) if size % d == 0]
+
+    def cut(rest: int, parts: int) -> list[Shape]:
+        if parts == 1:
+            return [(rest,)]
+        return [(d, *more) for d in divisors if rest % d == 0 for more in cut(rest // d, parts - 1)]
+
+    every = cut(size, parts)
+    return [one for one in every if min(one) > 1] or every
+
+
 def factorisations(size: int) -> list[Shape]:
     """Return all ordered triples of numbers above 1 whose product is `size`; with 1s where there are no such."""
-    divisors = [d for d in range(1, size + 1) if size % d == 0]
-    triples: list[Shape] = [(a, b, size // (a * b)) for a in divisors for b in divisors if size % (a * b) == 0]
-    return [t for t in triples if min(t) > 1] or triples
+    return cuts_of(size, 3)
+
+
+def _given_input(wanted: object, dims: int, image: Shape) -> Shape | None:
+    if wanted == "image":
+        return None
+    shape: Shape = tuple(wanted)  # type: ignore[arg-type]
+    if math.prod(shape) != math.prod(image) or len(shape) != dims + 1:
+        raise SpecError(f"input_shape {list(shape)} is not {dims + 1} numbers with the product {math.prod(image)}")
+    return shape
 
 
 def _given_factorisation(wanted: object, height: int, width: int) -> Shape:

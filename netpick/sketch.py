@@ -65,6 +65,9 @@ class Decisions(Protocol):
     def dropout(self) -> float | None:
         """Probability of a dropout after a hidden layer."""
 
+    def input_shape(self, dims: int, image: Shape) -> Shape | None:
+        """Input of the convolutions, in as many dimensions and channels; None for what the image gives by itself."""
+
     def factorisation(self, height: int, width: int) -> Shape:
         """Depth, height and width of a Conv3d input: three numbers whose product is height × width."""
 

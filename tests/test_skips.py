@@ -86,9 +86,11 @@ def test_skips_measured():
 
 def test_the_card_of_a_network_with_skips():
     rows = layer_table(NET, IMAGE)["layer"].tolist()
-    assert rows[2] == "Add(from=-1)  # + the input"
-    assert rows[4] == "Concat(from=0)  # with layer 0: Conv2d"
-    assert rows[7] == "Add(from=4)  # + layer 4: Concat"
+    assert rows[1] == "1: ReLU()"
+    assert rows[2] == "2: Add(from=-1)  # + the input"
+    assert rows[4] == "4: Concat(from=0)  # with layer 0: Conv2d"
+    assert rows[7] == "7: Add(from=4)  # + layer 4: Concat"
+    assert layer_table(NET[:2], IMAGE)["layer"].tolist()[1] == "ReLU()"
 
 
 @pytest.mark.parametrize(
