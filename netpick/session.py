@@ -400,20 +400,25 @@ def _share_data(store: Store, recipe: Recipe, options: Options, results: int, li
     if list(shared.classes) != manifest["classes"]:
         got, made = listed(shared.classes), listed(manifest["classes"])
         raise DataError(f"data set {request.name} has the classes {got}, the run was made for {made}")
-    before = manifest.get("input", {}).get("digest", shared.digest)
-    if before != shared.digest:
+    # One for each number of training samples: that of the samples alone would need a second look at all of them.
+    known = manifest.get("input", {}).get("digests", {})
+    number = str(recipe.train_samples or "all")
+    if known.get(number, shared.digest) != shared.digest:
         if results:
             raise DataError(
                 f"data set {request.name} has changed since {store.path} was begun, which has {results} results of it:"
                 " put the files back as they were, or make a new run with netpick generate ... --run runs/OTHER"
             )
         (store.path / "samples.parquet").unlink(missing_ok=True)
+    if known.get(number) != shared.digest and "input" in manifest:
+        store.update_manifest(input={**manifest["input"], "digests": {**known, number: shared.digest}})
     if not (store.path / "samples.parquet").is_file():
         listener.note("writing down the test samples")
         splits = [split for split in shared.splits if split != "train"]
         dataset = data.load(request, _kept(store))
         # What an exported network needs to get its images in the form that it was trained on.
-        store.update_manifest(input={"mean": list(dataset.mean), "std": list(dataset.std), "digest": shared.digest})
+        scale = {"mean": list(dataset.mean), "std": list(dataset.std)}
+        store.update_manifest(input={**scale, "digest": shared.digest, "digests": {number: shared.digest}})
         store.write_samples(data.sample_rows(dataset, splits))
     return shared
 

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -48,7 +48,7 @@ class Template(Strict, frozen=True, kw_only=True):
     dataset: str = "mnist"
     classes: tuple[int | str, ...] | None = None
     image_size: Positive | Pair | None = None
-    color: Literal[auto, grey, rgb] = "auto"
+    color: Literal["auto", "grey", "rgb"] = "auto"
     skip_unreadable: bool = False
     recipe: Recipe = Recipe()
     sweep: dict[str, Any] = msgspec.field(default_factory=dict)
