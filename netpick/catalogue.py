@@ -119,6 +119,15 @@ class _Catalogue:
             raise CatalogueError(f"{where} ({cell.name}): the same network as {self.hashes[spec.hash]}, take one out")
         yield from made
 
+    def given(self, spec: NetworkSpec, variants: Variants) -> Iterator[NetworkSpec]:
+        """Take over a network that was made elsewhere, and checked."""
+        if spec.name in self.names | self.taken:
+            raise CatalogueError(f"the name '{spec.name}' is taken, give each network a name of its own")
+        made = list(self.students(spec, variants))
+        if not made:
+            raise CatalogueError(f"{spec.name}: the same network as {self.hashes[spec.hash]}, take one out")
+        yield from made
+
     def sampled(
         self, cell: SampledCell, where: str, streams: Counter[tuple[str, str]], seed: int, variants: Variants
     ) -> Iterator[NetworkSpec]:
@@ -212,7 +221,9 @@ def _unfillable(
     )
 
 
-def enumerate_networks(template: Template, image: Shape, classes: int, seed: int = 0) -> Iterator[NetworkSpec]:
+def enumerate_networks(
+    template: Template, image: Shape, classes: int, seed: int = 0, given: Sequence[NetworkSpec] = ()
+) -> Iterator[NetworkSpec]:
     """Yield all networks of a template, one after the other.
 
     Parameters
@@ -221,6 +232,7 @@ def enumerate_networks(template: Template, image: Shape, classes: int, seed: int
     image : shape [C, H, W] of one image
     classes : number of classes
     seed : of the sampled cells
+    given : networks that were made elsewhere; they come first
 
     Raises
     ------
@@ -228,6 +240,10 @@ def enumerate_networks(template: Template, image: Shape, classes: int, seed: int
         A cell that can't be filled (says which constraint is at fault), or an explicit network that does not fit.
     """
     catalogue = _Catalogue(image, classes)
+    if given:
+        variants = _variants(template, ExplicitCell(name="given", layers=[]), "networks")
+        for spec in given:
+            yield from catalogue.given(spec, variants)
     # Explicit networks come first, so that no drawn one takes their place as "the earlier".
     order = sorted(range(len(template.cells)), key=lambda i: not isinstance(template.cells[i], ExplicitCell))
     streams: Counter[tuple[str, str]] = Counter()
@@ -286,7 +302,12 @@ def share(networks: list[NetworkSpec], limit: int | None) -> list[NetworkSpec]:
 
 
 def generate(
-    template: Template, image: Shape, classes: int, seed: int = 0, limit: int | None = None
+    template: Template,
+    image: Shape,
+    classes: int,
+    seed: int = 0,
+    limit: int | None = None,
+    given: Sequence[NetworkSpec] = (),
 ) -> list[NetworkSpec]:
     """Return the catalogue of a template, or a share of every family of it."""
-    return share(list(enumerate_networks(template, image, classes, seed)), limit)
+    return share(list(enumerate_networks(template, image, classes, seed, given)), limit)

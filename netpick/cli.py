@@ -77,8 +77,9 @@ def _run_folder(given: str | None) -> Path:
 @app.command()
 def generate(
     template: Annotated[
-        str, typer.Argument(metavar="TEMPLATE", help="Name of a template that comes with netpick, or a TOML file.")
-    ],
+        str | None,
+        typer.Argument(metavar="TEMPLATE", help="Name of a template that comes with netpick, or a TOML file."),
+    ] = None,
     run: Annotated[str | None, typer.Option("--run", help="Folder of the new run; runs/TEMPLATE.")] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Data set; the template's own. Yours: folder:PATH or npz:FILE.")
@@ -96,6 +97,12 @@ def generate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove a run that is there, results and all.")
     ] = False,
+    networks: Annotated[
+        str | None, typer.Option("--networks", metavar="FILE", help="Networks of your own, as JSON or JSON lines.")
+    ] = None,
+    max_params: Annotated[
+        int, typer.Option("--max-params", metavar="N", min=1, help="Refuse networks of your own with more parameters.")
+    ] = 100_000_000,
 ) -> None:
     """Make the networks of a template, measure them, and write them into a new run."""
     from netpick.device import usable_cores
@@ -108,7 +115,9 @@ def generate(
         sets.append(f"color={color}")
     if skip_unreadable:
         sets.append("skip_unreadable=true")
-    made = generate_run(template, run, dataset, seed, limit, sets, overwrite, usable_cores())
+    made = generate_run(template, run, dataset, seed, limit, sets, overwrite, usable_cores(), networks, max_params)
+    for note in made.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     if made.unchanged:
         console.print(f"{made.store.path} holds these {len(made.networks)} networks already", highlight=False)
         return

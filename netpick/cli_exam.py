@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from netpick.errors import RunError
+from netpick.errors import NetpickError, RunError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,12 +222,20 @@ def show(
 @app.command()
 def export(
     run: RunArgument,
-    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.")],
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The Python file to write.")],
+    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The file to write: .py, or .jsonl.")],
+    network: Annotated[str | None, typer.Argument(metavar="NETWORK", help="Its name; all of them for .jsonl.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Write one network as PyTorch source that needs no netpick, with its weights beside it."""
+    """Write one network as PyTorch source that needs no netpick, with its weights beside it; or all as JSON lines."""
+    from netpick.export import describe
     from netpick.export import export as write
+
+    if to.endswith(".jsonl"):
+        number = describe(open_run(run), to, network, overwrite)
+        console.print(f"{to}: {number} network{'' if number == 1 else 's'}", highlight=False, soft_wrap=True)
+        return
+    if network is None:
+        raise NetpickError("export wants the name of a network, or --to FILE.jsonl to describe all of them")
 
     written = write(open_run(run), network, to, overwrite=overwrite)
     for line in filter(None, (written.source, written.weights, written.note)):

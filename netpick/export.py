@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from netpick import exam
 from netpick.card import network_row, written
 from netpick.errors import NetpickError, WorkError
+from netpick.intake import to_lines
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, last_uses, shapes
 from netpick.whole import MODELS, UNLIKE, is_baseline
@@ -72,6 +73,27 @@ def export(run: Run, name: str, path: str | Path, overwrite: bool = False) -> Ex
         raise WorkError(f"{target} can't be written ({e.strerror or e}): give another path") from None
     note = "" if weights else f"no weights of {name} were kept in {run.path}: train with `--weights last`"
     return Exported(target, beside, note)
+
+
+def describe(run: Run, path: str | Path, name: str | None = None, overwrite: bool = False) -> int:
+    """Write the networks of a run, or one of them, as JSON lines that `netpick generate --networks` takes.
+
+    Returns how many there are; raises as `export`.
+    """
+    target = Path(path)
+    names = run.networks["name"].tolist() if name is None else [name]
+    specs: dict[str, NetworkSpec] = {}
+    for one in names:  # by several recipes it is the same network
+        spec = replace(NetworkSpec.from_dict(network_row(run, one)), recipe={})
+        specs.setdefault(spec.layers_hash, spec)
+    if target.exists() and not overwrite:
+        raise NetpickError(f"{target} is there already: give another path, or ask to overwrite it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(to_lines(list(specs.values())), encoding="utf-8")
+    except OSError as e:
+        raise WorkError(f"{target} can't be written ({e.strerror or e}): give another path") from None
+    return len(specs)
 
 
 def source(run: Run, name: str) -> tuple[str, Path | None]:

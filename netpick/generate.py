@@ -21,25 +21,27 @@ from typing import Any
 import msgspec
 
 import netpick
-from netpick import data, recipes, template
+from netpick import data, intake, recipes, template
 from netpick.catalogue import generate
 from netpick.errors import DataError, RunError, TemplateError
 from netpick.spec import NetworkSpec
 from netpick.store import MANIFEST, Store
 from netpick.template import Recipe
+from netpick.whole import is_baseline, is_whole
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What `generate_run` made: the store, its networks, and whether the very same run was there already."""
+    """What `generate_run` made: the store, its networks, whether the very same run was there already, and notes."""
 
     store: Store
     networks: list[NetworkSpec]
     unchanged: bool
+    notes: tuple[str, ...] = ()
 
 
 def generate_run(
-    name: str,
+    name: str | None = None,
     folder: str | Path | None = None,
     dataset: str | None = None,
     seed: int = 0,
@@ -47,12 +49,14 @@ def generate_run(
     overrides: Sequence[str] = (),
     overwrite: bool = False,
     workers: int = 1,
+    networks_file: str | Path | None = None,
+    max_params: int = intake.MAX_PARAMS,
 ) -> Generated:
     """Make the networks of a template, measure them, and write them into a new run's folder.
 
     Parameters
     ----------
-    name : template: a name or the path of a TOML file
+    name : template: a name or the path of a TOML file; None where the networks come from a file alone
     folder : of the run; `runs/TEMPLATE`, or `runs/TEMPLATE-DATASET` for another data set than the template's
     dataset : name of the data set; the template's own by default
     seed : of sampled cells, splits, initial weights and batch order
@@ -60,14 +64,22 @@ def generate_run(
     overrides : `key.path=value`, as `template.parse`
     overwrite : whether to replace a run that is there, results and all
     workers : processes that measure
+    networks_file : JSON or JSON lines with networks, which come before those of the template; see `intake`
+    max_params : most parameters of a network from there
 
     Raises
     ------
-    TemplateError, CatalogueError, DataError, RunError
+    TemplateError, CatalogueError, SpecError, DataError, RunError
         Bad input. A run that is there already is fine if it has the very same networks and recipe.
     """
-    path = template.find(name)
-    parsed = template.load(name, overrides)
+    if name is None:
+        if networks_file is None:
+            raise TemplateError("generate wants a TEMPLATE, or networks of your own with --networks FILE")
+        path = Path(networks_file)
+        parsed = template.parse('title = "Networks from a file"', "--set", overrides, cells_needed=False)
+    else:
+        path = template.find(name)
+        parsed = template.load(name, overrides)
     if limit is not None and limit < 1:
         raise TemplateError(f"--limit: wants a number of networks from 1 on, got {limit}")
     # What the data set refuses, such as a seed or a class, is refused now, and not when training starts.
@@ -75,7 +87,10 @@ def generate_run(
     info = data.describe(request)
     stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{_word(info.name)}"
     folder = Path(folder) if folder else Path("runs") / stem
-    networks = generate(parsed, info.shape, len(info.classes), seed, limit)
+    taken = intake.Taken([], [])
+    if networks_file is not None:
+        taken = intake.read(networks_file, info.shape, len(info.classes), max_params)
+    networks = generate(parsed, info.shape, len(info.classes), seed, limit, taken.networks)
     resolved = msgspec.to_builtins(parsed)
     manifest: dict[str, Any] = {
         "title": parsed.title,
@@ -97,7 +112,7 @@ def generate_run(
         if overwrite:
             remove(folder)
         else:
-            return Generated(_same(folder, manifest), networks, True)
+            return Generated(_same(folder, manifest), networks, True, tuple(taken.notes))
     from netpick.measure import measure_all  # loads torch, which all refusals above do without
 
     samples = [training_samples(recipes.applied(parsed.recipe, n.recipe), info.train_count) for n in networks]
@@ -105,6 +120,11 @@ def generate_run(
     for number in dict.fromkeys(samples):  # which some baselines keep
         part = [spec for spec, n in zip(networks, samples, strict=True) if n == number]
         counts.update(zip((n.hash for n in part), measure_all(part, info.shape, workers, number), strict=True))
+    own = {spec.name for spec in taken.networks}
+    for spec in networks:  # what could not be said on paper
+        if spec.name in own and is_whole(spec.layers) and not is_baseline(spec.layers):
+            count = counts[spec.hash]
+            intake.judge(spec.name, count.params, count.memory, max_params)
     rows = [
         {
             "name": spec.name,
@@ -117,7 +137,7 @@ def generate_run(
         }
         for spec in networks
     ]
-    return Generated(Store.create(folder, manifest, rows), networks, False)
+    return Generated(Store.create(folder, manifest, rows), networks, False, tuple(taken.notes))
 
 
 def training_samples(recipe: Recipe, count: int) -> int:

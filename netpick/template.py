@@ -85,7 +85,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Template:
     return parse(text, str(path), overrides)
 
 
-def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) -> Template:
+def parse(text: str, source: str = "template", overrides: Sequence[str] = (), cells_needed: bool = True) -> Template:
     """Parse the text of a template.
 
     Parameters
@@ -93,6 +93,7 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) ->
     text : TOML
     source : where it is from, for messages
     overrides : `key.path=value`, the value in TOML's notation, such as `recipe.lr=0.001`
+    cells_needed : whether a template without a cell is refused; not where networks come from elsewhere
 
     Raises
     ------
@@ -124,7 +125,7 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = ()) ->
         merged = {**raw.get("defaults", {}), **cell} if kind == "sampled" else cell
         cells.append(convert(merged, KINDS[kind], source, where))
         check_cell(cells[-1], source, where)
-    if not cells:
+    if not cells and cells_needed:
         raise TemplateError(f"{source}: a template needs at least one [[cells]]")
     if "sweep" in raw:
         raise TemplateError(f"{source}: sweep: unknown key; to sweep a value of the recipe give it as a list")

@@ -178,7 +178,8 @@ def test_limit_makes_fewer_networks_and_keeps_basic(tmp_path, call):
         (["status", "nowhere/run"], ["nowhere/run"]),
         (["trian"], ["trian", "train"]),
         (["train", "--bogus"], ["--bogus"]),
-        (["generate"], ["Missing argument", "TEMPLATE"]),
+        (["generate"], ["TEMPLATE", "--networks FILE"]),
+        (["show", "runs/x"], ["Missing argument", "NETWORK"]),
     ],
 )
 def test_bad_words_are_refused_in_one_line(arguments, says, refused, tmp_path, monkeypatch):

@@ -106,7 +106,7 @@ def test_every_command_line_is_one_that_netpick_takes(page, line, monkeypatch, t
 
 
 def test_the_parsing_of_this_file_refuses_what_does_not_exist():
-    for line in ("train runs/x --wrokers 2", "generate", "status one two"):
+    for line in ("train runs/x --wrokers 2", "show runs/x", "status one two"):
         name, *arguments = line.split()
         with pytest.raises(Exception, match=r"No such option|Missing parameter|unexpected"):
             parse(GROUP.commands[name], name, arguments)
