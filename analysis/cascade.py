@@ -20,6 +20,8 @@ macs : mean multiply-accumulates of an input
 share : macs of the cascade, divided by those of the large network
 single : cheapest network that alone keeps the wanted share (on the half that chooses): what a cascade has to beat
 single_accuracy, single_share : its accuracy, and its macs divided by those of the large network
+latency, latency_share : where `netpick time` has measured both networks alone: mean seconds of an input that comes by
+    itself, and the same divided by those of the large network
 """
 
 from __future__ import annotations
@@ -126,7 +128,9 @@ def ask(
             "single_share": macs[alone] / macs[b],
         }
         rows.append((larges.index(b), macs[s] + passed[at] * macs[b], row))
-    table = pd.DataFrame([row for *_, row in sorted(rows, key=lambda r: r[:2])], columns=COLUMNS)
+    table = with_latency(
+        pd.DataFrame([row for *_, row in sorted(rows, key=lambda r: r[:2])], columns=COLUMNS), exam.timed(run)
+    )
 
     def curve(s: str, b: str) -> tuple[np.ndarray, np.ndarray]:
         """Return mean macs and accuracy of a pair at all thresholds."""
@@ -137,8 +141,17 @@ def ask(
         table,
         sentence(table, front, keep),
         lambda: draw(table, cards.loc[front], curve, keep),
-        exam.notes(run),
+        "; ".join(filter(None, [exam.notes(run), exam.times(run) if "latency" in table else ""])),
     )
+
+
+def with_latency(table: pd.DataFrame, timed: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the table with two columns more where networks were timed alone."""
+    if timed is None or not len(table):
+        return table
+    small, large = (table[name].map(timed["latency"]) for name in ("small", "large"))
+    mean = small + table["passed"] * large
+    return table.assign(latency=mean, latency_share=mean / large) if mean.notna().any() else table
 
 
 def pareto(cards: pd.DataFrame) -> list[str]:

@@ -1,7 +1,9 @@
 """How long do the students study?
 
 Study time is the time of the optimisation steps of all epochs together, in seconds on the device of the run;
-evaluation, loading and measuring are not in it. For a network with replicates it is their mean.
+evaluation, loading and measuring are not in it. For a network with replicates it is their mean. Where `netpick time`
+has measured all networks alone, it is the number of steps times the time of one step alone; else it was taken while the
+networks were trained, several at a time. A note says which.
 
 Columns of the answer, a row a computation and last a row `all`:
 
@@ -22,7 +24,6 @@ from __future__ import annotations
 from netpick import exam
 from netpick.analysis import _cost
 from netpick.answer import Answer
-from netpick.errors import listed
 from netpick.exam import GOLD, GOOD
 from netpick.run import Run
 
@@ -33,16 +34,4 @@ def ask(
     run: Run, *, everyone: bool = False, good: float = GOOD, gold: float = GOLD, quantile: float | None = None
 ) -> Answer:
     """Describe the distribution by computation, beside `Basic` and the gold stars."""
-    return _cost.answer(run, COST, everyone, good, gold, quantile, _conditions(run))
-
-
-def _conditions(run: Run) -> str:
-    """Say what makes times of one run hard to compare: several devices, or workers that shared the machine."""
-    rows = exam.done(run)
-    devices, workers = sorted(rows["device"].unique()), int(rows["workers"].max())
-    said = []
-    if len(devices) > 1:
-        said.append(f"times are from different devices ({listed(devices)})")
-    if workers > 1:
-        said.append(f"times were taken while up to {workers} trainings shared the machine")
-    return "; ".join(said)
+    return _cost.answer(run, COST, everyone, good, gold, quantile, exam.times(run))

@@ -5,7 +5,8 @@ student with the fewest parameters (the second best).
 
 Columns of the answer, a row a measure:
 
-- `measure`, `unit`: params, memory, ops, depth, macs (see the questions of cost), seconds (training, all epochs),
+- `measure`, `unit`: params, memory, ops, depth, macs (see the questions of cost), seconds (training, all epochs; a note
+  says how they were taken), step_seconds, latency and throughput where `netpick time` has measured them,
   seconds a point (training time for each percent of accuracy), accuracy and error (last attempt), both, only the first,
   only the second and neither right (samples; of the first replicate each)
 - two columns with the names of the two students: their values
@@ -38,6 +39,7 @@ MEASURES = {
     "params": "parameters", "memory": "elements", "ops": "nodes", "depth": "layers", "macs": "multiply-adds",
     "seconds": "s",
 }  # fmt: skip
+TIMED = {"step_seconds": "s", "latency": "s", "throughput": "inputs/s"}
 
 
 def ask(run: Run, *, first: str | None = None, second: str | None = None, split: str = "test") -> Answer:
@@ -51,7 +53,7 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
         Another; `Basic` unless named.
     """
     frame = exam.students(run, split=split)
-    notes = [exam.notes(run)]
+    notes = [exam.notes(run), exam.times(run)]
     a = exam.need_network(run, first) if first else exam.best(_without(frame, second))
     b = exam.need_network(run, second) if second else _other(frame, a, notes)
     if a == b:
@@ -102,7 +104,8 @@ def _other(frame: pd.DataFrame, a: str, notes: list[str]) -> str:
 def compared(frame: pd.DataFrame, a: str, b: str, right: np.ndarray) -> pd.DataFrame:
     """Return the table; `right` is (2, samples) bool, of `a` and `b`."""
     both = frame.set_index("name").loc[[a, b]]
-    rows = [(measure, unit, *both[measure].astype(float)) for measure, unit in MEASURES.items()]
+    measures = MEASURES | {name: unit for name, unit in TIMED.items() if name in both and both[name].notna().all()}
+    rows = [(measure, unit, *both[measure].astype(float)) for measure, unit in measures.items()]
     rows.append(("seconds a point", "s", *(both["seconds"] / (100 * both["accuracy"]).replace(0, np.nan))))
     rows.append(("accuracy", "fraction", *both["accuracy"]))
     rows.append(("error", "fraction", *(1 - both["accuracy"])))

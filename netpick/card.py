@@ -27,6 +27,9 @@ COSTS = {
     "depth": "layers with parameters",
     "macs": "multiply-accumulates for one input",
     "seconds": "seconds of training",
+    "step_seconds": "seconds of a training step, alone",
+    "latency": "seconds from one input to its scores, alone",
+    "throughput": "inputs scored in a second, many at once, alone",
 }
 
 
@@ -267,9 +270,11 @@ def _costs(row: dict[str, Any], students: pd.DataFrame | None) -> pd.DataFrame:
     for cost, meaning in COSTS.items():
         if cost in row:
             value = float(row[cost])
-        elif mine is not None and len(mine):
+        elif mine is not None and len(mine) and cost in mine:
             value = float(mine[cost].iloc[0])
         else:
+            continue
+        if np.isnan(value):  # this one was not timed
             continue
         others = students[cost].to_numpy(float) if students is not None else np.array([])
         basic = others[(students["name"] == "Basic").to_numpy()] if students is not None else others
@@ -277,7 +282,7 @@ def _costs(row: dict[str, Any], students: pd.DataFrame | None) -> pd.DataFrame:
             {
                 "cost": cost,
                 "value": value,
-                "percentile": percentile(others, value) if len(others) else np.nan,
+                "percentile": percentile(others[~np.isnan(others)], value) if len(others) else np.nan,
                 "basic": float(basic[0]) if len(basic) else np.nan,
                 "meaning": meaning,
             }

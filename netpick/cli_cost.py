@@ -1,16 +1,16 @@
-"""The part of the command line that says what things take: estimate.
+"""The part of the command line that says what things take: estimate, time.
 
 As in `cli`: parse, call, print.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from netpick.errors import RunError
+from netpick.errors import RunError, WorkError
 
 if TYPE_CHECKING:
     from netpick.estimate import Estimate
@@ -70,6 +70,96 @@ def estimate(
     console.print(found.text, highlight=False, markup=False, soft_wrap=True)
     if found.costliest:
         print_costliest(found)
+
+
+@app.command("time")
+def time_(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.")],
+    networks: Annotated[list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all networks.")] = None,
+    computation: Annotated[list[str] | None, typer.Option(help="Only these computations; repeatable.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N networks, spread over computations and sizes.")
+    ] = None,
+    devices: Annotated[
+        str, typer.Option(metavar="LIST", help="Such as cpu or cpu,cuda,mps; those that are not there are left out.")
+    ] = "auto",
+    threads: Annotated[str, typer.Option(metavar="LIST", help="Threads on the CPU, such as 1,2.")] = "1",
+    seconds: Annotated[float, typer.Option(min=0.05, help="For one network on one device, about.")] = 0.6,
+    busy: Annotated[bool, typer.Option("--busy", help="Measure although other processes use the machine.")] = False,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", help="Where data sets lie; else $NETPICK_DATA, else ./data.")
+    ] = None,
+    form: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print it.")] = "table",
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows of a printed table; csv and json have all.")] = 40,
+) -> None:
+    """Measure networks alone on an idle device: seconds a step, latency of one input, throughput of a batch.
+
+    The times go into RUN/timings.parquet, and questions about time use them from then on.
+    """
+    from netpick.report.words import duration
+    from netpick.timing import compare, time_run
+
+    counts = threads.split(",")
+    if not all(n.strip().isdigit() and 1 <= int(n) <= 1024 for n in counts):
+        raise RunError(f"--threads: wants numbers from 1 on, such as 1,2, got '{threads}'")
+    plain = form == "table"
+
+    def on_start(number: int, expected: float) -> None:
+        if plain:
+            console.print(f"{number} measurements, for about {duration(expected)} ...", style="dim", highlight=False)
+
+    found = time_run(
+        run,
+        networks or (),
+        computation or (),
+        limit,
+        devices,
+        [int(n) for n in counts],
+        seconds,
+        data_dir,
+        busy,
+        on_start,
+    )
+    for line in found.missing:
+        Console(stderr=True).print(f"left out: {line}", highlight=False, markup=False, soft_wrap=True)
+    for name, why in found.failed:
+        Console(stderr=True).print(f"{name}: not timed: {why}", highlight=False, markup=False, soft_wrap=True)
+    _print_times(run, found.rows, form, rows, compare)
+
+
+def _print_times(run: str, found: list[dict[str, Any]], form: Any, rows: int, compare: Any) -> None:
+    import pandas as pd
+
+    from netpick.cli_exam import open_run, print_frame
+    from netpick.report.words import counted_word as counted
+
+    if not found:
+        raise WorkError(f"{run}: no network could be timed")
+    frame = pd.DataFrame(found)
+    macs = dict(zip(*(open_run(run).networks[name].tolist() for name in ("name", "macs")), strict=True))
+    shown = frame.assign(macs=frame["network"].map(macs), step_ms=1e3 * frame["step_seconds"])
+    shown = shown.assign(latency_ms=1e3 * frame["latency"])
+    several = len(frame[["device", "threads"]].drop_duplicates()) > 1
+    if form != "table":
+        print_frame(frame, form, rows)
+        return
+    if several:
+        both = compare(frame, macs)
+        print_frame(both.table, form, rows)
+        console.print(both.text, highlight=False, markup=False, soft_wrap=True)
+    else:
+        columns = ["network", "macs", "step_ms", "latency_ms", "throughput"]
+        print_frame(shown[columns].sort_values("step_ms", ignore_index=True), form, rows)
+    console.print(
+        f"{counted(len(frame), 'row')} in {run}/timings.parquet: medians, each network alone on {_where(frame)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _where(frame: Any) -> str:
+    names = (frame["device"] + " (" + frame["device_name"] + ")").unique()
+    return ", ".join(names)
 
 
 def worker_count(text: str) -> int | Literal["auto"]:

@@ -165,8 +165,9 @@ def pick(
 ) -> None:
     """Suggest the network to pick, and say why.
 
-    --min-COLUMN N and --max-COLUMN N are constraints; columns are params, memory, ops, macs, depth, seconds, accuracy
-    and class-accuracy (of the worst class). Without objectives: few macs, high accuracy.
+    --min-COLUMN N and --max-COLUMN N are constraints; columns are params, memory, ops, macs, depth, seconds, accuracy,
+    class-accuracy (of the worst class), and, once netpick time has measured them, step-seconds, latency and throughput.
+    Without objectives: few macs, high accuracy.
     """
     from netpick.picking import pick as choose
 

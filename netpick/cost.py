@@ -39,7 +39,7 @@ ROUGH_EVALUATION, ROUGH_FIXED = 0.4, 0.3
 UNTRAINED = 10.0
 """Seconds for a student that is not trained by gradient: nothing on paper says more."""
 
-PRIOR = 0.1
+PRIOR = 0.01
 """Weight of the rough coefficients beside one timed network."""
 
 

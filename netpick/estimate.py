@@ -15,6 +15,7 @@ import numpy as np
 
 from netpick import cost
 from netpick.cost import Model, Samples, Work
+from netpick.report.words import counted_word as counted
 from netpick.report.words import duration
 
 COSTLIEST = 10
@@ -122,11 +123,6 @@ def size(number: float) -> str:
         if number >= factor:
             return f"{number / factor:.1f} {unit}" if number < 10 * factor else f"{number / factor:.0f} {unit}"
     return f"{number / 1e3:.0f} kB"
-
-
-def counted(number: int, word: str) -> str:
-    """Return `1 worker`, `2 workers`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,57 @@ def attempts(run: Run, split: str = "test") -> pd.DataFrame:
     return _once(run, ("attempts", split), make).copy()
 
 
+TIMED = ("step_seconds", "latency", "throughput")
+"""Columns of `students` that `netpick time` measures; there where it has measured any student."""
+
+
+def timed(run: Run) -> pd.DataFrame | None:
+    """Return what `netpick time` has measured on one device, a row a network by name; None where it has nothing.
+
+    The device is the one that the run was trained on, or else the one with the most networks; with the fewest threads.
+    """
+    rows = run.timings
+    if not len(rows):
+        return None
+    trained = set(run.trainings["device"])
+    counts = rows.groupby(["device", "threads"]).size().rename("networks").reset_index()
+    counts["trained"] = counts["device"].isin(trained)
+    best = counts.sort_values(["trained", "threads", "networks"], ascending=[False, True, False]).iloc[0]
+    mine = rows[(rows["device"] == best["device"]) & (rows["threads"] == best["threads"])]
+    return mine.set_index("network")
+
+
+def alone(run: Run) -> bool:
+    """Whether the students' seconds are of each network alone: where all that are trained by gradient were timed so."""
+    from netpick.whole import BASELINES
+
+    found = timed(run)
+    if found is None:
+        return False
+    students_there = set(done(run)["network"])
+    layers = run.networks.set_index("name").loc[list(students_there), "layers"]
+    fitted = {name for name, text in layers.items() if any(f'"{op}"' in text for op in BASELINES)}
+    return students_there - fitted <= set(found.index)
+
+
+def times(run: Run) -> str:
+    """Say in a sentence where the times of the students come from, and what makes them hard to compare."""
+    rows = done(run)
+    found = timed(run)
+    if found is not None and alone(run):
+        return f"times are of each network alone on {found['device_name'].iloc[0]} ({found['device'].iloc[0]})"
+    said = []
+    devices, workers = sorted(rows["device"].unique()), int(rows["workers"].max())
+    if len(devices) > 1:
+        said.append(f"times are from different devices ({listed(devices)})")
+    if workers > 1:
+        said.append(f"times were taken while up to {workers} trainings shared the machine")
+    if found is not None:
+        some = len(set(found.index) & set(rows["network"]))
+        said.append(f"{some} of {rows['network'].nunique()} networks were timed alone: `netpick time` times the others")
+    return "; ".join(said)
+
+
 def _marks(run: Run, split: str) -> pd.DataFrame:
     """Return the students with all that does not depend on what is called good."""
     by_epoch = attempts(run, split)
@@ -129,7 +180,15 @@ def _marks(run: Run, split: str) -> pd.DataFrame:
     )
     frame = frame.rename_axis("name").reset_index()
     names = frame["name"]
+    own: dict[str, pd.Series] = {}
+    if (found := timed(run)) is not None:
+        own = {column: names.map(found[column]) for column in TIMED}
+        if alone(run):  # no matter what trained beside it: steps of all epochs, each as long as it takes alone
+            counts = rows.groupby(["network", "replicate"])["epoch"].nunique().groupby("network").mean()
+            by_steps = found["step_seconds"] * found["epoch_steps"]
+            seconds = seconds.index.to_series().map(counts * by_steps).fillna(seconds)
     return frame.assign(
+        **own,
         seconds=names.map(seconds),
         accuracy=names.map(last),
         lowest=by_epoch.min(axis=1).to_numpy(),
@@ -165,7 +224,8 @@ def students(
     pandas.DataFrame
         name, computation, activation, params, memory, ops, depth, macs; seconds (training, all epochs together),
         accuracy (last epoch), lowest (accuracy in the worst epoch), all three as means over the replicates;
-        epochs, replicates (counts), good, star (bool). `attrs` has the two thresholds that were used.
+        epochs, replicates (counts), good, star (bool); step_seconds, latency and throughput where `netpick time` has
+        measured them (see `times`). `attrs` has the two thresholds that were used.
 
     Raises
     ------

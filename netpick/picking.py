@@ -22,11 +22,19 @@ from netpick.significance import mcnemar, verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUMBERS = ("params", "memory", "ops", "macs", "depth", "seconds", "accuracy", "class_accuracy")
-"""Columns that can be bounded and be objectives; `class_accuracy` is that of a network's worst class."""
+NUMBERS = ("params", "memory", "ops", "macs", "depth", "seconds", *exam.TIMED, "accuracy", "class_accuracy")
+"""Columns that can be bounded and be objectives; `class_accuracy` is that of a network's worst class. Those of
+`exam.TIMED` are there where `netpick time` has measured them."""
 
 WORDS = ("name", "computation", "activation")
 FRACTIONS = ("accuracy", "class_accuracy")
+TIMES = ("seconds", "step_seconds", "latency")
+WORDS_OF = {
+    "seconds": "training time",
+    "step_seconds": "a training step",
+    "latency": "latency",
+    "depth": "layers",
+}
 
 
 @dataclass
@@ -120,8 +128,13 @@ def pick(
         exam.check_fraction("give_up", give_up)
     down, up = _objectives(minimize, maximize)
     frame, right, judge, samples = _candidates(run, seed)
+    known = np.ones(len(frame), bool)
+    for column in {*down, *up, *(key.partition("_")[2] for key in constraints or {})} & {*exam.TIMED}:
+        if column not in frame:
+            raise NetpickError(f"{column} has not been measured: `netpick time {run.path}` does")
+        known &= frame[column].notna().to_numpy()
     wanted = [_constraint(key, value, frame) for key, value in (constraints or {}).items()]
-    met = np.logical_and.reduce([np.ones(len(frame), bool), *(c.met(frame) for c in wanted)])
+    met = np.logical_and.reduce([known, *(c.met(frame) for c in wanted)])
     if not met.any():
         raise NetpickError(_nobody(frame, wanted))
     pool = frame[met].reset_index(drop=True)
@@ -141,6 +154,8 @@ def pick(
 
     text = _text(chosen, second, front, pool, frame, down, up, p_value, bool(wanted), give_up)
     said = [f"chosen on {right.shape[1] - len(judge)} test samples, judged on the other {len(judge)}", exam.notes(run)]
+    if {*down, *up, *(one.column for one in wanted)} & {*TIMES, "throughput"}:
+        said.append(exam.times(run))
     return Pick(
         front,
         text,
@@ -195,7 +210,10 @@ def _candidates(run: Run, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarr
     right = predicted == labels
     choose, judge = exam.halves(len(labels), seed, labels)
     frame = exam.students(run).set_index("name").loc[names].reset_index()
-    frame = frame[["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds"]]
+    frame = frame[
+        ["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds"]
+        + [column for column in exam.TIMED if column in frame]
+    ]
     frame = frame.assign(accuracy=right[:, choose].mean(axis=1), class_accuracy=_worst_class(right, labels, choose))
     frame = frame.assign(judged=right[:, judge].mean(axis=1), judged_class=_worst_class(right, labels, judge))
     counts = np.bincount(labels[choose])
@@ -283,7 +301,11 @@ def _standard_error(front: pd.DataFrame, up: list[str], samples: dict[str, int])
 def _number(column: str, value: float) -> str:
     if column in FRACTIONS:
         return exam.percent(value)
-    return f"{value:.3g} s" if column == "seconds" else f"{value:,.0f}"
+    if column == "throughput":
+        return f"{value:,.3g} inputs/s" if value < 1000 else f"{value:,.0f} inputs/s"
+    if column in TIMES:
+        return f"{value:.3g} s" if value >= 0.1 else f"{1e3 * value:.3g} ms"
+    return f"{value:,.0f}"
 
 
 def _text(
@@ -335,7 +357,9 @@ def _list_of(down: list[str], up: list[str]) -> str:
 def _cost(column: str, value: float) -> str:
     if column == "depth":
         return f"{value:.0f} layers with parameters"
-    return _number(column, value) if column == "seconds" else f"{_number(column, value)} {column}"
+    if column in ("step_seconds", "latency"):
+        return f"{_number(column, value)} {WORDS_OF[column]}"
+    return _number(column, value) if column in (*TIMES, "throughput") else f"{_number(column, value)} {column}"
 
 
 def _versus(other: pd.Series, chosen: pd.Series, down: list[str], up: list[str], p: float) -> str:
@@ -343,7 +367,7 @@ def _versus(other: pd.Series, chosen: pd.Series, down: list[str], up: list[str],
     parts = []
     for column in [c for c in (*down, *up) if c not in FRACTIONS]:
         mine, theirs = float(chosen[column]), float(other[column])
-        what = {"seconds": "training time", "depth": "layers"}.get(column, column)
+        what = WORDS_OF.get(column, column)
         if mine == theirs:
             parts.append(f"has the same {what}")
         elif mine > 0:
@@ -417,6 +441,9 @@ def _axis(column: str) -> str:
         "macs": "multiply-accumulates for one input",
         "depth": "layers with parameters",
         "seconds": "training time (s)",
+        "step_seconds": "time of a training step (s)",
+        "latency": "latency of one input (s)",
+        "throughput": "throughput (inputs a second)",
         "accuracy": "accuracy, on the samples chosen by",
         "class_accuracy": "accuracy in the worst class, on the samples chosen by",
     }

@@ -120,6 +120,14 @@ class Run:
         return frame if (kept := keys.isin(ended)).all() else _tidy(frame[kept], self._order)
 
     @cached_property
+    def timings(self) -> pd.DataFrame:
+        """One row a network × device × threads, timed alone by `netpick time`; empty where nothing was."""
+        path = self.path / "timings.parquet"
+        if not path.is_file():
+            return pd.DataFrame(columns=[c.name for c in columns("timings")])
+        return open_shard(path).read().to_pandas().astype({"network": str})
+
+    @cached_property
     def samples(self) -> pd.DataFrame:
         """One row a sample, with its image as the bytes of a PNG file."""
         path = self.path / "samples.parquet"

@@ -104,6 +104,24 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "score_{class}", "float32", "nats", "Natural logarithm of the probability of this class; null if not kept."
         ),
     ),
+    "timings": (
+        KEY_NETWORK,
+        Column("hash", "string", "", "Content hash of the network."),
+        Column("device", "string", "", "Device that the network had for itself, such as cpu or cuda:0."),
+        Column("device_name", "string", "", "Model of the device; for the CPU with the cores that could be used."),
+        Column("threads", "int16", "threads", "Threads on the CPU; 1 on other devices."),
+        Column("plan", "string", "", "How it was executed, as in trainings."),
+        Column("batch_size", "int32", "samples", "Samples of a training step."),
+        Column("step_seconds", "float64", "s", "Time of one training step, its batch included; median of several."),
+        Column("epoch_steps", "int32", "steps", "Training steps of an epoch of the run."),
+        Column("latency", "float64", "s", "Time from one input on the device to its scores; median of many."),
+        Column(
+            "throughput", "float64", "inputs/s", "Inputs a second where many are scored in one batch; by the median."
+        ),
+        Column("throughput_batch", "int32", "inputs", "Inputs of that batch."),
+        Column("repeats", "int16", "", "Repeats that the medians are of, at least."),
+        Column("measured", "timestamp", "UTC", "When it was measured."),
+    ),
     "samples": (
         Column("split", "string", "", "The split that the sample is in: `test` or `validation`."),
         KEY_SAMPLE,

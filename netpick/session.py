@@ -187,7 +187,7 @@ def estimate_run(
     _check_options(options)
     store = Store.open(folder)
     finished = store.finished()
-    recipe = _wanted_recipe(store, options)
+    recipe = wanted_recipe(store, options)
     keep = _wanted_keep(store, options)[1]
     devices = device.resolve(options.device)
     for one in devices:
@@ -208,11 +208,7 @@ def estimate_run(
     try:
         with store.lock():
             if samples is None or workers is None:
-                wanted = {_data_of(own): own for _, own, _ in due}
-                data_sets = {
-                    key: share.prepare(_request(store, own, options), cache, _kept(store))
-                    for key, own in wanted.items()
-                }
+                data_sets = _lay_out(store, due, options.data_dir)
                 samples = _most_samples(data_sets)
                 tasks = _tasks(store, due, data_sets, devices[0])
                 workers = _workers(options.workers, store, tasks, devices) if workers is None else workers
@@ -305,7 +301,7 @@ def _check_options(options: Options) -> None:
             raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
 
 
-def _wanted_recipe(store: Store, options: Options) -> Recipe:
+def wanted_recipe(store: Store, options: Options) -> Recipe:
     """Return the recipe of the run with what the user set."""
     raw: dict[str, Any] = {"recipe": copy.deepcopy(store.manifest.get("recipe", {}))}
     overrides = list(options.overrides)
@@ -320,7 +316,7 @@ def _wanted_recipe(store: Store, options: Options) -> Recipe:
 
 def _settle_recipe(store: Store, options: Options, results: int) -> Recipe:
     """Return the recipe of the run with what the user set; refuse to change it under results that are there."""
-    recipe = _wanted_recipe(store, options)
+    recipe = wanted_recipe(store, options)
     before = parse_recipe(store.manifest.get("recipe", {}), str(store.path / "run.toml"))
     changed = [
         f"{field.name} from {getattr(before, field.name)} to {getattr(recipe, field.name)}"
@@ -378,8 +374,8 @@ def _samples(shared: share.SharedData) -> Samples:
     return Samples(counts.pop("train"), sum(counts.values()))
 
 
-def _request(store: Store, recipe: Recipe, options: Options) -> data.DataRequest:
-    folder = data.data_dir(options.data_dir)
+def _request(store: Store, recipe: Recipe, data_dir: str | None) -> data.DataRequest:
+    folder = data.data_dir(data_dir)
     return data.request_of(store.manifest, folder, recipe.train_samples, recipe.validation, recipe.normalize)
 
 
@@ -391,7 +387,7 @@ def _kept(store: Store) -> Path:
 def _share_data(store: Store, recipe: Recipe, options: Options, results: int, listener: Listener) -> share.SharedData:
     """Load the data set, lay it out for the workers, and write down the samples that will be predicted."""
     manifest = store.manifest
-    request = _request(store, recipe, options)
+    request = _request(store, recipe, options.data_dir)
     shared = share.prepare(request, store.path / ".cache", _kept(store), listener.progress)
     attached = share.attach(shared)
     shape = list(attached["train"][0].shape[1:])
@@ -452,6 +448,21 @@ def _tasks(
         )
         for spec, own, n in due
     ]
+
+
+def _lay_out(store: Store, due: Due, data_dir: str | None) -> dict[Any, share.SharedData]:
+    """Lay the data sets of some trainings out for the workers, in the run's `.cache`; write nothing else."""
+    wanted = {_data_of(own): own for _, own, _ in due}
+    return {
+        key: share.prepare(_request(store, own, data_dir), store.path / ".cache", _kept(store))
+        for key, own in wanted.items()
+    }
+
+
+def first_tasks(store: Store, recipe: Recipe, hashes: Collection[str], where: str, data_dir: str | None) -> list[Task]:
+    """Return one training of each of some networks, as `train_run` would give it to a worker of the device `where`."""
+    due = [(spec, own, 0) for spec, own in _students(store, recipe) if spec.hash in hashes]
+    return _tasks(store, due, _lay_out(store, due, data_dir), where)
 
 
 def _most_samples(data_sets: Mapping[Any, share.SharedData]) -> Samples:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,26 @@ class Store:
         schema = arrow_schema("samples")
         with self._work():
             write_groups(self.path / "samples.parquet", schema, [_table(list(rows), schema)])
+
+    def timings(self) -> list[dict[str, Any]]:
+        """Return the rows of timings.parquet; none where nothing was timed."""
+        path = self.path / "timings.parquet"
+        if not path.is_file():
+            return []
+        file = open_shard(path)
+        try:
+            return file.read().to_pylist()
+        finally:
+            file.close()
+
+    def write_timings(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Put rows into timings.parquet, atomically, in the place of those of the same network, device and threads."""
+        key = itemgetter("network", "device", "threads")
+        merged = {key(row): row for row in (*self.timings(), *rows)}
+        schema = arrow_schema("timings")
+        with self._work():
+            write_groups(self.path / "timings.parquet", schema, [_table(list(merged.values()), schema)])
+            sync_folder(self.path)
 
     def commit(self, result: TrainingResult, labels: dict[str, np.ndarray], scores: str = "all") -> None:
         """Write one training's result for good: weights, predictions, epochs, and last the row that makes it count.

@@ -23,6 +23,11 @@ ROWS: dict[str, tuple[str, str]] = {
         "predictions/",
         "a row is a training × epoch × split × sample. The large table: networks × epochs × samples.",
     ),
+    "timings": (
+        "timings.parquet",
+        "a row is a network × device × number of threads, timed alone on the idle device. Written by `netpick time`; "
+        "there is no such file before.",
+    ),
     "samples": ("samples.parquet", "a row is a sample that is evaluated. Written when training starts."),
 }
 """Where each table lies in a run's folder, and what its rows are."""
@@ -50,9 +55,10 @@ This is schema {version}; a run of a newer schema is refused. The same units and
 Parquet file, field by field. How the quantities are counted and timed is said in
 [design.md](design.md#what-is-measured).
 
-`trainings/`, `epochs/` and `predictions/` are folders of Parquet files; `networks.parquet` and `samples.parquet` are
-single files. A column whose name ends in `_{{class}}` stands for one column a class, numbered from 0: with ten classes
-`score_{{class}}` is `score_0` to `score_9`. The names of the classes are in `run.toml`, in the same order.
+`trainings/`, `epochs/` and `predictions/` are folders of Parquet files; `networks.parquet`, `samples.parquet` and
+`timings.parquet` are single files. A column whose name ends in `_{{class}}` stands for one column a class, numbered
+from 0: with ten classes `score_{{class}}` is `score_0` to `score_9`. The names of the classes are in `run.toml`, in the
+same order.
 """
 
 

@@ -18,3 +18,8 @@ def duration(seconds: float) -> str:
 def counted(statuses: Counter[str]) -> str:
     """Return the statuses with their counts, in their own order: `997 done, 4 diverged`."""
     return ", ".join(f"{statuses[s]} {s}" for s in STATUSES if statuses[s]) or "none done"
+
+
+def counted_word(number: int, word: str) -> str:
+    """Return a number with its word: `1 worker`, `2 workers`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
