@@ -250,7 +250,8 @@ def test_dropout_follows_hidden_layers_with_rates_of_the_range():
 def test_a_skip_is_there_wherever_it_can_be():
     """With a probability of 1 every hidden layer but the first has one, for the shape in hand is always one to keep."""
     for name, word in (("Linear", "Linear"), ("Conv2d", "Conv2d"), ("ResNetStyle", "BasicBlock")):
-        for one in sampled(name, 10, activation="ReLU", skip=1, depth=6, kernel_size=[3, 5]):
+        keys = {"skip": 1, "pool": 0.3, "conv_stride": [1, 2], "depth": 6, "kernel_size": [3, 5]}
+        for one in sampled(name, 20, MNIST, activation="ReLU", **keys):
             hidden = [op for op in ops(one)[:-1] if op in (word, "Conv2d")]
             last = one.computation != "ResNetStyle" or "Linear" not in ops(one)
             assert ops(one).count("Add") == len(hidden) - 1 - last, one.name
