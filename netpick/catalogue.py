@@ -195,7 +195,7 @@ class _Catalogue:
             for student in self.students(self.number(stem, spec), variants):
                 found += 1
                 yield student
-        if not found:
+        if not found and (reasons or not cell.recipe):  # students of an earlier cell may be all that a sweep gives
             reason, times = reasons.most_common(1)[0] if reasons else ("all repeat earlier networks", len(combinations))
             raise CatalogueError(
                 f"{where}: none of {len(combinations)} combinations can be used; {times} times: {reason}"

@@ -103,6 +103,9 @@ def generate(
     max_params: Annotated[
         int, typer.Option("--max-params", metavar="N", min=1, help="Refuse networks of your own with more parameters.")
     ] = 100_000_000,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse networks that can't be meant so: softmax before cross entropy.")
+    ] = False,
 ) -> None:
     """Make the networks of a template, measure them, and write them into a new run."""
     from netpick.device import usable_cores
@@ -115,9 +118,13 @@ def generate(
         sets.append(f"color={color}")
     if skip_unreadable:
         sets.append("skip_unreadable=true")
-    made = generate_run(template, run, dataset, seed, limit, sets, overwrite, usable_cores(), networks, max_params)
+    made = generate_run(
+        template, run, dataset, seed, limit, sets, overwrite, usable_cores(), networks, max_params, strict
+    )
     for note in made.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for line in made.warnings:
+        errors.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if made.unchanged:
         console.print(f"{made.store.path} holds these {len(made.networks)} networks already", highlight=False)
         return

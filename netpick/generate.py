@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 import netpick
-from netpick import data, intake, recipes, template
+from netpick import data, intake, outputs, recipes, template
 from netpick.catalogue import generate
 from netpick.errors import DataError, RunError, TemplateError
 from netpick.spec import NetworkSpec
@@ -32,12 +32,16 @@ from netpick.whole import is_baseline, is_whole
 
 @dataclass(frozen=True)
 class Generated:
-    """What `generate_run` made: the store, its networks, whether the very same run was there already, and notes."""
+    """What `generate_run` made: the store, its networks, and whether the very same run was there already, and notes.
+
+    `warnings` are lines about networks that can't be meant so.
+    """
 
     store: Store
     networks: list[NetworkSpec]
     unchanged: bool
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def generate_run(
@@ -51,6 +55,7 @@ def generate_run(
     workers: int = 1,
     networks_file: str | Path | None = None,
     max_params: int = intake.MAX_PARAMS,
+    strict: bool = False,
 ) -> Generated:
     """Make the networks of a template, measure them, and write them into a new run's folder.
 
@@ -66,6 +71,7 @@ def generate_run(
     workers : processes that measure
     networks_file : JSON or JSON lines with networks, which come before those of the template; see `intake`
     max_params : most parameters of a network from there
+    strict : whether to refuse networks that there would be a warning about
 
     Raises
     ------
@@ -91,6 +97,9 @@ def generate_run(
     if networks_file is not None:
         taken = intake.read(networks_file, info.shape, len(info.classes), max_params)
     networks = generate(parsed, info.shape, len(info.classes), seed, limit, taken.networks)
+    warnings = (outputs.warning(names),) if (names := outputs.squashed(networks)) else ()
+    if warnings and strict:
+        raise TemplateError(f"{path}: {warnings[0]} (refused by --strict)")
     resolved = msgspec.to_builtins(parsed)
     manifest: dict[str, Any] = {
         "title": parsed.title,
@@ -112,7 +121,7 @@ def generate_run(
         if overwrite:
             remove(folder)
         else:
-            return Generated(_same(folder, manifest), networks, True, tuple(taken.notes))
+            return Generated(_same(folder, manifest), networks, True, tuple(taken.notes), warnings)
     from netpick.measure import measure_all  # loads torch, which all refusals above do without
 
     samples = [training_samples(recipes.applied(parsed.recipe, n.recipe), info.train_count) for n in networks]
@@ -137,7 +146,7 @@ def generate_run(
         }
         for spec in networks
     ]
-    return Generated(Store.create(folder, manifest, rows), networks, False, tuple(taken.notes))
+    return Generated(Store.create(folder, manifest, rows), networks, False, tuple(taken.notes), warnings)
 
 
 def training_samples(recipe: Recipe, count: int) -> int:
