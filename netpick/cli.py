@@ -151,6 +151,13 @@ def train(
     retry: Annotated[
         list[str] | None, typer.Option(metavar="STATUS", help="Train failed, timeout or diverged ones again.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32|tf32|bf16|auto", help="Of the arithmetic; short for recipe.precision.")
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="auto|reference|WORDS", help="How it is executed, such as eager/plain; auto chooses."),
+    ] = None,
     compact: Annotated[bool, typer.Option(help="Merge the many small files at the end.")] = True,
     estimate: Annotated[
         bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
@@ -171,6 +178,8 @@ def train(
         weights=weights,
         data_dir=data_dir,
         retry=retry or (),
+        precision=precision,
+        plan=plan,
         compact=compact,
         estimate=estimate,
     )

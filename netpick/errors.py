@@ -40,6 +40,10 @@ class DeviceError(NetpickError):
     """A device was asked for that this machine does not have."""
 
 
+class PlanError(NetpickError):
+    """A plan of execution is misspelt, or its parts don't go together."""
+
+
 class RunError(NetpickError):
     """A run folder is missing, half-written, of a newer schema, in use, or does not match what was asked."""
 

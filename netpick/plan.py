@@ -1,29 +1,48 @@
-"""How one network is executed on one device: precision, memory layout, mode, optimizer kernel.
+"""How one network is executed on one device: precision, memory layout, mode, optimizer kernel, convolutions.
 
 A plan may change how fast a network trains, and its numbers by rounding; never what is learned. It is chosen before the
-training by a rule that sees only the device and the recipe, so that resume and replicates get the same plan, and it is
-written down in `trainings.plan`.
+training by a rule that sees only the network, the recipe and the device, never a clock: so resume, replicates and
+another number of workers get the same plan, and the same numbers. It is written down in `trainings.plan`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
-from netpick.errors import DeviceError
+from netpick.errors import DeviceError, PlanError, listed, suggest
+from netpick.spec import NetworkSpec
 from netpick.template import Recipe
 
 FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps": ()}
 """Where torch.optim has one kernel for the whole step; elsewhere the `foreach` form is the next best."""
 
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "precision": ("fp32", "tf32", "bf16"),
+    "layout": ("contiguous",),
+    "mode": ("eager", "explicit", "reference"),
+    "kernel": ("fused", "foreach"),
+    "convolutions": ("tuned", "plain"),
+}
+"""What each field of a plan can be. No word is in two fields, so that a single word says which field it sets."""
+
+WORDS = {word: name for name, words in ALLOWED.items() for word in words}
+
+BF16_PAYS = 2_000_000
+"""Multiply-accumulates of a sample from which bf16 is the faster one, on processors that have it; below it is slower.
+
+Two convolutions of some dozen channels on 28×28; `auto` takes bf16 for convolutions from here on.
+"""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/eager/fused/tuned`.
+    """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/explicit/fused/tuned`.
 
-    `precision` of the arithmetic; memory `layout`; `mode`: eager; `kernel` of the optimizer: fused or foreach;
-    `convolutions`: `tuned`, computed in another way where that is faster (see `build`), or `plain`.
+    `precision` of the arithmetic; memory `layout`; `mode`: eager (autograd), explicit (see `explicit`) or reference
+    (the plain loop); `kernel` of the optimizer: fused or foreach; `convolutions`: tuned, computed in another way where
+    that is faster (see `build` and `convolutions`), or plain.
     """
 
     precision: str = "fp32"
@@ -33,15 +52,114 @@ class Plan:
     convolutions: str = "tuned"
 
     def __str__(self) -> str:
-        return f"{self.precision}/{self.layout}/{self.mode}/{self.kernel}/{self.convolutions}"
+        return "/".join(astuple(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """Read what `str` wrote; raises PlanError."""
+        names = [field.name for field in fields(cls)]
+        words = text.split("/")
+        if len(words) != len(names):
+            raise PlanError(f"a plan has {len(names)} parts, {'/'.join(names)}, got '{text}'")
+        for name, word in zip(names, words, strict=True):
+            if word not in ALLOWED[name]:
+                near = suggest(word, ALLOWED[name])
+                raise PlanError(f"plan '{text}': no {name} '{word}'{near}; allowed: {listed(ALLOWED[name])}")
+        return cls(*words)
 
 
-def choose(recipe: Recipe, device: str) -> Plan:
-    """Return the plan for a device; raises DeviceError where the device lacks the precision that was asked for."""
+def pinned(text: str) -> dict[str, str]:
+    """Return what `--plan` fixes, by field: nothing for `auto`, all for a whole plan, else word by word.
+
+    Raises
+    ------
+    PlanError
+        A word is unknown, or two of them speak of one field.
+    """
+    if text == "auto":
+        return {}
+    if text == "reference":
+        return {"mode": "reference", "convolutions": "plain"}
+    words = text.split("/")
+    if len(words) == len(ALLOWED):
+        return {field.name: getattr(Plan.parse(text), field.name) for field in fields(Plan)}
+    found: dict[str, str] = {}
+    for word in words:
+        if word not in WORDS:
+            known = ("auto", *WORDS)
+            raise PlanError(f"--plan: no '{word}'{suggest(word, known)}; allowed: {listed(known, 20)}, joined by /")
+        if WORDS[word] in found:
+            raise PlanError(f"--plan {text}: {found[WORDS[word]]} and {word} are both a {WORDS[word]}: give one")
+        found[WORDS[word]] = word
+    return found
+
+
+def choose(recipe: Recipe, device: str, spec: NetworkSpec | None = None, pin: str = "auto") -> Plan:
+    """Return the plan of a network on a device.
+
+    Parameters
+    ----------
+    recipe : its precision and optimizer count
+    device : `cpu`, `cuda:0`, `mps`, ...
+    spec : the network; without it, the plan of a network of which nothing is known
+    pin : what the user fixed, as `pinned` reads it
+
+    Raises
+    ------
+    DeviceError
+        The device lacks the precision that was asked for.
+    PlanError
+        The parts that were fixed don't go together.
+    """
     kind = device.partition(":")[0]
-    if recipe.precision == "tf32" and kind != "cuda":
+    fixed = pinned(pin)
+    precision = fixed.get("precision") or recipe.precision
+    if precision == "tf32" and kind != "cuda":
         raise DeviceError(f"precision tf32 exists on CUDA GPUs only, got device {device}: say fp32 or bf16")
-    return Plan(recipe.precision, kernel="fused" if recipe.optimizer in FUSED[kind] else "foreach")
+    if precision == "auto":
+        precision = auto_precision(kind, spec)
+    mode = "explicit" if kind == "cpu" and precision == "fp32" else "eager"
+    plan = Plan(precision, mode=mode, kernel="fused" if recipe.optimizer in FUSED[kind] else "foreach")
+    plan = replace(plan, **fixed)
+    if plan.mode == "explicit" and (kind != "cpu" or plan.precision != "fp32"):
+        raise PlanError(f"--plan: explicit is for fp32 on the cpu, got {plan.precision} on {device}: say eager")
+    if plan.mode == "reference" and plan.precision != "fp32":
+        raise PlanError(f"--plan: reference is for fp32, got {plan.precision}: say fp32/reference, or eager")
+    if plan.kernel == "fused" and recipe.optimizer not in FUSED[kind]:
+        raise PlanError(f"--plan: torch has no fused {recipe.optimizer} on {device}: say foreach")
+    return plan
+
+
+def auto_precision(kind: str, spec: NetworkSpec | None) -> str:
+    """Return the fastest precision that a device has for a network; float32 where nothing is known of the network.
+
+    On a CPU bf16 pays for large convolutions, and only with instructions for it; on CUDA tf32 costs nothing.
+    """
+    if kind == "cuda":
+        return "tf32"
+    if kind == "cpu" and spec is not None and cpu_has_bf16() and _conv_macs(spec) >= BF16_PAYS:
+        return "bf16"
+    return "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether this processor multiplies bf16 in hardware: AMX tiles or AVX512-BF16."""
+    import torch
+
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(test() for test in tests if test is not None)
+
+
+def _conv_macs(spec: NetworkSpec) -> int:
+    """Return the multiply-accumulates of a sample in convolutions, if the input is what the first Reshape says."""
+    from netpick.spec import walk
+
+    first = spec.layers[0]
+    if first.op != "Reshape":
+        return 0
+    steps = walk(spec.layers, tuple(first.resolved["shape"]))
+    conv = (one.op == "BasicBlock" or one.op.startswith("Conv") for one in spec.layers)
+    return sum(size.macs for (_, size), counts in zip(steps, conv, strict=True) if counts)
 
 
 def precision_context(plan: Plan, device: str) -> contextlib.AbstractContextManager[Any]:

@@ -57,7 +57,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     epochs: Times = 4
     shuffle: bool = True
     normalize: Literal["standard", "unit"] = "standard"
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
     train_samples: Positive | None = None
     validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     replicates: Times = 1

@@ -23,7 +23,7 @@ import msgspec
 
 from netpick import data, device, forecast, plan, pool, share
 from netpick.cost import Samples
-from netpick.errors import DataError, RunError, listed
+from netpick.errors import DataError, RunError, listed, suggest
 from netpick.estimate import Estimate
 from netpick.generate import versions
 from netpick.pool import Task
@@ -34,6 +34,7 @@ from netpick.store import SCORES, Store
 from netpick.template import Recipe, apply_override, parse_recipe
 from netpick.whole import is_baseline
 
+PRECISIONS = ("fp32", "tf32", "bf16", "auto")
 WEIGHTS = ("last", "none")
 RETRYABLE = ("diverged", "failed", "timeout")
 
@@ -50,6 +51,8 @@ class Options:
     weights: str | None = None
     data_dir: str | None = None
     retry: Sequence[str] = ()
+    precision: str | None = None
+    plan: str | None = None
     compact: bool = True
     estimate: bool = True
 
@@ -119,11 +122,12 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         finished = store.finished()
         recipe = _settle_recipe(store, options, len(finished))
         keep = _settle_keep(store, options, len(finished))
+        pin = _settle_plan(store, options, len(finished))
         devices = device.resolve(options.device)
         students = _students(store, recipe)
         for one in devices:
             for own in {str(r): r for _, r in students}.values():
-                plan.choose(own, one)  # refuses what the device can't do, before anything is loaded
+                plan.choose(own, one, pin=pin)  # refuses what the device can't do, before anything is loaded
         if options.retry:  # after all that can be refused: from here on results are lost
             store.forget(set(options.retry))
             finished = store.finished()
@@ -134,7 +138,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             for key, own in {_data_of(own): own for _, own, _ in due}.items():
                 data_sets[key] = _share_data(store, own, options, len(finished), listener)
             labels = _labels(data_sets.values())
-            tasks = _tasks(store, due, data_sets, devices[0], keep["weights"] == "last")
+            tasks = _tasks(store, due, data_sets, devices[0], pin, keep["weights"] == "last")
             workers = _workers(options.workers, store, tasks, devices)
             tasks = [replace(task, workers=workers) for task in tasks]
             ahead = forecast.outlook(
@@ -189,9 +193,10 @@ def estimate_run(
     finished = store.finished()
     recipe = wanted_recipe(store, options)
     keep = _wanted_keep(store, options)[1]
+    pin = _wanted_plan(store, options)
     devices = device.resolve(options.device)
     for one in devices:
-        plan.choose(recipe, one)
+        plan.choose(recipe, one, pin=pin)
     left = {key: status for key, status in finished.items() if status not in options.retry}
     due = _due(_students(store, recipe), left)
     keys = [(spec.hash, n) for spec, _, n in due]
@@ -210,7 +215,7 @@ def estimate_run(
             if samples is None or workers is None:
                 data_sets = _lay_out(store, due, options.data_dir)
                 samples = _most_samples(data_sets)
-                tasks = _tasks(store, due, data_sets, devices[0])
+                tasks = _tasks(store, due, data_sets, devices[0], pin)
                 workers = _workers(options.workers, store, tasks, devices) if workers is None else workers
                 tasks = [replace(task, workers=workers) for task in tasks]
             return forecast.outlook(
@@ -296,6 +301,14 @@ def _check_options(options: Options) -> None:
     for name, value, allowed in (("scores", options.scores, SCORES), ("weights", options.weights, WEIGHTS)):
         if value is not None and value not in allowed:
             raise RunError(f"--{name}: wants one of {', '.join(allowed)}, got '{value}'")
+    if options.precision is not None and options.precision not in PRECISIONS:
+        near = suggest(options.precision, PRECISIONS)
+        raise RunError(f"--precision: wants one of {', '.join(PRECISIONS)}, got '{options.precision}'{near}")
+    pinned = plan.pinned("auto" if options.plan is None else options.plan).get("precision")
+    if pinned and options.precision not in (None, pinned):
+        raise RunError(
+            f"--precision {options.precision} and --plan {options.plan} contradict each other: give one of them"
+        )
     for status in options.retry:
         if status not in RETRYABLE:
             raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
@@ -307,6 +320,8 @@ def wanted_recipe(store: Store, options: Options) -> Recipe:
     overrides = list(options.overrides)
     if options.epochs is not None:
         overrides.append(f"recipe.epochs={options.epochs}")
+    if options.precision is not None:
+        overrides.append(f'recipe.precision="{options.precision}"')
     for override in overrides:
         if not override.startswith("recipe."):
             raise RunError(f"--set {override}: training can set recipe.* only; the rest is set with netpick generate")
@@ -366,6 +381,24 @@ def _settle_keep(store: Store, options: Options, results: int) -> dict[str, str]
     if keep != store.manifest.get("keep"):
         store.update_manifest(keep=keep)
     return keep
+
+
+def _wanted_plan(store: Store, options: Options) -> str:
+    return options.plan or store.manifest.get("plan", "auto")
+
+
+def _settle_plan(store: Store, options: Options, results: int) -> str:
+    """Return what is fixed of the plans, kept with the run; refuse to change it under results that are there."""
+    before, pin = store.manifest.get("plan", "auto"), _wanted_plan(store, options)
+    if plan.pinned(pin) == plan.pinned(before):
+        return before
+    if results:
+        raise RunError(
+            f"{store.path} has {results} results with --plan {before}, got {pin}: "
+            "leave it out to go on, or make a new run"
+        )
+    store.update_manifest(plan=pin)
+    return pin
 
 
 def _samples(shared: share.SharedData) -> Samples:
@@ -437,13 +470,14 @@ def _due(students: Sequence[tuple[NetworkSpec, Recipe]], finished: Collection[tu
 
 
 def _tasks(
-    store: Store, due: Due, data_sets: Mapping[Any, share.SharedData], where: str, weights: bool = True
+    store: Store, due: Due, data_sets: Mapping[Any, share.SharedData], where: str, pin: str, weights: bool = True
 ) -> list[Task]:
     """Return what workers are given; the seed is of the layers alone, the same whatever recipe they are trained by."""
     run_seed = store.manifest["seed"]
+    plans = {spec.hash: plan.choose(own, where, spec, pin) for spec, own, _ in due}  # one for all replicates
     return [
         Task(
-            *(spec, n, seed_of(run_seed, spec.layers_hash, n), own, plan.choose(own, where), data_sets[_data_of(own)]),
+            *(spec, n, seed_of(run_seed, spec.layers_hash, n), own, plans[spec.hash], data_sets[_data_of(own)]),
             keep_weights=weights,
         )
         for spec, own, n in due

@@ -8,7 +8,7 @@ number from a device makes the device wait.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from netpick import baselines
+from netpick import baselines, reference
 from netpick import device as devices
 from netpick.build import build
 from netpick.errors import WorkError
+from netpick.explicit import ExplicitStep
 from netpick.metrics import evaluate
 from netpick.plan import Plan, precision_context
 from netpick.result import EpochResult, SplitResult, TrainingResult
@@ -84,17 +85,14 @@ def train(
     torch.manual_seed(seed)
     # Initial weights are drawn on the CPU, so that they are the same for every device.
     model = build(spec.layers, tuned=plan.convolutions == "tuned").to(device)
-    optimizer = make_optimizer(model, recipe, plan)
-    step = make_step(optimizer)
     # A stream of its own for the order: the same for every network, whatever it draws for weights or dropout.
-    order = torch.Generator().manual_seed(seed ^ 0x5EED)
+    order = torch.Generator().manual_seed(seed ^ 0x5EED) if recipe.shuffle else None
+    train_epoch = make_epoch(model, recipe, device, data["train"], order, plan, deadline, smallest)
     epochs: list[EpochResult] = []
     status, error = "done", None
     try:
         for epoch in range(1, recipe.epochs + 1):
-            loss, seconds = _train_epoch(
-                model, optimizer, step, recipe, device, data["train"], order, plan, deadline, smallest
-            )
+            loss, seconds = train_epoch()
             if not np.isfinite(loss):
                 raise _StopTraining("diverged", f"training loss became {loss} in epoch {epoch}")
             splits = tuple(
@@ -137,11 +135,58 @@ def smallest_batch(spec: NetworkSpec, recipe: Recipe, inputs: Tensor) -> int:
     return 2
 
 
+def make_epoch(
+    model: nn.Sequential,
+    recipe: Recipe,
+    device: str,
+    pair: tuple[Tensor, Tensor],
+    order: torch.Generator | None,
+    plan: Plan,
+    deadline: float | None = None,
+    smallest: int = 1,
+) -> Callable[[], tuple[float, float]]:
+    """Return what trains one epoch as the plan says, and gives the mean loss over its samples, and the seconds.
+
+    Parameters
+    ----------
+    model : on the device; what is returned trains it
+    recipe, device, plan : as for `train`
+    pair : inputs and labels to train on
+    order : draws the permutation of each epoch; None for the order of the data
+    deadline : of `time.perf_counter`; looked at after each step
+    smallest : batches of fewer samples are left out
+    """
+
+    def in_time() -> None:
+        if deadline and time.perf_counter() > deadline:
+            raise _StopTraining("timeout", f"not finished after {recipe.timeout:g} seconds")
+
+    if plan.mode == "reference":
+        epoch = _reference_epoch(model, recipe, pair, order, smallest)
+    elif plan.mode == "explicit":
+        epoch = _explicit_epoch(model, recipe, pair, order, plan, in_time, smallest)
+    else:
+        epoch = _eager_epoch(model, recipe, device, pair, order, plan, in_time, smallest)
+
+    def timed() -> tuple[float, float]:
+        model.train()
+        devices.synchronize(device)
+        start = time.perf_counter()
+        loss = epoch()  # reads the loss from the device, and so waits for it
+        return loss, time.perf_counter() - start
+
+    return timed
+
+
 def make_optimizer(model: nn.Module, recipe: Recipe, plan: Plan) -> torch.optim.Optimizer:
     """Make the recipe's optimizer, with the kernel that the plan says."""
+    return _make_optimizer(model.parameters(), recipe, plan)
+
+
+def _make_optimizer(parameters: Iterable[Tensor], recipe: Recipe, plan: Plan) -> torch.optim.Optimizer:
     args: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe.optimizer_args.items()}
     args[plan.kernel] = True
-    return getattr(torch.optim, recipe.optimizer)(model.parameters(), lr=recipe.lr, **args)
+    return getattr(torch.optim, recipe.optimizer)(parameters, lr=recipe.lr, **args)
 
 
 def make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
@@ -191,37 +236,77 @@ def batches(
         yield from zip(x.split(batch_size), y.split(batch_size), strict=True)
 
 
-def _train_epoch(
+def _reference_epoch(
+    model: nn.Module, recipe: Recipe, pair: tuple[Tensor, Tensor], order: torch.Generator | None, smallest: int
+) -> Callable[[], float]:
+    """Return the plain loop; it looks at no clock."""
+    optimizer = reference.make_optimizer(model, recipe)
+    return lambda: reference.train_epoch(model, optimizer, *pair, recipe.batch_size, order, smallest)
+
+
+def _eager_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    step: Callable[[], object],
     recipe: Recipe,
     device: str,
     pair: tuple[Tensor, Tensor],
-    order: torch.Generator,
+    order: torch.Generator | None,
     plan: Plan,
-    deadline: float | None,
-    smallest: int = 1,
-) -> tuple[float, float]:
-    """Train one epoch on all batches of at least `smallest`; return the mean loss over the samples, and the seconds."""
-    model.train()
+    in_time: Callable[[], None],
+    smallest: int,
+) -> Callable[[], float]:
+    """Return an epoch under autograd, with nothing in its loop that makes a device wait."""
     inputs, labels = pair
-    total = torch.zeros((), dtype=torch.float32 if device == "mps" else torch.float64, device=device)  # MPS has no 64
-    devices.synchronize(device)
-    start = time.perf_counter()
-    for x, y in batches(inputs, labels, recipe.batch_size, order if recipe.shuffle else None):
-        if len(y) < smallest:
-            continue
-        with precision_context(plan, device):
-            loss = F.nll_loss(model(x).float(), y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        step()
-        total.add_(loss.detach(), alpha=len(y))
-        if deadline and time.perf_counter() > deadline:
-            raise _StopTraining("timeout", f"not finished after {recipe.timeout:g} seconds")
-    devices.synchronize(device)
-    return total.item() / (len(labels) - (smallest - 1)), time.perf_counter() - start
+    optimizer = make_optimizer(model, recipe, plan)
+    step = make_step(optimizer)
+    count = len(labels) - (smallest - 1)
+
+    def epoch() -> float:
+        total = torch.zeros((), dtype=torch.float32 if device == "mps" else torch.float64, device=device)  # MPS: no 64
+        for x, y in batches(inputs, labels, recipe.batch_size, order):
+            if len(y) < smallest:
+                continue
+            with precision_context(plan, device):
+                loss = F.nll_loss(model(x).float(), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            step()
+            total.add_(loss.detach(), alpha=len(y))
+            in_time()
+        return total.item() / count
+
+    return epoch
+
+
+def _explicit_epoch(
+    model: nn.Sequential,
+    recipe: Recipe,
+    pair: tuple[Tensor, Tensor],
+    order: torch.Generator | None,
+    plan: Plan,
+    in_time: Callable[[], None],
+    smallest: int,
+) -> Callable[[], float]:
+    """Return an epoch whose steps are written out, see `explicit`."""
+    inputs, labels = pair
+    gradients = ExplicitStep(model)
+    step = make_step(_make_optimizer([gradients.flat.values], recipe, plan))
+    count = len(labels) - (smallest - 1)
+    losses = torch.zeros(-(-len(labels) // recipe.batch_size))
+    each = losses.unbind()
+    weights = torch.full_like(losses, recipe.batch_size, dtype=torch.float64)
+    weights[-1] = (len(labels) - 1) % recipe.batch_size + 1
+
+    @torch.no_grad()
+    def epoch() -> float:
+        for loss, (x, y) in zip(each, batches(inputs, labels, recipe.batch_size, order), strict=True):
+            if len(y) < smallest:
+                continue  # its loss stays 0
+            gradients(x, y, loss)
+            step()
+            in_time()
+        return float(losses.double() @ weights) / count
+
+    return epoch
 
 
 @torch.inference_mode()

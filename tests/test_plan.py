@@ -6,9 +6,13 @@ from dataclasses import fields
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from netpick.errors import DeviceError
-from netpick.plan import FUSED, Plan, choose, precision_context
+from netpick import plan as plans
+from netpick.errors import DeviceError, PlanError
+from netpick.plan import ALLOWED, FUSED, Plan, choose, pinned, precision_context
+from netpick.spec import NetworkSpec, layer
 from netpick.template import OPTIMIZERS, Recipe
 
 
@@ -27,7 +31,8 @@ from netpick.template import OPTIMIZERS, Recipe
 )
 def test_the_kernel_follows_from_optimizer_and_device(optimizer, device, kernel):
     plan = choose(Recipe(optimizer=optimizer), device)
-    assert (plan.precision, plan.layout, plan.mode, plan.kernel) == ("fp32", "contiguous", "eager", kernel)
+    mode = "explicit" if device == "cpu" else "eager"
+    assert (plan.precision, plan.layout, plan.mode, plan.kernel) == ("fp32", "contiguous", mode, kernel)
 
 
 def test_a_plan_sees_only_recipe_and_device_and_travels():
@@ -64,3 +69,85 @@ def test_bf16_is_autocast_and_the_rest_is_as_torch_has_it():
     assert isinstance(precision_context(Plan("fp32"), "cpu"), contextlib.nullcontext)
     with precision_context(Plan("fp32"), "cpu"):
         assert (one @ one).dtype == torch.float32
+
+
+@given(st.tuples(*(st.sampled_from(words) for words in ALLOWED.values())))
+def test_what_is_stored_can_be_read_again(words):
+    plan = Plan(*words)
+    assert Plan.parse(str(plan)) == plan
+    assert Plan(**pinned(str(plan))) == plan
+
+
+def test_every_word_says_which_field_it_sets():
+    for name, words in ALLOWED.items():
+        for word in words:
+            if word != "reference":  # a name for more than its own field
+                assert pinned(word) == {name: word}
+    assert pinned("auto") == {}
+    assert pinned("eager/plain") == pinned("plain/eager") == {"mode": "eager", "convolutions": "plain"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("egaer", r"no 'egaer' \(did you mean 'eager'\?\); allowed: auto, fp32"),
+        ("", "no ''; allowed"),
+        ("eager/explicit", "eager and explicit are both a mode: give one"),
+        (
+            "fp32/contiguous/eager/fused/tunde",
+            r"no convolutions 'tunde' \(did you mean 'tuned'\?\); allowed: tuned, plain",
+        ),
+    ],
+)
+def test_a_misspelt_plan_is_refused(text, said):
+    with pytest.raises(PlanError, match=said):
+        pinned(text)
+
+
+def test_a_whole_plan_has_all_its_parts():
+    with pytest.raises(PlanError, match="a plan has 5 parts, precision/layout/mode/kernel/convolutions, got 'fp32'"):
+        Plan.parse("fp32")
+
+
+@pytest.mark.parametrize(
+    ("pin", "device", "recipe", "said"),
+    [
+        ("explicit", "mps", {}, "explicit is for fp32 on the cpu, got fp32 on mps"),
+        ("explicit/bf16", "cpu", {}, "explicit is for fp32 on the cpu, got bf16 on cpu"),
+        ("reference", "cpu", {"precision": "bf16"}, "reference is for fp32, got bf16"),
+        ("fused", "cpu", {"optimizer": "RMSprop"}, "torch has no fused RMSprop on cpu: say foreach"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(pin, device, recipe, said):
+    with pytest.raises(PlanError, match=said):
+        choose(Recipe(**recipe), device, pin=pin)
+
+
+def conv(channels):
+    layers = (
+        layer("Reshape", shape=[1, 28, 28]),
+        layer("Conv2d", in_channels=1, out_channels=channels, kernel_size=5),
+        layer("Conv2d", in_channels=channels, out_channels=10, kernel_size=24),
+        layer("Reshape", shape=[10]),
+        layer("LogSoftmax"),
+    )
+    return NetworkSpec("conv", "Conv2d", "None", layers)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monkeypatch, has):
+    monkeypatch.setattr(plans, "cpu_has_bf16", lambda: has)
+    recipe = Recipe(precision="auto")
+    # Multiply-accumulates: 24² × 25 × channels, and as many × 10 for the second one.
+    small, large = choose(recipe, "cpu", conv(4)), choose(recipe, "cpu", conv(400))
+    assert (small.precision, small.mode) == ("fp32", "explicit")
+    assert (large.precision, large.mode) == (("bf16", "eager") if has else ("fp32", "explicit"))
+    assert choose(recipe, "cuda:0", conv(4)).precision == "tf32"
+    assert choose(recipe, "mps", conv(400)).precision == "fp32"
+    linear = NetworkSpec("linear", "Linear", "None", (layer("Flatten"), layer("LogSoftmax")))
+    assert choose(recipe, "cpu", linear).precision == "fp32"
+    assert choose(recipe, "cpu", conv(400), "fp32").precision == "fp32"
+
+
+def test_whether_the_processor_has_bf16_can_be_told():
+    assert plans.cpu_has_bf16() in (True, False)
