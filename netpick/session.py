@@ -496,7 +496,7 @@ def _lay_out(store: Store, due: Due, data_dir: str | None) -> dict[Any, share.Sh
 def first_tasks(store: Store, recipe: Recipe, hashes: Collection[str], where: str, data_dir: str | None) -> list[Task]:
     """Return one training of each of some networks, as `train_run` would give it to a worker of the device `where`."""
     due = [(spec, own, 0) for spec, own in _students(store, recipe) if spec.hash in hashes]
-    return _tasks(store, due, _lay_out(store, due, data_dir), where)
+    return _tasks(store, due, _lay_out(store, due, data_dir), where, store.manifest.get("plan", "auto"))
 
 
 def _most_samples(data_sets: Mapping[Any, share.SharedData]) -> Samples:

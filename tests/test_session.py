@@ -31,7 +31,8 @@ from netpick.spec import NetworkSpec, seed_of
 from netpick.store import Store
 from netpick.template import Recipe
 
-# A batch norm of single values can't learn from batches of one: Broken fails. Steep diverges, since SGD at this rate is too much for linear layers on linear layers.
+# A batch norm of single values can't learn from batches of one: Broken fails. Steep diverges, since SGD at this rate
+# is too much for linear layers on linear layers.
 TEMPLATE = """
 title = "Tiny"
 dataset = "digits"
