@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from netpick.operations import Shape
 from netpick.sketch import Decisions, Sketch
@@ -20,11 +21,39 @@ from netpick.spec import LayerSpec
 def cubic_factorisation(height: int, width: int) -> Shape:
     """Split height × width into the depth, height and width that are most like a cube.
 
-    Both sides are divided by the same f and the depth is f²: 28×28 gives 16×7×7, 8×8 gives 4×4×4.
+    Both sides are divided by the same f and the depth is f²: 28×28 gives 16×7×7, 8×8 gives 4×4×4. Sides without such
+    an f would leave a depth of 1, and so any three numbers from 3 on are taken that make height × width, if there are
+    such: 32×33 gives 8×11×12, while 17×19 stays 1×17×19.
     """
     factors = [f for f in range(1, math.gcd(height, width) + 1) if height % f == 0 and width % f == 0]
     cuts = [(f * f, height // f, width // f) for f in factors]
-    return min(cuts, key=lambda cut: (max(cut) / min(cut), cut))
+    best: Shape = min(cuts, key=_unlike_a_cube)
+    if best[0] == 1:
+        best = min((cut for cut in factorisations(height * width) if min(cut) >= 3), key=_unlike_a_cube, default=best)
+    return best
+
+
+def _unlike_a_cube(cut: Shape) -> tuple[float, Shape]:
+    return max(cut) / min(cut), cut
+
+
+@lru_cache(maxsize=16)
+def cuts_of(size: int, parts: int) -> list[Shape]:
+    """Return all ordered lists of `parts` numbers above 1 whose product is `size`; with 1s where there are no such."""
+    divisors = [d for d in range(1, size + 1) if size % d == 0]
+
+    def cut(rest: int, parts: int) -> list[Shape]:
+        if parts == 1:
+            return [(rest,)]
+        return [(d, *more) for d in divisors if rest % d == 0 for more in cut(rest // d, parts - 1)]
+
+    every = cut(size, parts)
+    return [one for one in every if min(one) > 1] or every
+
+
+def factorisations(size: int) -> list[Shape]:
+    """Return all ordered triples of numbers above 1 whose product is `size`; with 1s where there are no such."""
+    return cuts_of(size, 3)
 
 
 def conv_input(dims: int, image: Shape, decide: Decisions) -> Shape:

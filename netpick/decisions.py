@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from netpick.cells import SampledCell
-from netpick.computations import cubic_factorisation
+from netpick.computations import cubic_factorisation, cuts_of, factorisations
 from netpick.errors import SpecError
 from netpick.operations import Shape
 
@@ -204,7 +203,7 @@ class Combination:
 
     def conv(self, at: int, given: Shape, left: int, keep: Shape | None = None) -> dict[str, Any]:
         dims = len(given) - 1
-        kernel = self._each("kernel_size", at, dims)
+        kernel = self._kernel(at, given[1:])
         args: dict[str, Any] = {"out_channels": self._at("channels", at), "kernel_size": list(kernel)}
         args["bias"] = self.bias(at)
         dilation = self._each("dilation", at, dims)
@@ -219,6 +218,17 @@ class Combination:
         args |= {key: list(value) for key, value in found.items() if set(value) != {0 if key == "padding" else 1}}
         groups = given[0] if self.values["groups"] == "depthwise" else self._at("groups", at)
         return args | ({"groups": groups} if groups > 1 else {})
+
+    def _kernel(self, at: int, sizes: Shape) -> tuple[int, ...]:
+        """Return the kernel; cut to what fits where the sizes are none that the template's author could know.
+
+        That is in a Conv3d, whose three sizes are worked out from the image, and in images that are one row.
+        """
+        kernel = self._each("kernel_size", at, len(sizes))
+        if isinstance(self._at("kernel_size", at), list) or self.values["padding"] != 0:
+            return kernel
+        cut = (min(k, size) if len(sizes) == 3 or size == 1 else k for k, size in zip(kernel, sizes, strict=True))
+        return tuple(cut)
 
     def planes(self, at: int, keep: Shape | None = None) -> int:
         return self._at("planes", at)
@@ -258,25 +268,6 @@ class Combination:
 
     def end(self) -> str:
         return self.values["end"]
-
-
-@lru_cache(maxsize=16)
-def cuts_of(size: int, parts: int) -> list[Shape]:
-    """Return all ordered lists of `parts` numbers above 1 whose product is `size`; with 1s where there are no such."""
-    divisors = [d for d in range(1, size + 1) if size % d == 0]
-
-    def cut(rest: int, parts: int) -> list[Shape]:
-        if parts == 1:
-            return [(rest,)]
-        return [(d, *more) for d in divisors if rest % d == 0 for more in cut(rest // d, parts - 1)]
-
-    every = cut(size, parts)
-    return [one for one in every if min(one) > 1] or every
-
-
-def factorisations(size: int) -> list[Shape]:
-    """Return all ordered triples of numbers above 1 whose product is `size`; with 1s where there are no such."""
-    return cuts_of(size, 3)
 
 
 def _given_input(wanted: object, dims: int, image: Shape) -> Shape | None:
