@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netpick import modules
 from netpick.skips import JOINS, Skipping, make_join
 from netpick.spec import LayerSpec, last_uses
-from netpick.whole import MODELS
+from netpick.whole import MODELS, OWN
 from netpick.zoo import torchvision_model
 
 
@@ -155,6 +156,8 @@ def build_layer(layer: LayerSpec, tuned: bool = False) -> nn.Module:
     """Make one layer, with all its arguments written out, as they are in its hash."""
     if layer.op in JOINS:
         return make_join(layer.op, layer.resolved)
+    if layer.op == OWN:
+        return modules.make(**{key: layer.resolved[key] for key in ("of", "path", "source")})
     if layer.op in MODELS:
         return torchvision_model(layer.op.partition(":")[2], **layer.resolved)
     known = {**OURS, **TUNED} if tuned else OURS

@@ -18,7 +18,7 @@ from netpick import exam
 from netpick.operations import OPERATIONS, find
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, walk
-from netpick.whole import WHOLE
+from netpick.whole import OWN, WHOLE
 
 COSTS = {
     "params": "trainable parameters",
@@ -193,6 +193,8 @@ POSITIONAL = ("in_channels", "out_channels", "in_features", "out_features", "inp
 
 def written(layer: LayerSpec) -> str:
     """Write a layer as one would in PyTorch: `Conv2d(1, 62, kernel_size=5, bias=False)`; defaults are left out."""
+    if layer.op == OWN:
+        return f"{OWN}({layer.args['of']})"
     if layer.op == "Reshape":
         return f"Reshape({', '.join(map(str, layer.resolved['shape']))})"
     unwritten = LayerSpec(layer.op, {k: v for k, v in layer.args.items() if k in _needed(layer)}).resolved

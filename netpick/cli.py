@@ -100,6 +100,10 @@ def generate(
     networks: Annotated[
         str | None, typer.Option("--networks", metavar="FILE", help="Networks of your own, as JSON or JSON lines.")
     ] = None,
+    module: Annotated[
+        list[str] | None,
+        typer.Option("--module", metavar="MODULE[:NAME]", help="Networks of your own Python code; repeatable."),
+    ] = None,
     max_params: Annotated[
         int, typer.Option("--max-params", metavar="N", min=1, help="Refuse networks of your own with more parameters.")
     ] = 100_000_000,
@@ -119,7 +123,18 @@ def generate(
     if skip_unreadable:
         sets.append("skip_unreadable=true")
     made = generate_run(
-        template, run, dataset, seed, limit, sets, overwrite, usable_cores(), networks, max_params, strict
+        template,
+        run,
+        dataset,
+        seed,
+        limit,
+        sets,
+        overwrite,
+        usable_cores(),
+        networks_file=networks,
+        max_params=max_params,
+        modules=module or (),
+        strict=strict,
     )
     for note in made.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from netpick.errors import NetpickError, WorkError
 from netpick.intake import to_lines
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, last_uses, shapes
-from netpick.whole import MODELS, UNLIKE, is_baseline
+from netpick.whole import MODELS, OWN, UNLIKE, is_baseline
 
 TEMPLATE = "network.py.jinja"
 TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES")
@@ -131,6 +131,7 @@ def source(run: Run, name: str) -> tuple[str, Path | None]:
         block=None if not blocks else _block(blocks, activations),
         layers=_lines(spec, image, len(activations) > 1),
         torchvision=_adapted(spec),
+        own=sorted({layer.args["of"].partition(":")[0] for layer in spec.layers if layer.op == OWN}),
         concat=any(layer.op == "Concat" for layer in spec.layers),
         forward=_forward(spec.layers),
     )
@@ -216,6 +217,9 @@ def _line(layer: LayerSpec, several: bool) -> str:
         return "nn.Flatten()" if len(layer.resolved["shape"]) == 1 else written(layer)
     if layer.op in ("Add", "Concat"):
         return "nn.Identity()"  # keeps the numbers of the layers, and so the names of the weights
+    if layer.op == OWN:
+        where = layer.args["of"].replace(":", ".")
+        return where if "()" in where else f"{where}()"
     if layer.op in MODELS:
         args, name = layer.resolved, layer.op.partition(":")[2]
         extra = "".join(f", {key}={value}" for key, value in UNLIKE.get(name, {}).items())

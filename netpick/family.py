@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from netpick import operations
 from netpick.spec import LayerSpec
-from netpick.whole import MODELS, TORCHVISION
+from netpick.whole import MODELS, OWN, TORCHVISION
 
 MIXED = "Mixed"
 """The activation of a network that has several."""
@@ -34,6 +34,8 @@ def family_of(layers: Sequence[LayerSpec]) -> tuple[str, str]:
 def _computation(ops: list[str], roles: list[str]) -> str:
     if "baseline" in roles:
         return "Baseline"
+    if OWN in ops:
+        return OWN
     if "network" in roles:
         return "Torchvision"
     if "BasicBlock" in ops:

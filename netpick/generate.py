@@ -56,6 +56,7 @@ def generate_run(
     networks_file: str | Path | None = None,
     max_params: int = intake.MAX_PARAMS,
     strict: bool = False,
+    modules: Sequence[str] = (),
 ) -> Generated:
     """Make the networks of a template, measure them, and write them into a new run's folder.
 
@@ -72,6 +73,7 @@ def generate_run(
     networks_file : JSON or JSON lines with networks, which come before those of the template; see `intake`
     max_params : most parameters of a network from there
     strict : whether to refuse networks that there would be a warning about
+    modules : `package.module` or `package.module:NAME` with networks of the user's own code; see `modules`
 
     Raises
     ------
@@ -79,10 +81,12 @@ def generate_run(
         Bad input. A run that is there already is fine if it has the very same networks and recipe.
     """
     if name is None:
-        if networks_file is None:
-            raise TemplateError("generate wants a TEMPLATE, or networks of your own with --networks FILE")
-        path = Path(networks_file)
-        parsed = template.parse('title = "Networks from a file"', "--set", overrides, cells_needed=False)
+        if networks_file is None and not modules:
+            raise TemplateError(
+                "generate wants a TEMPLATE, or networks of your own with --networks FILE or --module PACKAGE.MODULE"
+            )
+        path = Path(networks_file or modules[0].partition(":")[0].replace(".", "-"))
+        parsed = template.parse('title = "Networks of one\'s own"', "--set", overrides, cells_needed=False)
     else:
         path = template.find(name)
         parsed = template.load(name, overrides)
@@ -96,6 +100,11 @@ def generate_run(
     taken = intake.Taken([], [])
     if networks_file is not None:
         taken = intake.read(networks_file, info.shape, len(info.classes), max_params)
+    for one in modules:
+        from netpick.modules import read  # loads torch, since it makes and runs what it finds
+
+        more = read(one, info.shape, len(info.classes))
+        taken = intake.Taken([*taken.networks, *more.networks], [*taken.notes, *more.notes])
     networks = generate(parsed, info.shape, len(info.classes), seed, limit, taken.networks)
     warnings = (outputs.warning(names),) if (names := outputs.squashed(networks)) else ()
     if warnings and strict:

@@ -19,7 +19,7 @@ from netpick.errors import SpecError, listed, suggest
 from netpick.family import MIXED, family_of
 from netpick.operations import ACTIVATIONS, OPERATIONS, Shape
 from netpick.spec import LayerSpec, NetworkSpec, Size, check, walk
-from netpick.whole import WHOLE, completed, is_baseline
+from netpick.whole import BASELINES, MODELS, OWN, WHOLE, completed, is_baseline
 
 MAX_BYTES = 64 * 2**20
 MAX_NETWORKS = 100_000
@@ -161,8 +161,8 @@ def _layers(given: Any, image: Shape, classes: int) -> list[LayerSpec]:
         op = one.get("op") if isinstance(one, Mapping) else None
         if not isinstance(op, str):
             raise SpecError(f"layer {index}: wants an object with an 'op', got {one!r:.80}")
-        if op not in OPERATIONS and op not in WHOLE:
-            known = [*OPERATIONS, *WHOLE]
+        if op == OWN or (op not in OPERATIONS and op not in WHOLE):
+            known = [*OPERATIONS, *BASELINES, *MODELS]
             raise SpecError(
                 f"layer {index}: unknown operation '{op:.100}'{suggest(op[:100], known)}; "
                 f"allowed are {listed(OPERATIONS, 100)}, baseline:..., sklearn:..., torchvision:..."

@@ -6,6 +6,7 @@ in its memory; the module that is trained is never touched. The definitions are 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from netpick.build import Reshape, build
 from netpick.errors import NetpickError, SpecError
 from netpick.operations import Shape
 from netpick.spec import LayerSpec, NetworkSpec, sizes
-from netpick.whole import WHOLE, baseline_counts, is_baseline, is_whole
+from netpick.whole import OWN, WHOLE, baseline_counts, is_baseline, is_whole
 
 REAL_PARAMS, REAL_MACS = 20_000_000, 1_000_000_000
 """Above these a throwaway copy with real tensors would cost more memory and time than it saves."""
@@ -67,15 +68,15 @@ def measure(layers: Sequence[LayerSpec], image: Shape, samples: int = 0) -> Meas
 def _measure_whole(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
     """Measure a network whose inside is not ours, with real tensors where it is small enough or can't be without."""
     try:
-        try:
-            with torch.device("meta"):
-                model = build(layers).eval()
-        except (NotImplementedError, RuntimeError):  # it reads a number from a tensor while it is made
+        device = "cpu"
+        if not any(one.op == OWN for one in layers):  # the user's own may hold values that it needs
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # it reads a number while it is made
+                with torch.device("meta"):
+                    model = build(layers).eval()
+                if sum(p.numel() for p in model.parameters()) > REAL_PARAMS:
+                    device = "meta"
+        if device == "cpu":
             model = build(layers).eval()
-        small = sum(p.numel() for p in model.parameters()) <= REAL_PARAMS
-        device = "cpu" if small else "meta"
-        if next(model.parameters(), torch.empty(0)).device.type != device:
-            model = model.to_empty(device=device)
         counted = measure_module(model, torch.zeros(1, *image, device=device))
     except NetpickError:
         raise

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from netpick.spec import LayerSpec, NetworkSpec
-from netpick.whole import BASELINES, WHOLE
+from netpick.whole import BASELINES, OWN, WHOLE
 
 Kind = Literal["logits", "log_probabilities", "probabilities", "unknown"]
 
@@ -33,6 +33,8 @@ def output_kind(layers: Sequence[LayerSpec]) -> Kind:
         logs += 1
         ends.pop()
     last = ends[-1] if ends else ""
+    if last == OWN:
+        return next(one.args["gives"] for one in reversed(layers) if one.op == OWN)
     if last in PROBABILITIES:
         return "probabilities"
     if logs or last in BASELINES:

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from netpick import data, device, forecast, plan, pool, share
+from netpick import data, device, forecast, modules, plan, pool, share
 from netpick.cost import Samples
 from netpick.errors import DataError, RunError, listed, suggest
 from netpick.estimate import Estimate
@@ -118,6 +118,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
     _check_options(options)
     store = Store.open(folder)
     with store.lock():
+        modules.check_sources([NetworkSpec.from_dict(row) for row in store.networks()])
         store.recover()
         finished = store.finished()
         recipe = _settle_recipe(store, options, len(finished))

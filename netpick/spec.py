@@ -19,7 +19,7 @@ from netpick import operations
 from netpick.errors import SpecError
 from netpick.operations import OPERATIONS, Shape
 from netpick.recipes import FOR_A_CELL
-from netpick.whole import WHOLE, is_baseline, is_whole
+from netpick.whole import ASIDE, WHOLE, is_baseline, is_whole
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ class NetworkSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _canonical(self) -> str:
-        canonical = [[layer.op, layer.resolved] for layer in self.layers]
+        canonical = [
+            [layer.op, {k: v for k, v in layer.resolved.items() if k not in ASIDE.get(layer.op, ())}]
+            for layer in self.layers
+        ]
         return json.dumps(canonical, sort_keys=True, separators=(",", ":"))
 
     def recipe_json(self) -> str:

@@ -89,7 +89,28 @@ MODELS: dict[str, Operation] = {
     f"torchvision:{name}": _for_images(f"torchvision:{name}", {}, {}) for name in sorted(TORCHVISION)
 }
 
-WHOLE: dict[str, Operation] = {**BASELINES, **MODELS}
+OWN = "Module"
+"""A network of the user's own code; made by `modules` alone, and refused in files and templates."""
+
+ASIDE = {OWN: ("path",)}
+"""Arguments that say where something lies, and not what it is: they are in no hash."""
+
+WHOLE: dict[str, Operation] = {
+    **BASELINES,
+    **MODELS,
+    OWN: Operation(
+        "network",
+        {
+            "of": "str",
+            "gives": "one of logits log_probabilities probabilities",
+            "source": "str",
+            "path": "str",
+            **_COUNTS,
+        },
+        {},
+        _classes,
+    ),
+}
 
 
 def is_whole(layers: Sequence[Any]) -> bool:
@@ -110,9 +131,16 @@ def completed(layers: Sequence[Mapping[str, Any]], image: Shape, classes: int) -
     layers : as they are written in a template or a file
     image : shape [C, H, W] of one image
     classes : number of classes
+
+    Raises
+    ------
+    SpecError
+        A network of the user's own code, which only the user can name.
     """
     out = []
-    for one in layers:
+    for index, one in enumerate(layers):
+        if one.get("op") == OWN:
+            raise SpecError(f"layer {index}: {OWN} stands for code of one's own, which is named with --module alone")
         known = WHOLE.get(one["op"]) if isinstance(one.get("op"), str) else None
         filled: dict[str, Any] = {"in_channels": image[0], "num_classes": classes} if known else {}
         out.append({**one, **{k: v for k, v in filled.items() if known and k in known.arguments and k not in one}})

@@ -224,7 +224,7 @@ def test_whole_networks_and_their_arguments_are_all_named():
     for ops, arguments, *_ in table(DESIGN, "Whole networks"):
         for op in words(ops):
             said[op] = arguments
-    assert set(said) == {*whole.BASELINES, "torchvision:NAME"}
+    assert set(said) == {*whole.BASELINES, "torchvision:NAME", whole.OWN}
     assert f"for {len(whole.MODELS)} image" in text(DESIGN)
     for op in whole.BASELINES:
         row = whole.WHOLE[op]
