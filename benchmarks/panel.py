@@ -64,7 +64,9 @@ def make_ways(gpu: str | None) -> dict[str, Callable[[Job], Outcome]]:
     """Return the ways that can be measured here; say which can't."""
     ways = {name: WAYS[name] for name in ("tutorial", "fused", "lightning", "netpick")}
     if lightning_module() is None:
-        console.print("lightning is not installed and left out: pip install 'netpick[bench]'", style="yellow")
+        console.print(
+            "lightning is not installed and left out: pip install -e '.[bench]'", style="yellow", markup=False
+        )
         del ways["lightning"]
     if gpu:
         ways |= {f"{name}@gpu": on_gpu(name, gpu) for name in ("fused", "netpick")}
