@@ -1,7 +1,9 @@
 """Pick a network: constraints, objectives, the Pareto front, and a suggestion with its reasons.
 
-Whoever takes the best of a thousand takes the luckiest too. So the choice is made on one half of the test samples, and
-the accuracy that is reported is that on the other half. Costs come from the run's tables. Nothing is printed here.
+Whoever takes the best of a thousand takes the luckiest too. So the choice is made on the validation split where the run
+has one, and the accuracy that is reported is that on the test samples, looked at for nothing else. Without a validation
+split the test samples are halved: one half to choose, the other to judge. Costs come from the run's tables. Nothing is
+printed here.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 NUMBERS = ("params", "memory", "ops", "macs", "depth", "seconds", *exam.TIMED, "accuracy", "class_accuracy")
 """Columns that can be bounded and be objectives; `class_accuracy` is that of a network's worst class. Those of
 `exam.TIMED` are there where `netpick time` has measured them."""
+
+PLAYED_NO_PART = "on samples that played no part in the choice"
 
 WORDS = ("name", "computation", "activation")
 FRACTIONS = ("accuracy", "class_accuracy")
@@ -106,7 +110,7 @@ def pick(
     run : Run
     constraints : mapping
         ``min_X`` and ``max_X`` of any column of `NUMBERS`; ``computation``, ``activation`` or ``name``, each a word or
-        a list of words. Accuracies are those on the half of the samples that the choice is made on.
+        a list of words. Accuracies are those on the samples that the choice is made on.
     minimize, maximize : names of columns of `NUMBERS`
         The objectives, the most important first; without any, few macs and high accuracy. The suggestion comes from
         their Pareto front: the networks that no other one beats in one objective without losing in another.
@@ -116,7 +120,7 @@ def pick(
         Without it one standard error of the highest accuracy: what a choice on so few samples can't tell anyway
         (the rule of Breiman et al. 1984, "Classification and regression trees").
     seed : int
-        Of the split into halves.
+        Of the split into halves; a validation split has its own.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def pick(
     if give_up is not None:
         exam.check_fraction("give_up", give_up)
     down, up = _objectives(minimize, maximize)
-    frame, right, judge, samples = _candidates(run, seed)
+    frame, right, samples, said_of = _candidates(run, seed)
     known = np.ones(len(frame), bool)
     for column in {*down, *up, *(key.partition("_")[2] for key in constraints or {})} & {*exam.TIMED}:
         if column not in frame:
@@ -150,10 +154,13 @@ def pick(
     place = {name: i for i, name in enumerate(frame["name"])}
 
     def p_value(other: pd.Series) -> float:
-        return mcnemar(*(right[place[n]][judge] for n in (chosen["name"], other["name"])))
+        return mcnemar(*(right[place[n]] for n in (chosen["name"], other["name"])))
 
     text = _text(chosen, second, front, pool, frame, down, up, p_value, bool(wanted), give_up)
-    said = [f"chosen on {right.shape[1] - len(judge)} test samples, judged on the other {len(judge)}", exam.notes(run)]
+    if "validation" in said_of:
+        text = text.replace(PLAYED_NO_PART, "on the test set, which played no part in the choice", 1)
+        text = text.replace("on those that did", "on the validation set, which it was chosen by", 1)
+    said = [said_of, exam.notes(run)]
     if {*down, *up, *(one.column for one in wanted)} & {*TIMES, "throughput"}:
         said.append(exam.times(run))
     return Pick(
@@ -197,33 +204,42 @@ def _objectives(minimize: Iterable[str] | None, maximize: Iterable[str] | None) 
     return list(dict.fromkeys(down)), list(dict.fromkeys(up))
 
 
-def _candidates(run: Run, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, dict[str, int]]:
-    """Return a row a network; right or wrong (networks, samples); the samples to judge on; how many are chosen by.
+def _candidates(run: Run, seed: int) -> tuple[pd.DataFrame, np.ndarray, dict[str, int], str]:
+    """Return a row a network; right or wrong on the samples to judge on (networks, samples); how many are chosen by.
 
-    The last is, for each column of `FRACTIONS`, the number of samples that it is a share of.
+    The third is, for each column of `FRACTIONS`, the number of samples that it is a share of; the last says in words
+    what was chosen and judged on.
     """
     names, predicted, labels = exam.final(run)
-    if len(labels) < 2:
-        raise NetpickError(
-            f"{run.path} has {len(labels)} test samples: there must be two at least, to choose and to judge"
-        )
     right = predicted == labels
-    choose, judge = exam.halves(len(labels), seed, labels)
+    if "validation" in set(run.epochs["split"]):
+        names, chosen_by, choose_labels = exam.final(run, names, "validation")
+        choose_right, judge_right, judge_labels = chosen_by == choose_labels, right, labels
+        said = f"chosen on {len(choose_labels)} validation samples, judged on all {len(labels)} test samples"
+    else:
+        if len(labels) < 2:
+            raise NetpickError(
+                f"{run.path} has {len(labels)} test samples: there must be two at least, to choose and to judge"
+            )
+        choose, judge = exam.halves(len(labels), seed, labels)
+        choose_right, choose_labels = right[:, choose], labels[choose]
+        judge_right, judge_labels = right[:, judge], labels[judge]
+        said = f"chosen on {len(choose)} test samples, judged on the other {len(judge)}"
     frame = exam.students(run).set_index("name").loc[names].reset_index()
-    frame = frame[
-        ["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds"]
-        + [column for column in exam.TIMED if column in frame]
-    ]
-    frame = frame.assign(accuracy=right[:, choose].mean(axis=1), class_accuracy=_worst_class(right, labels, choose))
-    frame = frame.assign(judged=right[:, judge].mean(axis=1), judged_class=_worst_class(right, labels, judge))
-    counts = np.bincount(labels[choose])
-    return frame, right, judge, {"accuracy": len(choose), "class_accuracy": int(counts[counts > 0].min())}
+    frame = frame[["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds"]]
+    frame = frame.assign(
+        accuracy=choose_right.mean(axis=1),
+        class_accuracy=_worst_class(choose_right, choose_labels),
+        judged=judge_right.mean(axis=1),
+        judged_class=_worst_class(judge_right, judge_labels),
+    )
+    counts = np.bincount(choose_labels)
+    return frame, judge_right, {"accuracy": len(choose_labels), "class_accuracy": int(counts[counts > 0].min())}, said
 
 
-def _worst_class(right: np.ndarray, labels: np.ndarray, samples: np.ndarray) -> np.ndarray:
+def _worst_class(right: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the accuracy of each network in its worst class, of the classes that occur."""
-    part, true = right[:, samples], labels[samples]
-    return np.min([part[:, true == c].mean(axis=1) for c in np.unique(true)], axis=0)
+    return np.min([right[:, labels == c].mean(axis=1) for c in np.unique(labels)], axis=0)
 
 
 def _constraint(key: str, value: Any, frame: pd.DataFrame) -> _Constraint:
@@ -327,7 +343,7 @@ def _text(
     are = f"{len(front)} {'is' if len(front) == 1 else 'are'}"
     out = [
         f"{of} {are} on the Pareto front of {_list_of(down, up)}.",
-        f"Take {chosen['name']}: {exam.percent(chosen['judged'])} on samples that played no part in the choice "
+        f"Take {chosen['name']}: {exam.percent(chosen['judged'])} {PLAYED_NO_PART} "
         f"({exam.percent(chosen['accuracy'])} on those that did)"
         + "".join(f", {_cost(c, chosen[c])}" for c in down if c not in FRACTIONS)
         + ".",

@@ -166,3 +166,19 @@ def test_one_network_and_no_scores(tmp_path):
     assert (found.name, found.runner_up) == (name, None)
     assert "There is no runner-up." in found.text
     assert set(NUMBERS) - set(exam.TIMED) <= set(found.table.columns)  # nothing was timed
+
+
+def test_with_a_validation_split_the_choice_is_made_on_it_and_the_test_set_judges(tmp_path):
+    run = Run(plant(tmp_path / "run", networks=20, samples=300, epochs=2, validation=200).folder)
+    rows = run.predictions(split=None)
+    rows["right"] = rows["predicted"] == rows["label"]
+    scores = rows.astype({"network": str, "split": str}).groupby(["split", "network"])["right"].mean()
+    found = pick(run, maximize=["accuracy"], give_up=0)
+    assert found.name == scores["validation"].idxmax()
+    table = found.table.set_index("name")
+    assert table["accuracy"].to_dict() == pytest.approx(scores["validation"][table.index].to_dict())
+    assert table["judged"].to_dict() == pytest.approx(scores["test"][table.index].to_dict())
+    assert (
+        f"{exam.percent(scores['test'][found.name])} on the test set, which played no part in the choice" in found.text
+    )
+    assert "chosen on 200 validation samples, judged on all 300 test samples" in found.note

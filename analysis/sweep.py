@@ -1,0 +1,263 @@
+"""Which value of what was swept is best, by how much, and what does it cost?
+
+A line joins students that differ in one thing alone: the same network trained by other values of the recipe (`lr`,
+`batch_size`, `optimizer`, ...), or networks that differ in one property (`depth`, `width`, `activation`, ...) and are
+trained alike. `attempt` follows each student over its epochs.
+
+Columns of the answer, a row a student on a line, or a student × epoch for `attempt`:
+
+- `line`: what the students of one line have in common, by the name of the first of them
+- `value`: of what was swept; `name`: the student
+- the metric, mean over replicates at the last epoch; `low`, `high`: its range over the replicates; `replicates`
+- `seconds`: training time (all epochs, or those up to this one)
+- `best`: the best of its line
+
+`width` is the most features, channels or planes of a hidden layer. A difference is called more than noise where it is
+above twice its standard error, from the spread of the replicates; with one replicate each nothing is said of that.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.errors import NetpickError, listed, suggest
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = ("accuracy", "loss", "train_loss")
+RECIPE = ("optimizer", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision", "train_samples")
+PROPERTIES = ("depth", "width", "params", "macs", "memory", "ops", "activation", "computation")
+CONTROLS = {"depth": ("width",), "width": ("depth",), "activation": ("depth", "width"), "computation": ("depth",)}
+"""What else has to be equal on a line, besides family and recipe."""
+ENOUGH = 0.002
+"""Accuracy, or share of the loss, that is called nothing."""
+LINES = 8
+
+
+def ask(
+    run: Run, *, by: str | None = None, metric: str = "accuracy", split: str | None = None, replicates: bool = False
+) -> Answer:
+    """Compare the values of what was swept.
+
+    Parameters
+    ----------
+    by : str
+        What was swept: a key of the recipe, an argument of the optimizer, depth, width, params, macs, memory, ops,
+        activation, computation, or attempt. Without it, the first key of the recipe that was swept, else depth.
+    metric : str
+        accuracy, loss or train_loss.
+    split : str
+        Samples that are asked about: validation where the run has it, else test.
+    replicates : bool
+        Leave out students with one replicate only.
+    """
+    if metric not in METRICS:
+        raise NetpickError(f"metric is '{metric}'{suggest(metric, METRICS)}: give {listed(METRICS)}")
+    if split is None:
+        split = "validation" if "validation" in set(run.epochs["split"]) else "test"
+    exam.need_split(run, split)
+    frame = students(run, metric, split)
+    if replicates:
+        frame = frame[frame["replicates"] > 1]
+    choices = swept(frame)
+    note = exam.notes(run)
+    if by is None:
+        by = next((key for key in choices if key not in PROPERTIES), None)
+        if by is None:
+            by = "depth" if "depth" in choices else "attempt"
+            said = f"nothing of the recipe is swept in this run; --by can be {listed([*choices, 'attempt'], 30)}"
+            note = "; ".join(filter(None, (said, note)))
+    if by == "attempt":
+        table = by_attempt(run, frame, metric, split)
+    else:
+        if by not in choices and by not in frame and by not in PROPERTIES:
+            raise NetpickError(
+                f"'{by}' is not swept in {run.path}{suggest(by, choices)}: give {listed([*choices, 'attempt'], 30)}"
+            )
+        table = lines(frame, by, metric)
+    if not len(table):
+        raise NetpickError(
+            f"no two students of {run.path} differ in {by} alone: give {listed([*choices, 'attempt'], 30)}"
+        )
+    text = sentence(table, by, metric, split)
+    return Answer(table, text, lambda: _draw(table, by, metric, split, text), note)
+
+
+def students(run: Run, metric: str, split: str) -> pd.DataFrame:
+    """Return a row a student: the metric at its last epoch, range, time, recipe and properties."""
+    done = exam.done(run)[["network", "replicate"]]
+    rows = run.epochs[run.epochs["split"] == split].astype({"network": str}).merge(done)
+    keys = ["network", "replicate"]
+    last = rows.loc[rows.groupby(keys)["epoch"].idxmax()].set_index(keys)
+    last["seconds"] = rows.groupby(keys)["train_seconds"].sum()
+    groups = last.groupby("network")
+    frame = pd.DataFrame({
+        metric: groups[metric].mean(), "low": groups[metric].min(), "high": groups[metric].max(),
+        "spread": groups[metric].std(), "replicates": groups.size(), "seconds": groups["seconds"].mean(),
+    })  # fmt: skip
+    own = []
+    for row in run.networks.to_dict("records"):
+        recipe = run.recipe_of(row["name"])
+        args = recipe.pop("optimizer_args", {})
+        own.append({
+            "name": row["name"], "layers": row["layers"], "width": _width(row["layers"]),
+            **{k: row[k] for k in PROPERTIES if k in row}, **{k: recipe.get(k) for k in RECIPE}, **args,
+        })  # fmt: skip
+    there = pd.DataFrame(own).set_index("name")
+    return (
+        there.loc[[name for name in there.index if name in frame.index]].join(frame).rename_axis("name").reset_index()
+    )
+
+
+def _width(layers: str) -> float:
+    sizes = [
+        one[key]
+        for one in json.loads(layers)
+        for key in ("out_features", "out_channels", "planes")
+        if isinstance(one.get(key), int)
+    ]
+    return max(sizes[:-1], default=np.nan)
+
+
+def _keys(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that are of a recipe."""
+    known = ("name", "layers", "low", "high", "spread", "replicates", "seconds", *METRICS, *PROPERTIES)
+    return [column for column in frame if column not in known]
+
+
+def swept(frame: pd.DataFrame) -> list[str]:
+    """Return what students differ in: keys of the recipe first."""
+    many = [key for key in _keys(frame) if frame[key].map(str).nunique() > 1]
+    return [*many, *(key for key in PROPERTIES if frame[key].nunique() > 1)]
+
+
+def lines(frame: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
+    """Return the students that differ in `by` alone, a line a group of them."""
+    same = [key for key in _keys(frame) if key != by]
+    if by in PROPERTIES:
+        same += [key for key in ("computation", "activation") if key != by] + list(CONTROLS.get(by, ()))
+    else:
+        same.append("layers")
+    words = pd.Series(["|".join(map(str, row)) for row in frame[same].itertuples(index=False)], frame.index)
+    found = frame[by].map(str).where(frame[by].notna()).groupby(words).transform("nunique") > 1
+    if not found.any() and by in PROPERTIES:  # networks drawn at random have no twins: a line a computation
+        words = frame["computation"]
+        found = frame[by].notna() & (frame[by].nunique() > 1)
+    rows = frame[found & frame[by].notna()].copy()
+    if not len(rows):
+        return rows
+    rows["line"] = rows.groupby(words[rows.index])["name"].transform("first")
+    rows["value"] = rows[by]
+    rows["best"] = rows[metric] == rows.groupby("line")[metric].transform("max" if metric == "accuracy" else "min")
+    groups = rows.groupby("line")
+    up = metric == "accuracy"
+    rows = rows.assign(size=groups["name"].transform("size"), top=groups[metric].transform("max" if up else "min"))
+    order = {"size": False, "top": not up, "line": True, "value": True}  # the longest line first, of equals the best
+    rows = rows.sort_values(list(order), ascending=list(order.values()), kind="stable")
+    columns = ["line", "value", "name", metric, "low", "high", "spread", "replicates", "seconds", "best"]
+    return rows[columns].reset_index(drop=True)
+
+
+def by_attempt(run: Run, frame: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
+    """Return a row a student × epoch, of the best students."""
+    up = metric == "accuracy"
+    chosen = frame.sort_values(metric, ascending=not up)["name"].tolist()
+    rows = (
+        run.epochs[run.epochs["split"] == split]
+        .astype({"network": str})
+        .merge(exam.done(run)[["network", "replicate"]])
+    )
+    rows = rows[rows["network"].isin(chosen)].sort_values(["network", "replicate", "epoch"])
+    rows["seconds"] = rows.groupby(["network", "replicate"])["train_seconds"].cumsum()
+    groups = rows.groupby(["network", "epoch"])
+    out = pd.DataFrame({
+        metric: groups[metric].mean(), "low": groups[metric].min(), "high": groups[metric].max(),
+        "spread": groups[metric].std(), "replicates": groups.size(), "seconds": groups["seconds"].mean(),
+    }).reset_index()  # fmt: skip
+    out = out.rename(columns={"network": "line", "epoch": "value"}).assign(name=lambda f: f["line"])
+    length = out.groupby("line")["value"].transform("max")
+    place = out["line"].map({name: i for i, name in enumerate(chosen)})
+    out["best"] = out[metric] == out.groupby("line")[metric].transform("max" if up else "min")
+    out = out.assign(length=length, place=place).sort_values(
+        ["length", "place", "value"], ascending=[False, True, True]
+    )
+    columns = ["line", "value", "name", metric, "low", "high", "spread", "replicates", "seconds", "best"]
+    return out[columns].reset_index(drop=True)
+
+
+def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
+    """Say which value is best on the longest line, by how much, and from where on more brings nothing."""
+    up = metric == "accuracy"
+    first = table[table["line"] == table["line"].iloc[0]]
+    order = first.sort_values(metric, ascending=not up, kind="stable")
+    best, second = order.iloc[0], order.iloc[1] if len(order) > 1 else None
+    words = exam.percent(best[metric]) if up else f"{best[metric]:.4g}"
+    out = f"{by} {_word(best['value'])} is best on {split}, with {metric} {words} in {best['seconds']:.3g} s"
+    if second is not None:
+        gap = abs(float(best[metric] - second[metric]))
+        out += f", {exam.points(gap) if up else f'{gap:.3g}'} from the next, {_word(second['value'])}"
+        if min(best["replicates"], second["replicates"]) > 1:
+            error = np.sqrt(sum(one["spread"] ** 2 / one["replicates"] for one in (best, second)))
+            out += ", which is more than noise" if gap > 2 * error else ", which is no more than noise"
+        else:
+            out += " (one replicate: whether that is more than noise can't be told)"
+    out += "."
+    if pd.api.types.is_numeric_dtype(first["value"]) and first["value"].dtype != bool:
+        slack = ENOUGH if up else ENOUGH * abs(best[metric])
+        near = first[(first[metric] - best[metric]).abs() <= slack].sort_values("value").iloc[0]
+        if near["value"] < best["value"]:
+            less = exam.points(ENOUGH) if up else f"{100 * ENOUGH:g} %"
+            out += (
+                f" From {_word(near['value'])} on more of it brings at most {less}"
+                f" ({near['seconds']:.3g} s against {best['seconds']:.3g} s)."
+            )
+    if (others := table["line"].nunique() - 1) > 0:
+        tops = table[table["best"]].drop_duplicates("line")
+        agree = int((tops["value"].astype(str) == str(best["value"])).sum()) - 1
+        out += f" On {agree} of the other {others} lines the same value is best."
+    return out
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    from netpick.report import theme
+
+    fig = Figure(figsize=(10, 7.2))
+    above, below = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    numbers = pd.api.types.is_numeric_dtype(table["value"]) and table["value"].dtype != bool
+    names = table["line"].drop_duplicates().tolist()
+    ticks = list(dict.fromkeys(table["value"].astype(str)))
+    for i, name in enumerate(names[:LINES]):
+        rows = table[table["line"] == name]
+        x = rows["value"].astype(float) if numbers else rows["value"].astype(str).map(ticks.index)
+        style = {"color": f"C{i}", "marker": "o", "linestyle": "-" if numbers else "none"}
+        above.plot(x, rows[metric], label=theme.plain(name), **style)
+        above.vlines(x, rows["low"], rows["high"], color=f"C{i}", linewidth=1.5)
+        below.plot(x, rows["seconds"], **style)
+    if numbers and theme.spans_decades(table["value"]):
+        below.set_xscale("log")
+    if not numbers:
+        below.set_xticks(range(len(ticks)), [theme.plain(tick) for tick in ticks])
+    if theme.spans_decades(table["seconds"]):
+        below.set_yscale("log")
+    if metric == "accuracy":
+        theme.percent_axis(above.yaxis)
+    above.set(ylabel=f"{metric} ({split})")
+    below.set(ylabel="training time (s)", xlabel=by)
+    if len(names) > 1:
+        theme.legend_below(fig, below, columns=4, fontsize=9)
+    more = f"{len(names) - LINES} more lines are in the table" if len(names) > LINES else ""
+    return theme.finish(fig, text.split(" (one replicate")[0].split(". ")[0], more)
