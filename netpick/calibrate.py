@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,12 +31,13 @@ from netpick import cost, device, pool
 from netpick.cost import Model, Timed, Work
 from netpick.pool import Task
 from netpick.result import TrainingResult
+from netpick.schema import columns
 
 if TYPE_CHECKING:
     from netpick.store import Store
 
 FILE = "calibration.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when what is in the file changes its meaning."""
 
 MOST_SECONDS = 60.0
@@ -51,6 +53,19 @@ class TimedResult(TrainingResult):
     """A training that was cut short, and what it took."""
 
     timed: Timed | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a calibration has found.
+
+    `timed` are the networks that worked; `start` the seconds until the first worker had begun; `commit` the seconds
+    that it takes to write a training down: those besides its epochs, and those an epoch. None where not measured.
+    """
+
+    timed: list[Timed]
+    start: float | None = None
+    commit: tuple[float, float] | None = None
 
 
 def choose(works: Sequence[Work], most: int = NETWORKS, model: Model | None = None) -> list[int]:
@@ -89,26 +104,31 @@ def calibrate(
     workers: int,
     devices: Sequence[str],
     seconds: float,
-) -> list[Timed]:
-    """Time some of the tasks for about `seconds` of wall time; return what came of those that worked.
+    classes: list[str],
+    evaluated: int,
+) -> Found:
+    """Time some of the tasks for about `seconds` of wall time, and what the coordinator does beside them.
 
     Parameters
     ----------
     tasks, works : the trainings that are due, in the same order
     workers, devices : as they will be trained
     seconds : about how long it may take, the start of the workers included
+    classes, evaluated : of the data set: their names, and how many samples are evaluated after an epoch
     """
     model = cost.rough()
     useful = max(2.0, seconds - START_SECONDS) * workers
     # Half a second each, of which a fourth is warming up: below that, times of few steps are chance.
     places = choose(works, max(4, min(NETWORKS, int(useful / 0.5))), model)
     if not places:
-        return []
+        return Found([])
     # Should the time run out, what was timed is of all sizes.
     places = [place for first in range(3) for place in places[first::3]]
     some = [replace(tasks[place], keep_weights=False) for place in places]
     budget = useful / len(some)
     out: list[Timed] = []
+    start = commit = None
+    clock = time.monotonic()
     deadline = time.monotonic() + max(seconds, 2 * START_SECONDS)
     stream = pool.stream(some, workers, devices, work=partial(time_task, budget=budget))
     with contextlib.closing(stream):  # type: ignore[type-var]
@@ -116,9 +136,15 @@ def calibrate(
             timed = getattr(result, "timed", None)
             if result.status == "done" and timed is not None:
                 out.append(timed)
+            if start is None:
+                start = max(0.0, time.monotonic() - clock - result.seconds)
+            elif commit is None:  # while the workers are busy, as in earnest
+                one, three = (commit_seconds(classes, evaluated, n) for n in (1, 3))
+                slope = max(0.0, three - one) / 2
+                commit = max(0.0, one - slope), slope
             if time.monotonic() > deadline and len(out) >= 8:
                 break
-    return out
+    return Found(out, start, commit)
 
 
 def time_task(task: Task, budget: float) -> TimedResult:
@@ -126,6 +152,7 @@ def time_task(task: Task, budget: float) -> TimedResult:
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
         result, timed = _time(task, budget)
+        result = result.with_(seconds=time.perf_counter() - clock)
         values = {name: getattr(result, name) for name in TrainingResult.__dataclass_fields__}
         # The scores stay in the worker: nobody looks at them.
         return TimedResult(**{**values, "epochs": (), "attempts": task.attempts, "timed": timed})
@@ -196,6 +223,35 @@ def _memory() -> int:
     return int(psutil.Process(os.getpid()).memory_full_info().uss)
 
 
+def commit_seconds(classes: list[str], samples: int, epochs: int) -> float:
+    """Return the seconds that it takes here to write one training down.
+
+    Scores that are noise are written into a run of one network in a temporary folder, as the coordinator does it.
+    """
+    from netpick.metrics import evaluate
+    from netpick.result import EpochResult
+    from netpick.spec import NetworkSpec, layer
+    from netpick.store import Store
+
+    spec = NetworkSpec("N", "Linear", "None", (layer("Flatten"),))
+    row = {"name": "N", "hash": spec.hash, "computation": "Linear", "activation": "None", "layers": spec.layers_json()}
+    counts = dict.fromkeys((c.name for c in columns("networks") if c.type in ("int64", "float64")), 0)
+    rest: dict[str, Any] = dict.fromkeys(c.name for c in columns("networks"))
+    random = np.random.default_rng(0)
+    labels = random.integers(0, len(classes), samples)
+    splits = [evaluate("test", random.normal(size=(samples, len(classes))), labels, 0.0) for _ in range(epochs)]
+    result = TrainingResult(
+        *("N", spec.hash, 0, "done", 0, "cpu", "", datetime.now(UTC), 0.0),
+        epochs=tuple(EpochResult(n + 1, 0.0, 0.0, None, (split,)) for n, split in enumerate(splits)),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.create(Path(folder, "run"), {"classes": classes}, [{**rest, **counts, **row}])
+        store.recover()
+        clock = time.perf_counter()
+        store.commit(result, {"test": labels})
+        return time.perf_counter() - clock
+
+
 def circumstances(recipe: Any, devices: Sequence[str], workers: int) -> dict[str, Any]:
     """Return what a calibration holds for: the machine, the versions, the plan's code, what of a recipe costs time."""
     from netpick.generate import versions
@@ -222,14 +278,14 @@ def engine() -> str:
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
 
 
-def save(store: Store, found: list[Timed], samples: cost.Samples, seconds: float, where: dict[str, Any]) -> None:
+def save(store: Store, found: Found, samples: cost.Samples, seconds: float, where: dict[str, Any]) -> None:
     """Keep a calibration in the run's folder; one that can't be written is let go, as it can be made again."""
     value = {
         "circumstances": where,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "samples": asdict(samples),
-        "timed": [asdict(one) for one in found],
+        **asdict(found),
     }
     temporary = store.path / f".{FILE}.tmp"
     try:
@@ -241,9 +297,9 @@ def save(store: Store, found: list[Timed], samples: cost.Samples, seconds: float
 
 @dataclass(frozen=True)
 class Kept:
-    """A calibration as it is kept: what was timed, for which numbers of samples, and how long that took."""
+    """A calibration as it is kept: what was found, for which numbers of samples, and how long that took."""
 
-    timed: list[Timed]
+    found: Found
     samples: cost.Samples
     seconds: float
 
@@ -255,6 +311,7 @@ def load(store: Store, where: dict[str, Any]) -> Kept | None:
         if value["circumstances"] != json.loads(json.dumps(where)):
             return None
         timed = [Timed(**{**one, "key": tuple(one["key"])}) for one in value["timed"]]
-        return Kept(timed, cost.Samples(**value["samples"]), float(value["seconds"]))
+        found = Found(timed, value["start"], value["commit"] and tuple(value["commit"]))
+        return Kept(found, cost.Samples(**value["samples"]), float(value["seconds"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

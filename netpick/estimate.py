@@ -19,8 +19,8 @@ from netpick.report.words import counted_word as counted
 from netpick.report.words import duration
 
 COSTLIEST = 10
-START_SECONDS = 5.0
-"""What passes before the first training: loading torch, laying out the data, starting the workers."""
+LOADING_SECONDS = 3.0
+"""What passes before workers are started: loading torch, laying out the data."""
 
 SCORE_BYTES = 3.2
 """Bytes of a score in a file, of 4: exponents are much alike, the digits after the point are as good as chance."""
@@ -127,10 +127,11 @@ def size(number: float) -> str:
 
 @dataclass(frozen=True)
 class Overheads:
-    """Seconds that the coordinator needs: to write one training down, and to merge its files at the end."""
+    """Seconds: to write one training down, to merge its files at the end, and until the workers have begun."""
 
-    commit: float = 0.05
-    merge: float = 0.02
+    commit: float = 0.08
+    merge: float = 0.04
+    start: float = 5.0
 
 
 def predict(
@@ -142,7 +143,7 @@ def predict(
     # Where every core has a worker, the coordinator takes its time from them.
     extra = overheads.commit if workers >= cores else 0.0
     model = replace(model, fixed=model.fixed + extra)
-    outside = START_SECONDS + overheads.merge * len(works)
+    outside = overheads.start + overheads.merge * len(works)
     seconds = sorted((model.seconds(work) for work in works), reverse=True)
     futures = cost.spans(model, works, workers)
     low, high = np.quantile(futures, (0.05, 0.95))

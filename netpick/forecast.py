@@ -118,7 +118,8 @@ def outlook(
     where = calibrate.circumstances(recipe, devices, workers)
     kept = calibrate.load(store, where)
     ended = _finished(store, all_works, devices, workers)
-    known = {one.key: one for one in [*(kept.timed if kept else []), *ended] if one.key in all_works}
+    found = kept.found if kept else calibrate.Found([])
+    known = {one.key: one for one in [*found.timed, *ended] if one.key in all_works}
     took = kept.seconds if kept else 0.0
     due_works = [all_works[key] for key in due]
     if not _enough(known, due_works, ended):
@@ -128,18 +129,19 @@ def outlook(
             clock = time.monotonic()
             by_key = {task.key: task for task in tasks()}
             found = calibrate.calibrate(
-                [by_key[key] for key in due], due_works, workers, devices, min(allowed, calibrate.MOST_SECONDS)
+                *([by_key[key] for key in due], due_works, workers, devices, min(allowed, calibrate.MOST_SECONDS)),
+                *(store.manifest["classes"], samples.evaluated),
             )
             took = time.monotonic() - clock
-            if found:
+            if found.timed:
                 calibrate.save(store, found, samples, took, where)
-            known |= {one.key: one for one in found}
+            known |= {one.key: one for one in found.timed}
     model = cost.rough()
     if known:
         model = cost.fit([all_works[key] for key in known], list(known.values()))
     basis = "rough" if not known else "finished" if len(ended) >= FINISHED else "timed"
     measured = len(ended) if basis == "finished" else len(known)
-    said = _estimate(store, recipe, keep, due_works, samples, workers, devices, model, cores, compact)
+    said = _estimate(store, recipe, keep, due_works, samples, workers, devices, model, cores, compact, found)
     took = took if basis == "timed" else 0.0
     return Outlook(all_works, model, Estimate(basis=basis, measured=measured, calibration_seconds=took, **said))
 
@@ -205,17 +207,18 @@ def _estimate(
     model: Model,
     cores: int,
     compact: bool,
+    found: calibrate.Found,
 ) -> dict[str, Any]:
     rows = {row["hash"]: row for row in store.networks()}
     image = store.manifest["shape"]
     pixels = image[0] * image[1] * image[2]
-    wall, low, high, busy = estimate.predict(model, due, workers, cores, Overheads())
     recipes = {key: recipe_of(NetworkSpec.from_dict(rows[key]), recipe) for key in {work.key[0] for work in due}}
     due_rows = [rows[work.key[0]] for work in due]
     first = not (store.path / "samples.parquet").is_file()
     params = [row["params"] for row in due_rows]
     epochs = [recipes[work.key[0]].epochs for work in due]
     on_disk = estimate.disk(due, params, samples, epochs, store.classes, keep, pixels, first, compact)
+    wall, low, high, busy = estimate.predict(model, due, workers, cores, _overheads(found, epochs))
     batches = [recipes[work.key[0]].batch_size for work in due]
     measured = [one.memory_bytes for one in model.known.values() if one.memory_bytes]
     on_card = devices[0].startswith("cuda")
@@ -244,3 +247,13 @@ def _estimate(
         "costliest": estimate.costliest(model, due, rows),
         "note": note,
     }
+
+
+def _overheads(found: calibrate.Found, epochs: Sequence[int]) -> Overheads:
+    """Return what the coordinator needs, as it was measured, or else as it usually is."""
+    usual = Overheads()
+    if found.commit is None or not epochs:
+        return usual
+    commit = found.commit[0] + found.commit[1] * sum(epochs) / len(epochs)
+    # Merging reads and writes once more what a commit wrote, without waiting for the disk at every file.
+    return Overheads(commit, commit / 2, usual.start if found.start is None else estimate.LOADING_SECONDS + found.start)

@@ -40,7 +40,8 @@ class ProgressListener(Listener):
         self.clock = self.last_line = time.monotonic()
         self.done = 0
         self.left: dict[tuple[str, int], float] = {}
-        self.predicted = self.observed = 0.0
+        self.predicted = 0.0
+        self.begun: float | None = None
         self.start: Start | None = None
         self.bar = Progress(TextColumn("networks"), BarColumn(None), MofNCompleteColumn(), console=console)
 
@@ -146,8 +147,12 @@ class ProgressListener(Listener):
         trust = TRUST if measured else 0.0
         if not self.left or (self.predicted + trust) <= 0:
             return None
-        ratio = (self.observed + trust) / (self.predicted + trust)
         now = time.monotonic()
+        begun = self.clock if self.begun is None else self.begun
+        # All that passes counts, handing over and writing down as well; but not the start of the workers.
+        busy_now = sum(min(now - since, now - begun) for _, since in self.running.values())
+        observed = max(0.0, (now - begun) * self.start.workers - busy_now) if self.done else 0.0
+        ratio = max(1e-6, (observed + trust) / (self.predicted + trust))
         waiting = [seconds for key, seconds in self.left.items() if key not in self.running]
         # A training that takes longer than was predicted is taken to be nearly through.
         busy = [
@@ -157,10 +162,11 @@ class ProgressListener(Listener):
 
     def _observe(self, result: TrainingResult) -> None:
         """Learn from a finished training how good the prediction is."""
-        predicted = self.left.pop((result.hash, result.replicate), None)
-        if predicted and result.status == "done":
-            self.predicted += predicted
-            self.observed += result.seconds
+        predicted = self.left.pop((result.hash, result.replicate), 0.0)
+        # One that ended early says nothing of the prediction.
+        self.predicted += predicted if result.status == "done" else min(predicted, result.seconds)
+        began = time.monotonic() - result.seconds
+        self.begun = began if self.begun is None else min(self.begun, began)
 
     def _render(self) -> Group:
         now = time.monotonic()

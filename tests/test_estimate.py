@@ -187,11 +187,11 @@ def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
     each = works[0].steps * 0.01 + 200 * 1e-5 + 0.1
     wall, low, high, busy = predict(model, works, 3, 4, Overheads(commit=1.0, merge=0.5))
     # Three workers on four cores: the coordinator has a core of its own. 8 equal ones on 3 workers: three rounds.
-    assert wall == pytest.approx(estimate.START_SECONDS + 8 * 0.5 + 3 * each)
+    assert wall == pytest.approx(Overheads().start + 8 * 0.5 + 3 * each)
     assert busy == pytest.approx(8 * each)
     assert low < wall < high
-    wall, *_ = predict(model, works, 4, 4, Overheads(commit=1.0, merge=0.0))
-    assert wall == pytest.approx(estimate.START_SECONDS + 2 * (each + 1.0))
+    wall, *_ = predict(model, works, 4, 4, Overheads(commit=1.0, merge=0.0, start=2.5))
+    assert wall == pytest.approx(2.5 + 2 * (each + 1.0))
 
 
 def test_bytes_by_hand(made):
