@@ -252,7 +252,7 @@ def commit_seconds(classes: list[str], samples: int, epochs: int) -> float:
         return time.perf_counter() - clock
 
 
-def circumstances(recipe: Any, devices: Sequence[str], workers: int) -> dict[str, Any]:
+def circumstances(recipe: Any, devices: Sequence[str], workers: int, pin: str = "auto") -> dict[str, Any]:
     """Return what a calibration holds for: the machine, the versions, the plan's code, what of a recipe costs time."""
     from netpick.generate import versions
 
@@ -263,6 +263,7 @@ def circumstances(recipe: Any, devices: Sequence[str], workers: int) -> dict[str
         "workers": workers,
         "versions": {name: named.get(name) for name in ("netpick", "torch")},
         "engine": engine(),
+        "plan": pin,
         "recipe": {
             field.name: getattr(recipe, field.name)
             for field in msgspec.structs.fields(recipe)
@@ -274,7 +275,9 @@ def circumstances(recipe: Any, devices: Sequence[str], workers: int) -> dict[str
 def engine() -> str:
     """Return a hash of the code that decides and does a training: with other code it takes another time."""
     folder = Path(__file__).parent
-    names = sorted(p.name for p in folder.glob("*.py") if p.name.startswith(("train", "plan", "build")))
+    names = sorted(
+        p.name for p in folder.glob("*.py") if p.name.startswith(("train", "plan", "build", "explicit", "convolutions"))
+    )
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
 
 

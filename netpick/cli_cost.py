@@ -29,6 +29,8 @@ def estimate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),
     ] = None,
+    precision: Annotated[str | None, typer.Option(metavar="WORD", help="As for netpick train.")] = None,
+    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="As for netpick train.")] = None,
     scores: Annotated[str | None, typer.Option(metavar="all|last|none", help="Epochs whose scores are kept.")] = None,
     weights: Annotated[str | None, typer.Option(metavar="last|none", help="Whether final weights are kept.")] = None,
     data_dir: Annotated[
@@ -62,6 +64,8 @@ def estimate(
         weights=weights,
         data_dir=data_dir,
         retry=retry or (),
+        precision=precision,
+        plan=plan,
     )
     found = estimate_run(run, options, seconds, Notes())
     if form == "json":

@@ -99,6 +99,7 @@ def outlook(
     budget: Callable[[float], float],
     compact: bool = True,
     on_note: Callable[[str], None] = lambda text: None,
+    pin: str = "auto",
 ) -> Outlook:
     """Look at what is due.
 
@@ -112,10 +113,11 @@ def outlook(
     budget : of the rough wall seconds: how many of them a calibration may take, such as `before_training`
     compact : whether files are merged at the end
     on_note : told what takes a while
+    pin : what is fixed of the plans, which a calibration holds for
     """
     all_works = works(store, recipe, samples)
     cores = device.usable_cores()
-    where = calibrate.circumstances(recipe, devices, workers)
+    where = calibrate.circumstances(recipe, devices, workers, pin)
     kept = calibrate.load(store, where)
     ended = _finished(store, all_works, devices, workers)
     found = kept.found if kept else calibrate.Found([])
@@ -146,9 +148,9 @@ def outlook(
     return Outlook(all_works, model, Estimate(basis=basis, measured=measured, calibration_seconds=took, **said))
 
 
-def kept_samples(store: Store, recipe: Any, devices: Sequence[str], workers: int) -> Samples | None:
+def kept_samples(store: Store, recipe: Any, devices: Sequence[str], workers: int, pin: str) -> Samples | None:
     """Return the numbers of samples that a calibration has kept: then the data set need not be looked at."""
-    kept: Kept | None = calibrate.load(store, calibrate.circumstances(recipe, devices, workers))
+    kept: Kept | None = calibrate.load(store, calibrate.circumstances(recipe, devices, workers, pin))
     return kept.samples if kept else None
 
 

@@ -148,6 +148,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
                 forecast.before_training if options.estimate else forecast.never,
                 options.compact,
                 listener.note,
+                pin,
             )
             # The costliest come first, so that no worker is left with a long one at the end.
             tasks.sort(key=lambda task: ahead.seconds(task.key), reverse=True)
@@ -207,7 +208,7 @@ def estimate_run(
     workers: int | None = None
     if options.workers != "auto" or devices[0] == "cpu":  # on a card the number of workers is measured
         workers = _workers(options.workers, store, [], devices)
-        samples = forecast.kept_samples(store, recipe, devices, workers)
+        samples = forecast.kept_samples(store, recipe, devices, workers, pin)
     tasks: list[Task] = []
     cache = store.path / ".cache"
     was_there = cache.is_dir()
@@ -225,6 +226,7 @@ def estimate_run(
                 forecast.on_request(seconds) if tasks else forecast.never,
                 options.compact,
                 listener.note,
+                pin,
             ).estimate
     finally:
         if not was_there:
