@@ -142,7 +142,7 @@ def train_netpick(job: Job, device: str = "cpu") -> Outcome:
     torch.set_flush_denormal(True)  # as its workers have it
     try:
         start = time.perf_counter()
-        chosen = plan.choose(job.recipe, device)
+        chosen = plan.choose(job.recipe, device, job.spec)
         result = train(job.spec, job.recipe, device, job.resident, job.seed, chosen, keep_weights=True)
         seconds = time.perf_counter() - start
     finally:

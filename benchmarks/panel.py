@@ -33,6 +33,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
+import msgspec
 import torch
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, spread, write_json
 from _jobs import Job, check_same_samples, choose_data, load_both
@@ -44,7 +45,7 @@ from netpick.spec import NetworkSpec, seed_of, sizes
 from netpick.template import Recipe
 
 PANEL = Path(__file__).with_name("panel.json")
-RECIPE = Recipe(optimizer="Adam", lr=0.001, batch_size=25, epochs=1)
+RECIPE = Recipe(optimizer="Adam", lr=0.001, batch_size=25, epochs=1, precision="auto")
 LEAST_STEPS = 4
 """Of any slice: with fewer, the first step, which makes the optimizer's states, would be too much of it."""
 
@@ -279,7 +280,7 @@ def work() -> None:
     show(rows, found, top)
     if args.figure:
         draw(rows, found, top, args.figure)
-    settings = {"rounds": args.rounds, "slice_seconds": args.slice, "recipe": RECIPE, "threads": 1}
+    settings = {"rounds": args.rounds, "slice_seconds": args.slice, "recipe": msgspec.to_builtins(RECIPE), "threads": 1}
     write_json(args.json, {"machine": facts, **settings, "ceilings": top, "summary": found, "rows": rows})
 
 
