@@ -145,7 +145,7 @@ def ask(
         ability=model.ability, error=_errors(model), surprise=_surprise(model, right)
     )
     networks = networks.sort_values("ability", ascending=False, kind="stable", ignore_index=True)
-    text = _text(samples, networks, at) + " " + quality(right)
+    text = _text(samples, networks, at, run.classes) + " " + quality(right)
     backwards = int((model.slope < -0.1).sum())
     said = [exam.notes(run)]
     if backwards:
@@ -154,7 +154,7 @@ def ask(
     return Answer(
         samples if rows == "samples" else networks,
         text,
-        lambda: _draw(model, samples, networks, ability, right),
+        lambda: _draw(model, samples, networks, ability, right, run.classes),
         "; ".join(filter(None, said)),
     )
 
@@ -367,22 +367,30 @@ def _view(difficulty: pd.Series, ability: np.ndarray) -> tuple[float, float]:
     return float(min(low - room, least)), float(max(high + room, most))
 
 
-def _text(samples: pd.DataFrame, networks: pd.DataFrame, at: float) -> str:
+def _text(samples: pd.DataFrame, networks: pd.DataFrame, at: float, classes: list[str]) -> str:
     first, top = samples.iloc[0], networks.iloc[0]
     half = _half(samples)
     return (
         f"Among {len(networks)} networks {top['name']} is the ablest, {top['ability']:.1f} standard deviations above "
         f"the mean. {half} of {len(samples)} samples carry half of all that the exam tells about a network at the "
-        f"{100 * at:g}th percentile: the one that tells most is number {first['sample']:.0f} (class "
-        f"{first['label']:.0f}), which {100 * first['right']:.0f} % get right."
+        f"{100 * at:g}th percentile: the one that tells most is number {first['sample']:.0f} "
+        f"('{classes[int(first['label'])]}'), which {100 * first['right']:.0f} % get right."
     )
 
 
-def _draw(model: Model, samples: pd.DataFrame, networks: pd.DataFrame, ability: float, right: np.ndarray) -> Figure:
+def _draw(
+    model: Model,
+    samples: pd.DataFrame,
+    networks: pd.DataFrame,
+    ability: float,
+    right: np.ndarray,
+    classes: list[str],
+) -> Figure:
     """Draw difficulty against discrimination of all samples, and the curves of those that tell most."""
     from matplotlib.figure import Figure
 
     from netpick.report import theme
+    from netpick.report.words import short
 
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))
@@ -419,8 +427,9 @@ def _draw(model: Model, samples: pd.DataFrame, networks: pd.DataFrame, ability: 
     groups = np.array_split(np.argsort(model.ability), min(12, max(2, len(model.ability) // 4)))
     for colour, (_, row) in zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), samples.head(4).iterrows(), strict=False):
         s = int(row["sample"])
+        name = theme.plain(short(classes[int(row["label"])], 24))
         curve = 1 / (1 + np.exp(-(model.slope[s] * grid + model.logit[s])))
-        beside.plot(grid, curve, color=colour, label=f"no. {s} (class {int(row['label'])})")
+        beside.plot(grid, curve, color=colour, label=f"no. {s} ({name})")
         beside.plot(
             [model.ability[g].mean() for g in groups], [right[g, s].mean() for g in groups], "o", color=colour, ms=4.5
         )

@@ -97,7 +97,7 @@ def ask(
     table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
     return Answer(
         table,
-        _text(table, epochs, exam.whom(full, everyone)),
+        _text(table, epochs, exam.whom(full, everyone), run.classes),
         lambda: _draw(table, epochs),
         "; ".join(filter(None, said)),
     )
@@ -188,7 +188,7 @@ def _title(table: pd.DataFrame, epochs: int) -> str:
     return said
 
 
-def _text(table: pd.DataFrame, epochs: int, who: str) -> str:
+def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str:
     n = len(table)
     at_once = int((table["unforgettable"] == 1).sum())
     if epochs == 1:
@@ -205,8 +205,8 @@ def _text(table: pd.DataFrame, epochs: int, who: str) -> str:
     )
     if top["forgetting"] > 0:
         out += (
-            f"Number {top['sample']} (class {top['label']}) is forgotten most: by {exam.percent(top['forgot'], 0)} of "
-            f"the networks. A tenth of the samples, those forgotten most, takes "
+            f"Number {top['sample']} ('{classes[int(top['label'])]}') is forgotten most: by "
+            f"{exam.percent(top['forgot'], 0)} of the networks. A tenth of the samples, those forgotten most, takes "
             f"{exam.percent(_most_forgotten(table), 0)} of all forgetting. "
         )
     if len(settled):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpick.report.theme import INK, RIGHT, WIDTH, WRONG, finish, plain, theme, wrapped
+from netpick.report.words import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +75,7 @@ def image_grid(
             left = margin + column * slot + (slot - side + 0.24) / 2
             upper = height - top - row * (words + side + bars)
             label = int(labels[sample])
-            heading = plain("\n".join(filter(None, (f"no. {sample}: {classes[label][:14]}", captions[k]))))
+            heading = plain("\n".join(filter(None, (f"no. {sample}: {short(classes[label], 14)}", captions[k]))))
             middle = left + side / 2
             ax.text(middle, upper - words + 0.05, heading, ha="center", va="bottom", fontsize=9.5, color=INK)
             _picture(ax, run.image(sample, split), left, upper - words - side, side)
@@ -120,7 +121,7 @@ def _bars(
     long = max(map(len, names)) > 2
     for c, name, place in zip(shown, names, x, strict=True):
         ax.text(
-            place, base - 0.03, plain(name[:7]), ha="right" if long else "center", va="top",
+            place, base - 0.03, plain(short(name, 7)), ha="right" if long else "center", va="top",
             fontsize=6 if long else 7.5, rotation=35 if long else 0, rotation_mode="anchor" if long else None,
             fontweight="bold" if c == label else "normal",
         )  # fmt: skip

@@ -23,3 +23,8 @@ def counted(statuses: Counter[str]) -> str:
 def counted_word(number: int, word: str) -> str:
     """Return a number with its word: `1 worker`, `2 workers`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def short(name: str, most: int) -> str:
+    """Return a name with at most so many characters: what is longer loses its end, and shows it by an ellipsis."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
