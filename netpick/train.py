@@ -78,6 +78,10 @@ def train(
     if is_baseline(spec.layers):
         arrays = {name: (x.cpu().numpy(), y.cpu().numpy()) for name, (x, y) in data.items()}
         return baselines.train(spec, recipe, arrays, seed, replicate, keep_weights)
+    if plan.mode == "graph":
+        from netpick.cuda_graph import train_alone
+
+        return train_alone(spec, recipe, device, data, seed, plan, replicate, keep_weights)
     started, clock = datetime.now(UTC), time.perf_counter()
     deadline = clock + recipe.timeout if recipe.timeout else None
     devices.reset_peak_memory(device)
