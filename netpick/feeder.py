@@ -37,6 +37,7 @@ class _Slot:
     wait: Any = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = 0.0
+    crowded: bool = False
 
 
 class Feeder:
@@ -48,7 +49,7 @@ class Feeder:
     budget : what they may take together
     start : makes a task's training on a lane
     lost : whether after this error the device is of no more use to this process
-    make_room : called when a training ran out of memory, and its own was freed
+    make_room : called when a training ran out of memory, after its own was freed
     """
 
     def __init__(
@@ -75,10 +76,15 @@ class Feeder:
         self.waiting.append(task)
 
     def turn(self) -> list[Task | TrainingResult]:
-        """Give each lane that is ready its next work; return the tasks that began, and the results."""
+        """Give each lane that is ready its next work; return the tasks that begin, or else the results.
+
+        Where tasks begin they are returned before they have had their first turn: a task that takes the process down
+        must be known to have begun.
+        """
         happened: list[Task | TrainingResult] = []
         moved = self._end()
-        happened.extend(self._begin())
+        if begun := self._begin():
+            return begun
         for slot in list(self._running):
             if slot.wait is not None and not slot.wait.done():
                 continue
@@ -107,7 +113,8 @@ class Feeder:
         return begun
 
     def _advance(self, slot: _Slot) -> TrainingResult | None:
-        assert slot.task is not None and slot.work is not None
+        assert slot.task is not None
+        assert slot.work is not None
         task = slot.task
         try:
             with slot.lane.active():
@@ -117,7 +124,7 @@ class Feeder:
             return None
         except StopIteration as end:
             result: TrainingResult = end.value.with_(attempts=task.attempts, workers=task.workers)
-        except Exception as error:  # noqa: BLE001  every failure of a network must become its row
+        except Exception as error:  # every failure of a network must become its row
             if self.lost(error):
                 raise DeviceLost(describe_error(error)) from error
             seconds = time.perf_counter() - slot.clock
@@ -126,8 +133,7 @@ class Feeder:
         slot.work = slot.wait = None
         self._running.remove(slot)
         self._ending.append(slot)
-        if (result.error or "").startswith(OUT_OF_MEMORY):
-            self.make_room()
+        slot.crowded = (result.error or "").startswith(OUT_OF_MEMORY)
         return result
 
     def _end(self) -> bool:
@@ -136,6 +142,8 @@ class Feeder:
         for slot in idle:
             assert slot.task is not None
             slot.lane.release()
+            if slot.crowded:
+                self.make_room()
             self.budget.leave(slot.task.key)
             slot.task = None
             self._ending.remove(slot)

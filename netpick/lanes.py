@@ -138,12 +138,12 @@ class CudaLane(Lane):
         self._graphs: list[Any] = []
         self._pool: Any = None
         self._held = 0
-        # Data that other streams have put on the card must be there before this one reads them.
-        self.stream.wait_stream(torch.cuda.default_stream(self._index))
 
     def begin(self) -> None:
         """Forget the network before; random numbers start anew with `torch.manual_seed` while the lane is active."""
         self._held, self.peak = 0, None
+        # Data that the default stream has put on the card must be there before this one reads them.
+        self.stream.wait_stream(torch.cuda.default_stream(self._index))
         self._pool = torch.cuda.graph_pool_handle()
 
     @contextlib.contextmanager

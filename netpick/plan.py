@@ -21,7 +21,7 @@ FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps
 ALLOWED: dict[str, tuple[str, ...]] = {
     "precision": ("fp32", "tf32", "bf16"),
     "layout": ("contiguous",),
-    "mode": ("eager", "explicit", "reference"),
+    "mode": ("eager", "explicit", "graph", "reference"),
     "kernel": ("fused", "foreach"),
     "convolutions": ("tuned", "plain"),
 }
@@ -40,8 +40,9 @@ Two convolutions of some dozen channels on 28×28; `auto` takes bf16 for convolu
 class Plan:
     """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/explicit/fused/tuned`.
 
-    `precision` of the arithmetic; memory `layout`; `mode`: eager (autograd), explicit (see `explicit`) or reference
-    (the plain loop); `kernel` of the optimizer: fused or foreach; `convolutions`: tuned, computed in another way where
+    `precision` of the arithmetic; memory `layout`; `mode`: eager (autograd), explicit (see `explicit`), graph
+    (CUDA graphs, see `cuda_graph`; where they fail `eager(why)` is written) or reference (the plain loop); `kernel`
+    of the optimizer: fused or foreach; `convolutions`: tuned, computed in another way where
     that is faster (see `build` and `convolutions`), or plain.
     """
 
@@ -58,7 +59,7 @@ class Plan:
     def parse(cls, text: str) -> Plan:
         """Read what `str` wrote; raises PlanError."""
         names = [field.name for field in fields(cls)]
-        words = text.split("/")
+        words = [word.partition("(")[0] for word in text.split("/")]  # without why it is eager
         if len(words) != len(names):
             raise PlanError(f"a plan has {len(names)} parts, {'/'.join(names)}, got '{text}'")
         for name, word in zip(names, words, strict=True):
@@ -118,11 +119,13 @@ def choose(recipe: Recipe, device: str, spec: NetworkSpec | None = None, pin: st
         raise DeviceError(f"precision tf32 exists on CUDA GPUs only, got device {device}: say fp32 or bf16")
     if precision == "auto":
         precision = auto_precision(kind, spec)
-    mode = "explicit" if kind == "cpu" and precision == "fp32" else "eager"
+    mode = "graph" if kind == "cuda" else "explicit" if kind == "cpu" and precision == "fp32" else "eager"
     plan = Plan(precision, mode=mode, kernel="fused" if recipe.optimizer in FUSED[kind] else "foreach")
     plan = replace(plan, **fixed)
     if plan.mode == "explicit" and (kind != "cpu" or plan.precision != "fp32"):
         raise PlanError(f"--plan: explicit is for fp32 on the cpu, got {plan.precision} on {device}: say eager")
+    if plan.mode == "graph" and kind != "cuda":
+        raise PlanError(f"--plan: graph is for CUDA GPUs, got {device}: say eager")
     if plan.mode == "reference" and plan.precision != "fp32":
         raise PlanError(f"--plan: reference is for fp32, got {plan.precision}: say fp32/reference, or eager")
     if plan.kernel == "fused" and recipe.optimizer not in FUSED[kind]:

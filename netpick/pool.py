@@ -26,7 +26,6 @@ from typing import Any
 
 import msgspec
 
-from netpick.errors import WorkError
 from netpick.plan import Plan
 from netpick.recipes import FOR_BASELINES
 from netpick.result import TrainingResult
@@ -45,7 +44,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Task:
-    """One training, with all that a worker needs for it; plain values only."""
+    """One training, with all that a worker needs for it; plain values only. `memory` and `params` are the network's."""
 
     spec: NetworkSpec
     replicate: int
@@ -57,6 +56,8 @@ class Task:
     workers: int = 1
     keep_weights: bool = True
     attempts: int = 1
+    memory: int = 0
+    params: int = 0
 
     @property
     def key(self) -> Key:
@@ -325,54 +326,3 @@ def _exit_codes(error: BaseException) -> str:
     """Return how the workers ended, out of joblib's long message, such as ` ({SIGKILL(-9)})`."""
     found = re.search(r"exit codes of the workers are (\{.*\})", str(error))
     return f" ({found[1]})" if found else ""
-
-
-def measure_need(task: Task, device: str) -> int:
-    """Train a few steps in a process of their own, and return the bytes that this takes on a card."""
-    from joblib import Parallel, delayed
-
-    (need,) = Parallel(n_jobs=2, max_nbytes=None)([delayed(_need_of)(replace(task, device=device))])
-    return need
-
-
-CONTEXT_BYTES = 700 * 2**20
-"""What a process takes on a card before it holds a single tensor, cuDNN and cuBLAS loaded."""
-
-
-def _need_of(task: Task) -> int:
-    import torch
-
-    from netpick.train import train
-
-    _prepare_worker()
-    few = 4 * task.recipe.batch_size
-    data = {split: (x[:few], y[:few]) for split, (x, y) in _resident(task.shared, task.device).items()}
-    recipe = msgspec.structs.replace(task.recipe, epochs=1)
-    train(task.spec, recipe, task.device, data, task.seed, task.plan)
-    need = CONTEXT_BYTES + torch.cuda.max_memory_reserved(task.device)
-    torch.cuda.empty_cache()
-    return need
-
-
-def workers_on_cards(need: int, free: Sequence[int], cores: int) -> int:
-    """Return how many trainings the GPUs can hold together.
-
-    Parameters
-    ----------
-    need : bytes that the costliest training takes on its card, its process included, as measured
-    free : bytes free on each card
-    cores : CPU cores, since each training is fed by one
-
-    Raises
-    ------
-    WorkError
-        Not even one fits.
-    """
-    # A tenth stays free: fragmentation, and convolution workspaces that were not part of the measurement.
-    fitting = sum(int(0.9 * bytes_free) // need for bytes_free in free)
-    if fitting < 1:
-        raise WorkError(
-            f"the costliest network needs {need / 2**30:.1f} GiB on a card, {max(free) / 2**30:.1f} GiB are free: "
-            "free some memory, or take a smaller batch size with --set recipe.batch_size=..."
-        )
-    return max(1, min(fitting, cores))

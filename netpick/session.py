@@ -14,14 +14,14 @@ import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from netpick import data, device, forecast, modules, plan, pool, share
+from netpick import cards, data, device, forecast, modules, packing, plan, pool, share
 from netpick.cost import Samples
 from netpick.errors import DataError, RunError, listed, suggest
 from netpick.estimate import Estimate
@@ -32,7 +32,6 @@ from netpick.result import TrainingResult
 from netpick.spec import NetworkSpec, seed_of
 from netpick.store import SCORES, Store
 from netpick.template import Recipe, apply_override, parse_recipe
-from netpick.whole import is_baseline
 
 PRECISIONS = ("fp32", "tf32", "bf16", "auto")
 WEIGHTS = ("last", "none")
@@ -249,7 +248,7 @@ def _train_all(
         listener.started(task)
 
     with _politely(store) as uninterrupted:
-        stream = pool.stream(tasks, workers, devices, started)
+        stream = _stream(store, tasks, workers, devices, started)
         with contextlib.closing(stream):  # type: ignore[type-var]
             for result in stream:
                 with uninterrupted():
@@ -257,6 +256,20 @@ def _train_all(
                     event = {"event": result.status, "network": result.network, "replicate": result.replicate}
                     store.append_event({**event, "seconds": round(result.seconds, 3), "error": result.error})
                     listener.finished(result)
+
+
+def _stream(
+    store: Store, tasks: list[Task], workers: int, devices: list[str], started: Callable[[Task], None]
+) -> Iterator[TrainingResult]:
+    """Hand the tasks to what trains on these devices."""
+    if not devices[0].startswith("cuda"):
+        return pool.stream(tasks, workers, devices, started)
+    rows = {row["hash"]: row for row in store.networks()}
+    sized = [
+        replace(task, memory=rows[task.spec.hash]["memory"] or 0, params=rows[task.spec.hash]["params"] or 0)
+        for task in tasks
+    ]
+    return cards.stream(sized, devices, packing.layout(len(devices), device.usable_cores(), workers), started)
 
 
 @contextlib.contextmanager
@@ -521,17 +534,9 @@ def _workers(wanted: int | Literal["auto"], store: Store, tasks: list[Task], dev
     """Return how many trainings run at the same time."""
     if wanted != "auto":
         return min(wanted, max(1, len(tasks))) if tasks else wanted
-    if devices[0].startswith("cuda") and tasks:
-        rows = {row["hash"]: row for row in store.networks()}
-
-        def footprint(task: Task) -> int:
-            return rows[task.spec.hash]["memory"] * task.recipe.batch_size + 5 * rows[task.spec.hash]["params"]
-
-        on_card = [task for task in tasks if not is_baseline(task.spec.layers)]
-        if not on_card:
-            return min(device.cpu_workers(), len(tasks))
-        need = pool.measure_need(max(on_card, key=footprint), devices[0])
-        return pool.workers_on_cards(need, [device.free_memory(d) or 0 for d in devices], device.usable_cores())
+    if devices[0].startswith("cuda"):
+        layout = packing.layout(len(devices), device.usable_cores())
+        return min(layout.trainings * len(devices), len(tasks) or layout.trainings * len(devices))
     if devices[0] == "mps":
         return 1
     return device.cpu_workers()

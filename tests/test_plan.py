@@ -31,7 +31,7 @@ from netpick.template import OPTIMIZERS, Recipe
 )
 def test_the_kernel_follows_from_optimizer_and_device(optimizer, device, kernel):
     plan = choose(Recipe(optimizer=optimizer), device)
-    mode = "explicit" if device == "cpu" else "eager"
+    mode = "explicit" if device == "cpu" else "graph" if device.startswith("cuda") else "eager"
     assert (plan.precision, plan.layout, plan.mode, plan.kernel) == ("fp32", "contiguous", mode, kernel)
 
 

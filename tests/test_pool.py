@@ -16,9 +16,8 @@ import torch
 from pool_work import work
 
 from netpick import pool
-from netpick.errors import WorkError
 from netpick.plan import Plan
-from netpick.pool import Task, describe_error, run_task, stream, workers_on_cards
+from netpick.pool import Task, describe_error, run_task, stream
 from netpick.spec import NetworkSpec, layer
 from netpick.template import Recipe
 
@@ -266,31 +265,7 @@ def test_describe_error_of_torchs_own_lack_of_memory():
     assert describe_error(caught.value).startswith("out of memory: ")
 
 
-# Packing
-
-
-@pytest.mark.parametrize(
-    ("need", "free", "cores", "expected"),
-    [
-        (10, [100], 99, 9),  # a tenth stays free
-        (10, [100], 4, 4),
-        (10, [100, 100], 99, 18),
-        (10, [100, 10], 99, 9),  # the second card has no room for one
-        (90, [100], 99, 1),
-        (45, [100, 60], 99, 3),
-    ],
-)
-def test_trainings_that_the_cards_can_hold(need, free, cores, expected):
-    assert workers_on_cards(need, free, cores) == expected
-
-
-def test_a_network_that_fits_on_no_card_is_said_to_be_so():
-    with pytest.raises(WorkError) as caught:
-        workers_on_cards(95 * 2**30, [100 * 2**30, 24 * 2**30], 8)
-    assert str(caught.value) == (
-        "the costliest network needs 95.0 GiB on a card, 100.0 GiB are free: "
-        "free some memory, or take a smaller batch size with --set recipe.batch_size=..."
-    )
+# Endings
 
 
 def test_the_ways_in_which_workers_ended_are_read_from_joblib():
