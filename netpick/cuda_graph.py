@@ -98,8 +98,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe, plan: Plan, lane: Lane) -> 
 class _Captures:
     """Captures for one network, until one fails."""
 
-    def __init__(self, lane: Lane, refused: str) -> None:
-        self.lane, self.refused = lane, refused
+    def __init__(self, lane: Lane, refused: str, wanted: bool) -> None:
+        self.lane, self.refused, self.wanted = lane, refused, wanted
 
     def part(self, work: Callable[[], None], times: int) -> _Part:
         return _Part(self, work, times)
@@ -115,7 +115,8 @@ class _Part:
 
     def __call__(self) -> None:
         lane = self.captures.lane
-        if self.replay is None and self.calls and self.left >= 2 and not self.captures.refused:
+        may = self.captures.wanted and not self.captures.refused
+        if self.replay is None and self.calls and self.left >= 2 and may:
             try:
                 with lane.metered():
                     self.replay = lane.capture(self.work)
@@ -160,7 +161,7 @@ class _Network:
     ) -> None:
         self.model, self.plan, self.lane, self.data, self.batch = model, plan, lane, data, batch
         self.optimizer, refused = make_optimizer(model, recipe, plan, lane)
-        self.captures = _Captures(lane, refused)
+        self.captures = _Captures(lane, refused, plan.mode == "graph")
         inputs, labels = data["train"]
         count, size = len(labels), recipe.batch_size
         full, last = divmod(count, size)

@@ -147,6 +147,12 @@ def test_what_comes_only_once_more_is_not_captured():
     assert (lane.captured, lane.replayed) == (0, 0)
 
 
+def test_a_plan_that_says_eager_captures_nothing():
+    lane = Recorder()
+    result = fit(LINEAR, Recipe(batch_size=8, epochs=4), lane, unroll=4, plan=Plan())
+    assert (lane.captured, result.plan) == (0, "fp32/contiguous/eager/fused/tuned")
+
+
 @pytest.mark.parametrize(
     ("steps", "epochs", "expected"),
     [(2400, 4, 8), (5, 100, 2), (0, 4, 1), (1, 10**6, 1), (60000, 100, 32)],
