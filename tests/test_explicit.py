@@ -146,6 +146,22 @@ def test_odd_networks_learn_as_with_autograd(layers):
     assert_same_step(with_head(layers, (1, 4, 4)), torch.randn(9, 1, 4, 4))
 
 
+@pytest.mark.parametrize("activation", ["Identity", "ReLU", "GELU", "BatchNorm1d"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("image", [(1, 9), (3, 9), (1, 3, 9)])
+def test_convolutions_over_one_dimension_hand_their_gradients_on(activation, bias, image):
+    middle = layer(activation, **({"num_features": 4} if activation == "BatchNorm1d" else {}))
+    layers = [
+        layer("Reshape", shape=[image[-2], 9]),
+        layer("Conv1d", in_channels=image[-2], out_channels=4, kernel_size=3, bias=bias),
+        middle,
+        layer("Conv1d", in_channels=4, out_channels=5, kernel_size=2, bias=bias),
+        layer("Conv1d", in_channels=5, out_channels=2, kernel_size=4, bias=bias),
+    ]
+    torch.manual_seed(5)
+    assert_same_step(with_head(layers, image), torch.randn(8, *image))
+
+
 def test_skip_connections_learn_as_with_autograd():
     layers = [
         layer("Conv2d", in_channels=1, out_channels=2, kernel_size=3, padding=1),
