@@ -5,8 +5,8 @@ own `./analysis` folder. Names that begin with an underscore are shared by sever
 """
 
 ORDER = (
-    *("scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts"),
-    *("easy", "weird", "confusing", "best", "versus"),
+    *("scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves"),
+    *("easy", "weird", "confusing", "best", "versus", "mistakes", "sweep"),
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
 )
 """The order in which questions are listed; one that is not named here comes after these, and works just as well."""

@@ -21,11 +21,12 @@ def sure(answers, classes, confidence=0.9):
     return p
 
 
-def make_run(folder, probabilities, labels, networks=None, keep="all", status=None):
+def make_run(folder, probabilities, labels, networks=None, keep="all", status=None, train_loss=None):
     """Write a run.
 
     probabilities: of each network by name, (samples, classes) or (epochs, samples, classes).
     networks: columns of networks.parquet that matter, by name; macs and params grow along the list otherwise.
+    train_loss: of each network by name, a value an epoch; 0.5 otherwise.
     """
     labels = np.asarray(labels)
     classes = np.asarray(next(iter(probabilities.values()))).shape[-1]
@@ -46,8 +47,10 @@ def make_run(folder, probabilities, labels, networks=None, keep="all", status=No
     for row, p in zip(rows, probabilities.values(), strict=True):
         p = np.asarray(p, dtype=np.float64)
         scores = np.log(p if p.ndim == 3 else p[None]).astype(np.float32)
+        losses = (train_loss or {}).get(row["name"], [0.5] * len(scores))
         epochs = tuple(
-            EpochResult(e, 0.5, 2.0, None, (evaluate("test", one, labels, 0.1),)) for e, one in enumerate(scores, 1)
+            EpochResult(e, loss, 2.0, None, (evaluate("test", one, labels, 0.1),))
+            for e, (one, loss) in enumerate(zip(scores, losses, strict=True), 1)
         )
         result = TrainingResult(
             row["name"], row["hash"], 0, (status or {}).get(row["name"], "done"), 1, "cpu", "hand",

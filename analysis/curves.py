@@ -1,0 +1,186 @@
+"""How do accuracy and loss go, epoch by epoch, and from where on does more training bring nothing?
+
+Of the networks that are named; else of all students with several epochs where there are at most 8 of them, else of the
+best and `Basic`.
+
+Columns of the answer, a row a network × epoch, the best network first:
+
+- `network`, `epoch`; `replicates`: trainings that the row is a mean of
+- `accuracy`, `loss`: of the evaluated samples, after the epoch; `accuracy_low` to `loss_high`: their ranges over the
+  replicates
+- `train_loss`: mean over the samples during the epoch, while the network went on learning
+- `stalled`: from this epoch or an earlier one on, accuracy gains less than `gain` in all that follows, which has to be
+  2 epochs or more
+
+What is said of a network is said of the means over its replicates. `attempts` asks about all students at once, and
+`sweep --by attempt` what the epochs cost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.answer import Answer
+from netpick.exam import percent, points
+from netpick.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEW = 8
+"""Up to so many students are all drawn."""
+AFTER = 2
+"""Epochs that have to follow the one from which on accuracy is said to stall."""
+NAMED = 3
+"""Networks that the text speaks of at most."""
+FALLS = 0.05
+"""A loss that changed by less than this share of itself is said to be as it was."""
+METRICS = ("accuracy", "loss", "train_loss")
+
+
+def ask(run: Run, *, networks: list[str] | None = None, gain: float = 0.005, split: str | None = None) -> Answer:
+    """Follow networks over their epochs.
+
+    Parameters
+    ----------
+    networks : list of str
+        Whom to follow.
+    gain : float
+        Accuracy stalls from the epoch after which it gains less than this, from 0 to 1.
+    split : str
+        Samples that are asked about: validation where the run has it, else test.
+    """
+    gain = exam.check_fraction("gain", gain)
+    if split is None:
+        split = "validation" if "validation" in set(run.epochs["split"]) else "test"
+    frame = exam.students(run, split=split)
+    note = exam.notes(run)
+    if networks:
+        wanted = [exam.need_network(run, name) for name in dict.fromkeys(networks)]
+    elif 0 < (frame["epochs"] > 1).sum() <= FEW:
+        wanted = frame.loc[frame["epochs"] > 1, "name"].tolist()
+    else:
+        wanted = list(dict.fromkeys(filter(None, (exam.best(frame), exam.basic(frame)))))
+    place = frame.set_index("name")["accuracy"]
+    wanted.sort(key=lambda name: -place[name])  # stable: equals stay as they were named
+    table = curves(run, wanted, gain, split)
+    said = [_said(rows, gain, split) for _, rows in table.groupby("network", sort=False)]
+    text = " ".join(said[:NAMED])
+    if len(said) > NAMED:
+        text += f" {len(said) - NAMED} more networks are in the table."
+    return Answer(table, text, lambda: _draw(table, _title(table, gain, split), split), note)
+
+
+def curves(run: Run, names: list[str], gain: float, split: str) -> pd.DataFrame:
+    """Return the table for these networks, in their order."""
+    rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
+    rows = rows.merge(exam.done(run)[["network", "replicate"]])
+    groups = rows[rows["network"].isin(names)].groupby(["network", "epoch"])
+    table = pd.DataFrame({"replicates": groups.size()})
+    for metric in METRICS:
+        table[metric] = groups[metric].mean()
+    for metric in METRICS[:2]:
+        table[f"{metric}_low"], table[f"{metric}_high"] = groups[metric].min(), groups[metric].max()
+    table = table.reset_index()
+    order = table["network"].map({name: i for i, name in enumerate(names)})
+    table = table.assign(order=order).sort_values(["order", "epoch"]).drop(columns="order").reset_index(drop=True)
+    table["stalled"] = False
+    for _, one in table.groupby("network"):
+        table.loc[one.index, "stalled"] = stalled(one["accuracy"].to_numpy(), gain)
+    columns = ["network", "epoch", "replicates", "accuracy", "accuracy_low", "accuracy_high", "loss", "loss_low"]
+    return table[[*columns, "loss_high", "train_loss", "stalled"]]
+
+
+def stalled(accuracy: np.ndarray, gain: float) -> np.ndarray:
+    """Say for each epoch whether from it, or from an earlier one, none of at least `AFTER` that follow gains `gain`."""
+    out = np.zeros(len(accuracy), bool)
+    for i in range(len(accuracy) - AFTER):
+        out[i] = accuracy[i + 1 :].max() - accuracy[i] < gain - exam.TINY
+    return np.logical_or.accumulate(out)
+
+
+def _from(rows: pd.DataFrame) -> pd.Series | None:
+    """Return the row from which on the accuracy of a network stalls, if any."""
+    found = rows[rows["stalled"]]
+    return found.iloc[0] if len(found) else None
+
+
+def _change(word: str, before: float, after: float) -> str:
+    """Say how a loss went on: "the test loss rises from 0.31 to 0.42"; "" where it stayed."""
+    if not before > 0 or abs(after - before) < FALLS * before:
+        return ""
+    return f"the {word} loss {'falls' if after < before else 'rises'} from {before:.3g} to {after:.3g}"
+
+
+def _said(rows: pd.DataFrame, gain: float, split: str) -> str:
+    """Say in a sentence how one network went on."""
+    last, start = rows.iloc[-1], _from(rows)
+    name, words = last["network"], f"{percent(last['accuracy'])} on {split} after {_epochs(last['epoch'])}"
+    if len(rows) < 2:
+        return f"{name} has {words}: there is nothing to follow."
+    if start is None:
+        return f"{name} has {words}, and has not stalled."
+    out = f"{name} has {words}: from epoch {start['epoch']} on its accuracy gains less than {points(gain)}"
+    changes = [
+        _change("training", start["train_loss"], last["train_loss"]),
+        _change(split, start["loss"], last["loss"]),
+    ]
+    more = " and ".join(filter(None, changes))
+    return f"{out}, while {more}." if more else f"{out}."
+
+
+def _title(table: pd.DataFrame, gain: float, split: str) -> str:
+    """Say what the figure shows: of the network that was trained longest after it stalled, of equals the best."""
+    found = []
+    for _, rows in table.groupby("network", sort=False):
+        if (start := _from(rows)) is not None:
+            found.append((rows.iloc[-1]["epoch"] - start["epoch"], start, rows.iloc[-1]))
+    if not found:
+        return f"Accuracy and loss by epoch, on {split} and in training"
+    _, start, last = max(found, key=lambda one: one[0])
+    out = f"From epoch {start['epoch']} on the accuracy of {last['network']} gains less than {points(gain)}"
+    falls = last["train_loss"] < (1 - FALLS) * start["train_loss"]
+    return f"{out}, while the training loss goes on falling" if falls else out
+
+
+def _epochs(n: int) -> str:
+    return "1 epoch" if n == 1 else f"{n} epochs"
+
+
+def _draw(table: pd.DataFrame, title: str, split: str) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    from netpick.report import theme
+
+    fig = Figure(figsize=(10, 5.6))
+    left, right = fig.subplots(1, 2)
+    for i, (name, rows) in enumerate(table.groupby("network", sort=False)):
+        style = {"color": f"C{i}", "marker": "o", "markersize": 4, "linewidth": 1.8}
+        for ax, metric in ((left, "accuracy"), (right, "loss")):
+            ax.plot(rows["epoch"], rows[metric], label=theme.plain(str(name)), **style)
+            if (rows["replicates"] > 1).any():
+                low, high = rows[f"{metric}_low"], rows[f"{metric}_high"]
+                ax.fill_between(rows["epoch"], low, high, color=f"C{i}", alpha=0.18, linewidth=0)
+        right.plot(rows["epoch"], rows["train_loss"], **{**style, "linestyle": (0, (4, 2)), "marker": ""})
+        if (start := _from(rows)) is not None:
+            left.plot(start["epoch"], start["accuracy"], "D", color=f"C{i}", markeredgecolor=theme.INK, markersize=9)
+    if theme.spans_decades(table[["loss", "train_loss"]].to_numpy().ravel()):
+        right.set_yscale("log")
+    theme.percent_axis(left.yaxis)
+    left.set(xlabel="epoch", ylabel=f"accuracy ({split})")
+    left.set_title(f"accuracy{'; ◆ it stalls from here on' if table['stalled'].any() else ''}", loc="left")
+    right.set(xlabel="epoch", ylabel="loss (nats)")
+    bands = "; bands: range over the replicates" if (table["replicates"] > 1).any() else ""
+    right.set_title(f"loss{bands}", loc="left")
+    keys = [Line2D([], [], color="#444444", linestyle=line) for line in ("-", (0, (4, 2)))]
+    right.legend(keys, [split, "training"], fontsize=9)
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    theme.legend_below(fig, left, columns=4, fontsize=9)
+    return theme.finish(fig, title)
