@@ -85,21 +85,25 @@ def ask(
     low, high = each.attrs["low"], each.attrs["high"]
 
     note = exam.notes(run)
+    made = wide.notna().sum(axis=1)
+    if made.nunique() > 1:
+        few = f"students made {made.min()} to {made.max()} attempts, the last is each one's own"
+        note = "; ".join(filter(None, (note, few)))
     bloomers, worse = each[each["bloomer"]], each[each["worse"]]
     if wide.shape[1] < 2:
         text = "There is one attempt only: nobody could change."
         title = "Scores after the one attempt that there is"
     else:
-        medians = wide.median()
+        before, after = float(each["first"].median()), float(each["last"].median())
         text = (
-            f"From the first attempt to the last the median score went from {percent(medians.iloc[0])} to "
-            f"{percent(medians.iloc[-1])} ({len(each)} students). "
+            f"From the first attempt to the last the median score went from {percent(before)} to "
+            f"{percent(after)} ({len(each)} students). "
             f"{_named(bloomers, 'late bloomer', f'(below {percent(low)} at first, at least {percent(high)} at last)')} "
             f"{_named(worse, 'student', f'ended at least {points(fall)} below their own best attempt')} "
             f"{_stopping(stopping)}"
         )
         title = (
-            f"The median score went from {percent(medians.iloc[0], 1)} to {percent(medians.iloc[-1], 1)}; "
+            f"The median score went from {percent(before, 1)} to {percent(after, 1)}; "
             f"{len(bloomers)} late bloomer{'' if len(bloomers) == 1 else 's'}, {len(worse)} got worse"
         )
     table = {"student": each, "family": families, "attempt": stopping}[by]

@@ -1,6 +1,7 @@
 """How many students score 80, 90, 95, 99 or 100 % at each attempt?
 
-A student is a network, an attempt an epoch; all students are counted, not the good ones alone.
+A student is a network, an attempt an epoch; all students are counted, not the good ones alone. What is said of the last
+attempt is of each student's own last one, where some made fewer than others; the table has a row an attempt.
 
 Columns of the answer:
 
@@ -60,18 +61,23 @@ def ask(run: Run, *, thresholds: list[float] = list(THRESHOLDS), split: str = "t
     levels = sorted({exam.check_fraction("thresholds", t) for t in thresholds})
     attempts = exam.attempts(run, split)
     table = counts(attempts, levels)
-    last = table.iloc[-1]
-    parts = [f"{last[column(t)]} at {percent(t)} or above" for t in levels]
-    text = f"After {_attempts(int(last['epoch']))}, of {last['of']} students: {', '.join(parts)}."
+    # Students that stopped early, or had one attempt only, count with the last one that they made.
+    end = counts(attempts.ffill(axis=1).iloc[:, -1:], levels).iloc[0]
+    made = attempts.notna().sum(axis=1)
+    few, many = int(made.min()), int(made.max())
+    after = f"After {_attempts(many)}" if few == many else f"After the last attempt of each ({few} to {many} attempts)"
+    parts = [f"{end[column(t)]} at {percent(t)} or above" for t in levels]
+    text = f"{after}, of {_students(end['of'])}: {', '.join(parts)}."
     if len(table) > 1:
         middle = levels[len(levels) // 2]
         text += (
             f" At the first attempt {table[column(middle)].iloc[0]} were at {percent(middle)} or above, "
-            f"at the last {last[column(middle)]}."
+            f"at the last {end[column(middle)]}."
         )
-    reached = max((t for t in levels if last[column(t)]), default=levels[0])
+    reached = max((t for t in levels if end[column(t)]), default=levels[0])
+    of = f"{end[column(reached)]} of {_students(end['of'])} {'is' if end['of'] == 1 else 'are'}"
     title = (
-        f"After {_attempts(int(last['epoch']))} {last[column(reached)]} of {last['of']} students are at "
+        f"After {_attempts(many) if few == many else 'the last attempt of each'} {of} at "
         f"{percent(reached)}{' or above' if reached < 1 else ''}"
     )
     return Answer(table, text, lambda: _draw(table, levels, title), exam.notes(run))
@@ -79,6 +85,10 @@ def ask(run: Run, *, thresholds: list[float] = list(THRESHOLDS), split: str = "t
 
 def _attempts(n: int) -> str:
     return f"{n} attempt{'s' if n > 1 else ''}"
+
+
+def _students(n: int) -> str:
+    return f"{n} student{'' if n == 1 else 's'}"
 
 
 def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
