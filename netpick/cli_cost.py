@@ -22,7 +22,7 @@ app = typer.Typer()
 @app.command()
 def estimate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda (or all), cuda:1, cuda:0,cuda:2.")] = "auto",
     workers: Annotated[str, typer.Option(metavar="auto|N", help="Trainings at the same time.")] = "auto",
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Short for --set recipe.epochs=N.")] = None,
     overrides: Annotated[

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from netpick.errors import DeviceError, listed, suggest
 
-FORMS = ("auto", "cuda", "cuda:N", "mps", "cpu")
-"""What `resolve` takes; N is the number of a GPU, from 0."""
+FORMS = ("auto", "all", "cuda", "cuda:N", "mps", "cpu")
+"""What `resolve` takes; N is the number of a GPU, from 0. Several `cuda:N` are joined by commas."""
 
 BYTES_PER_WORKER = 700 * 2**20
 """What a worker process on the CPU is taken to need: torch itself, one small network, its batches and scores."""
@@ -38,7 +38,8 @@ def resolve(choice: str) -> list[str]:
     Parameters
     ----------
     choice
-        "auto" (all CUDA GPUs, else mps, else the CPU), "cuda" (all CUDA GPUs), "cuda:N", "mps" or "cpu".
+        "auto" (all CUDA GPUs, else mps, else the CPU), "all" or "cuda" (all CUDA GPUs), "cuda:N", some of these with
+        commas between them ("cuda:0,cuda:2"), "mps" or "cpu".
 
     Returns
     -------
@@ -48,12 +49,15 @@ def resolve(choice: str) -> list[str]:
     Raises
     ------
     DeviceError
-        The choice is none of these, or this machine does not have it.
+        The choice is none of these, names a GPU twice, or this machine does not have it.
     """
+    if "," in choice:
+        return _several(choice)
     words = [form for form in FORMS if form != "cuda:N"]
     if choice not in words and not _CUDA.fullmatch(choice):
         raise DeviceError(
-            f"unknown device '{choice}'{suggest(choice, words)}: give one of {listed(FORMS)} (N counts GPUs from 0)"
+            f"unknown device '{choice}'{suggest(choice, words)}: give one of {listed(FORMS)} (N counts GPUs from 0; "
+            "several: cuda:0,cuda:1)"
         )
     if choice == "cpu":  # no need to wake a GPU driver
         return ["cpu"]
@@ -61,10 +65,29 @@ def resolve(choice: str) -> list[str]:
     gpus = [device for device in have if device.startswith("cuda")]
     if choice == "auto":
         return gpus or have[:1]
-    found = gpus if choice == "cuda" else [device for device in have if device == choice]
+    found = gpus if choice in ("all", "cuda") else [device for device in have if device == choice]
     if not found:
         raise DeviceError(f"no device '{choice}' on this machine: it has {listed(have)}; give one of these or 'auto'")
     return found
+
+
+def _several(choice: str) -> list[str]:
+    """Return the GPUs of a list such as "cuda:0,cuda:2", in its order; raises as `resolve` does."""
+    names = choice.split(",")
+    for name in names:
+        if not _CUDA.fullmatch(name):
+            raise DeviceError(
+                f"device '{choice}': '{name}' can't be one of several: name GPUs, such as cuda:0,cuda:1, or give one "
+                f"of {listed(FORMS)} alone"
+            )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DeviceError(f"device '{choice}' names {listed(twice)} twice: give each GPU once")
+    have = available()
+    if absent := [name for name in names if name not in have]:
+        raise DeviceError(
+            f"device '{choice}': no {listed(absent)} on this machine: it has {listed(have)}; name some of these"
+        )
+    return names
 
 
 def synchronize(device: str) -> None:

@@ -178,7 +178,7 @@ def _devices(text: str) -> tuple[list[str], list[str]]:
         try:
             found = device.resolve(choice)
         except DeviceError as error:
-            if choice not in ("cuda", "mps") and not choice.startswith("cuda:"):
+            if choice not in ("all", "cuda", "mps") and not choice.startswith("cuda:"):
                 raise
             missing.append(str(error))
         else:

@@ -36,6 +36,10 @@ def machine(monkeypatch):
         (1, False, "cuda", ["cuda:0"]),
         (2, False, "cuda:1", ["cuda:1"]),
         (12, False, "cuda:11", ["cuda:11"]),
+        (2, True, "all", ["cuda:0", "cuda:1"]),
+        (1, False, "all", ["cuda:0"]),
+        (3, False, "cuda:2,cuda:0", ["cuda:2", "cuda:0"]),
+        (2, True, "cuda:0,cuda:1", ["cuda:0", "cuda:1"]),
         (2, True, "mps", ["mps"]),
         (2, True, "cpu", ["cpu"]),
     ],
@@ -61,7 +65,7 @@ def test_a_driver_without_a_usable_gpu_is_no_gpu(machine, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "choice"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2"), (1, "cuda:10"), (1, "mps"), (0, "mps")]
+    ("gpus", "choice"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2"), (1, "cuda:10"), (1, "mps"), (0, "mps"), (0, "all")]
 )
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(machine, gpus, choice):
     machine(gpus)
@@ -81,6 +85,30 @@ def test_nonsense_is_refused_with_the_allowed_forms(choice):
     message = str(caught.value)
     assert "\n" not in message
     assert all(form in message for form in ("auto", "cuda", "cuda:N", "mps", "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ("cuda:0,cpu", "'cpu' can't be one of several: name GPUs, such as cuda:0,cuda:1"),
+        ("cpu,mps", "'cpu' can't be one of several"),
+        ("cuda,cuda:0", "'cuda' can't be one of several"),
+        ("all,cuda:1", "'all' can't be one of several"),
+        ("cuda:0,", "'' can't be one of several"),
+        (",", "'' can't be one of several"),
+        ("cuda:0,1", "'1' can't be one of several"),
+        ("cuda:1,cuda:0,cuda:1", "names cuda:1 twice: give each GPU once"),
+        ("cuda:0,cuda:7", "no cuda:7 on this machine: it has cuda:0, cuda:1"),
+    ],
+)
+def test_a_list_that_is_no_list_of_gpus_is_refused(machine, choice, said):
+    machine(2)
+    with pytest.raises(DeviceError) as caught:
+        device.resolve(choice)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert said in message
+    assert f"'{choice}'" in message
 
 
 def test_a_near_miss_is_suggested():

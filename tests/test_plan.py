@@ -149,5 +149,32 @@ def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monke
     assert choose(recipe, "cpu", conv(400), "fp32").precision == "fp32"
 
 
+def linear(width):
+    layers = (
+        layer("Flatten"),
+        layer("Linear", in_features=784, out_features=width),
+        layer("Linear", in_features=width, out_features=10),
+        layer("LogSoftmax"),
+    )
+    return NetworkSpec("linear", "Linear", "None", layers)
+
+
+@pytest.mark.parametrize(("capability", "large"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "tf32")])
+def test_auto_takes_bf16_for_large_networks_on_cards_that_have_it(monkeypatch, capability, large):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    recipe = Recipe(precision="auto")
+    # conv: 24² × (25 + 10) × channels, 50 million at 2480.2 channels; linear: width × (784 + 10), at 62972.3.
+    sizes = ((conv(2480), "tf32"), (conv(2481), large), (linear(62972), "tf32"), (linear(62973), large))
+    for spec, precision in sizes:
+        plan = choose(recipe, "cuda:1", spec)
+        assert (plan.precision, plan.mode) == (precision, "graph")
+    assert plans.BF16_PAYS_ON_CUDA == 50_000_000
+    assert choose(recipe, "cuda:1").precision == "tf32"  # nothing is known of the network
+    unknown = NetworkSpec("unknown", "Linear", "None", linear(70_000).layers[1:])
+    assert choose(recipe, "cuda:1", unknown).precision == "tf32"
+    assert choose(Recipe(), "cuda:1", conv(2481)).precision == "fp32"  # auto has to be asked for
+
+
 def test_whether_the_processor_has_bf16_can_be_told():
     assert plans.cpu_has_bf16() in (True, False)
