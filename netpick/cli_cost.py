@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from netpick.errors import RunError, WorkError
+from netpick.errors import RunError, WorkError, listed
 
 if TYPE_CHECKING:
     from netpick.estimate import Estimate
@@ -126,6 +126,9 @@ def time_(
     )
     for line in found.missing:
         Console(stderr=True).print(f"left out: {line}", highlight=False, markup=False, soft_wrap=True)
+    if found.skipped:
+        names = f"{listed(found.skipped)}: baselines, which have no training step to time"
+        Console(stderr=True).print(f"left out: {names}", highlight=False, markup=False, soft_wrap=True)
     for name, why in found.failed:
         Console(stderr=True).print(f"{name}: not timed: {why}", highlight=False, markup=False, soft_wrap=True)
     _print_times(run, found.rows, form, rows, compare)

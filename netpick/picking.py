@@ -226,7 +226,10 @@ def _candidates(run: Run, seed: int) -> tuple[pd.DataFrame, np.ndarray, dict[str
         judge_right, judge_labels = right[:, judge], labels[judge]
         said = f"chosen on {len(choose)} test samples, judged on the other {len(judge)}"
     frame = exam.students(run).set_index("name").loc[names].reset_index()
-    frame = frame[["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds"]]
+    frame = frame[
+        ["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds"]
+        + [column for column in exam.TIMED if column in frame]
+    ]
     frame = frame.assign(
         accuracy=choose_right.mean(axis=1),
         class_accuracy=_worst_class(choose_right, choose_labels),

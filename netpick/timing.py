@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH = 250
-"""Inputs of a batch whose throughput is measured, as many as an evaluation takes at once."""
+"""Inputs of a batch whose throughput is measured, as many as an evaluation takes at once on the CPU."""
 
 SECONDS = 0.6
 """For one network on one device: a third each for steps, single inputs and batches. What starts up comes on top."""
@@ -54,12 +54,16 @@ class TimedAlone(TrainingResult):
 
 @dataclass(frozen=True)
 class Timings:
-    """What was measured now, as rows of the table `timings`; `failed` has (network, why)."""
+    """What was measured now, as rows of the table `timings`.
+
+    `failed` has (network, why), `skipped` the names of baselines: no gradient trains them, so that they have no step.
+    """
 
     rows: list[dict[str, Any]]
     failed: list[tuple[str, str]]
     devices: list[str]
     missing: list[str]
+    skipped: list[str] = field(default_factory=list)
 
 
 def time_run(
@@ -100,7 +104,7 @@ def time_run(
     """
     store = Store.open(folder)
     recipe = session.wanted_recipe(store, session.Options())
-    rows = _chosen(store, recipe, networks, computations, limit)
+    rows, skipped = _chosen(store, recipe, networks, computations, limit)
     here, missing = _devices(devices)
     if not busy:
         check_idle()
@@ -131,7 +135,7 @@ def time_run(
     finally:
         if not was_there:
             shutil.rmtree(cache, ignore_errors=True)
-    return Timings(found, failed, here, missing)
+    return Timings(found, failed, here, missing, skipped)
 
 
 def forecast_seconds(number: int, seconds: float) -> float:
@@ -141,7 +145,8 @@ def forecast_seconds(number: int, seconds: float) -> float:
 
 def _chosen(
     store: Store, recipe: Any, networks: Sequence[str], computations: Sequence[str], limit: int | None
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the networks to time, and the names of the baselines among those asked for."""
     rows = store.networks()
     names, kinds = [row["name"] for row in rows], sorted({row["computation"] for row in rows})
     for name in networks:
@@ -153,10 +158,10 @@ def _chosen(
     rows = [
         row
         for row in rows
-        if (not networks or row["name"] in networks)
-        and (not computations or row["computation"] in computations)
-        and not is_baseline(NetworkSpec.from_dict(row).layers)
+        if (not networks or row["name"] in networks) and (not computations or row["computation"] in computations)
     ]
+    skipped = [row["name"] for row in rows if is_baseline(NetworkSpec.from_dict(row).layers)]
+    rows = [row for row in rows if row["name"] not in set(skipped)]
     if not rows:
         raise RunError(f"{store.path}: none of the networks asked for is trained by gradient: name others")
     if limit is not None and limit < len(rows):
@@ -168,7 +173,7 @@ def _chosen(
             for row, spec in zip(rows, specs, strict=True)
         ]
         rows = [rows[place] for place in sorted(calibrate.choose(works, limit))]
-    return rows
+    return rows, skipped
 
 
 def _devices(text: str) -> tuple[list[str], list[str]]:
@@ -284,7 +289,10 @@ def _step(task: Task, whole: dict[str, Any], seconds: float) -> tuple[float, int
 
 
 def _forward(task: Task, whole: dict[str, Any], batch: int, seconds: float) -> tuple[float, int]:
-    """Return the seconds of one forward pass in evaluation mode, and how many passes it is the median of."""
+    """Return the seconds of one forward pass as an evaluation does it, and how many passes it is the median of.
+
+    But for graphs: on a CUDA card the pass is not captured, since whoever uses the network calls it.
+    """
     import torch
 
     from netpick.build import build
@@ -294,13 +302,13 @@ def _forward(task: Task, whole: dict[str, Any], batch: int, seconds: float) -> t
     x = whole["train"][0][:batch].clone()
     took: list[float] = []
     with torch.inference_mode(), plan.precision_context(task.plan, task.device):
-        model(x)  # loads kernels, and chooses among them
-        model(x)
+        model(x).float()  # loads kernels, and chooses among them
+        model(x).float()
         end = time.perf_counter() + seconds
         while len(took) < REPEATS or (time.perf_counter() < end and len(took) < 1000):
             device.synchronize(task.device)
             start = time.perf_counter()
-            model(x)
+            model(x).float()
             device.synchronize(task.device)
             took.append(time.perf_counter() - start)
     return median(took), len(took)

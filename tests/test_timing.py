@@ -113,6 +113,93 @@ def test_what_is_wrong_is_said_in_one_line(run, asked, error, said):
     assert "\n" not in str(caught.value)
 
 
+WITH_BASELINES = """
+title = "A network and two baselines"
+dataset = "digits"
+[recipe]
+train_samples = 100
+epochs = 1
+[[cells]]
+kind = "explicit"
+name = "Nearest"
+layers = [{ op = "baseline:nearest_mean" }]
+[[cells]]
+kind = "explicit"
+name = "Neighbours"
+layers = [{ op = "sklearn:KNeighborsClassifier" }]
+[[cells]]
+kind = "explicit"
+name = "Basic"
+layers = [
+    { op = "Flatten" },
+    { op = "Linear", in_features = "pixels", out_features = "classes" },
+    { op = "LogSoftmax", dim = 1 },
+]
+"""
+
+
+def test_baselines_are_left_out_and_named(tmp_path, capsys, monkeypatch):
+    from netpick.cli import main
+
+    # In this process: starting a worker takes seconds.
+    monkeypatch.setattr(timing.pool, "stream", lambda tasks, *_, work: (work(task) for task in tasks))
+
+    def netpick(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(one) for one in arguments])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, " ".join(err.split())
+
+    (tmp_path / "three.toml").write_text(WITH_BASELINES)
+    folder = tmp_path / "run"
+    assert netpick("generate", tmp_path / "three.toml", "--run", folder)[0] == 0
+    code, out, err = netpick("time", folder, "--devices", "cpu", "--seconds", "0.05", "--busy")
+    assert code == 0
+    assert "left out: Nearest, Neighbours: baselines, which have no training step to time" in err
+    assert "Basic" in out
+    assert Run(folder).timings["network"].tolist() == ["Basic"]
+    code, out, err = netpick("time", folder, "Nearest", "--devices", "cpu", "--busy")
+    assert (code, err.split(": ", 1)[0]) == (2, "netpick")
+    assert "none of the networks asked for is trained by gradient: name others" in err
+
+
+@pytest.mark.parametrize("plan", ["fp32/contiguous/explicit/fused/tuned", "bf16/contiguous/eager/fused/plain"])
+def test_a_forward_pass_is_timed_as_an_evaluation_does_it(monkeypatch, plan):
+    import torch
+    from test_train import CONV
+
+    from netpick import build, train
+    from netpick.plan import Plan
+    from netpick.pool import Task
+    from netpick.template import Recipe
+
+    seen = []
+    building = build.build
+
+    def watched(layers, tuned):
+        def note(module, args, output):
+            if not module.training:
+                state = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), output.dtype
+                seen.append((len(args[0]), type(module[1]), tuned, *state))
+
+        model = building(layers, tuned=tuned)
+        model.register_forward_hook(note)
+        return model
+
+    monkeypatch.setattr(train, "build", watched)
+    monkeypatch.setattr(build, "build", watched)
+    x, y = torch.rand(timing.BATCH, 1, 4, 4), torch.zeros(timing.BATCH, dtype=torch.int64)
+    data, recipe = {"train": (x, y), "test": (x, y)}, Recipe(epochs=1)
+    assert train.train(CONV, recipe, "cpu", data, 0, Plan.parse(plan)).status == "done"
+    evaluated, seen[:] = set(seen), []
+    seconds, times = timing._forward(Task(CONV, 0, 0, recipe, Plan.parse(plan), ""), data, timing.BATCH, 0.01)
+    assert evaluated == set(seen)
+    assert len(evaluated) == 1
+    assert seconds > 0
+    assert times >= timing.REPEATS
+    assert timing.BATCH == train.EVALUATION_BATCH
+
+
 # Which device
 
 
