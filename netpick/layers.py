@@ -86,9 +86,14 @@ class Linear:
 
 
 class BatchNorm:
-    """Batch norm in training: with the statistics of the batch, which it also adds to the running ones."""
+    """Batch norm in training: with the statistics of the batch, which it also adds to the running ones.
+
+    For many values mean and variance are taken in two passes of vectorised sums, which is as exact as torch's one pass
+    of running updates and two to three times faster; for few values the calls would cost more than they save.
+    """
 
     reusable = True
+    MANY = 20_000
 
     def __init__(self, module: Any, gradients: Gradients) -> None:
         self.module = module
@@ -99,10 +104,21 @@ class BatchNorm:
         m = self.module
         m.num_batches_tracked.add_(1)
         self.x = x
-        out, self.mean, self.invstd = torch.native_batch_norm(
-            x, self.weight, self.bias, m.running_mean, m.running_var, True, m.momentum, m.eps
-        )
-        return out
+        if x.numel() < self.MANY:
+            out, self.mean, self.invstd = torch.native_batch_norm(
+                x, self.weight, self.bias, m.running_mean, m.running_var, True, m.momentum, m.eps
+            )
+            return out
+        others = [0, *range(2, x.dim())]
+        across = (-1, *(1 for _ in others[1:]))  # one value a channel, for every place of it
+        self.mean = x.mean(others)
+        out = x - self.mean.view(across)
+        variance = (out * out).mean(others)
+        self.invstd = (variance + m.eps).rsqrt_()
+        count = x.numel() // len(variance)
+        m.running_mean.lerp_(self.mean, m.momentum)
+        m.running_var.lerp_(variance * (count / (count - 1)), m.momentum)
+        return out.mul_((self.invstd * self.weight).view(across)).add_(self.bias.view(across))
 
     def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
         m = self.module
@@ -120,14 +136,28 @@ _SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1
 
 Function = Callable[..., Tensor]
 
+MANY = 8_000
+"""Values from which on a few vectorised passes take less time than torch's own tanh and ELU on the CPU."""
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """2 sigmoid(2x) - 1: within 2e-7 of torch's, in half of the time (benchmarks/layers.py)."""
+    return torch.tanh(x) if x.numel() < MANY else (2 * x).sigmoid_().mul_(2).sub_(1)
+
+
+def _elu(x: Tensor) -> Tensor:
+    """Return max(x, exp(min(x, 0)) - 1): within 1e-7 of torch's, in two thirds of the time."""
+    return nn.functional.elu(x) if x.numel() < MANY else torch.maximum(x, x.clamp_max(0).exp_().sub_(1))
+
+
 FROM_OUTPUT: dict[str, tuple[Function, Function, Function]] = {
     "ReLU": (torch.relu, torch.relu_, lambda g, y: aten.threshold_backward(g, y, 0)),
-    "Tanh": (torch.tanh, torch.tanh_, aten.tanh_backward.default),
+    "Tanh": (_tanh, _tanh, aten.tanh_backward.default),
     "Sigmoid": (torch.sigmoid, torch.sigmoid_, aten.sigmoid_backward.default),
     "SELU": (torch.selu, torch.selu_, lambda g, y: aten.elu_backward(g, *_SELU, True, y)),
     "ELU": (
-        nn.functional.elu,
-        aten.elu_.default,
+        _elu,
+        _elu,
         lambda g, y: aten.elu_backward(g, 1.0, 1.0, 1.0, True, y),
     ),
     "LeakyReLU": (
@@ -145,6 +175,11 @@ FROM_INPUT: dict[str, tuple[Function, Function]] = {
 """Activations whose gradient needs the input."""
 
 
+def _like(g: Tensor, values: Tensor) -> Tensor:
+    """Return a gradient laid out in memory as the values are: torch is slow where two layouts meet."""
+    return g if g.stride() == values.stride() else torch.empty_like(values).copy_(g)
+
+
 class FromOutput:
     """An activation that may overwrite its input."""
 
@@ -159,7 +194,7 @@ class FromOutput:
         return self.y
 
     def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
-        return self.gradient(g, self.y) if wanted else None
+        return self.gradient(_like(g, self.y), self.y) if wanted else None
 
 
 class FromInput:
@@ -175,7 +210,7 @@ class FromInput:
         return self.function(x)
 
     def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
-        return self.gradient(g, self.x) if wanted else None
+        return self.gradient(_like(g, self.x), self.x) if wanted else None
 
 
 class LogSoftmax:

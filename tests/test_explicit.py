@@ -16,6 +16,7 @@ from netpick import catalogue, operations, template
 from netpick.build import build
 from netpick.errors import SpecError
 from netpick.explicit import ALIGNMENT, ExplicitStep, FlatParameters
+from netpick.layers import MANY, BatchNorm
 from netpick.operations import ACTIVATIONS
 from netpick.plan import Plan
 from netpick.spec import NetworkSpec, layer, shapes
@@ -160,6 +161,38 @@ def test_convolutions_over_one_dimension_hand_their_gradients_on(activation, bia
     ]
     torch.manual_seed(5)
     assert_same_step(with_head(layers, image), torch.randn(8, *image))
+
+
+@pytest.mark.parametrize("norm", ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"])
+def test_batch_norm_of_many_values_learns_as_with_autograd(norm):
+    size = {"BatchNorm1d": [6, 480], "BatchNorm2d": [6, 24, 20], "BatchNorm3d": [6, 4, 6, 20]}[norm]
+    layers = [layer("Reshape", shape=[2880]), layer("Linear", in_features=2880, out_features=2880)]
+    layers += [layer("Reshape", shape=size), layer(norm, num_features=6), layer("ReLU")]
+    torch.manual_seed(6)
+    assert BatchNorm.MANY < 2880 * 10
+    assert_same_step(with_head(layers, (1, 48, 60)), torch.randn(19, 1, 48, 60) * 3 + 5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_of_many_values_learn_as_with_autograd(activation):
+    layers = [layer("Conv1d", in_channels=3, out_channels=40, kernel_size=2), layer(activation)]
+    layers += [layer("Conv1d", in_channels=40, out_channels=3, kernel_size=2), layer(activation)]
+    torch.manual_seed(7)
+    x = torch.randn(9, 3, 60) * 3
+    assert MANY < 9 // 2 * 40 * 59
+    assert_same_step(with_head([layer("Reshape", shape=[3, 60]), *layers], (1, 3, 60)), x.view(9, 1, 3, 60))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("stride", [[1, 2], [2, 1], [3, 2]])
+def test_convolutions_of_picked_values_learn_as_with_autograd(bias, stride):
+    layers = [
+        layer("Conv2d", in_channels=1, out_channels=3, kernel_size=2),
+        layer("Conv2d", in_channels=3, out_channels=4, kernel_size=1, stride=stride, bias=bias),
+        layer("Tanh"),
+    ]
+    torch.manual_seed(8)
+    assert_same_step(with_head(layers, (1, 8, 9)), torch.randn(6, 1, 8, 9))
 
 
 def test_skip_connections_learn_as_with_autograd():
