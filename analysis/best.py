@@ -122,6 +122,7 @@ def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Fi
     from matplotlib.figure import Figure
 
     from netpick.report.theme import RIGHT, finish, legend_below, median_line, percent_axis, plain
+    from netpick.report.words import short
 
     shown = table.dropna(subset="accuracy").reset_index(drop=True)
     columns = [f"accuracy_{c}" if c >= 0 else "accuracy" for c in shown["label"]]
@@ -147,7 +148,10 @@ def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Fi
     ax.set_ylim(top - 1.06 * span, top + 0.13 * span)
     long = shown["class_name"].str.len().max() > 6
     ax.set_xticks(
-        range(len(shown)), shown["class_name"].map(plain), rotation=45 if long else 0, ha="right" if long else "center"
+        range(len(shown)),
+        [plain(short(c, 16)) for c in shown["class_name"]],
+        rotation=45 if long else 0,
+        ha="right" if long else "center",
     )
     ax.axvline(len(shown) - 1.5, color="#999999", linewidth=1)
     ax.set(xlabel="class", ylabel="accuracy in the class, last attempt")

@@ -351,6 +351,7 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     from matplotlib.figure import Figure
 
     from netpick.report import theme
+    from netpick.report.words import short
 
     row = table.iloc[0]
     labels = run.labels()
@@ -367,7 +368,9 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     beside.vlines(x, *np.array(by_class), color="#999999", lw=2, zorder=1)
     for name, values, colour, marker in zip((row["a"], row["b"]), by_class, colours, "os", strict=True):
         beside.plot(x, values, marker, color=colour, ms=9, mec="white", label=name)
-    beside.set_xticks(x, [theme.plain(c) for c in run.classes], rotation=0 if max(map(len, run.classes)) < 4 else 35)
+    beside.set_xticks(
+        x, [theme.plain(short(c, 16)) for c in run.classes], rotation=0 if max(map(len, run.classes)) < 4 else 35
+    )
     theme.percent_axis(beside.yaxis)
     beside.set(xlabel="class", ylabel="right answers", title="Class by class")
     beside.legend()

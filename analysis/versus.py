@@ -184,12 +184,13 @@ def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
 
 def _classes(ax: Axes, by_class: pd.DataFrame, a: str, b: str) -> None:
     from netpick.report.theme import RIGHT, percent_axis, plain
+    from netpick.report.words import short
 
     y = np.arange(len(by_class))[::-1]
     ax.hlines(y, by_class["first"], by_class["second"], color="#AAAAAA", linewidth=2.5, zorder=1)
     ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=plain(b), zorder=2)
     ax.scatter(by_class["first"], y, color=RIGHT, s=65, marker="D", label=plain(a), zorder=3)
-    ax.set_yticks(y, by_class["class_name"].map(plain))
+    ax.set_yticks(y, [plain(short(c, 16)) for c in by_class["class_name"]])
     ax.set(xlabel="accuracy in the class, last attempt", ylabel="class")
     ax.set_title("class by class", loc="left")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.3), ncols=2, frameon=False, fontsize=9.5)

@@ -1,12 +1,15 @@
 """The card of one network: its layers with their shapes, its cost, its scores, its rank, and what it confuses.
 
-Everything comes from the run's tables; nothing is built, and no torch is loaded. `Card` holds plain frames; its `text`
+Everything comes from the run's tables; nothing is built, and no torch is loaded, but for networks of the user's own
+code, which say themselves what is in them. `Card` holds plain frames; its `text`
 is for those who have no terminal that draws tables.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
+from netpick.errors import SpecError
 from netpick.operations import OPERATIONS, find
 from netpick.run import Run
 from netpick.spec import LayerSpec, NetworkSpec, walk
@@ -62,6 +66,9 @@ class Card:
         key, value, whose (the run's, or this network's where the template sweeps it).
     note : str
         What is missing.
+    inside : str
+        What torch prints of a module of the user's own, its children with it; empty for all other networks, and where
+        the module can't be made any more.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Card:
     trainings: pd.DataFrame
     recipe: pd.DataFrame
     note: str = ""
+    inside: str = ""
 
     @property
     def sections(self) -> dict[str, pd.DataFrame]:
@@ -97,6 +105,8 @@ class Card:
         parts = [f"{self.name}\n{self.summary}"]
         for heading, frame in self.sections.items():
             parts.append(f"{heading}\n{frame.to_string(index=False, na_rep='', float_format=_number)}")
+            if heading == "Layers" and self.inside:
+                parts.append(self.inside)
         return "\n\n".join([*parts, *([f"Note: {self.note}"] if self.note else [])])
 
     def __str__(self) -> str:
@@ -147,7 +157,24 @@ def card(run: Run, name: str, most: int = 10) -> Card:
         shown,
         _recipe(run, spec),
         exam.notes(run),
+        _inside(spec),
     )
+
+
+def _inside(spec: NetworkSpec) -> str:
+    """Return what torch prints of the user's own modules, indented; nothing of those that can't be made."""
+    own = [one for one in spec.layers if one.op == OWN]
+    if not own:
+        return ""
+    import torch
+
+    from netpick.build import build_layer
+
+    out = []
+    for one in own:
+        with contextlib.suppress(SpecError), torch.random.fork_rng(devices=[]):
+            out.append(textwrap.indent(repr(build_layer(one)), "  "))
+    return "\n".join(out)
 
 
 def _layers(spec: NetworkSpec, row: dict[str, Any], image: tuple[int, ...]) -> pd.DataFrame:

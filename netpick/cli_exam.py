@@ -216,6 +216,8 @@ def show(
     for title, frame in made.sections.items():
         console.print(f"\n{title}", style="bold", highlight=False)
         print_frame(frame, "table", 60)
+        if title == "Layers" and made.inside:
+            console.print(made.inside, highlight=False, markup=False, soft_wrap=True)
     if made.note:
         console.print(made.note, style="dim", highlight=False, markup=False, soft_wrap=True)
 

@@ -261,9 +261,10 @@ def load(request: DataRequest, kept: Path | None = None, report: Report | None =
         Files are missing and can't be downloaded, are truncated or corrupt, or are too few for what is asked.
     """
     if own_kind(request.name):
-        names, parts = own_data.read(request.name, request.data_dir, request.image_options, kept, report)
+        names, parts, left_out = own_data.read(request.name, request.data_dir, request.image_options, kept, report)
     else:
-        names, parts = DATASETS[request.name].classes, builtin_data.read(request.name, request.data_dir, request.seed)
+        names, left_out = DATASETS[request.name].classes, 0
+        parts = builtin_data.read(request.name, request.data_dir, request.seed)
     if "whole" in parts:
         whole = parts["whole"]
         test = stratified(whole.labels, round(TEST_SHARE * len(whole)) or 1, request.seed, purpose=0)
@@ -293,4 +294,4 @@ def load(request: DataRequest, kept: Path | None = None, report: Report | None =
             )
         train = train.take(stratified(train.labels, request.train_samples, request.seed, purpose=2))
     splits["train"] = train
-    return Dataset(request.name, train.pixels.shape[1:], names, mean, std, splits, request.normalize)
+    return Dataset(request.name, train.pixels.shape[1:], names, mean, std, splits, request.normalize, left_out)

@@ -207,13 +207,13 @@ def _labels(
                 )
         if count <= MAX_CLASSES and not names:
             names = [str(label) for label in range(count)]
-        if count > MAX_CLASSES:
+        if count > MAX_CLASSES and given is None:
             raise DataError(
                 f"{where}: y_train has labels up to {count - 1}, for {count} classes; the most is {MAX_CLASSES}: number"
                 " the classes from 0 on"
             )
     if len(names) > MAX_CLASSES:
-        raise DataError(f"{where}: has {len(names)} classes, the most is {MAX_CLASSES}")
+        raise DataError(f"{where}: has {len(names)} classes, the most is {MAX_CLASSES}: leave some out")
     if len(names) < 2:
         raise DataError(f"{where}: has one class only, '{names[0]}': wanted two or more")
     part, learned = next(iter(labels.items()))

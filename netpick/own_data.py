@@ -71,14 +71,19 @@ def describe(
 
 def read(
     name: str, data_dir: str, options: ImageOptions, kept: Path | None = None, report: Report | None = None
-) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """Return the names of all classes, and the parts "train" and "test", or "whole"; raises DataError."""
+) -> tuple[tuple[str, ...], dict[str, Split], int]:
+    """Return the names of all classes, the parts "train" and "test", or "whole", and how many images were left out.
+
+    Raises DataError.
+    """
     path = locate(name, data_dir)
     if own_kind(name) == "folder":
         listing = image_folder.list_images(path)
-        return listing.classes, image_decoding.read(listing, options, kept, report)
+        parts = image_decoding.read(listing, options, kept, report)
+        left_out = sum(1 for _ in listing.files()) - sum(map(len, parts.values()))
+        return listing.classes, parts, left_out
     header, parts = npz_file.read(path)
-    return header.classes, parts
+    return header.classes, parts, 0
 
 
 def fingerprint(name: str, data_dir: str) -> str:

@@ -66,7 +66,8 @@ class Dataset:
     `mean` and `std`, one a channel, are of pixels scaled to 0..1, over *all* images of the data set's own training
     part: before a validation split or `train_samples` is taken from it, and without any test image. So they depend
     on the data set and the classes that are kept (MNIST: its 60,000 training images, 0.1307 and 0.3081); for digits,
-    which has no test part of its own, they are of the 80 % that the seed makes its training part.
+    which has no test part of its own, they are of the 80 % that the seed makes its training part. `left_out` counts the
+    images of a folder that can't be read.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Dataset:
     std: tuple[float, ...]
     splits: dict[str, Split]
     normalize: str = "standard"
+    left_out: int = 0
 
     def inputs(self, split: str) -> np.ndarray:
         """Return a split's images as networks take them: contiguous float32 (N, C, H, W)."""

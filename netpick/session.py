@@ -462,7 +462,9 @@ def _share_data(store: Store, recipe: Recipe, options: Options, results: int, li
         splits = [split for split in shared.splits if split != "train"]
         dataset = data.load(request, _kept(store))
         # What an exported network needs to get its images in the form that it was trained on.
-        scale = {"mean": list(dataset.mean), "std": list(dataset.std)}
+        scale: dict[str, Any] = {"mean": list(dataset.mean), "std": list(dataset.std)}
+        if request.skip_unreadable:
+            scale["left_out"] = dataset.left_out
         store.update_manifest(input={**scale, "digest": shared.digest, "digests": {number: shared.digest}})
         store.write_samples(data.sample_rows(dataset, splits))
     return shared

@@ -126,6 +126,20 @@ def test_what_cannot_be_chosen(classes, says):
         chosen_classes(classes, data.describe("fashion-mnist").classes, "fashion-mnist")
 
 
+def test_chosen_classes_that_leave_no_test_images_are_refused(tmp_path):
+    images = np.zeros((9, 4, 4), np.uint8)
+    file = tmp_path / "own.npz"
+    np.savez(
+        file, x_train=images[:6], y_train=[0, 1, 2, 0, 1, 2], x_test=images[6:], y_test=[2, 2, 2],
+        classes=["boot", "bag", "hat"],
+    )  # fmt: skip
+    kept = data.load(DataRequest(f"npz:{file}", "", classes=("boot", "hat")))
+    assert (kept.classes, len(kept.split("test"))) == (("boot", "hat"), 3)
+    with pytest.raises(DataError) as caught:
+        data.load(DataRequest(f"npz:{file}", "", classes=("boot", "bag")))
+    assert f"data set 'npz:{file}' has no test images of the classes boot, bag: add some" == str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["3", "[true, false]", "[3.5, 7]", "[[3], [7]]", "[3"])
 def test_a_template_wants_a_list_of_labels_or_names(tiny, value):
     with pytest.raises(TemplateError, match="classes"):

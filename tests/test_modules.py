@@ -165,7 +165,13 @@ def test_modules_are_measured_trained_asked_shown_and_exported(module, tmp_path)
     assert networks.loc["Flat", ["params", "macs"]].tolist() == [64 * 12 + 12 + 120 + 10, 64 * 12 + 120]
     assert networks.loc["Image", "macs"] == 3 * 64 + 30
     assert len(run.ask("notes", everyone=True).table)
-    assert f"Module({name}:SEVERAL[0])" in card(run, "Flat").text
+    told = card(run, "Flat")
+    assert f"Module({name}:SEVERAL[0])" in told.text
+    assert "  (layers): Sequential(" in told.text.splitlines()[told.text.splitlines().index("  Flat(") + 1]
+    assert "      (0): Linear(in_features=64, out_features=12, bias=True)\n      (1): ReLU()\n" in told.text
+    state = torch.random.get_rng_state()
+    assert card(run, "Flat").inside == told.inside
+    assert torch.equal(state, torch.random.get_rng_state())
     for one in ("Flat", "Image"):
         export(run, one, tmp_path / f"{one}.py")
         spec = importlib.util.spec_from_file_location(one, tmp_path / f"{one}.py")
@@ -178,7 +184,11 @@ def test_modules_are_measured_trained_asked_shown_and_exported(module, tmp_path)
     with pytest.raises(RunError, match=rf"{name}.py has changed") as caught:
         train_run(tmp_path / "run", Options(device="cpu", workers=1))
     assert "\n" not in str(caught.value)
+    changed = card(run, "Flat")
+    assert changed.inside == ""  # it would be another network
+    assert f"Module({name}:SEVERAL[0])" in changed.text
     (tmp_path / f"{name}.py").unlink()
+    assert card(run, "Flat").text == changed.text
     with pytest.raises(RunError, match=r"is not in .* any more"):
         train_run(tmp_path / "run", Options(device="cpu", workers=1))
 

@@ -41,3 +41,14 @@ def test_questions_say_names_and_no_numbers(run, question):
     answer.figure().savefig(io.BytesIO(), format="png", dpi=30)
     if question in ("learning", "ability"):
         assert any(f"('{name}')" in answer.text for name in NAMES)
+
+
+@pytest.mark.parametrize("question", ["best", "versus", "compare"])
+def test_long_names_are_cut_on_axes(run, question):
+    a, b = run.networks["name"].iloc[:2]
+    options = {"best": {"everyone": True}, "versus": {}, "compare": {"a": a, "b": b}}[question]
+    figure = run.ask(question, **options).figure()
+    said = [text.get_text() for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for text in axis.get_ticklabels()]
+    assert "A very long nam…" in said
+    assert NAMES[0] not in said
+    assert NAMES[1] in said

@@ -172,6 +172,12 @@ FLOATS = np.full((6, 6, 5), 0.5)
         ({"classes": ["a", "b", "a"]}, "classes names 'a' twice"),
         ({"y_train": LABELS[:12] + 1, "y_test": LABELS[:6] + 1}, "class 0 ('0') has 0 samples in y_train"),
         ({"y_train": LABELS[:12] * 900}, "y_train has labels up to 1800, for 1801 classes; the most is 1000"),
+        ({"classes": [f"class {i}" for i in range(1001)]}, "has 1001 classes, the most is 1000: leave some out"),
+        (
+            {"y_train": [f"label {i}" for i in range(1001)], "x_train": np.zeros((1001, 6, 5), np.uint8)}
+            | {"y_test": [f"label {i}" for i in range(6)]},
+            "has 1001 classes, the most is 1000: leave some out",
+        ),
         ({"y_train": LABELS[:12] / 2}, "y_train has 4 labels that are no whole numbers, such as 0.5 of sample 1"),
         ({"y_train": np.where(LABELS[:12], np.nan, 0)}, "8 labels that are no whole numbers, such as nan of sample 1"),
         ({"y_train": np.eye(3)[LABELS[:12]]}, "y_train has the shape (12, 3): wanted one label a sample"),

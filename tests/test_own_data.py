@@ -101,6 +101,7 @@ def test_images_are_decoded_once_for_all_runs_beside_each_other(here):
     train(recorder=first)
     train("runs/other", second)
     assert (first.heard, second.heard) == ([("decoding images", 18, 18)], [])
+    assert "left_out" not in Run("runs/mine").manifest["input"]  # nothing may be left out, unless it is asked for
     assert (here / "runs/.decoded").is_dir()
     run = Run("runs/mine")
     assert list(run.trainings["status"]) == ["done", "done"]
@@ -187,6 +188,7 @@ def test_the_command_line_takes_sizes_colours_and_skips(here, capsys):
     capsys.readouterr()
     assert run_main("train", "--device", "cpu", "--workers", "1") == 0
     assert "left out 1 images that can't be read, train/bag/bad.png first" in capsys.readouterr().out
+    assert Run("runs/mine").manifest["input"]["left_out"] == 1
 
 
 def test_a_run_of_arrays(here):
