@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 METRICS = ("accuracy", "loss", "train_loss")
 RECIPE = ("optimizer", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision", "train_samples")
 PROPERTIES = ("depth", "width", "params", "macs", "memory", "ops", "activation", "computation")
-CONTROLS = {"depth": ("width",), "width": ("depth",), "activation": ("depth", "width"), "computation": ("depth",)}
-"""What else has to be equal on a line, besides family and recipe."""
+CONTROLS = {"depth": ("width",), "width": ("depth",), "activation": ("levels", "width"), "computation": ("depth",)}
+"""What else has to be equal on a line, besides family and recipe. Of activations some have parameters, which count for
+`depth`; `levels` are the layers that have a size."""
 ENOUGH = 0.002
 """Accuracy, or share of the loss, that is called nothing."""
-LINES = 8
+LINES, TICKS = 8, 12
+"""Lines that are drawn, and values that have a tick each, at most."""
 
 
 def ask(
@@ -108,7 +110,8 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
         recipe = run.recipe_of(row["name"])
         args = recipe.pop("optimizer_args", {})
         own.append({
-            "name": row["name"], "layers": row["layers"], "width": _width(row["layers"]),
+            "name": row["name"], "layers": row["layers"], "levels": len(sizes := _sizes(row["layers"])),
+            "width": max(sizes[:-1], default=np.nan),
             **{k: row[k] for k in PROPERTIES if k in row}, **{k: recipe.get(k) for k in RECIPE}, **args,
         })  # fmt: skip
     there = pd.DataFrame(own).set_index("name")
@@ -117,19 +120,15 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
     )
 
 
-def _width(layers: str) -> float:
-    sizes = [
-        one[key]
-        for one in json.loads(layers)
-        for key in ("out_features", "out_channels", "planes")
-        if isinstance(one.get(key), int)
-    ]
-    return max(sizes[:-1], default=np.nan)
+def _sizes(layers: str) -> list[float]:
+    """Return the features, channels or planes of each layer that has such."""
+    keys = ("out_features", "out_channels", "planes")
+    return [one[key] for one in json.loads(layers) for key in keys if isinstance(one.get(key), int)]
 
 
 def _keys(frame: pd.DataFrame) -> list[str]:
     """Return the columns that are of a recipe."""
-    known = ("name", "layers", "low", "high", "spread", "replicates", "seconds", *METRICS, *PROPERTIES)
+    known = ("name", "layers", "levels", "low", "high", "spread", "replicates", "seconds", *METRICS, *PROPERTIES)
     return [column for column in frame if column not in known]
 
 
@@ -232,6 +231,7 @@ def _word(value: Any) -> str:
 
 def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     from netpick.report import theme
 
@@ -249,6 +249,10 @@ def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> F
         below.plot(x, rows["seconds"], **style)
     if numbers and theme.spans_decades(table["value"]):
         below.set_xscale("log")
+        values = sorted(table["value"].unique())
+        if len(values) <= TICKS:
+            below.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+            below.xaxis.set_minor_locator(NullLocator())
     if not numbers:
         below.set_xticks(range(len(ticks)), [theme.plain(tick) for tick in ticks])
     if theme.spans_decades(table["seconds"]):

@@ -2,155 +2,113 @@
 
     python benchmarks/studies.py [--runs runs] [--to docs/studies.md]
 
-What was published is in studies.toml. Works on what is there: a run that is missing, or not finished, is said to be.
-Trains nothing.
+What was published, and what is to be remarked, is in studies.toml. Works on what is there: a run that is missing, or
+not finished, is said to be. Trains nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+from _studies import NEAR_BEST, SHARE, WITHIN, Line, extent, findings, line, read_off
 
 from netpick import Run, exam
 from netpick.errors import NetpickError
+from netpick.report.figures import shrunk
 
-MARKS = (0.80, 0.90, 0.95, 0.99)
-WITHIN = 0.01
+WIDE, BYTES = 1100, 150_000
+"""Pixels and bytes that a figure has at most."""
 
+HEAD = f"""# Studies
 
-def measured(run: Run, row: dict[str, Any]) -> np.ndarray:
-    """Return the test accuracy of a network at an epoch (else its last), one value a replicate."""
-    rows = run.epochs[(run.epochs["network"] == row["network"]) & (run.epochs["split"] == "test")]
-    last = rows.groupby("replicate")["epoch"].transform("max")
-    rows = rows[rows["epoch"] == row.get("epoch", last)]
-    if row.get("class_mean"):
-        columns = [f"accuracy_{c}" for c in range(len(run.classes))]
-        return rows[columns].mean(axis=1).to_numpy()
-    return rows["accuracy"].to_numpy()
+What five studies published, beside what their templates measured here. `python benchmarks/studies.py` writes this page
+from finished runs.
 
-
-def line(run: Run, row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Return what, published, measured, and whether they agree."""
-    if "sweep" in row:
-        try:
-            return row["what"], row["published"], run.ask("sweep", by=row["sweep"]).text, ""
-        except NetpickError as error:
-            return row["what"], row["published"], f"not answered: {error}", ""
-    values = measured(run, row)
-    published = exam.percent(row["published"])
-    if not len(values):
-        return row["what"], published, "not there yet", ""
-    text = exam.percent(values.mean())
-    if len(values) > 1:
-        text += f" ({exam.percent(values.min())} to {exam.percent(values.max())}, {len(values)} replicates)"
-    off = values.mean() - row["published"]
-    near = abs(off) <= row.get("within", WITHIN)
-    return (
-        row["what"],
-        published,
-        text,
-        "agrees" if near else f"{exam.points(abs(off))} {'above' if off > 0 else 'below'}",
-    )
+An accuracy agrees where the mean of the replicates is within {exam.points(WITHIN)} of the published one, unless a line
+says otherwise; published accuracies are of one training each. Where several values were swept, the published best value
+holds if it is within {exam.points(NEAR_BEST)} of the best measured. Counts of networks are compared as shares, which
+agree within {exam.points(SHARE)}. All accuracies are of the test set, but for the sweeps of `exploration`, which are of
+its validation set.
+"""
 
 
-def findings(run: Run, study: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the findings of the exam. Counts are compared as shares of the networks, and hold within 5 points."""
+def find(runs: Path, study: dict[str, Any]) -> tuple[str, Path]:
+    """Return the template that was run, and the folder of its run: that of the study, else of one that may stand in."""
+    names = [study["name"], *study.get("also", [])]
+    return next(((n, runs / n) for n in names if (runs / n / "run.toml").is_file()), (names[0], runs / names[0]))
 
-    def verdict(holds: bool) -> str:
-        return "holds" if holds else "does not hold"
 
-    wide = exam.attempts(run)
-    for number, counts in enumerate(study["published_counts"], 1):
-        for mark, count in zip(MARKS, counts, strict=True):
-            if number in wide:
-                found = int((wide[number] >= mark - exam.TINY).sum())
-                near = abs(found / len(wide) - count / 1001) <= 0.05
-                what = f"networks at or above {exam.percent(mark)} after attempt {number}"
-                yield what, f"{count} of 1001", f"{found} of {len(wide)}", verdict(near)
-    for name in ("easy", "weird", "confusing"):
-        try:
-            found = len(run.ask(name).table)
-        except NetpickError as error:
-            yield f"{name} samples", str(study[name]), f"not answered: {error}", ""
-            continue
-        there = study[name]
-        yield f"{name} samples", str(there), str(found), verdict(there / 2 <= found <= 2 * there)
-    frame = exam.students(run)
-    top = frame.set_index("name").loc[exam.best(frame)]
-    said = f"{exam.percent(study['best'])}, a {study['first']}"
-    same = top["computation"] == study["first"] and abs(top["accuracy"] - study["best"]) <= 0.005
-    yield "best", said, f"{exam.percent(top['accuracy'])}, {top.name}, a {top['computation']}", verdict(same)
-    basic = frame.loc[frame["name"] == "Basic", "accuracy"]
-    if len(basic):
-        near = abs(basic.iloc[0] - study["basic"]) <= WITHIN
-        yield "Basic", exam.percent(study["basic"]), exam.percent(basic.iloc[0]), verdict(near)
-    groups = frame.groupby("computation")["accuracy"]
-    order = groups.median().sort_values(ascending=False)
-    words = ", ".join(f"{name} {exam.percent(value)}" for name, value in order.items())
-    ranked = f"{study['first']} first, {study['second']} second"
-    yield (
-        "medians of the computations",
-        ranked,
-        words,
-        verdict(list(order.index[:2]) == [study["first"], study["second"]]),
-    )
-    spread = groups.quantile(0.75) - groups.quantile(0.25)
-    if {"Conv2d", "Conv3d"} <= set(order.index):
-        close = abs(order["Conv3d"] - order["Conv2d"]) <= 0.02 and spread["Conv3d"] < spread["Conv2d"]
-        words = ", ".join(f"{c} {exam.percent(order[c])} ± {exam.points(spread[c] / 2)}" for c in ("Conv2d", "Conv3d"))
-        yield "Conv3d against Conv2d", "nearly equal, smaller spread", words, verdict(close)
-    active = frame[frame["activation"] != "None"].groupby("activation")["accuracy"]
-    means, deviations, lows = active.mean(), active.std(), active.quantile(0.1)
-    words = ", ".join(f"{a} {exam.percent(v)}" for a, v in means.sort_values(ascending=False).items())
-    yield "mean of the activations", "ReLU best", words, verdict(means.idxmax() == "ReLU")
-    if {"SELU", "ReLU"} <= set(means.index):
-        words = ", ".join(f"{a} {exam.points(v)}" for a, v in deviations.sort_values().items())
-        yield (
-            "standard deviation of the activations",
-            "SELU below ReLU",
-            words,
-            verdict(deviations["SELU"] < deviations["ReLU"]),
-        )
-    if {"Sigmoid", "Tanh", "ReLU"} <= set(means.index):
-        words = ", ".join(f"{a} {exam.percent(v)}" for a, v in lows.sort_values().items())
-        risky = max(lows["Sigmoid"], lows["Tanh"]) < lows["ReLU"]
-        yield "lowest tenth of the activations", "Sigmoid and Tanh risky, below ReLU", words, verdict(risky)
+def commands(template: str, run: Run | None, study: dict[str, Any]) -> str:
+    """Return the commands that repeat a study, in a block."""
+    manifest = run.manifest if run is not None else {}
+    options = "".join(f" --{key} {manifest[key]}" for key in ("seed", "limit") if manifest.get(key))
+    folder = f"runs/{template}"
+    lines = [f"netpick generate {template}{options} --run {folder}", f"netpick train {folder}"]
+    for figure in figures(study):
+        given = "".join(f" --{key} {value}" for key, value in figure.items() if key != "question")
+        lines.append(f"netpick ask {folder} {figure['question']}{given}")
+    return "```sh\n" + "\n".join(lines) + "\n```\n"
+
+
+def figures(study: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of a study: a question each, with its options."""
+    return [{"question": "sweep", **one} for one in study.get("figures", [])]
+
+
+def draw(run: Run, name: str, figure: dict[str, Any], pictures: Path) -> str:
+    """Write one figure, small enough for a page, and return what the page says of it."""
+    options = {key: value for key, value in figure.items() if key != "question"}
+    question = figure["question"]
+    words = " ".join([question, *map(str, options.values())])
+    file = pictures / f"{re.sub(r'[^A-Za-z0-9_]+', '-', f'{name} {words}')}.png"
+    try:
+        answer = run.ask(question, **options)
+        answer.save(file)
+    except NetpickError as error:
+        return f"No figure of `{question}`: {error}.\n"
+    file.write_bytes(shrunk(file, WIDE, BYTES)[0])
+    return f"{answer.text}\n\n![{name}: {words}]({pictures.name}/{file.name})\n"
+
+
+def table(lines: list[Line]) -> str:
+    """Return lines as a table of Markdown, with notes where there is one."""
+    noted = any(one.note for one in lines)
+    head = ["what", "published", "measured", "", *(["why, and how"] if noted else [])]
+    rows = [[part.replace("|", "/") for part in (one if noted else one[:4])] for one in lines]
+    cells = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
 
 
 def block(study: dict[str, Any], runs: Path, pictures: Path) -> str:
     """Return the part of the page that a study has, and write its figures."""
     name = study["name"]
-    used = next((n for n in (name, *study.get("also", [])) if (runs / n / "run.toml").is_file()), name)
-    out = [f"## {name}\n", f"```sh\nnetpick generate {used} && netpick train {runs / used}\n```\n"]
+    template, folder = find(runs, study)
+    out = [f"## {name}\n", f"{study['about']}\n"]
     try:
-        run = Run(runs / used)
+        run = Run(folder)
         exam.done(run)
-    except NetpickError as error:
-        return "\n".join([*out, f"Not run: {error}.\n"])
-    if used != name:
-        out.append(f"Measured with `{used}`, where networks are smaller.\n")
+    except NetpickError:
+        return "\n".join([*out, commands(template, None, study), "Not run: there is no finished training of it.\n"])
+    out.append(commands(template, run, study))
+    if template != name:
+        out.append(f"Measured with `{template}`: the same families, with smaller networks.\n")
+    whole = study.get("networks", len(run.networks))
+    training = run.manifest.get("training", {})
+    where = f" Device: {training['device']}." if training.get("device") else ""
+    out.append(f"{extent(run, whole)}{where}\n")
     if note := exam.notes(run):
         out.append(f"{note[0].upper()}{note[1:]}.\n")
-    rows = [line(run, row) for row in study["rows"]] if "rows" in study else list(findings(run, study))
-    cells = [" | ".join(part.replace("|", "/") for part in row) for row in rows]
-    out += ["| what | published | measured | |\n|---|---|---|---|\n" + "\n".join(f"| {one} |" for one in cells) + "\n"]
-    for options in study.get("figures", []) or [None]:
-        question, given = ("strategies", {}) if options is None else ("sweep", options)
-        file = pictures / f"{'-'.join([name, question, *given.values()])}.png"
-        try:
-            run.ask(question, **given).save(file)
-            out.append(f"![{name}: {question} {' '.join(given.values())}]({pictures.name}/{file.name})\n")
-        except NetpickError as error:
-            out.append(f"No figure of {question}: {error}.\n")
-    seconds = pd.to_numeric(run.trainings["seconds"]).sum()
-    out.append(f"{len(run.trainings)} of {run.wanted} trainings, {seconds / 60:.1f} minutes of worker time.\n")
-    return "\n".join(out)
+    rows = study.get("rows", [])
+    out.append(table([line(run, row) for row in rows] if rows else list(findings(run, study))))
+    remarks = [*filter(None, [read_off(run, rows)]), *study.get("remarks", [])]
+    if remarks:
+        out.append("\n".join(f"- {remark}" for remark in remarks) + "\n")
+    out += [draw(run, name, figure, pictures) for figure in figures(study)]
+    return "\n".join(out).replace(str(folder), f"runs/{template}")  # errors name where the run was, for now
 
 
 def main() -> None:
@@ -160,10 +118,11 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("docs/studies.md"))
     given = parser.parse_args()
     studies = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["study"]
-    head = "# Studies\n\nPublished and measured. Written by `python benchmarks/studies.py`, from runs that are there.\n"
     pictures = given.to.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
-    given.to.write_text("\n".join([head, *(block(one, given.runs, pictures) for one in studies)]), encoding="utf-8")
+    for old in pictures.glob("*.png"):  # no figure stays that no question of now has made
+        old.unlink()
+    given.to.write_text("\n".join([HEAD, *(block(one, given.runs, pictures) for one in studies)]), encoding="utf-8")
     print(given.to)
 
 

@@ -183,6 +183,7 @@ def legend_below(fig: Figure, ax: Axes, columns: int = 4, **options: Any) -> Non
 
 def wrapped(title: str, width: float) -> list[str]:
     """Break a title into lines for a figure of this width in inches: as few as it needs, and about equally long."""
+    title = title.replace(" %", "\N{NO-BREAK SPACE}%")
     most = int(width * 8.3)
     longest = max(map(len, title.split()), default=most)
     lines = textwrap.wrap(title, most)

@@ -50,6 +50,16 @@ def test_properties_of_networks(run):
     assert depth["name"].tolist() == ["Small", "Deep"]
 
 
+def test_an_activation_with_parameters_is_compared_with_networks_of_as_many_layers(tmp_path):
+    of = {"R": (layers(8), "ReLU", 2), "P": (layers(8), "PReLU", 3), "Deep": (layers(8, 8), "ReLU", 3)}
+    networks = {n: {"layers": one, "activation": a, "depth": d} for n, (one, a, d) in of.items()}
+    scores = {"R": right(60), "P": right(70), "Deep": right(80)}
+    run = make_run(tmp_path / "run", scores, LABELS, networks)
+    table = run.ask("sweep", by="activation").table
+    assert sorted(table["name"]) == ["P", "R"]  # not Deep, though a PReLU makes `depth` 3 as well
+    assert table["line"].nunique() == 1
+
+
 def test_bad_options_are_one_line(run):
     with pytest.raises(NetpickError, match=r"'batch' is not swept in .*: give lr, "):
         run.ask("sweep", by="batch")
