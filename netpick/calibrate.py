@@ -276,7 +276,9 @@ def engine() -> str:
     """Return a hash of the code that decides and does a training: with other code it takes another time."""
     folder = Path(__file__).parent
     names = sorted(
-        p.name for p in folder.glob("*.py") if p.name.startswith(("train", "plan", "build", "explicit", "convolutions"))
+        p.name
+        for p in folder.glob("*.py")
+        if p.name.startswith(("train", "plan", "build", "explicit", "convolutions", "replicas"))
     )
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
 

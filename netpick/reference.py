@@ -6,6 +6,7 @@ for speed elsewhere must give the same losses and scores, up to the rounding of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,8 +30,12 @@ def train_epoch(
     batch_size: int,
     order: torch.Generator | None,
     smallest: int = 1,
+    after_step: Callable[[], None] = lambda: None,
 ) -> float:
-    """Train one epoch on all batches of at least `smallest` samples; return the mean loss over those samples."""
+    """Train one epoch on all batches of at least `smallest` samples; return the mean loss over those samples.
+
+    `after_step` is called after each step, and ends the training early by raising.
+    """
     model.train()
     count = len(labels)
     indices = torch.arange(count) if order is None else torch.randperm(count, generator=order)
@@ -45,4 +50,5 @@ def train_epoch(
         optimizer.step()
         total += loss.item() * len(chosen)
         seen += len(chosen)
+        after_step()
     return total / seen

@@ -62,7 +62,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ),
         Column("workers", "int16", "workers", "Workers that the run had at the time."),
         Column("started", "timestamp", "UTC", "When it was started."),
-        Column("seconds", "float64", "s", "Wall time from building the network to its last evaluation."),
+        Column(
+            "seconds",
+            "float64",
+            "s",
+            "Wall time from building the network to its last evaluation; its share where replicates train as one.",
+        ),
         Column("optimizer", "string", "", "Optimizer of the recipe, as torch.optim names it."),
         Column("optimizer_args", "string", "JSON", "Its arguments besides the learning rate, as a JSON object."),
         Column("lr", "float64", "", "Learning rate of the recipe."),

@@ -82,7 +82,7 @@ class Listener:
         """All is checked, the first training is about to start."""
 
     def started(self, task: Task) -> None:
-        """A training has been handed to a worker."""
+        """A training, or all replicates that are trained as one, has been handed to a worker."""
 
     def finished(self, result: TrainingResult) -> None:
         """A training has ended and is committed."""
@@ -128,6 +128,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         for one in devices:
             for own in {str(r): r for _, r in students}.values():
                 plan.choose(own, one, pin=pin)  # refuses what the device can't do, before anything is loaded
+        _check_replicates(pin, [own for _, own in students])
         if options.retry:  # after all that can be refused: from here on results are lost
             store.forget(set(options.retry))
             finished = store.finished()
@@ -149,15 +150,17 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
                 listener.note,
                 pin,
             )
+            seconds = {task.key: ahead.seconds(task.key) for task in tasks}
             # The costliest come first, so that no worker is left with a long one at the end.
-            tasks.sort(key=lambda task: ahead.seconds(task.key), reverse=True)
+            tasks = pool.grouped(tasks)
+            tasks.sort(key=lambda task: sum(seconds[one.key] for one in task.each()), reverse=True)
             versions_now = versions()
             store.update_manifest(
                 training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions_now}
             )
             begin = {"event": "begin", "due": len(due), "total": total, "workers": workers, "device": devices}
             store.append_event(begin)
-            ended, seconds = Counter(finished.values()), {task.key: ahead.seconds(task.key) for task in tasks}
+            ended = Counter(finished.values())
             swept = tuple(dict.fromkeys(key for spec, _ in students for key in spec.recipe))
             listener.begin(Start(total, ended, len(due), workers, devices, recipe, seconds, ahead.estimate, swept))
             _train_all(store, tasks, workers, devices, labels, keep["scores"], listener)
@@ -199,7 +202,9 @@ def estimate_run(
     for one in devices:
         plan.choose(recipe, one, pin=pin)
     left = {key: status for key, status in finished.items() if status not in options.retry}
-    due = _due(_students(store, recipe), left)
+    students = _students(store, recipe)
+    _check_replicates(pin, [own for _, own in students])
+    due = _due(students, left)
     keys = [(spec.hash, n) for spec, _, n in due]
     if not due:
         return forecast.nothing(store, len(finished), devices)
@@ -242,9 +247,10 @@ def _train_all(
     listener: Listener,
 ) -> None:
     def started(task: Task) -> None:
-        store.append_event(
-            {"event": "start", "network": task.spec.name, "replicate": task.replicate, "device": task.device}
-        )
+        for one in task.each():
+            store.append_event(
+                {"event": "start", "network": one.spec.name, "replicate": one.replicate, "device": one.device}
+            )
         listener.started(task)
 
     with _politely(store) as uninterrupted:
@@ -328,6 +334,12 @@ def _check_options(options: Options) -> None:
     for status in options.retry:
         if status not in RETRYABLE:
             raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
+
+
+def _check_replicates(pin: str, recipes: Sequence[Recipe]) -> None:
+    """Refuse to train replicates as one where no network has any."""
+    if plan.pinned(pin).get("mode", "").startswith("batched") and all(own.replicates < 2 for own in recipes):
+        raise RunError("--plan batched: wants recipe.replicates of 2 or more, got 1: --set recipe.replicates=N")
 
 
 def wanted_recipe(store: Store, options: Options) -> Recipe:
@@ -493,10 +505,16 @@ def _tasks(
     """Return what workers are given; the seed is of the layers alone, the same whatever recipe they are trained by."""
     run_seed = store.manifest["seed"]
     plans = {spec.hash: plan.choose(own, where, spec, pin) for spec, own, _ in due}  # one for all replicates
+    # All replicates of a model that they make together, also those that are not due: its numbers depend on how many.
+    seeds = {
+        spec.hash: tuple(seed_of(run_seed, spec.layers_hash, n) for n in range(plans[spec.hash].replicas))
+        for spec, _, _ in due
+    }
     return [
         Task(
             *(spec, n, seed_of(run_seed, spec.layers_hash, n), own, plans[spec.hash], data_sets[_data_of(own)]),
             keep_weights=weights,
+            seeds=seeds[spec.hash],
         )
         for spec, own, n in due
     ]

@@ -82,6 +82,12 @@ def train(
         from netpick.cuda_graph import train_alone
 
         return train_alone(spec, recipe, device, data, seed, plan, replicate, keep_weights)
+    if plan.replicas:
+        from netpick.replicas import train_replicas
+
+        # One by itself, as when it is timed: as many of its kind beside it as the plan says, and its share of the time.
+        group = train_replicas(spec, recipe, device, data, [seed] * plan.replicas, plan, keep_weights)
+        return group[0].with_(replicate=replicate)
     started, clock = datetime.now(UTC), time.perf_counter()
     deadline = clock + recipe.timeout if recipe.timeout else None
     devices.reset_peak_memory(device)
@@ -166,7 +172,7 @@ def make_epoch(
             raise _StopTraining("timeout", f"not finished after {recipe.timeout:g} seconds")
 
     if plan.mode == "reference":
-        epoch = _reference_epoch(model, recipe, pair, order, smallest)
+        epoch = _reference_epoch(model, recipe, pair, order, in_time, smallest)
     elif plan.mode == "explicit":
         epoch = _explicit_epoch(model, recipe, pair, order, plan, in_time, smallest)
     else:
@@ -241,11 +247,16 @@ def batches(
 
 
 def _reference_epoch(
-    model: nn.Module, recipe: Recipe, pair: tuple[Tensor, Tensor], order: torch.Generator | None, smallest: int
+    model: nn.Module,
+    recipe: Recipe,
+    pair: tuple[Tensor, Tensor],
+    order: torch.Generator | None,
+    in_time: Callable[[], None],
+    smallest: int,
 ) -> Callable[[], float]:
-    """Return the plain loop; it looks at no clock."""
+    """Return the plain loop."""
     optimizer = reference.make_optimizer(model, recipe)
-    return lambda: reference.train_epoch(model, optimizer, *pair, recipe.batch_size, order, smallest)
+    return lambda: reference.train_epoch(model, optimizer, *pair, recipe.batch_size, order, smallest, in_time)
 
 
 def _eager_epoch(
