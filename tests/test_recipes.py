@@ -7,6 +7,7 @@ import json
 import re
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -314,3 +315,59 @@ def test_attempts_of_different_lengths(swept):
     table = swept.ask("attempts").table.set_index("name")
     marks = exam.students(swept).set_index("name")["accuracy"]
     assert table["last"].to_dict() == pytest.approx(marks[table.index].to_dict())
+
+
+RETRIED = f"""
+title = "Retried"
+dataset = "digits"
+
+[recipe]
+lr = [0.1, 1e30]
+epochs = [1, 2]
+optimizer = "SGD"
+train_samples = 200
+{NETWORKS}"""
+
+
+def test_retrying_trains_those_students_alone_and_by_their_own_recipe(tmp_path):
+    (tmp_path / "retried.toml").write_text(RETRIED)
+    generate_run(str(tmp_path / "retried.toml"), tmp_path / "run")
+    wild = ["Mlp.lr-1e30.epochs-1", "Mlp.lr-1e30.epochs-2"]
+    started = []
+    for retry in ((), ("failed",), ("diverged",)):
+        assert train_run(tmp_path / "run", Options(workers=1, retry=retry)) == {"done": 2, "diverged": 2}
+        rows = Run(tmp_path / "run").trainings.astype({"network": str}).set_index("network")
+        assert sorted(rows.index[rows["status"] == "diverged"]) == wild
+        assert rows.loc[wild, "lr"].tolist() == [1e30, 1e30]
+        assert rows.loc[wild, "epochs"].tolist() == [1, 2]
+        started.append(rows["started"])
+    assert started[0].equals(started[1])
+    again = started[2] > started[0]
+    assert sorted(again.index[again]) == wild
+
+
+def test_a_run_from_before_there_were_recipes_of_networks_is_read_as_it_was(tmp_path):
+    (tmp_path / "plain.toml").write_text(f'title = "Plain"\ndataset = "digits"\n[recipe]\nepochs = 2\n{NETWORKS}')
+    folder = tmp_path / "run"
+    generate_run(str(tmp_path / "plain.toml"), folder, overrides=["recipe.lr=0.03", "recipe.replicates=2"])
+    assert train_run(folder, Options(workers=1)) == {"done": 2}
+    now = Run(folder)
+    added = ["optimizer", "optimizer_args", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision"]
+    for file, columns in [(folder / "networks.parquet", ["recipe"])] + [
+        (file, [*added, "train_samples"]) for file in (folder / "trainings").glob("*.parquet")
+    ]:
+        whole = pq.read_table(file)
+        old = whole.drop_columns([column for column in columns if column in whole.column_names])
+        assert old.num_columns < whole.num_columns
+        pq.write_table(old, file)
+    run = Run(folder)
+    assert run.wanted == 2
+    assert run.recipe_of("Mlp") == now.recipe_of("Mlp") == run.recipe
+    kept = [column for column in added if column != "optimizer_args"]
+    pd.testing.assert_frame_equal(run.trainings[kept], now.trainings[kept], check_dtype=False)
+    for question in ("scores", "curves", "sweep", "mistakes"):
+        assert run.ask(question).text == now.ask(question).text
+    assert train_run(folder, Options(workers=1)) == {"done": 2}  # nothing is trained again
+    assert Run(folder).trainings["started"].tolist() == now.trainings["started"].tolist()
+    with pytest.raises(RunError, match=r"has 2 results of another recipe"):
+        train_run(folder, Options(overrides=["recipe.lr=0.3"]))
