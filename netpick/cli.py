@@ -209,13 +209,24 @@ def train(
         )
         raise typer.Exit(130) from None
     _summarise(folder)
-    console.print(
-        f"\nnext: netpick ask {folder}                          the questions that can be asked\n"
-        f"      netpick pick {folder} --max-params 20000      the network to pick\n"
-        f"      netpick show {folder} Basic                   everything about one network",
-        highlight=False,
-        soft_wrap=True,
-    )
+    what_next = {
+        f"ask {folder}": "the questions that can be asked",
+        f"pick {folder} --max-params 20000": "the network to pick",
+        f"show {folder} {_example(folder)}": "everything about one network",
+    }
+    wide = max(map(len, what_next)) + 6
+    lines = [f"netpick {command:<{wide}}{what}" for command, what in what_next.items()]
+    console.print("\nnext: " + "\n      ".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _example(folder: str | Path) -> str:
+    """Return a network that the run has, as one writes it in a shell: Basic, or else the first."""
+    import shlex
+
+    from netpick.store import Store
+
+    names = [row["name"] for row in Store.open(folder).networks()]
+    return shlex.quote("Basic" if "Basic" in names else names[0])
 
 
 @app.command()

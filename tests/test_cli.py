@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from netpick import cli
+from netpick.planted import plant
 from netpick.store import Store
 
 TINY = """
@@ -98,6 +99,15 @@ def test_training_ends_with_a_summary_that_names_everything_asked_for(trained):
         assert f"≥ {percent} %" in out
     assert f"{folder}/predictions" in out.replace("\n", "")
     assert out.count(f"netpick ask {folder}") == out.count(f"netpick pick {folder}") == 1
+    assert f"netpick show {folder} Basic  " in out
+
+
+def test_what_can_be_done_next_names_a_network_that_the_run_has(tmp_path, call):
+    plant(tmp_path / "run", networks=12, samples=60, epochs=1, basic=False)
+    code, out, _ = call("train", tmp_path / "run", "--device", "cpu")
+    assert code == 0
+    [line] = [line for line in out.splitlines() if "netpick show" in line]
+    assert call(*line.split()[1:4])[0] == 0
 
 
 def test_what_was_trained_is_on_the_disk(trained):
