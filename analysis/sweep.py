@@ -26,8 +26,9 @@ import pandas as pd
 
 from netpick import exam
 from netpick.answer import Answer
-from netpick.errors import NetpickError, listed, suggest
+from netpick.errors import NetpickError, SpecError, listed, suggest
 from netpick.run import Run
+from netpick.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
         recipe = run.recipe_of(row["name"])
         args = recipe.pop("optimizer_args", {})
         own.append({
-            "name": row["name"], "layers": row["layers"], "levels": len(sizes := _sizes(row["layers"])),
+            "name": row["name"], "design": _design(row), "levels": len(sizes := _sizes(row["layers"])),
             "width": max(sizes[:-1], default=np.nan),
             **{k: row[k] for k in PROPERTIES if k in row}, **{k: recipe.get(k) for k in RECIPE}, **args,
         })  # fmt: skip
@@ -118,6 +119,14 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
     return (
         there.loc[[name for name in there.index if name in frame.index]].join(frame).rename_axis("name").reset_index()
     )
+
+
+def _design(row: dict[str, Any]) -> str:
+    """Return what two spellings of one network have in common."""
+    try:
+        return NetworkSpec.from_dict(row).layers_hash
+    except SpecError:  # an operation of another version of netpick
+        return str(row["layers"])
 
 
 def _sizes(layers: str) -> list[float]:
@@ -128,7 +137,7 @@ def _sizes(layers: str) -> list[float]:
 
 def _keys(frame: pd.DataFrame) -> list[str]:
     """Return the columns that are of a recipe."""
-    known = ("name", "layers", "levels", "low", "high", "spread", "replicates", "seconds", *METRICS, *PROPERTIES)
+    known = ("name", "design", "levels", "low", "high", "spread", "replicates", "seconds", *METRICS, *PROPERTIES)
     return [column for column in frame if column not in known]
 
 
@@ -144,7 +153,7 @@ def lines(frame: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
     if by in PROPERTIES:
         same += [key for key in ("computation", "activation") if key != by] + list(CONTROLS.get(by, ()))
     else:
-        same.append("layers")
+        same.append("design")
     words = pd.Series(["|".join(map(str, row)) for row in frame[same].itertuples(index=False)], frame.index)
     found = frame[by].map(str).where(frame[by].notna()).groupby(words).transform("nunique") > 1
     if not found.any() and by in PROPERTIES:  # networks drawn at random have no twins: a line a computation

@@ -130,6 +130,12 @@ def findings(run: Run, study: dict[str, Any]) -> Iterator[Line]:
     Counts are compared as shares of the networks, for a run may have fewer of them than were published; which of the
     samples are easy, weird or confusing depends on how many networks are asked, so that nothing is said of them then.
     """
+    unfinished = len(exam.done(run)) < run.wanted
+    for one in _findings(run, study):  # the costliest networks come first: what a half of a run says is not the whole
+        yield one._replace(verdict="not finished") if unfinished else one
+
+
+def _findings(run: Run, study: dict[str, Any]) -> Iterator[Line]:
     wide = exam.attempts(run)
     for number, counts in enumerate(study["published_counts"], 1):
         for mark, count in zip(MARKS, counts, strict=True):

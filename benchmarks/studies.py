@@ -102,6 +102,8 @@ def block(study: dict[str, Any], runs: Path, pictures: Path) -> str:
     out.append(f"{extent(run, whole)}{where}\n")
     if note := exam.notes(run):
         out.append(f"{note[0].upper()}{note[1:]}.\n")
+    if times := exam.times(run):
+        out.append(f"{times[0].upper()}{times[1:]}: seconds compare roughly.\n")
     rows = study.get("rows", [])
     out.append(table([line(run, row) for row in rows] if rows else list(findings(run, study))))
     remarks = [*filter(None, [read_off(run, rows)]), *study.get("remarks", [])]

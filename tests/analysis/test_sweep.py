@@ -60,6 +60,18 @@ def test_an_activation_with_parameters_is_compared_with_networks_of_as_many_laye
     assert table["line"].nunique() == 1
 
 
+def test_two_spellings_of_one_network_are_on_one_line(tmp_path):
+    linear = {"op": "Linear", "in_features": 4, "out_features": 2}
+    short = json.dumps([{"op": "Flatten"}, linear, {"op": "LogSoftmax"}])
+    long = json.dumps([{"op": "Flatten"}, {**linear, "bias": True}, {"op": "LogSoftmax", "dim": 1}])
+    networks = {"Base": {"layers": short, "recipe": "{}"}, "Base.lr-0.1": {"layers": long, "recipe": '{"lr": 0.1}'}}
+    run = make_run(tmp_path / "run", {"Base": right(60), "Base.lr-0.1": right(70)}, LABELS, networks)
+    run.manifest["recipe"]["lr"] = 0.5
+    table = run.ask("sweep", by="lr").table
+    assert table[["name", "value"]].to_numpy().tolist() == [["Base.lr-0.1", 0.1], ["Base", 0.5]]
+    assert table["line"].nunique() == 1
+
+
 def test_bad_options_are_one_line(run):
     with pytest.raises(NetpickError, match=r"'batch' is not swept in .*: give lr, "):
         run.ask("sweep", by="batch")
