@@ -29,6 +29,9 @@ from netpick.spec import LayerSpec, NetworkSpec
 from netpick.template import Recipe
 from netpick.train import EVALUATION_BATCH, STEPS_A_GATHER, Data, make_optimizer, make_step
 
+ROOM = 4
+"""Times the memory of one network that an evaluation of all may take."""
+
 
 class Stacked:
     """R replicates of one network as one model.
@@ -225,7 +228,7 @@ def _evaluate(
 ) -> dict[int, SplitResult | None]:
     """Score every sample of a split with each replicate that goes on; None for those whose scores are no numbers."""
     start = time.perf_counter()
-    chunk = max(1, EVALUATION_BATCH // stacked.count)  # so that it takes no more memory than one network by itself
+    chunk = max(1, min(EVALUATION_BATCH // 2, ROOM * EVALUATION_BATCH // stacked.count))
     scores = torch.cat([stacked.scores(x) for x in inputs.split(chunk)], 1).numpy()
     seconds = (time.perf_counter() - start) / stacked.count
     there = labels.numpy()
