@@ -260,7 +260,7 @@ def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> F
         below.set_xscale("log")
         values = sorted(table["value"].unique())
         if len(values) <= TICKS:
-            below.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+            below.set_xticks(values, [f"{value:g}" for value in values], rotation=30 if len(values) > TICKS // 2 else 0)
             below.xaxis.set_minor_locator(NullLocator())
     if not numbers:
         below.set_xticks(range(len(ticks)), [theme.plain(tick) for tick in ticks])
@@ -271,6 +271,6 @@ def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> F
     above.set(ylabel=f"{metric} ({split})")
     below.set(ylabel="training time (s)", xlabel=by)
     if len(names) > 1:
-        theme.legend_below(fig, below, columns=4, fontsize=9)
+        theme.legend_below(fig, above, columns=4, fontsize=9)
     more = f"{len(names) - LINES} more lines are in the table" if len(names) > LINES else ""
     return theme.finish(fig, text.split(" (one replicate")[0].split(". ")[0], more)

@@ -93,3 +93,5 @@ def test_nothing_swept(tmp_path):
 def test_the_figure(run, tmp_path):
     for by in ("lr", "width", "attempt"):
         assert run.ask("sweep", by=by).save(tmp_path / f"{by}.png").stat().st_size > 10_000
+    (legend,) = run.ask("sweep", by="width").figure().legends
+    assert [one.get_text() for one in legend.get_texts()] == ["Small", "Small.lr-0.1"]
