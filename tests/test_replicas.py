@@ -12,7 +12,7 @@ from pool_work import work
 from test_session import CIRCUMSTANCES, KEYS, Recorder
 
 from netpick import plan as plans
-from netpick import pool
+from netpick import pool, replicas
 from netpick.errors import PlanError, RunError
 from netpick.generate import generate_run
 from netpick.operations import ACTIVATIONS
@@ -337,6 +337,24 @@ def test_replicates_are_joined_where_the_first_was():
     assert [task.due for task in tasks] == [(0, 1, 2), ()]
     assert tasks[0].each() == [first.__class__(**{**vars(t), "seeds": (), "due": ()}) for t in (first, second, third)]
     assert tasks[1].each() == [other]
+
+
+def test_a_group_is_trained_whole_though_one_is_due(monkeypatch):
+    monkeypatch.setattr(pool, "_resident", lambda shared, device: DATA)
+    monkeypatch.setattr(pool, "_prepare_worker", lambda: None)
+    trained = []
+
+    def recorded(spec, recipe, device, data, seeds, *rest):
+        trained.append(seeds)
+        return train_replicas(spec, recipe, device, data, seeds, *rest)
+
+    monkeypatch.setattr(replicas, "train_replicas", recorded)
+    (task,) = grouped(a_group((2,)))
+    (found,) = pool.run_task(task)
+    assert trained == [(5, 6, 7)]
+    assert (found.status, found.replicate, found.seed) == ("done", 2, 7)
+    whole = train_replicas(task.spec, task.recipe, "cpu", DATA, (5, 6, 7), task.plan)[2]
+    np.testing.assert_array_equal(found.epochs[-1].splits[-1].scores, whole.epochs[-1].splits[-1].scores)
 
 
 def test_a_group_that_fails_is_a_row_for_each_that_is_due():
