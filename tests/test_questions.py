@@ -11,8 +11,8 @@ from netpick.planted import plant
 from netpick.run import Run
 
 FIRST_PART = [
-    "scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "easy", "weird",
-    "confusing", "best", "versus",
+    "scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves", "easy",
+    "weird", "confusing", "best", "versus", "mistakes", "sweep",
 ]  # fmt: skip
 
 OWN = '''
