@@ -54,7 +54,7 @@ def ask(
     ----------
     by : str
         What was swept: a key of the recipe, an argument of the optimizer, depth, width, params, macs, memory, ops,
-        activation, computation, or attempt. Without it, the first key of the recipe that was swept, else depth.
+        activation, computation, or attempt. Without it, the first key of the recipe that was swept, else attempt.
     metric : str
         accuracy, loss or train_loss.
     split : str
@@ -75,7 +75,7 @@ def ask(
     if by is None:
         by = next((key for key in choices if key not in PROPERTIES), None)
         if by is None:
-            by = "depth" if "depth" in choices else "attempt"
+            by = "attempt"  # networks of one depth differ in all else, but every network has its epochs
             said = f"nothing of the recipe is swept in this run; --by can be {listed([*choices, 'attempt'], 30)}"
             note = "; ".join(filter(None, (said, note)))
     if by == "attempt":
