@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from handmade import make_run, sure
+from test_benchmarks import script  # noqa: F401  a fixture
 
 from netpick.planted import plant
 from netpick.run import Run
-from tests.analysis.handmade import make_run, sure
-from tests.test_benchmarks import script  # noqa: F401  a fixture
 
 LABELS = np.arange(200) % 2
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from handmade import make_run, sure
 
 from netpick.errors import NetpickError, RunError
-from tests.analysis.handmade import make_run, sure
 
 LABELS = np.arange(200) % 2
 

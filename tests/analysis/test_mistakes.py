@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from handmade import make_run, sure
 
 from netpick.errors import NetpickError, RunError
-from tests.analysis.handmade import make_run, sure
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2]
 ANSWERS = {"Good": [0, 0, 0, 1, 1, 2, 2, 2], "Bad": [0, 1, 1, 1, 0, 2, 0, 1]}

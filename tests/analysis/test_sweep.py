@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from handmade import make_run, sure
 
 from netpick.errors import NetpickError
-from tests.analysis.handmade import make_run, sure
 
 LABELS = np.arange(100) % 2
 
