@@ -114,6 +114,20 @@ def new_parser(module_doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def new_run_parser(module_doc: str | None, limit: int) -> argparse.ArgumentParser:
+    """Return `new_parser` with what a script needs that makes a run of MNIST by the command line and trains it."""
+    parser = new_parser(module_doc)
+    parser.add_argument("--template", default="thousand-light", help="name or TOML file (thousand-light)")
+    parser.add_argument("--limit", type=positive, default=limit, help=f"networks, a share of every family ({limit})")
+    parser.add_argument("--dataset", default="mnist", help="data set (mnist)")
+    parser.add_argument("--data-dir", help="where data sets lie; else $NETPICK_DATA, else ./data")
+    parser.add_argument("--device", default="cpu", help="as for netpick train (cpu)")
+    parser.add_argument("--workers", default="auto", help="as for netpick train (auto)")
+    parser.add_argument("--epochs", type=positive, help="another number than the template's")
+    parser.add_argument("--folder", type=Path, help="make the run there and leave it; else in a temporary folder")
+    return parser
+
+
 def positive(text: str) -> int:
     """Read a whole number from 1 on, for argparse."""
     number = int(text)

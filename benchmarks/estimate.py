@@ -25,7 +25,7 @@ from _common import (
     main,
     megabytes,
     netpick_command,
-    new_parser,
+    new_run_parser,
     positive,
     print_machine,
     print_table,
@@ -143,19 +143,11 @@ def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def work() -> int:
     """Estimate, train, compare; exit code 1 where the wall time is further off than --within."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--template", default="thousand-light", help="name or TOML file (thousand-light)")
-    parser.add_argument("--limit", type=positive, default=100, help="networks, a share of every family (100)")
-    parser.add_argument("--dataset", default="mnist", help="data set (mnist)")
-    parser.add_argument("--data-dir", help="where data sets lie; else $NETPICK_DATA, else ./data")
-    parser.add_argument("--device", default="cpu", help="as for netpick train (cpu)")
-    parser.add_argument("--workers", default="auto", help="as for netpick train (auto)")
-    parser.add_argument("--epochs", type=positive, help="another number than the template's")
+    parser = new_run_parser(__doc__, limit=100)
     parser.add_argument("--train-samples", type=positive, help="fewer training samples")
     parser.add_argument("--seconds", type=float, help="what the calibration may take; netpick's own choice")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for netpick generate")
     parser.add_argument("--within", type=float, default=0.25, help="how far the wall time may be off (0.25)")
-    parser.add_argument("--folder", type=Path, help="make the run there and leave it; else in a temporary folder")
     args = parser.parse_args()
     facts = machine()
     print_machine(facts)

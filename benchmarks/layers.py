@@ -7,12 +7,11 @@ the results are printed too: they are rounding.
 
 from __future__ import annotations
 
-import argparse
 import time
 from statistics import median
 
 import torch
-from _common import machine, print_machine, print_table
+from _common import machine, main, new_parser, positive, print_machine, print_table, write_json
 from torch import nn
 
 from netpick.explicit import FlatParameters
@@ -30,14 +29,16 @@ CASES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=100, help="of each pass; the median counts (100)")
+def work() -> None:
+    """Time each layer in both ways, in turns."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--repeats", type=positive, default=100, help="of each pass; the median counts (100)")
     args = parser.parse_args()
-    print_machine(machine())
+    facts = machine()
+    print_machine(facts)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    rows = []
+    rows, timed = [], {}
     for name, (module, shape) in CASES.items():
         torch.manual_seed(0)
         module.train()
@@ -61,11 +62,13 @@ def main() -> None:
                 start = time.perf_counter()
                 work()
                 seconds[key].append(time.perf_counter() - start)
+        timed[name] = seconds
         off = max(float((a - b).abs().max()) for a, b in zip(plain(), ours(), strict=True))
         a, b = (median(seconds[key]) for key in ("plain", "ours"))
         rows.append((name, f"{a * 1e6:.0f}", f"{b * 1e6:.0f}", f"{a / b:.2f}", f"{off:.0e}"))
     print_table("forward and backward, one thread", ["layer", "torch µs", "netpick µs", "ratio", "differs by"], rows)
+    write_json(args.json, {"machine": facts, "seconds": timed})
 
 
 if __name__ == "__main__":
-    main()
+    main(work)

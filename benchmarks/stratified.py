@@ -19,8 +19,7 @@ from _common import (
     machine,
     main,
     megabytes,
-    new_parser,
-    positive,
+    new_run_parser,
     print_machine,
     print_table,
     run_netpick,
@@ -173,16 +172,8 @@ def train_and_report(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def work() -> None:
     """Train and report, or only report."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--template", default="thousand-light", help="name or TOML file (thousand-light)")
-    parser.add_argument("--limit", type=positive, default=200, help="networks, a share of every family (200)")
-    parser.add_argument("--dataset", default="mnist", help="data set (mnist)")
-    parser.add_argument("--data-dir", help="where data sets lie; else $NETPICK_DATA, else ./data")
-    parser.add_argument("--device", default="cpu", help="as for netpick train (cpu)")
-    parser.add_argument("--workers", default="auto", help="as for netpick train (auto)")
-    parser.add_argument("--epochs", type=positive, help="another number than the template's")
+    parser = new_run_parser(__doc__, limit=200)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for netpick train")
-    parser.add_argument("--folder", type=Path, help="make the run there and leave it; else in a temporary folder")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="report on this run, train nothing")
     args = parser.parse_args()
     facts = machine()

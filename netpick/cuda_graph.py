@@ -34,7 +34,7 @@ from netpick.plan import Plan, precision_context
 from netpick.result import EpochResult, SplitResult, TrainingResult
 from netpick.spec import NetworkSpec
 from netpick.template import Recipe
-from netpick.train import smallest_batch
+from netpick.train import arrays_of, smallest_batch
 
 Data = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -305,7 +305,7 @@ def training(
     refused = network.captures.refused
     weights = None
     if keep_weights and status == "done":
-        weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+        weights = arrays_of(model)
     return TrainingResult(
         network=spec.name,
         hash=spec.hash,

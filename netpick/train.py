@@ -113,7 +113,7 @@ def train(
         status, error = stop.status, stop.error
     weights = None
     if keep_weights and status == "done":
-        weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+        weights = arrays_of(model)
     return TrainingResult(
         network=spec.name,
         hash=spec.hash,
@@ -128,6 +128,11 @@ def train(
         epochs=tuple(epochs),
         weights=weights,
     )
+
+
+def arrays_of(model: nn.Module) -> dict[str, np.ndarray]:
+    """Return the state dict of a model as arrays, as a result carries it."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
 def smallest_batch(spec: NetworkSpec, recipe: Recipe, inputs: Tensor) -> int:
