@@ -227,7 +227,11 @@ class LogSoftmax:
 
 
 class Autograd:
-    """Any other module: its own piece of autograd's graph, made and used up within the step."""
+    """Any other module: its own piece of autograd's graph, made and used up within the step.
+
+    Its input is contiguous, as in the plain loop: what a module draws at random (dropout, RReLU) lands on the values in
+    the order in which they lie in memory.
+    """
 
     reusable = False
 
@@ -238,7 +242,7 @@ class Autograd:
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
-            self.x = x.detach().requires_grad_()
+            self.x = x.detach().contiguous().requires_grad_()
             self.y = self.module(self.x)
         return self.y.detach()
 

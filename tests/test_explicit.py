@@ -107,6 +107,14 @@ def test_convolutions_of_all_kinds_learn_as_with_autograd(network, batch, tuned,
     assert_same_step(with_head(layers, image), torch.randn(batch * 2, *image) * 2, tuned)
 
 
+@pytest.mark.parametrize("chance", ["Dropout", "RReLU"])
+@pytest.mark.parametrize("out_channels", [1, 5])
+def test_chance_falls_on_the_same_values_wherever_the_convolution_put_them(chance, out_channels):
+    conv = layer("Conv1d", in_channels=2, out_channels=out_channels, kernel_size=3)
+    torch.manual_seed(5)
+    assert_same_step(with_head([conv, layer(chance)], (2, 9)), torch.randn(6, 2, 9))
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("bias", [True, False])
 def test_every_activation_learns_as_with_autograd(activation, bias):
