@@ -278,7 +278,7 @@ def engine() -> str:
     names = sorted(
         p.name
         for p in folder.glob("*.py")
-        if p.name.startswith(("train", "plan", "build", "explicit", "convolutions", "replicas"))
+        if p.name.startswith(("train", "plan", "build", "explicit", "convolutions", "replicas", "compiled", "kernels"))
     )
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
 

@@ -22,15 +22,26 @@ from netpick.spec import LayerSpec, walk
 from netpick.whole import is_baseline
 
 KINDS = ("linear", "conv1d", "conv2d", "conv3d", "other")
-FEATURES = ("step", "ops", "params", "elements", *KINDS, "padded1d", "padded2d", "padded3d")
+COMPILED = "compiled_"
+COMPILED_FEATURES = ("step", "ops", "params", "elements", "linear", "conv", "rows")
+FEATURES = (
+    *("step", "ops", "params", "elements", *KINDS, "padded1d", "padded2d", "padded3d"),
+    *(COMPILED + name for name in COMPILED_FEATURES),
+)
 """Columns of the model. `step`, `ops` and `params` count once a step, the others once a sample: values that layers
 write, multiply-accumulates by the kind of layer, and the same with channels rounded up to those that a kernel computes
-at once, which is what convolutions of few channels really cost."""
+at once, which is what convolutions of few channels really cost. A network that is trained in machine code of ours
+counts in columns of its own; `rows`, once a step, are the rows of an image times the weights that go over them."""
 
 LANES = 16
 """Channels that a vectorised convolution computes at once: 16 numbers of 32 bits in AVX-512."""
 
-ROUGH = np.array([3e-4, 1e-5, 3e-9, 4e-9, 1e-10, 1.5e-10, 2e-10, 3e-10, 2e-10, 5e-11, 5e-11, 5e-11])
+ROUGH = np.array(
+    [
+        *(3e-4, 1e-5, 3e-9, 4e-9, 1e-10, 1.5e-10, 2e-10, 3e-10, 2e-10, 5e-11, 5e-11, 5e-11),
+        *(4e-5, 5e-6, 1e-9, 5e-10, 1.3e-10, 1.5e-10, 5e-9),
+    ]
+)
 """Seconds for one of each feature, on one core of an ordinary processor: good for the order, not for a promise."""
 
 ROUGH_EVALUATION, ROUGH_FIXED = 0.4, 0.3
@@ -69,7 +80,13 @@ class Samples:
 
 
 def work_of(
-    row: Mapping[str, Any], layers: Sequence[LayerSpec], replicate: int, recipe: Any, image: Shape, samples: Samples
+    row: Mapping[str, Any],
+    layers: Sequence[LayerSpec],
+    replicate: int,
+    recipe: Any,
+    image: Shape,
+    samples: Samples,
+    compiled: bool = False,
 ) -> Work:
     """Return a training on paper.
 
@@ -81,6 +98,7 @@ def work_of(
     recipe : that of this training: batch size and epochs count
     image : shape [C, H, W]
     samples : of each split
+    compiled : whether its plan is to be trained in machine code, see `compiled`
     """
     steps = recipe.epochs * math.ceil(samples.train / recipe.batch_size)
     step = sample = None
@@ -88,9 +106,16 @@ def work_of(
         counts = quantities(layers, image, row["macs"])
         calls = {"step": 1.0, "ops": row["ops"], "params": row["params"]}
         per_sample = {"elements": row["memory"], **counts}
+        if compiled:
+            calls["rows"] = rows_of(layers, image)
+            per_sample["conv"] = counts["conv1d"] + counts["conv2d"] + counts["conv3d"]
+            calls, per_sample = (
+                {COMPILED + name: value for name, value in one.items() if name in COMPILED_FEATURES}
+                for one in (calls, per_sample)
+            )
         batch = min(recipe.batch_size, samples.train)
         step = _vector({**calls, **{k: v * batch for k, v in per_sample.items()}})
-        sample = _vector({"step": 1.0, "ops": row["ops"], **per_sample})
+        sample = _vector({key: value for key, value in calls.items() if not key.endswith("params")} | per_sample)
     key = row["hash"], replicate
     return Work(key, row["name"], row["computation"], steps, recipe.epochs * samples.evaluated, step, sample)
 
@@ -107,6 +132,17 @@ def quantities(layers: Sequence[LayerSpec], image: Shape, macs: float) -> dict[s
         return {**dict.fromkeys(out, 0.0), "other": float(macs)}
     out["other"] += max(0.0, macs - sum(out[kind] for kind in KINDS))
     return out
+
+
+def rows_of(layers: Sequence[LayerSpec], image: Shape) -> float:
+    """Return, for all convolutions, the rows of outputs of one sample times the weights that are applied to each."""
+    total, shape = 0.0, tuple(image)
+    for one, (after, size) in zip(layers, walk(layers, shape), strict=True):
+        spans = one.op.startswith("Conv") and tuple(one.resolved["kernel_size"]) == tuple(shape[1:])
+        if (one.op.startswith("Conv") and not spans) or one.op == "BasicBlock":
+            total += size.macs / after[-1]
+        shape = after
+    return total
 
 
 def _count(out: dict[str, float], one: LayerSpec, before: Shape, after: Shape, macs: int) -> None:
@@ -178,7 +214,8 @@ class Model:
 def rough() -> Model:
     """Return the model for a machine of which nothing is known."""
     sample = ROUGH * ROUGH_EVALUATION
-    return Model(ROUGH, sample / np.where(np.isin(FEATURES, ("step", "ops")), 100, 1), ROUGH_FIXED)
+    once = [name.removeprefix(COMPILED) in ("step", "ops", "rows") for name in FEATURES]
+    return Model(ROUGH, sample / np.where(once, 100, 1), ROUGH_FIXED)
 
 
 def fit(works: Sequence[Work], timed: Sequence[Timed], refits: int = 100) -> Model:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netpick import calibrate, cost, device, estimate
+from netpick import calibrate, cost, device, estimate, plan
 from netpick.calibrate import Kept
 from netpick.cost import Model, Samples, Timed, Work
 from netpick.estimate import Estimate, Overheads
@@ -68,16 +68,18 @@ def on_request(seconds: float | None) -> Callable[[float], float]:
     return lambda rough: min(calibrate.MOST_SECONDS, max(LEAST_SECONDS, 2 * SHARE * rough))
 
 
-def works(store: Store, recipe: Any, samples: Samples) -> dict[Key, Work]:
-    """Return all trainings of a run on paper, by (hash of the network, replicate)."""
+def works(store: Store, recipe: Any, samples: Samples, where: str = "cpu", pin: str = "auto") -> dict[Key, Work]:
+    """Return all trainings of a run on paper, by (hash of the network, replicate), planned for the device `where`."""
     image = tuple(store.manifest["shape"])
     out = {}
     for row in store.networks():
         spec = NetworkSpec.from_dict(row)
         own = recipe_of(spec, recipe)
         number = own.train_samples or samples.train
+        compiled = plan.choose(own, where, spec, pin).mode == "compiled"
         for n in range(own.replicates):
-            work = cost.work_of(row, spec.layers, n, own, image, replace(samples, train=number))
+            some = replace(samples, train=number)
+            work = cost.work_of(row, spec.layers, n, own, image, some, compiled)
             out[work.key] = work
     return out
 
@@ -115,7 +117,7 @@ def outlook(
     on_note : told what takes a while
     pin : what is fixed of the plans, which a calibration holds for
     """
-    all_works = works(store, recipe, samples)
+    all_works = works(store, recipe, samples, devices[0], pin)
     cores = device.usable_cores()
     where = calibrate.circumstances(recipe, devices, workers, pin)
     kept = calibrate.load(store, where)

@@ -15,7 +15,7 @@ from typing import Any
 
 from netpick.errors import DeviceError, PlanError, listed, suggest
 from netpick.operations import OPERATIONS
-from netpick.spec import NetworkSpec
+from netpick.spec import NetworkSpec, shapes, walk
 from netpick.template import Recipe
 
 FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps": ()}
@@ -24,7 +24,7 @@ FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps
 ALLOWED: dict[str, tuple[str, ...]] = {
     "precision": ("fp32", "tf32", "bf16"),
     "layout": ("contiguous",),
-    "mode": ("eager", "explicit", "graph", "reference", "batched"),
+    "mode": ("eager", "explicit", "compiled", "graph", "reference", "batched"),
     "kernel": ("fused", "foreach"),
     "convolutions": ("tuned", "plain"),
 }
@@ -45,6 +45,28 @@ bf16 multiplies twice as fast as tf32 there, and casts the weights and inputs of
 then 3 billion operations forward: some tens of microseconds, where a cast takes a few.
 """
 
+COMPILED_MACS = 1_000_000
+"""Multiply-accumulates of a sample up to which machine code of our own is faster than torch's kernels, on a CPU."""
+
+COMPILED_LINEAR_MACS = 1_400_000
+"""The same for networks of linear layers alone."""
+
+COMPILED_ARGS = {
+    "SGD": ("momentum", "dampening", "weight_decay", "nesterov", "maximize"),
+    "Adam": ("betas", "eps", "weight_decay", "amsgrad", "maximize"),
+    "AdamW": ("betas", "eps", "weight_decay", "amsgrad", "maximize"),
+}
+"""Optimizers of `kernels`, and the arguments that they know."""
+
+COMPILED_ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
+"""Activations of `kernels`."""
+
+COMPILED = (
+    *("Linear", "Reshape", "Flatten", "Identity", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+    *COMPILED_ACTIVATIONS,
+)
+"""Operations of `kernels`, beside convolutions and residual blocks."""
+
 BATCHED_REPLICATES = 6
 """Replicates of a linear network from which training them as one model pays on a CPU; see benchmarks/NOTES.md."""
 
@@ -56,8 +78,9 @@ BATCHED_WEIGHTS, BATCHED_TOGETHER = 110_000, 1_600_000
 class Plan:
     """The decisions; `str(plan)` is what is stored, such as `fp32/contiguous/explicit/fused/tuned`.
 
-    `precision` of the arithmetic; memory `layout`; `mode`: eager (autograd), explicit (see `explicit`), graph
-    (CUDA graphs, see `cuda_graph`; where they fail `eager(why)` is written), reference (the plain loop), or
+    `precision` of the arithmetic; memory `layout`; `mode`: eager (autograd), explicit (see `explicit`), compiled (whole
+    epochs in machine code, see `compiled`), graph (CUDA graphs, see `cuda_graph`; where they fail `eager(why)` is
+    written), reference (the plain loop), or
     `batched(R)`: all R replicates of the network as one model (see `replicas`); `kernel` of the optimizer: fused or
     foreach; `convolutions`: tuned, computed in another way where that is faster (see `build` and `convolutions`), or
     plain.
@@ -146,8 +169,13 @@ def choose(recipe: Recipe, device: str, spec: NetworkSpec | None = None, pin: st
     mode = "graph" if kind == "cuda" else "explicit" if kind == "cpu" and precision == "fp32" else "eager"
     plan = Plan(precision, mode=mode, kernel="fused" if recipe.optimizer in FUSED[kind] else "foreach")
     plan = replace(plan, **{key: word for key, word in fixed.items() if not word.startswith("batched")})
-    if "mode" not in fixed and plan.mode == "explicit" and fixed.get("convolutions") != "tuned":
-        if spec is not None and _batching_pays(spec, recipe):
+    compiles = spec is not None and can_be_compiled(spec, recipe) and plan.kernel == "fused"
+    if fixed.get("mode") == "compiled":
+        plan = _pinned_to_compiled(plan, recipe, device, compiles, fixed)
+    elif "mode" not in fixed and plan.mode == "explicit" and fixed.get("convolutions") != "tuned" and spec is not None:
+        if compiles and _compiling_pays(spec):
+            plan = replace(plan, mode="compiled", convolutions="plain")
+        elif _batching_pays(spec, recipe):
             plan = replace(plan, mode=f"batched({recipe.replicates})", convolutions="plain")
     elif fixed.get("mode", "").startswith("batched"):
         plan = _pinned_to_batched(plan, recipe, device, spec, fixed)
@@ -160,6 +188,49 @@ def choose(recipe: Recipe, device: str, spec: NetworkSpec | None = None, pin: st
     if plan.kernel == "fused" and recipe.optimizer not in FUSED[kind]:
         raise PlanError(f"--plan: torch has no fused {recipe.optimizer} on {device}: say foreach")
     return plan
+
+
+def _pinned_to_compiled(plan: Plan, recipe: Recipe, device: str, compiles: bool, fixed: dict[str, str]) -> Plan:
+    """Return a plan in machine code, or explicit steps for a network for which there is none."""
+    chosen = "precision" not in fixed and recipe.precision == "auto"  # network by network: some may be bf16
+    if device != "cpu" or (plan.precision != "fp32" and not chosen):
+        raise PlanError(f"--plan: compiled is for fp32 on the cpu, got {plan.precision} on {device}: leave it out")
+    if fixed.get("convolutions") == "tuned":
+        raise PlanError("--plan: compiled has convolutions of its own, got tuned: say plain")
+    if plan.precision != "fp32":
+        return replace(plan, mode="eager")
+    return replace(plan, convolutions="plain") if compiles else replace(plan, mode="explicit")
+
+
+def can_be_compiled(spec: NetworkSpec, recipe: Recipe) -> bool:
+    """Return whether `kernels` has all that a network and its optimizer need."""
+    if recipe.optimizer not in COMPILED_ARGS or not {*recipe.optimizer_args} <= {*COMPILED_ARGS[recipe.optimizer]}:
+        return False
+    image = _image(spec)
+    if image is None or spec.layers[-1].op != "LogSoftmax":
+        return False
+    for one in spec.layers[:-1]:
+        if one.op in ("Conv1d", "Conv2d", "Conv3d"):
+            if one.resolved["groups"] != 1:
+                return False
+        elif one.op == "BasicBlock":
+            if one.resolved["activation"] not in ("None", *COMPILED_ACTIVATIONS):
+                return False
+        elif one.op not in COMPILED:
+            return False
+    # Linear layers of images would be applied row by row; a network without weights has nothing to train.
+    outputs = shapes(spec.layers, image)
+    flat = all(
+        len(out) == 1 for one, out in zip(spec.layers, outputs, strict=True) if one.op in ("Linear", "LogSoftmax")
+    )
+    return flat and any(OPERATIONS[one.op].role == "computation" for one in spec.layers)
+
+
+def _compiling_pays(spec: NetworkSpec) -> bool:
+    """Return whether a network is so small that machine code of our own is faster than torch's kernels."""
+    macs = _macs(spec)
+    linear = all(OPERATIONS[one.op].role != "computation" or one.op == "Linear" for one in spec.layers)
+    return macs <= (COMPILED_LINEAR_MACS if linear else COMPILED_MACS)
 
 
 def _pinned_to_batched(
@@ -231,17 +302,21 @@ def _is_convolution(op: str) -> bool:
 
 def _macs(spec: NetworkSpec, of: Callable[[str], bool] = lambda op: True) -> int:
     """Return the multiply-accumulates of a sample in some operations; 0 where the layers don't say what goes in."""
-    from netpick.spec import walk
-
-    first, *others = spec.layers
-    if first.op == "Reshape":
-        image = tuple(first.resolved["shape"])
-    elif first.op == "Flatten" and others and others[0].op == "Linear":
-        image = (others[0].resolved["in_features"],)
-    else:
+    image = _image(spec)
+    if image is None:
         return 0
     steps = walk(spec.layers, image)
     return sum(size.macs for (_, size), one in zip(steps, spec.layers, strict=True) if of(one.op))
+
+
+def _image(spec: NetworkSpec) -> tuple[int, ...] | None:
+    """Return a shape that a network's input may have, or None where the layers don't say."""
+    first, *others = spec.layers
+    if first.op == "Reshape":
+        return tuple(first.resolved["shape"])
+    if first.op == "Flatten" and others and others[0].op == "Linear":
+        return (others[0].resolved["in_features"],)
+    return None
 
 
 def precision_context(plan: Plan, device: str) -> contextlib.AbstractContextManager[Any]:

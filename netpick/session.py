@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from netpick import cards, data, device, forecast, modules, packing, plan, pool, share
+from netpick import cards, data, device, forecast, machine_code, modules, packing, plan, pool, share
 from netpick.cost import Samples
 from netpick.errors import DataError, RunError, listed, suggest
 from netpick.estimate import Estimate
@@ -142,6 +142,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             tasks = _tasks(store, due, data_sets, devices[0], pin, keep["weights"] == "last")
             workers = _workers(options.workers, store, tasks, devices)
             tasks = [replace(task, workers=workers) for task in tasks]
+            machine_code.make_ready((task.plan for task in tasks), listener.note)
             ahead = forecast.outlook(
                 *(store, recipe, keep, [task.key for task in tasks], _most_samples(data_sets), workers, devices),
                 lambda: tasks,
@@ -224,6 +225,7 @@ def estimate_run(
                 tasks = _tasks(store, due, data_sets, devices[0], pin)
                 workers = _workers(options.workers, store, tasks, devices) if workers is None else workers
                 tasks = [replace(task, workers=workers) for task in tasks]
+                machine_code.make_ready((task.plan for task in tasks), listener.note)
             return forecast.outlook(
                 *(store, recipe, keep, keys, samples, workers, devices),
                 lambda: tasks,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netpick import calibrate, cost, device, forecast, plan, pool, session
+from netpick import calibrate, cost, device, forecast, machine_code, plan, pool, session
 from netpick.errors import DeviceError, NetpickError, RunError, listed, suggest
 from netpick.pool import Task
 from netpick.result import TrainingResult
@@ -120,6 +120,7 @@ def time_run(
             try:
                 for one, n in ways:
                     tasks = session.first_tasks(store, recipe, hashes, one, data_dir)
+                    machine_code.make_ready((task.plan for task in tasks), lambda text: None)
                     stream = pool.stream(tasks, 1, [one], work=partial(time_alone, seconds=seconds, threads=n))
                     with contextlib.closing(stream):  # type: ignore[type-var]
                         for result in stream:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from netpick import baselines, reference
 from netpick import device as devices
 from netpick.build import build
+from netpick.compiled import Program
 from netpick.errors import WorkError
 from netpick.explicit import ExplicitStep
 from netpick.metrics import evaluate
@@ -97,7 +98,10 @@ def train(
     model = build(spec.layers, tuned=plan.convolutions == "tuned").to(device)
     # A stream of its own for the order: the same for every network, whatever it draws for weights or dropout.
     order = torch.Generator().manual_seed(seed ^ 0x5EED) if recipe.shuffle else None
-    train_epoch = make_epoch(model, recipe, device, data["train"], order, plan, deadline, smallest)
+    program = None
+    if plan.mode == "compiled":
+        program = Program(spec.layers, model, recipe, data["train"][0].shape[1:], EVALUATION_BATCH)
+    train_epoch = make_epoch(model, recipe, device, data["train"], order, plan, deadline, smallest, program)
     epochs: list[EpochResult] = []
     status, error = "done", None
     try:
@@ -106,7 +110,9 @@ def train(
             if not np.isfinite(loss):
                 raise _StopTraining("diverged", f"training loss became {loss} in epoch {epoch}")
             splits = tuple(
-                _evaluate(model, name, pair, device, plan, epoch) for name, pair in data.items() if name != "train"
+                _evaluate(model, name, pair, device, plan, epoch, program)
+                for name, pair in data.items()
+                if name != "train"
             )
             epochs.append(EpochResult(epoch, loss, seconds, devices.peak_memory(device), splits))
     except _StopTraining as stop:
@@ -159,6 +165,7 @@ def make_epoch(
     plan: Plan,
     deadline: float | None = None,
     smallest: int = 1,
+    program: Program | None = None,
 ) -> Callable[[], tuple[float, float]]:
     """Return what trains one epoch as the plan says, and gives the mean loss over its samples, and the seconds.
 
@@ -170,6 +177,7 @@ def make_epoch(
     order : draws the permutation of each epoch; None for the order of the data
     deadline : of `time.perf_counter`; looked at after each step
     smallest : batches of fewer samples are left out
+    program : of the model, where the plan is to train it in machine code
     """
 
     def in_time() -> None:
@@ -178,6 +186,8 @@ def make_epoch(
 
     if plan.mode == "reference":
         epoch = _reference_epoch(model, recipe, pair, order, in_time, smallest)
+    elif program is not None:
+        epoch = _compiled_epoch(program, recipe, pair, order, in_time, smallest)
     elif plan.mode == "explicit":
         epoch = _explicit_epoch(model, recipe, pair, order, plan, in_time, smallest)
     else:
@@ -329,18 +339,54 @@ def _explicit_epoch(
     return epoch
 
 
+def _compiled_epoch(
+    program: Program,
+    recipe: Recipe,
+    pair: tuple[Tensor, Tensor],
+    order: torch.Generator | None,
+    in_time: Callable[[], None],
+    smallest: int,
+) -> Callable[[], float]:
+    """Return an epoch in machine code, see `compiled`; between some dozen steps Python looks at the clock."""
+    inputs, labels = pair
+    images, truth = inputs.flatten(1).numpy(), labels.numpy()
+    # Where a batch of one sample is left out, it is the last one that there is.
+    count, span = len(truth) - (smallest - 1), recipe.batch_size * STEPS_A_GATHER
+
+    def epoch() -> float:
+        indices = torch.randperm(len(truth), generator=order) if order else torch.arange(len(truth))
+        total = 0.0
+        for part in indices[:count].split(span):
+            sizes = np.full(-(-len(part) // recipe.batch_size), recipe.batch_size)
+            sizes[-1] = (len(part) - 1) % recipe.batch_size + 1
+            total += float(program.train(images, truth, part.numpy()).astype(np.float64) @ sizes)
+            in_time()
+        return total / count
+
+    return epoch
+
+
 @torch.inference_mode()
 def _evaluate(
-    model: nn.Module, split: str, pair: tuple[Tensor, Tensor], device: str, plan: Plan, epoch: int
+    model: nn.Module,
+    split: str,
+    pair: tuple[Tensor, Tensor],
+    device: str,
+    plan: Plan,
+    epoch: int,
+    program: Program | None = None,
 ) -> SplitResult:
     """Score every sample of a split; raise where a score is not a number."""
     model.eval()
     inputs, labels = pair
     devices.synchronize(device)
     start = time.perf_counter()
-    with precision_context(plan, device):
-        scores = torch.cat([model(x).float() for x in inputs.split(EVALUATION_BATCH)])
-    scores_there = scores.cpu().numpy()
+    if program is not None:
+        scores_there = program.score(inputs.flatten(1).numpy())
+    else:
+        with precision_context(plan, device):
+            scores = torch.cat([model(x).float() for x in inputs.split(EVALUATION_BATCH)])
+        scores_there = scores.cpu().numpy()
     seconds = time.perf_counter() - start
     if np.isnan(scores_there).any():
         raise _StopTraining("diverged", f"scores of split {split} are not numbers after epoch {epoch}")

@@ -14,7 +14,13 @@ from netpick.cost import FEATURES, Samples, Timed, Work
 from netpick.spec import layer
 from netpick.template import Recipe
 
-PLANTED = np.array([5e-4, 3e-5, 4e-9, 2e-9, 2e-10, 1e-10, 4e-10, 6e-10, 2e-10, 1e-10, 2e-11, 9e-11])
+PLANTED = np.array(
+    [
+        *(5e-4, 3e-5, 4e-9, 2e-9, 2e-10, 1e-10, 4e-10, 6e-10, 2e-10, 1e-10, 2e-11, 9e-11),
+        *(6e-5, 9e-6, 2e-9, 3e-10, 2e-10, 1e-10, 8e-9),  # in machine code
+    ]
+)
+ONCE = [name.removeprefix("compiled_") in ("step", "ops", "params", "rows") for name in FEATURES]
 
 
 def planted(number, noise=0.0, seed=0):
@@ -26,11 +32,17 @@ def planted(number, noise=0.0, seed=0):
         x[0], x[1], x[2] = 1, random.integers(4, 30), 10 ** random.uniform(3, 6)
         batch = 32
         x[3] = batch * 10 ** random.uniform(3, 5)
-        kind = n % 4
-        x[4 + kind] = batch * 10 ** random.uniform(4, 7)
-        if kind:
+        kind = n % 5
+        if kind == 4:
+            x[12:16], x[:4] = x[:4], 0
+            x[16 + n % 2] = batch * 10 ** random.uniform(3, 5)
+            x[18] = x[17] / batch / random.uniform(4, 28)
+        else:
+            x[4 + kind] = batch * 10 ** random.uniform(4, 7)
+        if 0 < kind < 4:
             x[8 + kind] = x[4 + kind] * random.uniform(1, 8)
-        sample = np.where(np.isin(FEATURES, ("step", "ops", "params")), x * (np.array(FEATURES) != "params"), x / batch)
+        params = np.array([name.endswith("params") for name in FEATURES])
+        sample = np.where(ONCE, x * ~params, x / batch)
         works.append(Work((f"{n:04}", 0), f"N{n}", f"kind{kind}", 100, 1000, x, sample))
         off = np.exp(random.normal(0, noise, 2) - noise**2 / 2)
         timed.append(Timed((f"{n:04}", 0), x @ PLANTED * off[0], sample @ (PLANTED / 3) * off[1], 0.05))

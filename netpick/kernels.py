@@ -1,0 +1,780 @@
+"""Whole training steps of small networks in machine code: what `compiled` runs, compiled by numba.
+
+A small network's step is a dozen kernels of a few microseconds, each called from Python; here one call runs many
+steps. All values lie in flat float32 arrays, a table of numbers says which layer takes what from where (`compiled`
+writes it), and the functions below are one pass of one kind of layer each. The samples of a batch lie beside each
+other, (values of a sample, batch): so the innermost loop of a convolution runs over a row of an image times the batch,
+which is long and in one piece however small the image, and no output is computed that is not asked for. Matrix
+products are BLAS's.
+
+On the CPU, in float32, without torch. Compiled once for each version of this file and of the processor; the result
+lies in `__pycache__`. All in one file, since numba looks at no other to see whether what it has kept is out of date.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+LINEAR, CONV, ACTIVATION, PAD, NORM, ADD = range(6)
+"""Kinds of layers. PAD puts zeros around an image, for the CONV after it; NORM is batch norm, ADD ends a residual
+block."""
+
+KIND, INPUT, OUTPUT, INPUTS, OUTPUTS, WEIGHT, BIAS, FUNCTION, WANTED, OTHER = range(10)
+"""Columns of the table of layers. INPUT and OUTPUT: where the values of a layer's input and output begin, in values of
+a sample; -1 for the network's input. INPUTS and OUTPUTS: how many there are; for CONV, PAD and NORM the channels.
+WEIGHT and BIAS: where they begin in the flat parameters; BIAS is -1 where there is none. WANTED: whether the gradient
+of the input is; of ADD, of what is added. OTHER: of ADD, where what is added begins; of NORM, where its statistics
+begin; of PAD, whether its gradient is added to what is there."""
+
+SHAPE, KERNEL, STRIDE, DILATION = 10, 13, 16, 19
+"""First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding,
+and of NORM the product of SHAPE counts."""
+
+COLUMNS = 22
+
+RELU, TANH, SIGMOID, SELU, ELU, LEAKY_RELU, GELU, SILU = range(8)
+FUNCTIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
+
+SGD, ADAM, ADAMW = range(3)
+OPTIMIZERS = ("SGD", "Adam", "AdamW")
+
+FAST = {"contract", "reassoc", "nsz", "arcp"}
+"""Freedom for sums in another order, as every vectorised sum has it; infinities and NaN stay what they are."""
+
+
+def jit(function: Any) -> Any:
+    """Compile on the first call, or read what an earlier process compiled."""
+    options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for the cache can be written: every process compiles for itself
+        return numba.njit(**options)(function)
+
+
+@intrinsic
+def _bits_to_float(context: Any, bits: Any) -> Any:
+    """Take the 32 bits of an integer as a float."""
+    del context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+ONE, HALF, TWO, ZERO = np.float32(1), np.float32(0.5), np.float32(2), np.float32(0)
+_LOG2E, _LN2_HIGH, _LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
+_E = [np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)]
+_E0, _E1, _E2, _E3, _E4, _E5 = _E
+_LOW, _HIGH = np.float32(-87.3), np.float32(88.3)
+
+
+@jit
+def exp(x):
+    """e^x without a branch, so that it becomes vectors: the float32 polynomial of the Cephes library, within 2 ulp."""
+    bounded = x if not x < _LOW else _LOW  # written so that NaN stays NaN
+    bounded = bounded if not bounded > _HIGH else _HIGH
+    k = np.float32(math.floor(bounded * _LOG2E + HALF))
+    r = bounded - k * _LN2_HIGH - k * _LN2_LOW
+    p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
+    return (p * r * r + r + ONE) * _bits_to_float(np.int32((np.int32(k) + np.int32(127)) << np.int32(23)))
+
+
+_ALPHA, _SCALE = np.float32(1.6732632423543772848170429916717), np.float32(1.0507009873554804934193349852946)
+_LEAK = np.float32(0.01)
+_ROOT_HALF, _ROOT_2PI = np.float32(math.sqrt(0.5)), np.float32(1 / math.sqrt(2 * math.pi))
+_P, _A1, _A2, _A3, _A4, _A5 = (
+    np.float32(c) for c in (0.3275911, 0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+)
+
+
+@jit
+def normal_cdf(x):
+    """The normal distribution's share below x, within 1e-7 (Abramowitz and Stegun 1964, formula 7.1.26)."""
+    a = abs(x) * _ROOT_HALF
+    t = ONE / (ONE + _P * a)
+    tail = HALF * ((((_A5 * t + _A4) * t + _A3) * t + _A2) * t + _A1) * t * exp(-a * a)
+    return ONE - tail if x >= ZERO else tail
+
+
+@jit
+def activate(function, x, y):
+    """Write an activation of x into y; they may be the same."""
+    n = len(x)
+    if function == RELU:
+        for i in range(n):
+            y[i] = x[i] if not x[i] < ZERO else ZERO
+    elif function == TANH:
+        for i in range(n):
+            y[i] = TWO / (ONE + exp(-TWO * x[i])) - ONE
+    elif function == SIGMOID:
+        for i in range(n):
+            y[i] = ONE / (ONE + exp(-x[i]))
+    elif function == SELU:
+        for i in range(n):
+            y[i] = _SCALE * (x[i] if not x[i] < ZERO else _ALPHA * (exp(x[i]) - ONE))
+    elif function == ELU:
+        for i in range(n):
+            y[i] = x[i] if not x[i] < ZERO else exp(x[i]) - ONE
+    elif function == LEAKY_RELU:
+        for i in range(n):
+            y[i] = x[i] if not x[i] < ZERO else _LEAK * x[i]
+    elif function == GELU:
+        for i in range(n):
+            y[i] = x[i] * normal_cdf(x[i])
+    else:
+        for i in range(n):
+            y[i] = x[i] / (ONE + exp(-x[i]))
+
+
+@jit
+def activate_back(function, x, y, dy, dx):
+    """Write the gradient of an activation's input x, of which y is the output, into dx; dx and dy may be the same."""
+    n = len(x)
+    if function == RELU:
+        for i in range(n):
+            dx[i] = dy[i] if y[i] > ZERO else ZERO
+    elif function == TANH:
+        for i in range(n):
+            dx[i] = dy[i] * (ONE - y[i] * y[i])
+    elif function == SIGMOID:
+        for i in range(n):
+            dx[i] = dy[i] * (ONE - y[i]) * y[i]
+    elif function == SELU:
+        for i in range(n):
+            dx[i] = dy[i] * (_SCALE if y[i] > ZERO else y[i] + _ALPHA * _SCALE)
+    elif function == ELU:
+        for i in range(n):
+            dx[i] = dy[i] * (ONE if y[i] > ZERO else y[i] + ONE)
+    elif function == LEAKY_RELU:
+        for i in range(n):
+            dx[i] = dy[i] if y[i] > ZERO else _LEAK * dy[i]
+    elif function == GELU:
+        for i in range(n):
+            dx[i] = dy[i] * (normal_cdf(x[i]) + x[i] * _ROOT_2PI * exp(-HALF * x[i] * x[i]))
+    else:
+        for i in range(n):
+            s = ONE / (ONE + exp(-x[i]))
+            dx[i] = dy[i] * s * (ONE + x[i] * (ONE - s))
+
+
+@jit
+def linear(x, weight, bias, y):
+    """Write weight (out, in) times x (in, batch), plus bias (out,) unless it is empty, into y (out, batch)."""
+    np.dot(weight, x, y)
+    for j in range(len(bias)):
+        b = bias[j]
+        row = y[j]
+        for i in range(len(row)):
+            row[i] += b
+
+
+@jit
+def sum_rows(rows, sums):
+    """Write the sum of each row into `sums`."""
+    for j in range(len(sums)):
+        row = rows[j]
+        total = ZERO
+        for i in range(len(row)):
+            total += row[i]
+        sums[j] = total
+
+
+@jit
+def add_taps(out, source, taps, weights, n):
+    """Add weight times source[tap : tap + n], for all taps, to out[:n]."""
+    many = len(taps)
+    t = 0
+    while t + 4 <= many:
+        w0, w1, w2, w3 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
+        c, d = source[taps[t + 2] : taps[t + 2] + n], source[taps[t + 3] : taps[t + 3] + n]
+        for i in range(n):
+            out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i]
+        t += 4
+    while t < many:
+        w0 = weights[t]
+        a = source[taps[t] : taps[t] + n]
+        for i in range(n):
+            out[i] += w0 * a[i]
+        t += 1
+
+
+@jit
+def add_taps_to_two(out, other, source, taps, weights, more, n):
+    """Do `add_taps` for two outputs that read the same values, which are then loaded only once.
+
+    Three taps at a time: with four there are more pairs of arrays that might overlap than the compiler checks for.
+    """
+    many = len(taps)
+    t = 0
+    while t + 3 <= many:
+        w0, w1, w2 = weights[t], weights[t + 1], weights[t + 2]
+        v0, v1, v2 = more[t], more[t + 1], more[t + 2]
+        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
+        c = source[taps[t + 2] : taps[t + 2] + n]
+        for i in range(n):
+            out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i]
+            other[i] += v0 * a[i] + v1 * b[i] + v2 * c[i]
+        t += 3
+    while t < many:
+        w0, v0 = weights[t], more[t]
+        a = source[taps[t] : taps[t] + n]
+        for i in range(n):
+            out[i] += w0 * a[i]
+            other[i] += v0 * a[i]
+        t += 1
+
+
+@jit
+def dot_taps(sums, values, source, taps, n):
+    """Add the sum of values[:n] times source[tap : tap + n] to `sums`, for each tap."""
+    many = len(taps)
+    t = 0
+    while t + 4 <= many:
+        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
+        c, d = source[taps[t + 2] : taps[t + 2] + n], source[taps[t + 3] : taps[t + 3] + n]
+        s0 = s1 = s2 = s3 = ZERO
+        for i in range(n):
+            v = values[i]
+            s0 += v * a[i]
+            s1 += v * b[i]
+            s2 += v * c[i]
+            s3 += v * d[i]
+        sums[t] += s0
+        sums[t + 1] += s1
+        sums[t + 2] += s2
+        sums[t + 3] += s3
+        t += 4
+    while t < many:
+        a = source[taps[t] : taps[t] + n]
+        s0 = ZERO
+        for i in range(n):
+            s0 += values[i] * a[i]
+        sums[t] += s0
+        t += 1
+
+
+@jit
+def dot_taps_of_two(sums, other_sums, values, others, source, taps, n):
+    """Do `dot_taps` for two arrays of values, with what they are multiplied with loaded only once."""
+    many = len(taps)
+    t = 0
+    while t + 3 <= many:
+        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
+        c = source[taps[t + 2] : taps[t + 2] + n]
+        s0 = s1 = s2 = r0 = r1 = r2 = ZERO
+        for i in range(n):
+            v, u = values[i], others[i]
+            s0 += v * a[i]
+            s1 += v * b[i]
+            s2 += v * c[i]
+            r0 += u * a[i]
+            r1 += u * b[i]
+            r2 += u * c[i]
+        sums[t] += s0
+        sums[t + 1] += s1
+        sums[t + 2] += s2
+        other_sums[t] += r0
+        other_sums[t + 1] += r1
+        other_sums[t + 2] += r2
+        t += 3
+    while t < many:
+        a = source[taps[t] : taps[t] + n]
+        s0 = r0 = ZERO
+        for i in range(n):
+            s0 += values[i] * a[i]
+            r0 += others[i] * a[i]
+        sums[t] += s0
+        other_sums[t] += r0
+        t += 1
+
+
+@jit
+def find_taps(row, n, taps):
+    """Write where each weight of an output channel reads, from its first: (channels, kd, kh, kw) in order."""
+    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    t = 0
+    for c in range(row[INPUTS]):
+        for d in range(row[KERNEL]):
+            for h in range(row[KERNEL + 1]):
+                for w in range(row[KERNEL + 2]):
+                    z, y, x = d * row[DILATION], h * row[DILATION + 1], w * row[DILATION + 2]
+                    taps[t] = (((c * depth + z) * height + y) * width + x) * n
+                    t += 1
+    return taps[:t]
+
+
+TILE = 1024
+"""Values that are worked on at a time: with those they are multiplied with they stay in the first cache."""
+
+
+@jit
+def places(row, axis):
+    """Return how many outputs a convolution has along an axis."""
+    reach = row[DILATION + axis] * (row[KERNEL + axis] - 1) + 1
+    return (row[SHAPE + axis] - reach) // row[STRIDE + axis] + 1
+
+
+@jit
+def pieces(row, n):
+    """Return in how many pieces a row of outputs is worked on, the values of one, and how far apart they are read.
+
+    Neighbours in the output are neighbours in the input, unless there is a stride: then each place is by itself.
+    """
+    span = places(row, 2) * n
+    if row[STRIDE + 2] == 1:
+        return (span + TILE - 1) // TILE, TILE, TILE
+    return span // n, n, row[STRIDE + 2] * n
+
+
+@jit
+def conv(row, x, weight, bias, y, n, taps):
+    """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table."""
+    taps = find_taps(row, n, taps)
+    many, outputs = len(taps), row[OUTPUTS]
+    height, width = row[SHAPE + 1], row[SHAPE + 2]
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    plane = depths * heights * span
+    count, longest, apart = pieces(row, n)
+    for o in range(outputs):
+        y[o * plane : (o + 1) * plane] = bias[o] if len(bias) else ZERO
+    for d in range(depths):
+        for h in range(heights):
+            for piece in range(count):
+                size = min(longest, span - piece * longest)
+                source = x[(d * row[STRIDE] * height + h * row[STRIDE + 1]) * width * n + piece * apart :]
+                at = (d * heights + h) * span + piece * longest
+                o = 0
+                while o + 2 <= outputs:
+                    out, other = y[o * plane + at :], y[(o + 1) * plane + at :]
+                    w, v = weight[o * many : (o + 1) * many], weight[(o + 1) * many : (o + 2) * many]
+                    add_taps_to_two(out, other, source, taps, w, v, size)
+                    o += 2
+                if o < outputs:
+                    add_taps(y[o * plane + at :], source, taps, weight[o * many : (o + 1) * many], size)
+
+
+@jit
+def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps):
+    """Write the gradients of a convolution's weights, and of its bias unless that is empty."""
+    taps = find_taps(row, n, taps)
+    many, outputs = len(taps), row[OUTPUTS]
+    height, width = row[SHAPE + 1], row[SHAPE + 2]
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    plane = depths * heights * span
+    count, longest, apart = pieces(row, n)
+    d_weight[:] = ZERO
+    for d in range(depths):
+        for h in range(heights):
+            for piece in range(count):
+                size = min(longest, span - piece * longest)
+                source = x[(d * row[STRIDE] * height + h * row[STRIDE + 1]) * width * n + piece * apart :]
+                at = (d * heights + h) * span + piece * longest
+                o = 0
+                while o + 2 <= outputs:
+                    g, f = dy[o * plane + at :], dy[(o + 1) * plane + at :]
+                    into, other = d_weight[o * many : (o + 1) * many], d_weight[(o + 1) * many : (o + 2) * many]
+                    dot_taps_of_two(into, other, g, f, source, taps, size)
+                    o += 2
+                if o < outputs:
+                    dot_taps(d_weight[o * many : (o + 1) * many], dy[o * plane + at :], source, taps, size)
+    if len(d_bias):
+        sum_rows(dy[: outputs * plane].reshape((outputs, plane)), d_bias)
+
+
+@jit
+def conv_back_input(row, weight, dy, dx, n, taps, turned):
+    """Write the gradient of a convolution's input into dx; `turned`: room for the weights, outputs last."""
+    taps = find_taps(row, n, taps)
+    many, outputs, channels = len(taps), row[OUTPUTS], row[INPUTS]
+    kernel = many // channels
+    height, width = row[SHAPE + 1], row[SHAPE + 2]
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    plane = depths * heights * span
+    count, longest, apart = pieces(row, n)
+    for t in range(many):
+        for o in range(outputs):
+            turned[t * outputs + o] = weight[o * many + t]
+    planes = np.arange(outputs) * plane
+    dx[:] = ZERO
+    for d in range(depths):
+        for h in range(heights):
+            for piece in range(count):
+                size = min(longest, span - piece * longest)
+                into = dx[(d * row[STRIDE] * height + h * row[STRIDE + 1]) * width * n + piece * apart :]
+                source = dy[(d * heights + h) * span + piece * longest :]
+                for t in range(kernel):  # two channels at a time; two taps of one channel would overlap
+                    c = 0
+                    while c + 2 <= channels:
+                        i, j = c * kernel + t, (c + 1) * kernel + t
+                        w, v = turned[i * outputs : (i + 1) * outputs], turned[j * outputs : (j + 1) * outputs]
+                        add_taps_to_two(into[taps[i] :], into[taps[j] :], source, planes, w, v, size)
+                        c += 2
+                    if c < channels:
+                        i = c * kernel + t
+                        add_taps(into[taps[i] :], source, planes, turned[i * outputs : (i + 1) * outputs], size)
+
+
+@jit
+def pad(row, x, y, n):
+    """Copy images x into y with zeros around them."""
+    y[:] = ZERO
+    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    before, above, left = row[KERNEL], row[KERNEL + 1], row[KERNEL + 2]
+    high, wide = height + 2 * above, width + 2 * left
+    for c in range(row[INPUTS]):
+        for d in range(depth):
+            for h in range(height):
+                a = ((c * depth + d) * height + h) * width * n
+                b = (((c * (depth + 2 * before) + d + before) * high + h + above) * wide + left) * n
+                y[b : b + width * n] = x[a : a + width * n]
+
+
+@jit
+def pad_back(row, dy, dx, n, adds):
+    """Write the gradient of what was padded into dx, or add it to what is there."""
+    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    before, above, left = row[KERNEL], row[KERNEL + 1], row[KERNEL + 2]
+    high, wide = height + 2 * above, width + 2 * left
+    for c in range(row[INPUTS]):
+        for d in range(depth):
+            for h in range(height):
+                a = ((c * depth + d) * height + h) * width * n
+                b = (((c * (depth + 2 * before) + d + before) * high + h + above) * wide + left) * n
+                if adds:
+                    for i in range(width * n):
+                        dx[a + i] += dy[b + i]
+                else:
+                    dx[a : a + width * n] = dy[b : b + width * n]
+
+
+EPSILON, MOMENTUM = np.float32(1e-5), np.float32(0.1)
+"""Of batch norm, as torch has them by default."""
+
+
+@jit
+def sum_of(x):
+    """Return the sum of many values, about as exact as in float64."""
+    total = 0.0
+    for start in range(0, len(x), TILE):
+        part = x[start : start + TILE]
+        s = ZERO
+        for i in range(len(part)):
+            s += part[i]
+        total += s
+    return total
+
+
+@jit
+def sum_of_products(x, shift, y, other):
+    """Return the sum of (x - shift) (y - other), about as exact as in float64."""
+    total = 0.0
+    for start in range(0, len(x), TILE):
+        a, b = x[start : start + TILE], y[start : start + TILE]
+        s = ZERO
+        for i in range(len(a)):
+            s += (a[i] - shift) * (b[i] - other)
+        total += s
+    return total
+
+
+@jit
+def norm(x, weight, bias, y, statistics, training):
+    """Normalise x (channels, values) into y (Ioffe and Szegedy 2015, arXiv 1502.03167).
+
+    statistics (4, channels): running mean and variance, which training updates, and mean and 1 / deviation of the
+    batch, which it leaves for `norm_back`.
+    """
+    channels, many = x.shape
+    for c in range(channels):
+        if training:
+            mean = np.float32(sum_of(x[c]) / many)
+            variance = sum_of_products(x[c], mean, x[c], mean) / many
+            statistics[0, c] += MOMENTUM * (mean - statistics[0, c])
+            statistics[1, c] += MOMENTUM * (np.float32(variance * many / (many - 1)) - statistics[1, c])
+            statistics[2, c], statistics[3, c] = mean, np.float32(1 / math.sqrt(variance + EPSILON))
+            scale = statistics[3, c] * weight[c]
+        else:
+            mean = statistics[0, c]
+            scale = weight[c] / np.float32(math.sqrt(statistics[1, c] + EPSILON))
+        shift = bias[c] - mean * scale
+        if training:  # the mean first: what is left of two large numbers would be less exact
+            for i in range(many):
+                y[c, i] = (x[c, i] - mean) * scale + bias[c]
+        else:
+            for i in range(many):
+                y[c, i] = x[c, i] * scale + shift
+
+
+@jit
+def norm_back(x, weight, dy, dx, d_weight, d_bias, statistics, wanted):
+    """Write the gradients of a batch norm's weight, bias and, if it is wanted, input; dx and dy may be the same."""
+    channels, many = x.shape
+    for c in range(channels):
+        mean, inverse = statistics[2, c], statistics[3, c]
+        total = sum_of(dy[c])
+        product = sum_of_products(x[c], mean, dy[c], ZERO) * inverse
+        d_bias[c], d_weight[c] = np.float32(total), np.float32(product)
+        if wanted:
+            scale = weight[c] * inverse
+            first, second = np.float32(total / many), np.float32(product / many) * inverse
+            for i in range(many):
+                dx[c, i] = scale * (dy[c, i] - first - (x[c, i] - mean) * second)
+
+
+@jit
+def log_softmax(x, y):
+    """Write the logarithm of the softmax of x (classes, batch) over the classes into y."""
+    classes, n = x.shape
+    top, total = np.empty(n, np.float32), np.zeros(n, np.float32)
+    top[:] = x[0]
+    for j in range(1, classes):
+        for i in range(n):
+            top[i] = top[i] if not x[j, i] > top[i] else x[j, i]
+    for j in range(classes):
+        for i in range(n):
+            total[i] += exp(x[j, i] - top[i])
+    for i in range(n):
+        top[i] += np.float32(math.log(total[i]))
+    for j in range(classes):
+        for i in range(n):
+            y[j, i] = x[j, i] - top[i]
+
+
+@jit
+def loss_back(y, labels, dy):
+    """Write the gradient of the mean negative log likelihood, before the softmax, into dy; return the loss."""
+    classes, n = y.shape
+    total = ZERO
+    share = ONE / np.float32(n)
+    for j in range(classes):
+        for i in range(n):
+            dy[j, i] = exp(y[j, i]) * share
+    for i in range(n):
+        total -= y[labels[i], i]
+        dy[labels[i], i] -= share
+    return total * share
+
+
+@jit
+def update(kind, values, gradients, first, second, largest, hyper, flags, step):
+    """Take a step of SGD, Adam or AdamW, as torch.optim documents them.
+
+    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon; flags: maximize, and nesterov
+    or amsgrad; `first`, `second`, `largest`: the states; step: from 1.
+    """
+    lr, decay = np.float32(hyper[0]), np.float32(hyper[1])
+    b1, b2, eps = np.float32(hyper[2]), np.float32(hyper[3]), np.float32(hyper[4])
+    sign = np.float32(-1) if flags[0] else ONE
+    if kind == SGD:
+        damped = ONE if step == 1 else ONE - b2
+        for i in range(len(values)):
+            g = sign * gradients[i] + decay * values[i]
+            if b1 != ZERO:
+                first[i] = b1 * first[i] + damped * g
+                g = g + b1 * first[i] if flags[1] else first[i]
+            values[i] -= lr * g
+        return
+    rest1, rest2 = np.float32(1 - hyper[2]), np.float32(1 - hyper[3])
+    size = np.float32(hyper[0] / (1 - hyper[2] ** step))
+    root = np.float32(1 / math.sqrt(1 - hyper[3] ** step))
+    shrink = np.float32(1 - hyper[0] * hyper[1]) if kind == ADAMW else ONE
+    added = ZERO if kind == ADAMW else decay
+    for i in range(len(values)):
+        value = values[i] * shrink
+        g = sign * gradients[i] + added * value
+        first[i] += rest1 * (g - first[i])
+        second[i] = b2 * second[i] + rest2 * g * g
+        values[i] = value - size * first[i] / (np.float32(math.sqrt(second[i])) * root + eps)
+
+
+@jit
+def update_amsgrad(kind, values, gradients, first, second, largest, hyper, flags, step):
+    """Do `update` for Adam and AdamW with the largest of the second moments so far."""
+    decay, b2, eps = np.float32(hyper[1]), np.float32(hyper[3]), np.float32(hyper[4])
+    sign = np.float32(-1) if flags[0] else ONE
+    rest1, rest2 = np.float32(1 - hyper[2]), np.float32(1 - hyper[3])
+    size = np.float32(hyper[0] / (1 - hyper[2] ** step))
+    root = np.float32(1 / math.sqrt(1 - hyper[3] ** step))
+    shrink = np.float32(1 - hyper[0] * hyper[1]) if kind == ADAMW else ONE
+    added = ZERO if kind == ADAMW else decay
+    for i in range(len(values)):
+        value = values[i] * shrink
+        g = sign * gradients[i] + added * value
+        first[i] += rest1 * (g - first[i])
+        second[i] = b2 * second[i] + rest2 * g * g
+        largest[i] = largest[i] if not second[i] > largest[i] else second[i]
+        values[i] = value - size * first[i] / (np.float32(math.sqrt(largest[i])) * root + eps)
+
+
+@jit
+def transpose(rows, columns):
+    """Write rows (batch, values) into columns (values, batch)."""
+    n, many = rows.shape
+    for start in range(0, many, 16):  # the lines of the cache that are written stay in it
+        for i in range(n):
+            for j in range(start, min(start + 16, many)):
+                columns[j, i] = rows[i, j]
+
+
+@jit
+def statistics_of(row, statistics):
+    """Return the four rows of a batch norm's statistics."""
+    begin = row[OTHER]
+    return statistics[begin : begin + 4 * row[INPUTS]].reshape((4, row[INPUTS]))
+
+
+@jit
+def forward(table, values, rows, x, arena, taps, classes, statistics, training):
+    """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
+
+    rows (n, pixels): the samples; x (pixels * n,): the same, batch last, where the first layer is a convolution or an
+    activation; arena: room for the outputs of all layers, those of the softmax at the end.
+    """
+    n = len(rows)
+    for at in range(len(table)):
+        row = table[at]
+        kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
+        y = arena[row[OUTPUT] * n :]
+        if kind == LINEAR:
+            weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
+            bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
+            out = y[: outputs * n].reshape((outputs, n))
+            if row[INPUT] < 0:
+                np.dot(weight, rows.T, out)
+                for j in range(len(bias)):
+                    out[j] += bias[j]
+            else:
+                linear(arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)), weight, bias, out)
+            continue
+        source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x
+        if kind == CONV:
+            many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
+            bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
+            conv(row, source, values[row[WEIGHT] : row[WEIGHT] + many * outputs], bias, y, n, taps)
+        elif kind == PAD:
+            pad(row, source, y[: outputs * n], n)
+        elif kind == NORM:
+            many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
+            a, b = source[: inputs * many].reshape((inputs, many)), y[: inputs * many].reshape((inputs, many))
+            weight, bias = values[row[WEIGHT] : row[WEIGHT] + inputs], values[row[BIAS] : row[BIAS] + inputs]
+            norm(a, weight, bias, b, statistics_of(row, statistics), training)
+        elif kind == ADD:
+            other = arena[row[OTHER] * n :] if row[OTHER] >= 0 else x
+            for i in range(inputs * n):
+                y[i] = source[i] + other[i]
+        else:
+            activate(row[FUNCTION], source[: inputs * n], y[: inputs * n])
+    last = table[-1, OUTPUT]
+    y = arena[(last + classes) * n : (last + 2 * classes) * n].reshape((classes, n))
+    log_softmax(arena[last * n : (last + classes) * n].reshape((classes, n)), y)
+    return y
+
+
+@jit
+def backward(table, values, gradients, rows, x, arena, d_arena, taps, turned, statistics):
+    """Write the gradients of all parameters; d_arena holds the gradient of the last layer's output."""
+    n = len(rows)
+    for at in range(len(table) - 1, -1, -1):
+        row = table[at]
+        kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
+        dy = d_arena[row[OUTPUT] * n :]
+        if kind == LINEAR:
+            weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
+            d_weight = gradients[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
+            g = dy[: outputs * n].reshape((outputs, n))
+            if row[INPUT] < 0:
+                np.dot(g, rows, d_weight)
+            else:
+                np.dot(g, arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)).T, d_weight)
+            if row[BIAS] >= 0:
+                sum_rows(g, gradients[row[BIAS] : row[BIAS] + outputs])
+            if row[WANTED]:
+                np.dot(weight.T, g, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)))
+            continue
+        source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x
+        if kind == CONV:
+            many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
+            d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
+            begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
+            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps)
+            if row[WANTED]:
+                size = inputs * row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
+                dx = d_arena[row[INPUT] * n : (row[INPUT] + size) * n]
+                conv_back_input(row, values[begin:end], dy, dx, n, taps, turned)
+        elif kind == NORM:
+            many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
+            a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
+            dx = d_arena[row[INPUT] * n : row[INPUT] * n + inputs * many].reshape((inputs, many)) if row[WANTED] else g
+            d_weight = gradients[row[WEIGHT] : row[WEIGHT] + inputs]
+            d_bias = gradients[row[BIAS] : row[BIAS] + inputs]
+            weight = values[row[WEIGHT] : row[WEIGHT] + inputs]
+            norm_back(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), row[WANTED])
+        elif kind == PAD:
+            if row[WANTED]:
+                pad_back(row, dy, d_arena[row[INPUT] * n :], n, row[OTHER])
+        elif kind == ADD:
+            d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n] = dy[: inputs * n]
+            if row[WANTED]:
+                d_arena[row[OTHER] * n : (row[OTHER] + inputs) * n] = dy[: inputs * n]
+        elif row[WANTED]:
+            y = arena[row[OUTPUT] * n : (row[OUTPUT] + inputs) * n]
+            dx = d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n]
+            activate_back(row[FUNCTION], source[: inputs * n], y, dy[: inputs * n], dx)
+
+
+@jit
+def gather(images, chosen, turn, rows, x):
+    """Copy the chosen images into rows (n, pixels) and, if `turn`, batch last into x."""
+    n = len(chosen)
+    for i in range(n):
+        rows[i] = images[chosen[i]]
+    if turn:
+        transpose(rows, x[: rows.size].reshape((rows.shape[1], n)))
+
+
+@jit
+def train(
+    table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, turned, classes, statistics,
+    optimizer, first, second, largest, hyper, flags, step, losses,
+):  # fmt: skip
+    """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps."""
+    turn = table[0, KIND] != LINEAR
+    end = table[-1, OUTPUT]
+    taken = 0
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        n = len(chosen)
+        part = rows[:n]
+        gather(images, chosen, turn, part, x)
+        y = forward(table, values, part, x, arena, taps, classes, statistics, True)
+        dy = d_arena[end * n : (end + classes) * n].reshape((classes, n))
+        losses[taken] = loss_back(y, labels[chosen], dy)
+        backward(table, values, gradients, part, x, arena, d_arena, taps, turned, statistics)
+        if len(largest):
+            update_amsgrad(optimizer, values, gradients, first, second, largest, hyper, flags, step + taken + 1)
+        else:
+            update(optimizer, values, gradients, first, second, largest, hyper, flags, step + taken + 1)
+        taken += 1
+    return taken
+
+
+@jit
+def score(table, values, images, begin, rows, x, arena, taps, classes, statistics, scores):
+    """Write the scores (n, classes) of the images from `begin` on."""
+    n = len(scores)
+    part = rows[:n]
+    gather(images, np.arange(begin, begin + n), table[0, KIND] != LINEAR, part, x)
+    y = forward(table, values, part, x, arena, taps, classes, statistics, False)
+    for j in range(classes):
+        for i in range(n):
+            scores[i, j] = y[j, i]
