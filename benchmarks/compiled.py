@@ -32,6 +32,8 @@ from netpick.train import EVALUATION_BATCH, make_epoch
 
 PANEL = Path(__file__).with_name("panel.json")
 EVALUATED = 1000
+LARGEST = 20_000_000
+"""Multiply-accumulates of a sample: beyond, torch's kernels are the faster ones, and a step takes a while."""
 
 
 def networks(run: str | None, limit: int) -> tuple[list[NetworkSpec], tuple[int, ...]]:
@@ -102,7 +104,11 @@ def run() -> None:
     print_machine(facts)
     recipe = Recipe(optimizer="Adam", batch_size=args.batch_size)
     specs, image = networks(args.run, args.limit)
-    rows = [measure(one, image, recipe, args.repeats) for one in specs if plan.can_be_compiled(one, recipe)]
+    rows = [
+        measure(one, image, recipe, args.repeats)
+        for one in specs
+        if plan.can_be_compiled(one, recipe) and sizes(one.layers, image).macs <= LARGEST
+    ]
     head = ["network", "macs", "explicit µs", "compiled µs", "ratio", "GFLOP/s", "evaluation", "planned"]
     lines = [
         [
@@ -117,7 +123,9 @@ def run() -> None:
             means = [geometric_mean(row[key] for row in some) for key in ("ratio", "evaluation_ratio")]
             lines.append([name, "", "", "", f"{means[0]:.2f}", "", f"{means[1]:.2f}", ""])
     left = len(specs) - len(rows)
-    print_table(f"Steps of {args.batch_size} samples; {left} of {len(specs)} can't be compiled", head, lines)
+    print_table(
+        f"Steps of {args.batch_size} samples; {left} of {len(specs)} too large, or with no machine code", head, lines
+    )
     write_json(args.json, {"machine": facts, "batch_size": args.batch_size, "rows": rows})
 
 

@@ -70,7 +70,7 @@ class Program:
         self.norms = [self._adopt(*one) for one in table.norms]
         most = max(recipe.batch_size, together)
         pixels = math.prod(image)
-        self.rows = np.empty((most, pixels), np.float32)
+        self.rows = np.empty((recipe.batch_size, pixels), np.float32)
         self.x = np.empty(pixels * most, np.float32)
         self.arena = np.empty(size * most, np.float32)
         self.d_arena = np.empty(size * recipe.batch_size, np.float32)
@@ -121,7 +121,7 @@ class Program:
         scores = np.empty((len(images), self.classes), np.float32)
         for begin in range(0, len(images), self.together):
             self.kernels.score(
-                *(self.table, self.values, images, begin, self.rows, self.x, self.arena, self.taps, self.classes),
+                *(self.table, self.values, images, begin, self.x, self.arena, self.taps, self.classes),
                 self.statistics,
                 scores[begin : begin + self.together],
             )

@@ -35,8 +35,8 @@ the merged files have once."""
 PNG_BYTES = 70
 """Of an image's file beside its pixels, which are packed to a fifth in drawings of digits and more in photographs."""
 
-WORKER_BYTES = 260 * 2**20
-"""What a process takes that has loaded torch and trained a small network."""
+WORKER_BYTES = 310 * 2**20
+"""What a process takes that has loaded torch and machine code, and trained a small network."""
 
 
 @dataclass(frozen=True)

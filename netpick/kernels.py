@@ -769,11 +769,12 @@ def train(
 
 
 @jit
-def score(table, values, images, begin, rows, x, arena, taps, classes, statistics, scores):
+def score(table, values, images, begin, x, arena, taps, classes, statistics, scores):
     """Write the scores (n, classes) of the images from `begin` on."""
     n = len(scores)
-    part = rows[:n]
-    gather(images, np.arange(begin, begin + n), table[0, KIND] != LINEAR, part, x)
+    part = images[begin : begin + n]
+    if table[0, KIND] != LINEAR:
+        transpose(part, x[: part.size].reshape((part.shape[1], n)))
     y = forward(table, values, part, x, arena, taps, classes, statistics, False)
     for j in range(classes):
         for i in range(n):

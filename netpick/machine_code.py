@@ -33,6 +33,6 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> None:
     Where that fails the workers compile for themselves, and say what is wrong if it is not the cache.
     """
     if any(one.mode == "compiled" for one in plans) and not is_ready():
-        on_note("compiling the training steps of small networks, once after an installation, for half a minute ...")
+        on_note("compiling the training steps of small networks, once after an installation, for half a minute")
         code = "from netpick.compiled import prepare; prepare()"
         subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)

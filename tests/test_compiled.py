@@ -95,6 +95,15 @@ def test_convolutions_of_all_kinds_learn_as_in_the_plain_loop(drawn, batch_size,
     assert_same_training(network(image, *layers), image, optimizer="SGD", atol=2e-2 if few else 2e-4, **values)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_that_are_worked_on_in_several_pieces(stride):
+    """28 values of 60 samples are more than fit into one piece."""
+    image = (1, 3, 28)
+    first = layer("Conv2d", in_channels=1, out_channels=3, kernel_size=2, stride=[1, stride])
+    block = layer("BasicBlock", inplanes=3, planes=3)
+    assert_same_training(network(image, first, block), image, batch_size=60, count=100, atol=1e-3, tested=300)
+
+
 @pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
 def test_every_activation_learns_as_in_the_plain_loop(activation):
     image = (1, 5, 6)
