@@ -63,7 +63,7 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, repeats: 
     steps = int(min(40, max(3, 2e10 / (6 * macs * recipe.batch_size))))
     x, y = torch.randn(steps * recipe.batch_size, *image), torch.randint(0, 10, (steps * recipe.batch_size,))
     plain, ours = build(spec.layers, tuned=True), build(spec.layers)
-    program = Program(spec.layers, ours, recipe, image, EVALUATION_BATCH)
+    program = Program(spec.layers, ours, recipe, image, len(y), EVALUATION_BATCH)
     ways = [
         make_epoch(model, recipe, "cpu", (x, y), torch.Generator().manual_seed(0), Plan(mode=mode), program=code)
         for model, mode, code in ((plain, "explicit", None), (ours, "compiled", program))

@@ -41,7 +41,7 @@ def kernels() -> ModuleType:
 def prepare() -> None:
     """Compile the kernels, for some twenty seconds, unless an earlier process has left them in the cache."""
     layers = [layer("Flatten"), layer("Linear", in_features=2, out_features=2), layer("LogSoftmax")]
-    program = Program(layers, build(layers), Recipe(batch_size=2), (2,), 2)
+    program = Program(layers, build(layers), Recipe(batch_size=2), (2,), 2, 2)
     images, one = np.ones((2, 2), np.float32), np.zeros(2, np.int64)
     program.train(images, one, np.arange(2))
     program.score(images)
@@ -56,11 +56,18 @@ class Program:
     model : made of them, on the CPU, in float32; its parameters are moved into one tensor, which is trained
     recipe : its optimizer and batch size
     image : shape of a sample
+    samples : that are trained on: no batch has more
     together : samples that are scored at a time
     """
 
     def __init__(
-        self, layers: Sequence[LayerSpec], model: nn.Sequential, recipe: Recipe, image: Sequence[int], together: int
+        self,
+        layers: Sequence[LayerSpec],
+        model: nn.Sequential,
+        recipe: Recipe,
+        image: Sequence[int],
+        samples: int,
+        together: int,
     ) -> None:
         self.kernels = kernels()
         self.flat = FlatParameters(model)
@@ -68,19 +75,19 @@ class Program:
         self.table, self.classes, size = np.stack(table.rows), table.classes, table.room + table.classes
         self.statistics = np.zeros(max(1, table.statistics), np.float32)
         self.norms = [self._adopt(*one) for one in table.norms]
-        most = max(recipe.batch_size, together)
+        self.batch, self.together = min(recipe.batch_size, samples), together
+        most = max(self.batch, together)
         pixels = math.prod(image)
-        self.rows = np.empty((recipe.batch_size, pixels), np.float32)
+        self.rows = np.empty((self.batch, pixels), np.float32)
         self.x = np.empty(pixels * most, np.float32)
         self.arena = np.empty(size * most, np.float32)
-        self.d_arena = np.empty(size * recipe.batch_size, np.float32)
+        self.d_arena = np.empty(size * self.batch, np.float32)
         self.taps = np.empty(max(1, table.taps), np.int64)
         self.turned = np.empty(max(1, table.turned), np.float32)
         self.values = self.flat.values.detach().numpy()
         gradient = self.flat.values.grad
         assert gradient is not None
         self.gradients = gradient.numpy()
-        self.batch, self.together = recipe.batch_size, together
         self.optimizer = self.kernels.OPTIMIZERS.index(recipe.optimizer)
         self.hyper, self.flags, amsgrad = hyperparameters(recipe)
         self.first, self.second, self.largest = (

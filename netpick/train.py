@@ -100,7 +100,8 @@ def train(
     order = torch.Generator().manual_seed(seed ^ 0x5EED) if recipe.shuffle else None
     program = None
     if plan.mode == "compiled":
-        program = Program(spec.layers, model, recipe, data["train"][0].shape[1:], EVALUATION_BATCH)
+        count, *image = data["train"][0].shape
+        program = Program(spec.layers, model, recipe, image, count, EVALUATION_BATCH)
     train_epoch = make_epoch(model, recipe, device, data["train"], order, plan, deadline, smallest, program)
     epochs: list[EpochResult] = []
     status, error = "done", None

@@ -126,6 +126,10 @@ def test_activations_of_values_of_all_sizes():
         np.testing.assert_allclose(two.epochs[0].splits[0].scores, one.epochs[0].splits[0].scores, rtol=1e-5, atol=1e-5)
 
 
+def test_a_batch_may_be_larger_than_the_data_and_the_memory():
+    assert_same_training(network((1, 4, 4), layer("Tanh")), (1, 4, 4), batch_size=10**12, optimizer="SGD")
+
+
 @pytest.mark.parametrize("activation", ["None", *COMPILED_ACTIVATIONS])
 @pytest.mark.parametrize(("planes", "stride"), [(2, 1), (4, 1), (2, 2), (3, 2)])
 def test_residual_blocks_learn_as_in_the_plain_loop(activation, planes, stride):
