@@ -1,6 +1,6 @@
 """One module a question: what people ask about a run. Read them, copy them, add to them.
 
-Nothing imports a question from here by name: `netpick.questions` discovers the modules, and after them the ones in your
+Nothing imports a question from here by name: `netpick.exam` discovers the modules, and after them the ones in your
 own `./analysis` folder. Names that begin with an underscore are shared by several questions and are none themselves.
 """
 

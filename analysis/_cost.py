@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.run import Run
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def answer(
 
 def summary(frame: pd.DataFrame, column: str, base: float | None) -> pd.DataFrame:
     """Return the table: a row a computation, and last one for all."""
-    from netpick.report.theme import family_order
+    from netpick.exam.theme import family_order
 
     groups = [(c, frame[frame["computation"] == c]) for c in family_order(frame)]
     return pd.DataFrame([_row(name, group, column, base) for name, group in [*groups, ("all", frame)]])
@@ -115,7 +115,7 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
     """Draw the distribution by computation, and beneath one another the same axis against the score."""
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import basic_line, family_order, finish, legend_below, log_axis, spans_decades
+    from netpick.exam.theme import basic_line, family_order, finish, legend_below, log_axis, spans_decades
 
     order = family_order(frame)
     fig = Figure(figsize=(10, 3.6 + 0.42 * len(order) + 2.2))
@@ -139,7 +139,7 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
 def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
     import seaborn as sns
 
-    from netpick.report.theme import mark_stars, median_line, palette, plain
+    from netpick.exam.theme import mark_stars, median_line, palette, plain
 
     colours = palette(order)
     sns.boxplot(
@@ -156,7 +156,7 @@ def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None
 
 
 def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
-    from netpick.report.theme import colour, mark_stars, percent_axis, plain
+    from netpick.exam.theme import colour, mark_stars, percent_axis, plain
 
     # Where few values are shared by many, points would cover each other.
     few = frame[column].nunique() < 40 and len(frame) > 80

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import percent
-from netpick.run import Run
+from netpick.core.words import percent
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def by_class(part: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
 
 def shown(run: Run, rows: pd.DataFrame, caption: Callable[[pd.Series], str], title: str, split: str) -> Figure:
     """Draw the samples of some rows, with captions and votes."""
-    from netpick.report.images import image_grid
+    from netpick.exam.pictures import image_grid
 
     votes = rows[[f"votes_{c}" for c in range(len(run.classes))]].to_numpy()
     captions = [caption(row) for _, row in rows.iterrows()]

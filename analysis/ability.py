@@ -53,9 +53,9 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError
-from netpick.run import Run
+from netpick.core.errors import NetpickError
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -389,8 +389,8 @@ def _draw(
     """Draw difficulty against discrimination of all samples, and the curves of those that tell most."""
     from matplotlib.figure import Figure
 
-    from netpick.report import theme
-    from netpick.report.words import short
+    from netpick.core.words import short
+    from netpick.exam import theme
 
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))

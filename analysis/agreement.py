@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, suggest
-from netpick.run import Run
+from netpick.core.errors import NetpickError, suggest
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -229,7 +229,7 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
     import seaborn as sns
     from matplotlib.transforms import blended_transform_factory
 
-    from netpick.report.theme import colour, family_order, finish, palette
+    from netpick.exam.theme import colour, family_order, finish, palette
 
     square = ordered(table)
     n = len(square)

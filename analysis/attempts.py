@@ -29,10 +29,10 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, listed, suggest
-from netpick.exam import percent, points
-from netpick.run import Run
+from netpick.core.errors import NetpickError, listed, suggest
+from netpick.core.words import percent, points
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, ti
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from netpick.report.theme import colour, family_order, finish, legend_below, percent_axis
+    from netpick.exam.theme import colour, family_order, finish, legend_below, percent_axis
 
     order = family_order(families)
     few = len(order) <= BANDS
@@ -215,7 +215,7 @@ def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
     """Draw each student's first score against the last; late bloomers and those that got worse are marked."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    from netpick.report.theme import INK, colour, percent_axis, plain, spans_decades
+    from netpick.exam.theme import INK, colour, percent_axis, plain, spans_decades
 
     values = each[["first", "last"]].to_numpy(float)
     inside = values[(values > 0) & (values < 1)]

@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import listed
-from netpick.exam import GOOD, percent
-from netpick.run import Run
+from netpick.core.errors import listed
+from netpick.core.words import percent
+from netpick.exam.answer import Answer
+from netpick.exam.marks import GOOD
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,8 +122,8 @@ def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.n
 def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import RIGHT, finish, legend_below, median_line, percent_axis, plain
-    from netpick.report.words import short
+    from netpick.core.words import short
+    from netpick.exam.theme import RIGHT, finish, legend_below, median_line, percent_axis, plain
 
     shown = table.dropna(subset="accuracy").reset_index(drop=True)
     columns = [f"accuracy_{c}" if c >= 0 else "accuracy" for c in shown["label"]]

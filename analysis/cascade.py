@@ -33,9 +33,9 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, RunError
-from netpick.run import Run
+from netpick.core.errors import NetpickError, RunError
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -231,7 +231,7 @@ def draw(
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
-    from netpick.report.theme import INK, finish, spans_decades
+    from netpick.exam.theme import INK, finish, spans_decades
 
     fig, ax = plt.subplots(figsize=(10, 6))
     lowest = -1.0

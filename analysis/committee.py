@@ -30,9 +30,9 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, RunError, suggest
-from netpick.run import Run
+from netpick.core.errors import NetpickError, RunError, suggest
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -277,7 +277,7 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    from netpick.report.theme import finish, legend_below, spans_decades
+    from netpick.exam.theme import finish, legend_below, spans_decades
 
     palette = dict(zip(("votes", "probabilities"), sns.color_palette("colorblind"), strict=False))
     fig, axes = plt.subplots(1, 2, figsize=(10, 5.6), sharey=True)

@@ -43,14 +43,14 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, suggest
-from netpick.significance import Bootstrap, bootstrap_difference, holm, mcnemar_counts, verdict
+from netpick.core.errors import NetpickError, suggest
+from netpick.exam.answer import Answer
+from netpick.exam.significance import Bootstrap, bootstrap_difference, holm, mcnemar_counts, verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netpick.run import Run
+    from netpick.exam.run import Run
 
 WAYS = ("computation", "activation", "family")
 LEVEL = 0.95
@@ -295,7 +295,7 @@ def _draw_families(
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    from netpick.report import theme
+    from netpick.exam import theme
 
     shown = order[:MOST]
     kind = chosen.groupby("family" if by == "family" else by)["computation"].agg(lambda c: c.mode().iloc[0])
@@ -350,8 +350,8 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     """Draw how the samples fall, and the accuracy of both networks in each class."""
     from matplotlib.figure import Figure
 
-    from netpick.report import theme
-    from netpick.report.words import short
+    from netpick.core.words import short
+    from netpick.exam import theme
 
     row = table.iloc[0]
     labels = run.labels()
@@ -388,7 +388,7 @@ def _draw_all(table: pd.DataFrame, a: str, accuracy: float, samples: int) -> Fig
     """Draw all networks by accuracy: better, worse, or not to be told from `a`."""
     from matplotlib.figure import Figure
 
-    from netpick.report import theme
+    from netpick.exam import theme
 
     fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
     ax = fig.subplots()

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.exam import percent, points
-from netpick.run import Run
+from netpick.core.words import percent, points
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ def _draw(table: pd.DataFrame, title: str, split: str) -> Figure:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    from netpick.report import theme
+    from netpick.exam import theme
 
     fig = Figure(figsize=(10, 5.6))
     left, right = fig.subplots(1, 2)

@@ -36,13 +36,13 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import RunError
+from netpick.core.errors import RunError
+from netpick.exam.answer import Answer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netpick.run import Run
+    from netpick.exam.run import Run
 
 BLOCK_BYTES = 64 * 2**20
 """Scores that are held at a time."""
@@ -222,7 +222,7 @@ def _draw(table: pd.DataFrame, epochs: int) -> Figure:
     """Draw the data map, and how many samples are forgotten how often."""
     from matplotlib.figure import Figure
 
-    from netpick.report import theme
+    from netpick.exam import theme
 
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))

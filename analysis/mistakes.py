@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import RunError
-from netpick.exam import percent
-from netpick.run import Run
+from netpick.core.errors import RunError
+from netpick.core.words import percent
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,8 +104,8 @@ def _times(n: int) -> str:
 
 
 def _draw(run: Run, rows: pd.DataFrame, title: str, split: str) -> Figure:
-    from netpick.report.images import image_grid
-    from netpick.report.words import short
+    from netpick.core.words import short
+    from netpick.exam.pictures import image_grid
 
     captions = [
         f"said: {short(said, 16)}"

@@ -20,9 +20,9 @@ ranks. Good students only, unless `everyone` is asked.
 from __future__ import annotations
 
 from netpick.analysis import _cost
-from netpick.answer import Answer
-from netpick.exam import GOLD, GOOD
-from netpick.run import Run
+from netpick.exam.answer import Answer
+from netpick.exam.marks import GOLD, GOOD
+from netpick.exam.run import Run
 
 COST = _cost.Cost("memory", "Memory", "holds", "elements")
 

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError
-from netpick.exam import percent
-from netpick.run import Run
+from netpick.core.errors import NetpickError
+from netpick.core.words import percent
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +95,7 @@ def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import finish, legend_below
+    from netpick.exam.theme import finish, legend_below
 
     fig = Figure()
     ax = fig.subplots()

@@ -44,9 +44,9 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, RunError, suggest
-from netpick.run import Run
+from netpick.core.errors import NetpickError, RunError, suggest
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,7 +223,7 @@ def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bar
     """Draw the five kinds of answer for the first networks, and coverage against size for all."""
     import matplotlib.pyplot as plt
 
-    from netpick.report.theme import colour, family_order, finish
+    from netpick.exam.theme import colour, family_order, finish
 
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 6.5), width_ratios=(1.1, 1))
     chosen = table.head(bars)

@@ -24,9 +24,10 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.exam import GOLD, GOOD, percent
-from netpick.run import Run
+from netpick.core.words import percent
+from netpick.exam.answer import Answer
+from netpick.exam.marks import GOLD, GOOD
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def _of(row: pd.Series) -> str:
 
 def summary(everybody: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table: strategies of all students, scores of those in `frame`."""
-    from netpick.report.theme import family_order
+    from netpick.exam.theme import family_order
 
     rows = []
     rng = np.random.default_rng(0)
@@ -122,7 +123,7 @@ def interval(scores: np.ndarray, rng: np.random.Generator) -> tuple[float, float
 def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import family_order, finish, legend_below
+    from netpick.exam.theme import family_order, finish, legend_below
 
     order = family_order(frame)
     fig = Figure(figsize=(10, 9.2))
@@ -136,7 +137,7 @@ def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None, title: s
 def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str]) -> None:
     import seaborn as sns
 
-    from netpick.report.theme import basic_line, mark_stars, median_line, palette, percent_axis, plain
+    from netpick.exam.theme import basic_line, mark_stars, median_line, palette, percent_axis, plain
 
     sns.boxplot(
         frame, x="computation", y="accuracy", hue="computation", order=order, hue_order=order, palette=palette(order),
@@ -157,7 +158,7 @@ def _grid(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
     """Draw the median of each computation × activation, with the number of students and gold stars."""
     import seaborn as sns
 
-    from netpick.report.theme import family_order, plain, readable_on
+    from netpick.exam.theme import family_order, plain, readable_on
 
     cells = table[(table["activation"] != "all") & (table["asked"] > 0)]
     columns = family_order(cells, "activation")

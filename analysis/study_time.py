@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from netpick import exam
 from netpick.analysis import _cost
-from netpick.answer import Answer
-from netpick.exam import GOLD, GOOD
-from netpick.run import Run
+from netpick.exam.answer import Answer
+from netpick.exam.marks import GOLD, GOOD
+from netpick.exam.run import Run
 
 COST = _cost.Cost("seconds", "Study time", "studies for", "s")
 

@@ -34,8 +34,8 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.run import Run
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -183,7 +183,7 @@ def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, cla
 
 def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Figure:
     """Draw the first suspects with their votes, or where there is none the samples that come nearest."""
-    from netpick.report.images import image_grid
+    from netpick.exam.pictures import image_grid
 
     captions = [
         f"called {name}\nby {exam.percent(votes, 0)}, sure {exam.percent(confidence, 0)}"

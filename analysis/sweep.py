@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError, SpecError, listed, suggest
-from netpick.run import Run
-from netpick.spec import NetworkSpec
+from netpick.core.errors import NetpickError, SpecError, listed, suggest
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
+from netpick.networks.paper.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -242,7 +242,7 @@ def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> F
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
-    from netpick.report import theme
+    from netpick.exam import theme
 
     fig = Figure(figsize=(10, 7.2))
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))

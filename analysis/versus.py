@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError
-from netpick.exam import percent, points
-from netpick.run import Run
-from netpick.significance import mcnemar, verdict
+from netpick.core.errors import NetpickError
+from netpick.core.words import percent, points
+from netpick.exam.answer import Answer
+from netpick.exam.run import Run
+from netpick.exam.significance import mcnemar, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +142,7 @@ def _by_class(right: np.ndarray, labels: np.ndarray, class_names: list[str]) -> 
 def _draw(table: pd.DataFrame, by_class: pd.DataFrame, a: str, b: str, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.report.theme import finish
+    from netpick.exam.theme import finish
 
     fig = Figure(figsize=(10, max(5.4, 1.6 + 0.3 * len(by_class))))
     left, right = fig.subplots(1, 2)
@@ -154,7 +154,7 @@ def _draw(table: pd.DataFrame, by_class: pd.DataFrame, a: str, b: str, title: st
 def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from netpick.report.theme import RIGHT, WRONG, plain
+    from netpick.exam.theme import RIGHT, WRONG, plain
 
     rows = table[table["measure"].isin([*MEASURES, "error"]) & (table["ratio"] > 0)].iloc[::-1]
     places = np.arange(len(rows))
@@ -183,8 +183,8 @@ def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
 
 
 def _classes(ax: Axes, by_class: pd.DataFrame, a: str, b: str) -> None:
-    from netpick.report.theme import RIGHT, percent_axis, plain
-    from netpick.report.words import short
+    from netpick.core.words import short
+    from netpick.exam.theme import RIGHT, percent_axis, plain
 
     y = np.arange(len(by_class))[::-1]
     ax.hlines(y, by_class["first"], by_class["second"], color="#AAAAAA", linewidth=2.5, zorder=1)

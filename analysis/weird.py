@@ -22,9 +22,10 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
-from netpick.answer import Answer
-from netpick.exam import GOOD, percent
-from netpick.run import Run
+from netpick.core.words import percent
+from netpick.exam.answer import Answer
+from netpick.exam.marks import GOOD
+from netpick.exam.run import Run
 
 
 def ask(

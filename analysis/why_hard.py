@@ -36,14 +36,14 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.answer import Answer
-from netpick.errors import NetpickError
-from netpick.significance import holm
+from netpick.core.errors import NetpickError
+from netpick.exam.answer import Answer
+from netpick.exam.significance import holm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netpick.run import Run
+    from netpick.exam.run import Run
 
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
 COLUMNS = ["sample", "label", "right", "way", "group", "networks", "share", "others", "p", "only"]
@@ -210,7 +210,7 @@ def _sentence(row: dict) -> str:
 
 
 def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -> Figure:
-    from netpick.report.images import image_grid
+    from netpick.exam.pictures import image_grid
 
     first = table.drop_duplicates("sample").set_index("sample")
     captions = []

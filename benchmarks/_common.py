@@ -21,8 +21,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from netpick import device, generate
-from netpick.errors import NetpickError
+from netpick.core import devices as device
+from netpick.core import provenance
+from netpick.core.errors import NetpickError
 
 # Where there is no terminal, as in a log, lines must not be cut at 80 columns.
 console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
@@ -36,8 +37,8 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(terse=True),
         "load_average": [round(load, 2) for load in psutil.getloadavg()],
-        "versions": generate.versions(),
-        "git_commit": generate.git_commit(),
+        "versions": provenance.versions(),
+        "git_commit": provenance.git_commit(),
         "command": " ".join(["python", *map(os.path.relpath, sys.argv[:1]), *sys.argv[1:]]),
     }
 

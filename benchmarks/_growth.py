@@ -19,11 +19,11 @@ from questions import measure as ask_alone
 from stratified import bytes_by_table, session_seconds, where_the_time_went
 from workers import children
 
-from netpick.metrics import evaluate
-from netpick.planted import plant
-from netpick.result import EpochResult, TrainingResult
-from netpick.run import Run
-from netpick.store import Store
+from netpick.core.metrics import evaluate
+from netpick.core.result import EpochResult, TrainingResult
+from netpick.exam.planted.planted import plant
+from netpick.exam.run import Run
+from netpick.store.folder import Store
 
 
 def slope(x: list[float], y: list[float]) -> float:

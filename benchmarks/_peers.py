@@ -6,7 +6,7 @@ careful     the same data as tensors in memory, a permutation and an index a ste
 fused       the same, with the optimizer's fused kernel, gradients set to None, float32, everything eager
 lightning   PyTorch Lightning's Trainer over a DataLoader of the tensors in memory, with the fused optimizer; loggers,
             progress bar, checkpoints, summary and the sanity check are off
-netpick     netpick.train.train with the memory-mapped data that its workers have, and the plan that they choose
+netpick     netpick.training.loop.train with the memory-mapped data that its workers have, and the plan that they choose
 
 All of them but netpick compute in float32 as torch does by itself. Each function trains a fresh network and returns an
 `Outcome`. `train_seconds` are those of the epochs' optimisation steps with each way's own handling of the data in it;
@@ -29,11 +29,11 @@ from _jobs import Job
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from netpick import device as devices
-from netpick import plan
-from netpick.build import build
-from netpick.torchvision_import import torchvision_datasets
-from netpick.train import train
+from netpick.core import devices
+from netpick.core.torchvision_import import torchvision_datasets
+from netpick.networks.modules.build import build
+from netpick.training import plan
+from netpick.training.loop import train
 
 log = logging.getLogger("tutorial")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import Run, exam
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 
 MARKS = (0.80, 0.90, 0.95, 0.99)
 WITHIN = 0.01

@@ -21,14 +21,15 @@ import msgspec
 import torch
 from _common import machine, main, new_parser, positive, print_machine, print_table, write_json
 
-from netpick import plan
-from netpick.build import build
-from netpick.compiled import Program
-from netpick.plan import Plan
-from netpick.spec import NetworkSpec, sizes
-from netpick.store import Store
-from netpick.template import Recipe
-from netpick.train import EVALUATION_BATCH, make_epoch
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.modules.build import build
+from netpick.networks.paper.spec import NetworkSpec, sizes
+from netpick.store.folder import Store
+from netpick.training import plan
+from netpick.training.engines.compiled.program import Program
+from netpick.training.loop import make_epoch
+from netpick.training.plan import Plan
+from netpick.training.steps import EVALUATION_BATCH
 
 PANEL = Path(__file__).with_name("panel.json")
 EVALUATED = 1000

@@ -1,9 +1,9 @@
 """Small convolutions on one thread: other ways to compute them, beside torch's own.
 
-Measured are the ways that `netpick.build` takes where they are faster (a kernel that covers all of its input as a
-matrix product; the gradient of a grey first layer's weights as a convolution over the batch), and those that were left
-out: explicit im2col, the gradient of the input as a convolution, and channels_last, which is tried in a process of its
-own because it has brought processes down.
+Measured are the ways that `netpick.networks.modules.build` takes where they are faster (a kernel that covers all of its
+input as a matrix product; the gradient of a grey first layer's weights as a convolution over the batch), and those that
+were left out: explicit im2col, the gradient of the input as a convolution, and channels_last, which is tried in a
+process of its own because it has brought processes down.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from _common import (
     write_json,
 )
 
-from netpick.run import Run
+from netpick.exam.run import Run
 
 WORDS = re.compile(r"(?:(\d+) h )?(?:(\d+) min )?(?:(\d+) s )?left")
 

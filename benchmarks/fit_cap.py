@@ -37,13 +37,17 @@ from _common import (
 from joblib import Parallel, delayed
 from scipy.optimize import nnls
 
-from netpick import catalogue, data, device, plan, template
-from netpick.cells import SampledCell
-from netpick.errors import CatalogueError
-from netpick.measure import Measurement, measure_all
-from netpick.spec import NetworkSpec
-from netpick.template import Recipe, Template
-from netpick.train import EVALUATION_BATCH, train
+from netpick.core import devices as device
+from netpick.core.errors import CatalogueError
+from netpick.data import loading as data
+from netpick.networks.catalogue import catalogue, template
+from netpick.networks.catalogue.cells import SampledCell
+from netpick.networks.catalogue.template import Recipe, Template
+from netpick.networks.modules.measure import Measurement, measure_all
+from netpick.networks.paper.spec import NetworkSpec
+from netpick.training import plan
+from netpick.training.loop import train
+from netpick.training.steps import EVALUATION_BATCH
 
 TIMED = 3
 """Short epochs that are timed, after one to warm up; their median counts."""

@@ -25,7 +25,7 @@ from _common import (
     write_json,
 )
 
-from netpick.run import Run
+from netpick.exam.run import Run
 
 COUNTS = ("params", "macs")
 

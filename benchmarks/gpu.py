@@ -35,13 +35,18 @@ import torch
 import torch.nn.functional as F
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, run_netpick, write_json
 
-from netpick import cards, data, device, plan, pool, share
-from netpick.build import build
-from netpick.packing import Layout
-from netpick.pool import Task
-from netpick.spec import NetworkSpec, seed_of, shapes, sizes
-from netpick.template import Recipe
-from netpick.train import train
+from netpick.core import devices as device
+from netpick.data import loading as data
+from netpick.data import shared as share
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.modules.build import build
+from netpick.networks.paper.spec import NetworkSpec, seed_of, shapes, sizes
+from netpick.sessions.workers import gpu_processes as cards
+from netpick.sessions.workers import pool
+from netpick.sessions.workers.gpu_budget import Layout
+from netpick.sessions.workers.pool import Task
+from netpick.training import plan
+from netpick.training.loop import train
 
 PANEL = Path(__file__).with_name("panel.json")
 RECIPE = Recipe(optimizer="Adam", lr=0.001, batch_size=25, epochs=1)
@@ -118,7 +123,7 @@ def prepare(device: str, layout: Layout, background: Any, unroll: int | None) ->
 
 def start(task: Task, lane: Any, background: Any, unroll: int) -> Iterator[Any]:
     """Train with a fixed number of steps in a graph."""
-    from netpick.cuda_graph import training
+    from netpick.training.engines.graphs.training import training
 
     splits = pool._resident(task.shared, task.device)
     return training(

@@ -24,8 +24,9 @@ from _common import (
     write_json,
 )
 
-from netpick import catalogue, data, template
-from netpick.run import Run
+from netpick.data import loading as data
+from netpick.exam.run import Run
+from netpick.networks.catalogue import catalogue, template
 
 
 def work() -> None:

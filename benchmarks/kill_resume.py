@@ -49,8 +49,8 @@ from _common import (
     write_json,
 )
 
-from netpick.result import STATUSES
-from netpick.store import Store
+from netpick.core.result import STATUSES
+from netpick.store.folder import Store
 
 TIMES = {"trainings": ["started", "seconds", "attempts"], "epochs": ["train_seconds", "eval_seconds"]}
 """Columns that say how long or how often, and differ between any two runs."""

@@ -1,8 +1,8 @@
 """Layers that netpick computes in its own way in a training step, against torch's: microseconds on one thread.
 
 Forward and backward pass of activations, batch norm, convolutions over one dimension and convolutions of picked values
-as `netpick.layers` has them, and the same module under autograd, in turns; the median of many. The differences between
-the results are printed too: they are rounding.
+as `netpick.training.engines.explicit.layers` has them, and the same module under autograd, in turns; the median of
+many. The differences between the results are printed too: they are rounding.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from _common import machine, main, new_parser, positive, print_machine, print_table, write_json
 from torch import nn
 
-from netpick.explicit import FlatParameters
-from netpick.layers import make
+from netpick.training.engines.explicit.layers import make
+from netpick.training.engines.explicit.step import FlatParameters
 
 CASES = {
     "Tanh, 158 thousand values": (nn.Tanh(), (25, 274, 23)),

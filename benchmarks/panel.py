@@ -39,10 +39,11 @@ from _common import console, machine, main, new_parser, positive, print_machine,
 from _jobs import Job, check_same_samples, choose_data, load_both
 from _peers import WAYS, Outcome, lightning_module, on_gpu
 
-from netpick import data, device
-from netpick.errors import DataError
-from netpick.spec import NetworkSpec, seed_of, sizes
-from netpick.template import Recipe
+from netpick.core import devices as device
+from netpick.core.errors import DataError
+from netpick.data import loading as data
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.paper.spec import NetworkSpec, seed_of, sizes
 
 PANEL = Path(__file__).with_name("panel.json")
 RECIPE = Recipe(optimizer="Adam", lr=0.001, batch_size=25, epochs=1, precision="auto")
@@ -180,7 +181,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, dict[str, Any]], top: dict
     """Draw ratios, and GFLOP/s, by the work of a sample."""
     from matplotlib.figure import Figure
 
-    from netpick.report import theme
+    from netpick.exam import theme
 
     flops = [2 * row["macs"] for row in rows]
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")

@@ -32,7 +32,7 @@ from _common import (
     write_json,
 )
 
-from netpick.run import Run
+from netpick.exam.run import Run
 
 
 def train(args: argparse.Namespace, folder: Path, words: str) -> float:

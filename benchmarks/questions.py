@@ -45,8 +45,8 @@ def measure(run: Path, name: str, figure: Path) -> dict[str, float | str]:
 
 def work() -> int:
     """Make or take the run, ask everything, print a table."""
-    from netpick import questions
-    from netpick.planted import plant
+    from netpick.exam.planted.planted import plant
+    from netpick.exam.questions import questions
 
     parser = new_parser(__doc__)
     parser.add_argument("--run", metavar="FOLDER", help="ask this run")

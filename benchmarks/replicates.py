@@ -3,7 +3,7 @@
     python benchmarks/replicates.py [--replicates 2 3 4 8 16] [--batch-size 25] [--repeats 25] [--json FILE]
 
 For each network and number of replicates R, interleaved on one thread: a step of the explicit mode, and a step of
-`netpick.replicas` on R replicates. Both with their optimizer's step, without the batch's gathering; the fastest of
+`batched replicates` on R replicates. Both with their optimizer's step, without the batch's gathering; the fastest of
 many short repeats, which others on the machine disturb least. The last column says how many times as fast the batched
 one is: above 1 it pays.
 """
@@ -19,13 +19,13 @@ import _common
 import torch
 from torch import nn
 
-from netpick.build import build
-from netpick.explicit import ExplicitStep
-from netpick.plan import Plan
-from netpick.replicas import Stacked
-from netpick.spec import LayerSpec, layer
-from netpick.template import Recipe
-from netpick.train import make_optimizer, make_step
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.modules.build import build
+from netpick.networks.paper.spec import LayerSpec, layer
+from netpick.training.engines.batched import Stacked
+from netpick.training.engines.explicit.step import ExplicitStep
+from netpick.training.plan import Plan
+from netpick.training.steps import make_optimizer, make_step
 
 CLASSES, PIXELS = 10, 28 * 28
 

@@ -20,7 +20,7 @@ from typing import Any
 from _common import console, machine, main, new_parser, positive, print_machine, write_json
 from _growth import fill_store, slope, train_run
 
-from netpick import device
+from netpick.core import devices as device
 
 MILLION = 1_000_000
 TARGET = {"epochs": 4, "samples": 10_000, "classes": 10}

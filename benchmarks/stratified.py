@@ -26,8 +26,8 @@ from _common import (
     write_json,
 )
 
-from netpick.run import Run
-from netpick.store import Store
+from netpick.exam.run import Run
+from netpick.store.folder import Store
 
 PLACES = ("trainings", "epochs", "predictions", "weights", "networks.parquet", "samples.parquet", "events.jsonl")
 

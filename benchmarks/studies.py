@@ -17,7 +17,7 @@ from typing import Any
 from _studies import NEAR_BEST, SHARE, WITHIN, Line, extent, findings, line, read_off
 
 from netpick import Run, exam
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 from netpick.report.figures import shrunk
 
 WIDE, BYTES = 1100, 150_000

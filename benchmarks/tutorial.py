@@ -37,9 +37,10 @@ from _peers import Outcome
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from netpick import catalogue, data, template
-from netpick.errors import DataError
-from netpick.spec import NetworkSpec, seed_of, sizes
+from netpick.core.errors import DataError
+from netpick.data import loading as data
+from netpick.networks.catalogue import catalogue, template
+from netpick.networks.paper.spec import NetworkSpec, seed_of, sizes
 
 PICKS = (("Basic", 0.0), ("Linear", 0.02), ("Conv1d", 0.5), ("Conv2dThenLinear", 0.5), ("ResNetStyle", 0.9))
 """A computation (or a network's name), and the place in its order of macs, from 0 to 1."""

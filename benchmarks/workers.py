@@ -39,8 +39,8 @@ from _common import (
 )
 from stratified import where_the_time_went
 
-from netpick.run import Run
-from netpick.store import Store
+from netpick.exam.run import Run
+from netpick.store.folder import Store
 
 IDLE = "import sys, torch; torch.zeros(1); print('ready', flush=True); sys.stdin.read()"
 WORKER = "popen_loky"

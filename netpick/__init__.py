@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netpick.run import Run
+    from netpick.exam.run import Run
 
     __version__: str
 
@@ -17,7 +17,7 @@ __all__ = ["Run", "__version__"]
 
 def __getattr__(name: str) -> object:
     if name == "Run":
-        from netpick.run import Run
+        from netpick.exam.run import Run
 
         return Run
     if name == "__version__":

@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from netpick.feeder import Feeder
-from netpick.packing import Budget
+from netpick.sessions.workers.gpu_budget import Budget
+from netpick.sessions.workers.gpu_feeder import Feeder
 
 
 class LightLane:

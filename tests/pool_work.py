@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from netpick.result import TrainingResult
+from netpick.core.result import TrainingResult
 
 
 def work(task) -> TrainingResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -39,18 +40,25 @@ def within(names, package):
 
 
 def test_the_package_and_its_command_line_start_light():
-    found = loaded_after("import netpick, netpick.cli")
+    found = loaded_after(
+        "import netpick.cli.app, netpick.core, netpick.networks, netpick.data, netpick.training, netpick.store, "
+        "netpick.sessions, netpick.exam, netpick.report"
+    )
     assert not found & set(HEAVY)
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        "import netpick.run; netpick.Run",
-        "import netpick.template, netpick.catalogue, netpick.spec, netpick.operations, netpick.computations",
-        "import netpick.store, netpick.schema, netpick.result, netpick.metrics, netpick.errors, netpick.generate",
-        "import pkgutil, importlib, netpick.analysis, netpick.report\n"
-        "for package in (netpick.analysis, netpick.report):\n"
+        "import netpick.exam.run; netpick.Run",
+        "from netpick.core import devices, metrics, recipe, result, words",
+        "import pkgutil, importlib\nfrom netpick.networks import catalogue, paper\n"
+        "for package in (catalogue, paper):\n"
+        "    for one in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(one.name)",
+        "from netpick import data, store\ndata.load, store.Store, store.Reader\nimport netpick.sessions.generate",
+        "import pkgutil, importlib, netpick.analysis, netpick.exam, netpick.report\n"
+        "for package in (netpick.analysis, netpick.exam, netpick.report):\n"
         "    for one in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(one.name)",
     ],
@@ -61,53 +69,33 @@ def test_looking_at_results_never_loads_torch(code):
 
 def test_a_catalogue_is_made_without_torch():
     code = (
-        "from netpick import catalogue, template\n"
-        "assert len(catalogue.generate(template.load('smoke'), (1, 28, 28), 10)) > 40"
+        "from netpick.networks import generate\nfrom netpick.networks.catalogue import template\n"
+        "assert len(generate(template.load('smoke'), (1, 28, 28), 10)) > 40"
     )
     assert not loaded_after(code) & set(HEAVY)
 
 
-def test_training_knows_nothing_of_files():
-    for name in ("train", "build", "measure", "plan", "pool"):
-        found = imports(PACKAGE / f"{name}.py")
-        for owner in ("netpick.store", "netpick.run", "netpick.shards", "pyarrow", "pandas"):
-            assert not within(found, owner), name
-
-
-def test_descriptions_know_nothing_of_torch():
-    for name in (
-        "errors",
-        "spec",
-        "operations",
-        "computations",
-        "template",
-        "catalogue",
-        "result",
-        "schema",
-        "metrics",
-    ):
-        assert not within(imports(PACKAGE / f"{name}.py"), "torch"), name
-
-
-def test_pyarrow_has_one_owner():
-    users = {file.stem for file in PACKAGE.rglob("*.py") if within(imports(file), "pyarrow")}
-    assert users == {"store", "shards", "compact"}  # store, and the two modules that it stands on
-
-
-def test_what_no_one_may_import():
-    """The data flow one way: what stands earlier knows nothing of what comes after it."""
-    order = ["spec", "template", "catalogue", "build", "measure", "train", "pool", "session", "cli"]
-    for place, name in enumerate(order):
-        found = imports(PACKAGE / f"{name}.py")
-        later = {f"netpick.{other}" for other in order[place + 1 :]}
-        assert not found & later, name
-
-
 def test_only_the_command_line_prints():
     for file in PACKAGE.rglob("*.py"):
-        if file.stem.startswith("cli"):
+        if file.parent.name == "cli":
             continue
         calls = [
             node.func for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
         ]
         assert not [func for func in calls if isinstance(func, ast.Name) and func.id == "print"], file
+
+
+def test_the_package_has_nine_rooms():
+    there = {entry.name for entry in PACKAGE.iterdir() if entry.name != "__pycache__"}
+    rooms = {"core", "networks", "data", "training", "store", "sessions", "exam", "report", "cli"}
+    assert there - {"py.typed"} == {*rooms, "__init__.py"}
+
+
+def test_every_name_of_a_front_door_is_there():
+    for room in ("core", "networks", "data", "training", "store", "sessions", "exam", "report"):
+        package = importlib.import_module(f"netpick.{room}")
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+            assert name in dir(package)
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = package.nothing

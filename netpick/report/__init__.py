@@ -1,1 +1,25 @@
-"""What people look at: figures, the page, the summary on the terminal. Computes no results."""
+"""Pages out of answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netpick.core.front_door import front_door
+
+if TYPE_CHECKING:
+    from netpick.report.figures import write_figures
+    from netpick.report.page import write_markdown, write_report
+
+__all__ = [
+    "write_figures",
+    "write_markdown",
+    "write_report",
+]
+
+__getattr__, __dir__ = front_door(
+    __name__,
+    {
+        "figures": ("write_figures",),
+        "page": ("write_report", "write_markdown"),
+    },
+)

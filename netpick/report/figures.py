@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from netpick import exam, questions
-from netpick.answer import SUFFIXES, Answer
-from netpick.errors import NetpickError, WorkError, listed, suggest
-from netpick.run import Run
+from netpick import exam
+from netpick.core.errors import NetpickError, WorkError, listed, suggest
+from netpick.exam.answer import SUFFIXES, Answer
+from netpick.exam.questions import questions
+from netpick.exam.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

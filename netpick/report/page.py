@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from netpick import exam
-from netpick.errors import NetpickError, WorkError, listed
+from netpick.core.errors import NetpickError, WorkError, listed
+from netpick.core.words import BEST, count, counted, duration
+from netpick.exam.run import Run
 from netpick.report.figures import Progress, Written, cant_write, each_figure, embedded, quiet, shrunk
 from netpick.report.markup import Part, Table, cell, html_pages, markdown_pages, parts, table
-from netpick.report.summary import BEST, count
-from netpick.report.words import counted, duration
-from netpick.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

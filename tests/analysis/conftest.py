@@ -1,7 +1,7 @@
 import pytest
 
-from netpick.planted import plant
-from netpick.run import Run
+from netpick.exam.planted.planted import plant
+from netpick.exam.run import Run
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from netpick.metrics import evaluate
-from netpick.result import EpochResult, TrainingResult
-from netpick.run import Run
-from netpick.store import Store
+from netpick.core.metrics import evaluate
+from netpick.core.result import EpochResult, TrainingResult
+from netpick.exam.run import Run
+from netpick.store.folder import Store
 
 
 def sure(answers, classes, confidence=0.9):

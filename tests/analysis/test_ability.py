@@ -6,8 +6,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from netpick import Run
 from netpick.analysis import ability
-from netpick.errors import NetpickError
-from netpick.planted import plant
+from netpick.core.errors import NetpickError
+from netpick.exam.planted.planted import plant
 
 
 def exam(networks, samples, seed=0, spread=0.5):

@@ -9,9 +9,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from netpick import exam
 from netpick.analysis import agreement
-from netpick.errors import NetpickError
-from netpick.planted import plant
-from netpick.run import Run
+from netpick.core.errors import NetpickError
+from netpick.exam.planted.planted import plant
+from netpick.exam.run import Run
 
 SAMPLES = 200
 

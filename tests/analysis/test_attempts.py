@@ -6,7 +6,7 @@ from scipy import stats
 
 from netpick import exam
 from netpick.analysis import attempts
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 
 
 def test_planted_bloomers_and_those_that_got_worse_and_nobody_else(planted):

@@ -5,7 +5,7 @@ from scipy import stats
 
 from netpick import exam
 from netpick.analysis import best
-from netpick.errors import RunError
+from netpick.core.errors import RunError
 
 
 def test_percentiles_agree_with_scipy_and_accuracies_with_the_answers(planted):

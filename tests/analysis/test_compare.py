@@ -4,9 +4,9 @@ from handmade import make_run, sure
 
 from netpick import Run
 from netpick.analysis import compare
-from netpick.errors import NetpickError
-from netpick.planted import plant
-from netpick.significance import bootstrap_difference, holm, mcnemar, mcnemar_counts
+from netpick.core.errors import NetpickError
+from netpick.exam.planted.planted import plant
+from netpick.exam.significance import bootstrap_difference, holm, mcnemar, mcnemar_counts
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from scipy import stats
 
 from netpick import exam
 from netpick.analysis import _cost
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 
 QUESTIONS = {"study_time": "seconds", "notes": "params", "rough_work": "memory", "steps": "ops", "macs": "macs"}
 

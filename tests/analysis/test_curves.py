@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from handmade import make_run, sure
 
-from netpick.errors import NetpickError, RunError
+from netpick.core.errors import NetpickError, RunError
 
 LABELS = np.arange(200) % 2
 

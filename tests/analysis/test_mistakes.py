@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from handmade import make_run, sure
 
-from netpick.errors import NetpickError, RunError
+from netpick.core.errors import NetpickError, RunError
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2]
 ANSWERS = {"Good": [0, 0, 0, 1, 1, 2, 2, 2], "Bad": [0, 1, 1, 1, 0, 2, 0, 1]}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from handmade import make_run, sure
 
-from netpick.planted import plant
-from netpick.run import Run
+from netpick.exam.planted.planted import plant
+from netpick.exam.run import Run
 
 NAMES = ["$x_{$", "a$b$c"]
 

@@ -4,7 +4,7 @@ import pytest
 from handmade import make_run, sure
 
 from netpick.analysis import scores
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 
 
 def test_counts_by_hand():

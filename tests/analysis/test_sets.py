@@ -4,9 +4,9 @@ from handmade import make_run, sure
 from scipy import stats
 
 from netpick.analysis import sets
-from netpick.errors import NetpickError
-from netpick.planted import plant
-from netpick.run import Run
+from netpick.core.errors import NetpickError
+from netpick.exam.planted.planted import plant
+from netpick.exam.run import Run
 
 RNG = np.random.default_rng(5)
 

@@ -8,9 +8,9 @@ from handmade import make_run, sure
 
 from netpick import exam
 from netpick.analysis import suspects
-from netpick.errors import NetpickError
-from netpick.planted import plant
-from netpick.run import Run
+from netpick.core.errors import NetpickError
+from netpick.exam.planted.planted import plant
+from netpick.exam.run import Run
 
 
 @pytest.fixture

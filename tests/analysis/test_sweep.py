@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from handmade import make_run, sure
 
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 
 LABELS = np.arange(100) % 2
 

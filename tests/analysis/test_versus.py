@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from netpick import exam
-from netpick.errors import NetpickError, RunError
+from netpick.core.errors import NetpickError, RunError
 
 
 def test_best_against_basic_by_hand(planted):

@@ -8,7 +8,7 @@ import pytest
 from handmade import make_run, sure
 
 from netpick import exam
-from netpick.errors import NetpickError
+from netpick.core.errors import NetpickError
 
 
 def test_planted_samples_and_nothing_else(planted):

@@ -8,9 +8,9 @@ from scipy.stats import fisher_exact
 
 from netpick import Run
 from netpick.analysis import why_hard
-from netpick.errors import NetpickError
-from netpick.planted import plant
-from netpick.significance import holm
+from netpick.core.errors import NetpickError
+from netpick.exam.planted.planted import plant
+from netpick.exam.significance import holm
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,285 @@
+"""The command line: parse, call, print. Nothing else in netpick prints, and no logic lives here.
+
+Heavy imports happen inside the command that needs them, so that `netpick --help` is fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from netpick.cli import ask as cli_exam
+from netpick.cli import costs as cli_cost
+from netpick.core.errors import NetpickError
+
+if TYPE_CHECKING:
+    from netpick.store.folder import Store
+
+app = typer.Typer(
+    name="netpick",
+    help="Generate a thousand small networks, train them all, keep every answer, and ask which one to pick.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data-dir", help="Where data sets lie; else $NETPICK_DATA, else ./data.")
+]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; a NetpickError becomes one line and an exit code, Ctrl-C becomes 130."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except NetpickError as error:
+        errors.print(f"netpick: {error}", highlight=False, markup=False, soft_wrap=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # `netpick ... | head`
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        # Typer's own usage errors, of whichever version of click it carries, know how to say themselves.
+        if not hasattr(error, "format_message"):
+            raise
+        said = " ".join(error.format_message().split())
+        if said:  # nothing said: the help has been printed, as there were no arguments
+            errors.print(f"netpick: {said} (see netpick --help)", highlight=False, markup=False, soft_wrap=True)
+        code = 2
+    sys.exit(code or 0)
+
+
+def _run_folder(given: str | None) -> Path:
+    if given:
+        return Path(given)
+    from netpick.store.folder import newest_run
+
+    folder = newest_run()
+    console.print(f"run: {folder}", style="dim", highlight=False)
+    return folder
+
+
+@app.command()
+def generate(
+    template: Annotated[
+        str | None,
+        typer.Argument(metavar="TEMPLATE", help="Name of a template that comes with netpick, or a TOML file."),
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Folder of the new run; runs/TEMPLATE.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set; the template's own. Yours: folder:PATH or npz:FILE.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="Size that a folder's images are brought to.")
+    ] = None,
+    color: Annotated[str | None, typer.Option(help="grey, rgb or auto: form of a folder's images.")] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that can't be read.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of networks, splits, initial weights, batch order.")] = 0,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only N networks: a share of every family.")] = None,
+    overrides: SetOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove a run that is there, results and all.")
+    ] = False,
+    networks: Annotated[
+        str | None, typer.Option("--networks", metavar="FILE", help="Networks of your own, as JSON or JSON lines.")
+    ] = None,
+    module: Annotated[
+        list[str] | None,
+        typer.Option("--module", metavar="MODULE[:NAME]", help="Networks of your own Python code; repeatable."),
+    ] = None,
+    max_params: Annotated[
+        int, typer.Option("--max-params", metavar="N", min=1, help="Refuse networks of your own with more parameters.")
+    ] = 100_000_000,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse networks that can't be meant so: softmax before cross entropy.")
+    ] = False,
+) -> None:
+    """Make the networks of a template, measure them, and write them into a new run."""
+    from netpick.core.devices import usable_cores
+    from netpick.sessions.generate import generate_run, size_list
+
+    sets = [*(overrides or ())]
+    if image_size is not None:
+        sets.append(f"image_size={size_list(image_size)}")
+    if color is not None:
+        sets.append(f"color={color}")
+    if skip_unreadable:
+        sets.append("skip_unreadable=true")
+    made = generate_run(
+        template,
+        run,
+        dataset,
+        seed,
+        limit,
+        sets,
+        overwrite,
+        usable_cores(),
+        networks_file=networks,
+        max_params=max_params,
+        modules=module or (),
+        strict=strict,
+    )
+    for note in made.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for line in made.warnings:
+        errors.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if made.unchanged:
+        console.print(f"{made.store.path} holds these {len(made.networks)} networks already", highlight=False)
+        return
+    families = Counter(spec.computation for spec in made.networks)
+    counts = ", ".join(f"{number} {name}" for name, number in families.items())
+    console.print(
+        f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}\n"
+        f"next: netpick train {made.store.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def train(
+    run: RunArgument = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda (or all), cuda:1, cuda:0,cuda:2.")] = "auto",
+    workers: Annotated[str, typer.Option(metavar="auto|N", help="Trainings at the same time.")] = "auto",
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Short for --set recipe.epochs=N.")] = None,
+    overrides: SetOption = None,
+    scores: Annotated[str | None, typer.Option(metavar="all|last|none", help="Epochs whose scores are kept.")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="last|none", help="Whether final weights are kept.")] = None,
+    data_dir: DataOption = None,
+    retry: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Train failed, timeout or diverged ones again.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32|tf32|bf16|auto", help="Of the arithmetic; short for recipe.precision.")
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="auto|reference|WORDS", help="How it is executed, such as eager/plain; auto chooses."),
+    ] = None,
+    compact: Annotated[bool, typer.Option(help="Merge the many small files at the end.")] = True,
+    estimate: Annotated[
+        bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
+    ] = True,
+) -> None:
+    """Train every network of a run that has no result yet; give the same command again to go on after a stop."""
+    from netpick.cli.progress import ProgressListener
+    from netpick.sessions.session import Options, train_run
+
+    many = cli_cost.worker_count(workers)
+    folder = _run_folder(run)
+    options = Options(
+        device=device,
+        workers=many,
+        epochs=epochs,
+        overrides=overrides or (),
+        scores=scores,
+        weights=weights,
+        data_dir=data_dir,
+        retry=retry or (),
+        precision=precision,
+        plan=plan,
+        compact=compact,
+        estimate=estimate,
+    )
+    try:
+        with ProgressListener(console) as listener:
+            train_run(folder, options, listener)
+    except KeyboardInterrupt:
+        errors.print(
+            f"netpick: stopped; all finished trainings are safe. To go on: netpick train {folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(130) from None
+    _summarise(folder)
+    what_next = {
+        f"ask {folder}": "the questions that can be asked",
+        f"pick {folder} --max-params 20000": "the network to pick",
+        f"show {folder} {_example(folder)}": "everything about one network",
+    }
+    wide = max(map(len, what_next)) + 6
+    lines = [f"netpick {command:<{wide}}{what}" for command, what in what_next.items()]
+    console.print("\nnext: " + "\n      ".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _example(folder: str | Path) -> str:
+    """Return a network that the run has, as one writes it in a shell: Basic, or else the first."""
+    import shlex
+
+    from netpick.store.folder import Store
+
+    names = [row["name"] for row in Store.open(folder).networks()]
+    return shlex.quote("Basic" if "Basic" in names else names[0])
+
+
+@app.command()
+def status(run: RunArgument = None) -> None:
+    """Say how far a run has come; works while it is being trained."""
+    _summarise(_run_folder(run), status=True)
+
+
+@app.command()
+def compact(run: RunArgument = None) -> None:
+    """Merge a run's many small Parquet files into few large ones."""
+    from netpick.store.folder import Store
+
+    store = Store.open(_run_folder(run))
+    with store.lock():
+        for table, (before, after) in store.compact().items():
+            console.print(f"{store.path}/{table}: {before} files before, {after} now", highlight=False)
+
+
+@app.command()
+def templates() -> None:
+    """List the templates that come with netpick."""
+    from netpick.networks.catalogue.template import builtin_templates, load
+
+    for name in builtin_templates():
+        console.print(f"{name:16}{load(name).title}", highlight=False, soft_wrap=True)
+
+
+def _summarise(folder: Path, status: bool = False) -> None:
+    from netpick.cli.summary import summary, where
+    from netpick.exam.run import Run
+    from netpick.store.folder import Store
+
+    store = Store.open(folder)
+    run = Run(folder)
+    for part in summary(run, Counter(run.trainings["status"])):
+        console.print(part, soft_wrap=isinstance(part, Text))  # a path is not to be broken into two lines
+    if status:
+        _recent(store)
+    console.print(where(run), highlight=False, soft_wrap=True)
+
+
+def _recent(store: Store) -> None:
+    """Print what the event log says of the session that is going on, or of the last one."""
+    from netpick.cli.summary import activity
+
+    for line in activity(store.events(), store.in_use()):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+app.registered_commands += [*cli_cost.app.registered_commands, *cli_exam.app.registered_commands]
+
+
+if __name__ == "__main__":
+    main()

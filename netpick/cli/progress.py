@@ -1,0 +1,180 @@
+"""What one sees while networks are trained: bars on a terminal, a line every so often elsewhere.
+
+A `Listener` of a session; computes nothing but rates, and the time left from what `cost` predicts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from netpick.core.result import TrainingResult
+from netpick.core.words import counted, duration
+from netpick.sessions.forecast import model as cost
+from netpick.sessions.session import Listener, Start
+from netpick.sessions.workers.pool import Task
+
+LINE_SECONDS = 15.0
+"""Between two lines where there is no terminal."""
+
+TRUST = 60.0
+"""Seconds of finished trainings that a calibrated prediction counts for."""
+
+
+class ProgressListener(Listener):
+    """Shows the progress on a console; use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.statuses: Counter[str] = Counter()
+        self.running: dict[tuple[str, int], tuple[str, float]] = {}
+        self.together: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        self.live: Live | None = None
+        self.side: Progress | None = None
+        self.clock = self.last_line = time.monotonic()
+        self.done = 0
+        self.left: dict[tuple[str, int], float] = {}
+        self.predicted = 0.0
+        self.begun: float | None = None
+        self.start: Start | None = None
+        self.bar = Progress(TextColumn("networks"), BarColumn(None), MofNCompleteColumn(), console=console)
+
+    def __enter__(self) -> ProgressListener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_side()
+        if self.live:
+            self.live.stop()
+
+    def begin(self, start: Start) -> None:
+        """Say what is about to happen, and show the bars."""
+        self.start, self.statuses = start, Counter(start.finished)
+        self.clock = self.last_line = time.monotonic()
+        self.left = dict(start.cost)
+        recipe = start.recipe
+        already = f", {sum(start.finished.values())} there already" if start.finished else ""
+        epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''} of {recipe.optimizer}"
+        swept = f", {', '.join(start.swept)} swept" if start.swept else ""
+        workers = f"{start.workers} worker{'s' if start.workers > 1 else ''}"
+        self.console.print(
+            f"{start.due} of {start.total} trainings to do{already}: {epochs}, batch size {recipe.batch_size}"
+            f"{swept}, on {', '.join(start.devices)} with {workers}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if start.due:
+            for text in (start.estimate.time_text, start.estimate.disk_text, start.estimate.memory_text):
+                self.console.print(text, highlight=False, soft_wrap=True)
+        if self.console.is_terminal and start.due:
+            self.task = self.bar.add_task("networks", total=start.total, completed=sum(start.finished.values()))
+            self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+
+    def started(self, task: Task) -> None:
+        """Note what a worker does now."""
+        self.running[task.key] = (task.spec.name, time.monotonic())
+        self.together[task.key] = [one.key for one in task.each()]
+
+    def finished(self, result: TrainingResult) -> None:
+        """Count a result; where there is no terminal, print a line every so often."""
+        self.running.pop((result.hash, result.replicate), None)
+        self.statuses[result.status] += 1
+        self.done += 1
+        assert self.start is not None
+        self._observe(result)
+        if result.status != "done":
+            self.console.print(f"{result.network}: {result.status}: {result.error}", highlight=False, markup=False)
+        if self.live:
+            self.bar.update(self.task, advance=1)
+        elif time.monotonic() - self.last_line > LINE_SECONDS:
+            self.last_line = time.monotonic()
+            total = sum(self.statuses.values())
+            self.console.print(f"{total} of {self.start.total} networks ({self._rates()})", highlight=False)
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """Show a bar of its own until all is done; where there is no terminal, a line every so often."""
+        if not total:
+            self.console.print(text, highlight=False, markup=False)
+            return
+        if self.console.is_terminal:
+            if self.side is None:
+                columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn())
+                self.side = Progress(*columns, console=self.console, transient=True)
+                self.side.add_task(text, total=total)
+                self.side.start()
+            self.side.update(self.side.tasks[0].id, completed=done)
+        elif time.monotonic() - self.last_line > LINE_SECONDS:
+            self.last_line = time.monotonic()
+            self.console.print(f"{text}: {done} of {total}", highlight=False)
+        if done >= total:
+            self._end_side()
+            self.console.print(f"{text}: {total} done", highlight=False, style="dim")
+
+    def _end_side(self) -> None:
+        if self.side:
+            self.side.stop()
+            self.side = None
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(f"{text} ...", highlight=False, style="dim")
+
+    def _rates(self) -> str:
+        """Return status counts, rate and time left; the latter by the work that is due, since large ones come first."""
+        passed = time.monotonic() - self.clock
+        words = [counted(self.statuses), f"{60 * self.done / max(passed, 1e-9):.0f} a minute"]
+        if (left := self.seconds_left()) is not None:
+            words.append(f"{duration(left)} left")
+        return ", ".join(words)
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until all is done, or None where nothing can be said yet.
+
+        What the model predicts for the trainings that are left, as a schedule on the workers, times what the finished
+        ones took beside their prediction. A calibrated model counts as much as `TRUST` seconds of finished trainings;
+        a rough one knows the order of the costs, and not their size.
+        """
+        assert self.start is not None
+        measured = self.start.estimate.basis != "rough"
+        trust = TRUST if measured else 0.0
+        if not self.left or (self.predicted + trust) <= 0:
+            return None
+        now = time.monotonic()
+        begun = self.clock if self.begun is None else self.begun
+        # All that passes counts, handing over and writing down as well; but not the start of the workers.
+        busy_now = sum(min(now - since, now - begun) for _, since in self.running.values())
+        observed = max(0.0, (now - begun) * self.start.workers - busy_now) if self.done else 0.0
+        ratio = max(1e-6, (observed + trust) / (self.predicted + trust))
+        in_hand = {key for k in self.running for key in self.together[k]}
+        waiting = [seconds for key, seconds in self.left.items() if key not in in_hand]
+        busy = []
+        for k, (_, since) in self.running.items():
+            whole = sum(self.left.get(key, 0.0) for key in self.together[k])
+            # A training that takes longer than was predicted is taken to be nearly through.
+            busy.append(max(0.05 * whole, whole - (now - since) / ratio))
+        return ratio * cost.schedule([*busy, *sorted(waiting, reverse=True)], self.start.workers)
+
+    def _observe(self, result: TrainingResult) -> None:
+        """Learn from a finished training how good the prediction is."""
+        predicted = self.left.pop((result.hash, result.replicate), 0.0)
+        # One that ended early says nothing of the prediction.
+        self.predicted += predicted if result.status == "done" else min(predicted, result.seconds)
+        began = time.monotonic() - result.seconds
+        self.begun = began if self.begun is None else min(self.begun, began)
+
+    def _render(self) -> Group:
+        now = time.monotonic()
+        table = Table.grid(padding=(0, 2))
+        for name, since in sorted(self.running.values(), key=lambda pair: pair[1])[:16]:
+            table.add_row(Text("  training", "dim"), Text(name), Text(duration(now - since), "dim"))
+        return Group(self.bar, Text(self._rates()), table)

@@ -1,0 +1,121 @@
+"""What a run has come to, on one screen: statuses, the best networks beside Basic, accuracy by epoch, what to do next.
+
+Renders what other modules have computed; computes nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from netpick.core.result import STATUSES
+from netpick.core.words import BEST, count, counted, duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netpick.exam.run import Run
+
+
+def frame_table(frame: pd.DataFrame, title: str | None = None) -> Table:
+    """Return a DataFrame as a table for the terminal; numbers to the right, four digits of fractions."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name, column in frame.items():
+        table.add_column(str(name), justify="right" if column.dtype.kind in "iuf" else "left", no_wrap=True)
+    for row in cells(frame).itertuples(index=False):
+        table.add_row(*row)
+    return table
+
+
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a DataFrame's values as they are shown."""
+    return frame.astype(object).map(_cell)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN is the one value that differs from itself
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def summary(run: Run, statuses: Counter[str]) -> Iterator[RenderableType]:
+    """Yield, part by part, what one wants to see when a run is over, or so far."""
+    from netpick.exam.marks import basic, students
+    from netpick.exam.questions import questions
+
+    total = run.wanted
+    finished = sum(statuses.values())
+    yield Text(f"{run.path}: {finished} of {total} trainings finished: {counted(statuses)}", "bold")
+    if not statuses["done"]:
+        return
+    frame = students(run)
+    ranked = frame.sort_values(["accuracy", "macs", "params"], ascending=[False, True, True], kind="stable")
+    reference = basic(frame)
+    shown = [place < BEST or name == reference for place, name in enumerate(ranked["name"])]
+    yield _best(ranked[shown], reference, len(frame))
+    scores = questions.ask(run, "scores").table
+    scores.columns = [f"≥ {name[3:]} %" if name.startswith("at_") else name for name in scores.columns]
+    yield frame_table(scores, "Networks at or above an accuracy, by epoch")
+
+
+def _best(rows: pd.DataFrame, reference: str | None, students: int) -> Table:
+    title = f"The best {min(BEST, students)} of {students} networks" + (f", and {reference}" if reference else "")
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("network", no_wrap=True)
+    for heading in ("params", "memory", "ops", "macs", "seconds", "accuracy"):
+        table.add_column(heading, justify="right")
+    for row in rows.to_dict("records"):
+        style = "bold cyan" if row["name"] == reference else None
+        cells = [count(row[key]) for key in ("params", "memory", "ops", "macs")]
+        table.add_row(row["name"], *cells, f"{row['seconds']:.2f}", f"{100 * row['accuracy']:.2f} %", style=style)
+    return table
+
+
+def where(run: Run) -> str:
+    """Return where the Parquet lies and how to read it."""
+    return (
+        f"Parquet: {run.path}/networks.parquet, samples.parquet, trainings/, epochs/, predictions/\n"
+        f'  pandas.read_parquet("{run.path}/predictions")   or   netpick.Run("{run.path}")'
+    )
+
+
+def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
+    """Return lines that say what the last session of a run did, or what the one that goes on does now.
+
+    Parameters
+    ----------
+    events : the run's event log
+    in_use : whether a process is training the run now
+    """
+    begins = [i for i, event in enumerate(events) if event.get("event") == "begin"]
+    if not begins:
+        return ["nothing has been trained yet"]
+    session = events[begins[-1] :]
+    hand: dict[tuple[str, int], datetime] = {}
+    ended = 0
+    for event in session:
+        key = (event.get("network", ""), event.get("replicate", 0))
+        if event.get("event") == "start":
+            hand[key] = datetime.fromisoformat(event["time"])
+        elif event.get("event") in STATUSES:
+            hand.pop(key, None)
+            ended += 1
+    first, last = (datetime.fromisoformat(session[i]["time"]) for i in (0, -1))
+    passed = ((datetime.now(UTC) if in_use else last) - first).total_seconds()
+    line = f"{ended} of {session[0].get('due', 0)} due in {duration(passed)}"
+    if not in_use:
+        how = "the last session is over" if session[-1]["event"] == "end" else "the last session was stopped"
+        return [f"nothing is training it now; {how}: {line}"]
+    lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}"]
+    now = datetime.now(UTC)
+    return lines + [f"  training {name} for {duration((now - t).total_seconds())}" for (name, _), t in hand.items()]

@@ -1,0 +1,76 @@
+"""One evaluation's numbers: loss, accuracy, and accuracy and AUC per class, from scores and labels.
+
+Plain numpy on arrays that are already in memory. No torch, no files, no timing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netpick.core.result import SplitResult
+
+
+def evaluate(split: str, scores: np.ndarray, labels: np.ndarray, eval_seconds: float) -> SplitResult:
+    """Return the metrics of one evaluation of one split.
+
+    Parameters
+    ----------
+    split : str
+        Name of the split, such as ``test``.
+    scores : (samples, classes) array
+        Natural logarithms of the class probabilities; kept as float32 in the result.
+    labels : (samples,) array of int
+        Number of the true class of each sample.
+    eval_seconds : float
+        What the evaluation took, passed through.
+
+    Returns
+    -------
+    SplitResult
+        `loss` is the mean negative log likelihood, added up in float64. The predicted class is the one with the
+        highest score, the first of equals. `class_accuracy` is recall, NaN for a class without samples. For
+        `class_auc` see `one_versus_rest_auc`.
+    """
+    scores = np.asarray(scores, dtype=np.float32)
+    labels = np.asarray(labels).astype(np.int64, copy=False)
+    samples, classes = scores.shape
+    if labels.shape != (samples,) or samples == 0:
+        raise ValueError(f"{split}: scores of {samples} samples and labels of shape {labels.shape} do not go together")
+    of_label = scores[np.arange(samples), labels]
+    correct = scores.argmax(axis=1) == labels
+    counts = np.bincount(labels, minlength=classes)
+    hits = np.bincount(labels[correct], minlength=classes)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that we want
+        recall = hits / counts
+    return SplitResult(
+        split=split,
+        loss=-float(of_label.mean(dtype=np.float64)),
+        accuracy=float(correct.mean()),
+        class_accuracy=tuple(recall.tolist()),
+        class_auc=tuple(one_versus_rest_auc(scores, labels).tolist()),
+        eval_seconds=float(eval_seconds),
+        scores=scores,
+    )
+
+
+def one_versus_rest_auc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each class against all others, shape (classes,).
+
+    This is the Mann-Whitney statistic: (sum of the positives' ranks - P(P+1)/2) / (P N), where equal scores share the
+    average of their ranks. NaN for a class with no positives or no negatives, or with a score that is NaN.
+    """
+    samples, classes = scores.shape
+    out = np.full(classes, np.nan)
+    for c in range(classes):
+        column = np.ascontiguousarray(scores[:, c])
+        ordered = np.sort(column)  # NaN sorts last
+        positives = np.sort(column[labels == c])  # sorted needles make searchsorted several times faster
+        p, n = len(positives), samples - len(positives)
+        if p == 0 or n == 0 or np.isnan(ordered[-1]):
+            continue
+        # Equal scores lie at places first+1 ... last, so that their average rank is (first + last + 1) / 2.
+        first = np.searchsorted(ordered, positives, "left").sum(dtype=np.int64)
+        last = np.searchsorted(ordered, positives, "right").sum(dtype=np.int64)
+        ranks = (first + last + p) / 2
+        out[c] = (ranks - p * (p + 1) / 2) / (p * n)
+    return out

@@ -1,0 +1,94 @@
+"""The recipe: how networks are trained, and what it may say. No torch is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from netpick.core.errors import TemplateError, listed, suggest
+
+Positive = Annotated[int, Meta(ge=1, le=2**40)]
+Times = Annotated[int, Meta(ge=1, le=2**15 - 1)]  # what a column of 16 bits can count
+OptimizerName = Literal["Adam", "AdamW", "SGD", "RMSprop"]
+
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "Adam": ("betas", "eps", "weight_decay", "amsgrad"),
+    "AdamW": ("betas", "eps", "weight_decay", "amsgrad"),
+    "SGD": ("momentum", "dampening", "weight_decay", "nesterov"),
+    "RMSprop": ("alpha", "eps", "weight_decay", "momentum", "centered"),
+}
+"""The arguments that each optimizer takes besides the learning rate, as torch.optim names them."""
+
+_FLAGS = ("amsgrad", "nesterov", "centered")
+
+
+FOR_A_CELL = ("replicates", "timeout")
+"""Keys that a cell may set besides those, one value each. They make no other student: the hash leaves them out."""
+
+FOR_BASELINES = ("normalize", "train_samples", *FOR_A_CELL)
+"""What of a recipe makes a difference to a baseline, which has no learning rate, nor batches."""
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused."""
+
+
+class Recipe(Strict, frozen=True, kw_only=True):
+    """How each network is trained."""
+
+    optimizer: OptimizerName = "Adam"
+    optimizer_args: dict[str, bool | float | list[float]] = {}
+    lr: Annotated[float, Meta(gt=0)] = 0.001
+    batch_size: Positive = 32
+    epochs: Times = 4
+    shuffle: bool = True
+    normalize: Literal["standard", "unit"] = "standard"
+    precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
+    train_samples: Positive | None = None
+    validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    replicates: Times = 1
+    timeout: Annotated[float, Meta(gt=0)] | None = None
+
+
+def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
+    """Refuse arguments that the optimizer does not have, and values that it would refuse in every training."""
+    if not math.isfinite(recipe.lr):
+        raise TemplateError(f"{source}: {where}.lr: expected a finite number, got {recipe.lr}")
+    allowed = OPTIMIZERS[recipe.optimizer]
+    for name, value in recipe.optimizer_args.items():
+        place = f"{source}: {where}.optimizer_args.{name}"
+        if name not in allowed:
+            raise TemplateError(
+                f"{place}: {recipe.optimizer} has no such argument{suggest(name, allowed)}; "
+                f"allowed are {listed(allowed)}; to start from none say --set recipe.optimizer_args={{}}"
+            )
+        if name in _FLAGS:
+            wanted, good = "true or false", isinstance(value, bool)
+        elif name == "betas":
+            wanted = "two numbers from 0 to below 1"
+            good = isinstance(value, list) and len(value) == 2 and all(0 <= v < 1 for v in value)
+        else:
+            wanted = "a number from 0 on"
+            good = isinstance(value, float) and 0 <= value < math.inf
+        if not good:
+            raise TemplateError(f"{place}: expected {wanted}, got {value!r:.80}")
+    args = recipe.optimizer_args
+    if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
+        raise TemplateError(
+            f"{source}: {where}.optimizer_args.nesterov: goes with a momentum above 0 and no dampening, got {args}"
+        )
+
+
+def difference(recipe: Recipe, base: Recipe) -> dict[str, Any]:
+    """Return the values in which a recipe differs from another, as plain values."""
+    mine, theirs = msgspec.to_builtins(recipe), msgspec.to_builtins(base)
+    return {key: value for key, value in mine.items() if value != theirs[key]}
+
+
+def applied(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with some of its values changed: that of one student."""
+    return msgspec.structs.replace(base, **changes) if changes else base

@@ -1,0 +1,274 @@
+"""A folder of images, one folder a class: what lies in it, and what the images' headers say.
+
+The layout is that of torchvision's `ImageFolder`: `train/CLASS/*.png` and `test/CLASS/*.png`, or `CLASS/*.png` alone.
+Names that begin with a dot and files that are no images are passed over; links are followed. Pixels are the business
+of `image_decoding`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from netpick.core.errors import DataError, listed
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Those of torchvision's ImageFolder."""
+
+COLORS = ("auto", "grey", "rgb")
+MAX_CLASSES = 1000
+"""Each class is a column in several tables; ImageNet has as many."""
+
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
+
+
+class UnreadableError(Exception):
+    """An image that can't be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How a folder's images are brought to one form: (height, width) or None, one of `COLORS`, leave out bad ones."""
+
+    size: tuple[int, int] | None = None
+    color: str = "auto"
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class File:
+    """An image: its path below the folder, its label, and what tells whether it has changed."""
+
+    path: str
+    label: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder: `parts` is "train" and "test", or "whole" where a split is still to be made."""
+
+    root: Path
+    classes: tuple[str, ...]
+    parts: dict[str, tuple[File, ...]]
+
+    def files(self) -> Iterator[File]:
+        """All images, part by part."""
+        for files in self.parts.values():
+            yield from files
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers say: the shape (channels, height, width) that all images get, and which can't be read."""
+
+    shape: tuple[int, int, int]
+    unreadable: dict[str, str]
+
+
+def list_images(root: Path) -> Listing:
+    """Find the classes and the images; classes are numbered by name, images stand in the order of class and name.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, its layout is another one, there are fewer than two classes, a class has no images to
+        train on, or there is nothing to test on.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.is_file() else "is not there"
+        raise DataError(f"folder:{root}: the folder {what}; {_WANTED}")
+    top = _folders(root)
+    by_word = {folder.name.lower(): folder for folder in top}
+    given: dict[str, Path] = {
+        word: by_word[word] for word in ("train", "test") if word in by_word and _folders(by_word[word])
+    }
+    if len(given) == 1:
+        (has,) = given
+        lacks = "test" if has == "train" else "train"
+        raise DataError(
+            f"folder:{root}: has a folder {has}/ and no {lacks}/: add it, or give folder:{given[has]} to have that one"
+            " split by the seed"
+        )
+    per_class: dict[str, dict[str, Path]]
+    if given:
+        per_class = {part: {c.name: c for c in _folders(folder)} for part, folder in given.items()}
+        only_test = sorted(set(per_class["test"]) - set(per_class["train"]))
+        if only_test:
+            raise DataError(
+                f"folder:{root}: test/ has classes that train/ lacks: {listed(only_test)}; give both the same folders"
+            )
+        classes = sorted(per_class["train"])
+    else:
+        per_class = {"whole": {c.name: c for c in top}}
+        classes = sorted(per_class["whole"])
+    if len(classes) < 2:
+        got = f"one class only, '{classes[0]}'" if classes else "no folders of classes"
+        raise DataError(f"folder:{root}: has {got}, wanted two or more; {_WANTED}")
+    if len(classes) > MAX_CLASSES:
+        raise DataError(f"folder:{root}: has {len(classes)} classes, the most is {MAX_CLASSES}; take some out")
+    parts = {
+        part: tuple(
+            file for label, name in enumerate(classes) if name in found for file in _images(root, found[name], label)
+        )
+        for part, found in per_class.items()
+    }
+    listing = Listing(root, tuple(classes), parts)
+    check_counts(listing, {part: [file.label for file in files] for part, files in parts.items()})
+    return listing
+
+
+_WANTED = "images are looked for in train/CLASS/ and test/CLASS/, or in CLASS/, as torchvision's ImageFolder does"
+
+
+def check_counts(listing: Listing, labels: dict[str, Sequence[int]]) -> None:
+    """Refuse a class without images to train on, too few of one to split, and a test set without any."""
+    where = f"folder:{listing.root}"
+    learn = "train" if "train" in labels else "whole"
+    least = 1 if learn == "train" else 2
+    counts = Counter(labels[learn])
+    for label, name in enumerate(listing.classes):
+        if counts[label] < least:
+            got = f"{counts[label]} image{'' if counts[label] == 1 else 's'}"
+            need = "1 or more to train on" if least == 1 else "2 or more to split into training and test"
+            raise DataError(
+                f"{where}: class '{name}' has {got}, wanted {need}; {', '.join(SUFFIXES)} files directly in the"
+                " class's folder count"
+            )
+    if "test" in labels and not len(labels["test"]):
+        raise DataError(f"{where}: test/ has no images: add some, or give folder:{listing.root / 'train'} to split it")
+
+
+def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (e for e in entries if not e.name.startswith(".") and e.name != "__MACOSX")
+    except OSError as error:
+        raise DataError(f"{folder}: can't be looked into ({error.strerror}): make it readable") from None
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in _visible(folder) if entry.is_dir())
+
+
+def _images(root: Path, folder: Path, label: int) -> list[File]:
+    files = []
+    for entry in _visible(folder):
+        if entry.is_dir():
+            if any(Path(inner.name).suffix.lower() in SUFFIXES or inner.is_dir() for inner in _visible(Path(entry))):
+                raise DataError(f"folder:{root}: {entry.path} is a folder inside that of a class: {_WANTED}; move it")
+            continue
+        if Path(entry.name).suffix.lower() not in SUFFIXES:
+            continue
+        path = str(Path(entry.path).relative_to(root))
+        try:
+            found = entry.stat()
+            files.append(File(path, label, found.st_size, found.st_mtime_ns))
+        except OSError:  # a link that leads nowhere: listed, and unreadable when its turn comes
+            files.append(File(path, label, -1, 0))
+    return sorted(files, key=lambda file: file.path)
+
+
+def read_headers(listing: Listing, options: ImageOptions) -> Headers:
+    """Look at every image's header, and work out the one shape of them all.
+
+    Raises
+    ------
+    DataError
+        Images of different sizes or modes where no size or colour is asked for, and images that can't be read where
+        they are not to be left out.
+    """
+    where = f"folder:{listing.root}"
+    sizes: dict[tuple[int, int], str] = {}
+    modes: dict[bool, tuple[str, str]] = {}
+    unreadable: dict[str, str] = {}
+    with bombs_are_errors():
+        for file in listing.files():
+            try:
+                size, mode = _header(listing.root / file.path)
+            except UnreadableError as error:
+                unreadable[file.path] = str(error)
+                continue
+            sizes.setdefault(size, file.path)
+            modes.setdefault(mode.startswith(_GREY_MODES), (file.path, mode))
+    if not options.skip_unreadable or not sizes:
+        refuse_unreadable(where, unreadable, sum(1 for _ in listing.files()))
+    if options.size is None and len(sizes) > 1:
+        (one, first), (other, second) = list(sizes.items())[:2]
+        raise DataError(
+            f"{where}: images of {len(sizes)} sizes: {first} is {_by(one)}, {second} is {_by(other)} (height × width);"
+            f" give --image-size {one[0]}x{one[1]}, or another, to bring all to one size"
+        )
+    if options.color == "auto" and len(modes) > 1:
+        (grey, grey_mode), (coloured, color_mode) = modes[True], modes[False]
+        raise DataError(
+            f"{where}: grey and coloured images: {grey} is of mode {grey_mode}, {coloured} of mode {color_mode};"
+            " give --color grey or --color rgb to bring all to one"
+        )
+    channels = 1 if options.color == "grey" or (options.color == "auto" and True in modes) else 3
+    return Headers((channels, *(options.size or next(iter(sizes)))), unreadable)
+
+
+def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> None:
+    """Raise a `DataError` that names and counts the images that can't be read; none is fine."""
+    if unreadable:
+        some = listed([f"{path} ({reason})" for path, reason in unreadable.items()], 3)
+        raise DataError(
+            f"{where}: {len(unreadable)} of {images} images can't be read: {some}; mend or remove them, or give"
+            " --skip-unreadable to leave them out"
+        )
+
+
+def _header(path: Path) -> tuple[tuple[int, int], str]:
+    """Return (height, width), as the image is meant to be looked at, and Pillow's mode."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            tags = getattr(image, "tag_v2", None)
+            if tags:  # of a TIFF, whose size some versions of Pillow have turned already, and others not
+                width, height = tags[_WIDTH], tags[_HEIGHT]
+            # Where a PNG has no orientation in its header, asking for it would decode the whole image.
+            known = image.format != "PNG" or "exif" in image.info
+            if known and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+                width, height = height, width
+            return (height, width), image.mode
+    except Exception as error:  # Pillow's readers raise whatever a broken file makes them raise
+        raise UnreadableError(why(error)) from error
+
+
+def why(error: Exception) -> str:
+    """Return in a few words why Pillow could not read an image."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow knows"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:100] or type(error).__name__
+
+
+@contextlib.contextmanager
+def bombs_are_errors() -> Iterator[None]:
+    """Turn Pillow's warning of a decompression bomb into an error, and silence its others."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _by(size: Iterable[int]) -> str:
+    return "×".join(map(str, size))

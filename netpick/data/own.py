@@ -1,0 +1,98 @@
+"""Data of one's own, by names such as "folder:shoes" and "npz:shoes.npz": where they lie, and who reads them.
+
+Folders of images are the business of `image_folder` and `image_decoding`, arrays that of `npz_file`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from netpick.core.errors import DataError, listed
+from netpick.data import image_decoding, image_folder
+from netpick.data import npz as npz_file
+from netpick.data.image_decoding import Report
+from netpick.data.image_folder import ImageOptions
+from netpick.data.samples import Split
+
+OWN = ("folder", "npz")
+
+
+def own_kind(name: str) -> str:
+    """Return "folder" or "npz" for the name of one's own data, such as "folder:shoes"; "" for any other."""
+    kind, colon, path = name.partition(":")
+    return kind if colon and path and kind in OWN else ""
+
+
+def locate(name: str, data_dir: str, resolved: str | None = None) -> Path:
+    """Return the absolute path of one's own data.
+
+    Looked for at `resolved`, where it was once; at the path in the name; and below the data directory, under that path
+    and under its last part alone.
+
+    Raises
+    ------
+    DataError
+        It is in none of these places.
+    """
+    given = Path(name.partition(":")[2]).expanduser()
+    places = [Path(resolved)] if resolved else []
+    places += [given, Path(data_dir) / given, Path(data_dir) / given.name]
+    for place in places:
+        with contextlib.suppress(OSError):
+            if place.exists():
+                return place.resolve()
+    looked = listed(dict.fromkeys(str(place.absolute()) for place in places))
+    raise DataError(
+        f"data set '{name}' is not there: looked for {looked}; give its path, or name the directory that it lies in"
+        " now with --data-dir or NETPICK_DATA"
+    )
+
+
+def describe(
+    name: str, data_dir: str, options: ImageOptions
+) -> tuple[tuple[int, int, int], tuple[str, ...], dict[str, list[int]]]:
+    """Return the shape of an image, the classes, and the samples a class of each part ("train", "test", or "whole").
+
+    Headers and labels are read, and no pixels. Raises DataError.
+    """
+    path = locate(name, data_dir)
+    if own_kind(name) == "folder":
+        listing = image_folder.list_images(path)
+        shape = image_folder.read_headers(listing, options).shape
+        labels = {part: np.array([file.label for file in files]) for part, files in listing.parts.items()}
+        classes = listing.classes
+    else:
+        header = npz_file.describe(path)
+        shape, classes, labels = header.shape, header.classes, header.labels
+    return shape, classes, {p: np.bincount(one, minlength=len(classes)).tolist() for p, one in labels.items()}
+
+
+def read(
+    name: str, data_dir: str, options: ImageOptions, kept: Path | None = None, report: Report | None = None
+) -> tuple[tuple[str, ...], dict[str, Split], int]:
+    """Return the names of all classes, the parts "train" and "test", or "whole", and how many images were left out.
+
+    Raises DataError.
+    """
+    path = locate(name, data_dir)
+    if own_kind(name) == "folder":
+        listing = image_folder.list_images(path)
+        parts = image_decoding.read(listing, options, kept, report)
+        left_out = sum(1 for _ in listing.files()) - sum(map(len, parts.values()))
+        return listing.classes, parts, left_out
+    header, parts = npz_file.read(path)
+    return header.classes, parts, 0
+
+
+def fingerprint(name: str, data_dir: str) -> str:
+    """Return what changes when files of one's own data change, without reading them; "" for any other data set."""
+    if not own_kind(name):
+        return ""
+    path = locate(name, data_dir)
+    if own_kind(name) == "folder":
+        return image_decoding.fingerprint(image_folder.list_images(path))
+    found = path.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}"

@@ -1,0 +1,180 @@
+"""One resident copy of a data set for all the processes of a machine.
+
+The coordinator writes the inputs, ready for training, into files; workers map them into their memory, where the system
+keeps one copy for all. A worker on another machine loads the data set by itself. What a data set is, `data` knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from netpick.core.errors import DataError, WorkError
+from netpick.data.image_decoding import Report
+from netpick.data.loading import DATASETS, DataRequest, Dataset, load
+from netpick.data.own import fingerprint, own_kind
+
+_FORMAT = 2
+"""Part of the shared files' names: raise it when what is written into them changes."""
+
+
+# What numpy and json raise for a file that is not there, empty, or cut off.
+_NOT_WHOLE = (OSError, EOFError, ValueError)
+
+
+@dataclass(frozen=True)
+class SharedData:
+    """What a worker needs to get at a data set: files on this machine, or else the request itself.
+
+    `digest` is of the raw samples of all splits; a worker that has to read them by itself is held to it. `stem` is the
+    beginning of the files' names.
+    """
+
+    request: DataRequest
+    folder: str | None
+    splits: tuple[str, ...]
+    classes: tuple[str, ...]
+    digest: str
+    stem: str = ""
+
+
+def prepare(
+    request: DataRequest, folder: Path | None, kept: Path | None = None, report: Report | None = None
+) -> SharedData:
+    """Write every split's inputs and labels into `folder`, for workers to map into their memory.
+
+    The files' names carry a hash of the request, and of the state of one's own files. They appear whole or not at all,
+    and are used again by the next `prepare` of the same request. With `folder` None nothing is written and each worker
+    loads by itself. `kept` and `report` are those of `load`.
+
+    Raises
+    ------
+    DataError
+        As `load`.
+    WorkError
+        The files can't be written.
+    """
+    if folder is None:
+        dataset = load(request, kept, report)
+        return SharedData(request, None, tuple(dataset.splits), dataset.classes, _digest(dataset))
+    folder = Path(folder).resolve()
+    stem = _stem(request)
+    marker = folder / f"{stem}.json"
+    with contextlib.suppress(*_NOT_WHOLE, KeyError, TypeError):
+        known = json.loads(marker.read_text())
+        shared = SharedData(
+            request, str(folder), tuple(known["splits"]), tuple(known["classes"]), known["digest"], stem
+        )
+        _map(shared)
+        return shared
+    dataset = load(request, kept, report)
+    shared = SharedData(request, str(folder), tuple(dataset.splits), dataset.classes, _digest(dataset), stem)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f".{stem}*.tmp"):  # of a process that was killed while writing
+            leftover.unlink(missing_ok=True)
+        for name, split in dataset.splits.items():
+            inputs, labels = _paths(shared, name)
+            _write(inputs, functools.partial(_save, array=dataset.inputs(name)))
+            _write(labels, functools.partial(_save, array=split.labels))
+        text = json.dumps({"splits": shared.splits, "classes": shared.classes, "digest": shared.digest})
+        _write(marker, lambda file: file.write(text.encode()))  # last: it says that the others are complete
+    except OSError as error:
+        raise WorkError(
+            f"cannot write the shared data set into {folder}: {(error.strerror or error)}; free some space there"
+        ) from error
+    return shared
+
+
+@functools.lru_cache(maxsize=8)
+def attach(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return, for each split, inputs (N, C, H, W) float32 and labels (N,) int64; the same objects at every call.
+
+    Where the files of `prepare` are at hand they are mapped: all processes of a machine share the one copy in the
+    system's page cache. A worker that writes into the arrays changes only what it sees itself. Elsewhere the worker
+    loads the data set from its own directory: that of the request, or where there is none, its own $NETPICK_DATA.
+
+    Raises
+    ------
+    DataError
+        As `load`; or this machine's copy of the data set is not the one that the run was started with.
+    """
+    if shared.folder is not None:
+        with contextlib.suppress(*_NOT_WHOLE):  # not there, or not readable: load instead
+            return _map(shared)
+    request = shared.request
+    if not Path(request.data_dir).is_dir():
+        request = replace(request, data_dir=os.environ.get("NETPICK_DATA") or request.data_dir)
+    dataset = load(request)
+    if _digest(dataset) != shared.digest:
+        raise DataError(
+            f"data set '{request.name}' in {request.data_dir} of this machine differs from the one that the run was"
+            " started with: copy that one's files here"
+        )
+    return {name: (dataset.inputs(name), split.labels) for name, split in dataset.splits.items()}
+
+
+def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Map the shared files; raises one of `_NOT_WHOLE` where one is not there or not whole."""
+    out = {}
+    for name in shared.splits:
+        # "c": copy on write. With "r", torch would warn of each array, and crash on a write instead of raising.
+        inputs, labels = (np.asarray(np.load(path, mmap_mode="c")) for path in _paths(shared, name))
+        if len(inputs) != len(labels):
+            raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels")
+        out[name] = (inputs, labels)
+    return out
+
+
+def _stem(request: DataRequest) -> str:
+    """Return the beginning of the shared files' names."""
+    values = asdict(request) | {"format": _FORMAT}
+    if not own_kind(request.name) and DATASETS[request.name].torchvision is None:
+        values["data_dir"] = ""  # not read from there
+    if state := fingerprint(request.name, request.data_dir):
+        values["state"] = state
+    word = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(request.name).name)[-40:]
+    return f"{word}-{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def _paths(shared: SharedData, split: str) -> tuple[Path, Path]:
+    stem = Path(str(shared.folder), f"{shared.stem}-{split}")
+    return stem.with_name(f"{stem.name}-inputs.npy"), stem.with_name(f"{stem.name}-labels.npy")
+
+
+def _digest(dataset: Dataset) -> str:
+    """Return a hash of the raw samples and labels of all splits."""
+    digest = hashlib.sha256()
+    for name, split in sorted(dataset.splits.items()):
+        kind = "" if split.pixels.dtype == np.uint8 else f" {split.pixels.dtype}"
+        digest.update(f"{name} {split.pixels.shape}{kind}".encode())
+        digest.update(np.ascontiguousarray(split.pixels).data)
+        digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+def _save(file: IO[bytes], array: np.ndarray) -> None:
+    np.save(file, array, allow_pickle=False)
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that its name never stands for half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

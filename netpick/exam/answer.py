@@ -1,0 +1,82 @@
+"""`Answer`: what a question gives back. A table to go on with, a sentence that answers, and a figure drawn on demand.
+
+It neither computes nor reads anything, and matplotlib is loaded when a figure is asked for, not before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netpick.core.errors import NetpickError, WorkError, listed, suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".svg", ".png", ".pdf")
+
+
+@dataclass
+class Answer:
+    """The answer to one question.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What was found; the question's own documentation says what each column means.
+    text : str
+        A sentence or two that answer the question, with numbers.
+    draw : callable
+        Draws the figure; called by `figure`, under the theme.
+    note : str
+        What was left out or is missing: failed trainings, an unfinished run, one epoch only. "" if nothing.
+    """
+
+    table: pd.DataFrame
+    text: str
+    draw: Callable[[], Figure] = field(repr=False)
+    note: str = ""
+
+    def figure(self) -> Figure:
+        """Draw the figure, anew at each call."""
+        from netpick.exam.theme import theme
+
+        with theme():
+            drawn = self.draw()
+        if pyplot := sys.modules.get("matplotlib.pyplot"):  # else it holds on to every figure that it made
+            pyplot.close(drawn)
+        return drawn
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure as SVG, PNG or PDF, by the suffix of `path`; the same answer gives the same bytes.
+
+        Raises
+        ------
+        NetpickError
+            For another suffix, before anything is drawn; WorkError for a path that can't be written.
+        """
+        from netpick.exam.theme import theme
+
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES:
+            near = suggest(suffix, SUFFIXES) if suffix else ""
+            raise NetpickError(f"{path} ends in '{suffix}'{near}: a figure is written as {listed(SUFFIXES)}")
+        drawn = self.figure()
+        # A date in the file would make it differ each time.
+        metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with theme():
+                drawn.savefig(path, metadata=metadata)
+        except OSError as e:
+            raise WorkError(f"{path} can't be written ({e.strerror or e}): give another path") from None
+        return path
+
+    def __str__(self) -> str:
+        """Give the text, and the note after it."""
+        return "\n".join(filter(None, (self.text, self.note and f"Note: {self.note}")))

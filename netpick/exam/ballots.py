@@ -1,0 +1,157 @@
+"""The students' last answers and scores, as arrays, and the votes that they come to, as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from netpick.exam.checks import done, need_network
+from netpick.exam.marks import attempts
+from netpick.store.reader import Reader
+
+FEW = 0.1
+"""Below this share of the networks, answers are read for them alone; else for all, once."""
+
+
+def first_replicates(run: Reader, split: str = "test") -> dict[str, int]:
+    """Return the replicate whose answers stand for each student: the first that is done; in catalogue order."""
+    names = attempts(run, split).index.astype(str).tolist()
+    lowest = done(run).groupby("network")["replicate"].min()
+    first = dict(zip(names, lowest.loc[names].tolist(), strict=True))
+    present = {(name, r) for r in set(first.values()) for name in run.network_names(split=split, replicate=r)}
+    return {name: r for name, r in first.items() if (name, r) in present}
+
+
+def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) -> np.ndarray:
+    """Read the last answers of networks by name and replicate, into rows of that order."""
+    replicates = sorted(set(which.values()))
+    if len(replicates) < 2:  # all but always: no copy of a large array
+        return read(split=split, networks=list(which), replicate=min(replicates, default=0))
+    out: np.ndarray | None = None
+    names = list(which)
+    for replicate in replicates:
+        rows = [i for i, name in enumerate(names) if which[name] == replicate]
+        part = read(split=split, networks=[names[i] for i in rows], replicate=replicate)
+        if out is None:
+            out = np.empty((len(names), *part.shape[1:]), part.dtype)
+        out[rows] = part
+    assert out is not None
+    return out
+
+
+def _last(
+    run: Reader, what: str, read: Callable[..., np.ndarray], names: Iterable[str] | None, split: str
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return names, last answers and labels; all are read once and kept, a few that are named by themselves."""
+    which = first_replicates(run, split)
+    key, labels, everyone = (what, split), run.labels(split), list(which)
+    wanted = everyone
+    if names is not None:
+        wanted = list(names)
+        for name in wanted:
+            if name not in which:
+                need_network(run, name)
+        wanted = [name for name in wanted if name in which]  # the others' files can't be read
+        if len(wanted) <= max(2, FEW * len(which)) and not run.has_kept(key):
+            return wanted, _gather(read, {name: which[name] for name in wanted}, split), labels
+    whole = run.once(key, lambda: _gather(read, which, split))
+    if wanted == everyone:
+        return everyone, whole, labels
+    place = {name: i for i, name in enumerate(everyone)}
+    rows = [place[name] for name in wanted]
+    ranged = bool(rows) and rows == list(range(rows[0], rows[0] + len(rows)))
+    return wanted, whole[rows[0] : rows[-1] + 1] if ranged else whole[rows], labels
+
+
+def final(
+    run: Reader, names: Iterable[str] | None = None, split: str = "test"
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the last answers: names (n), predicted classes int16 (n, samples), labels int16 (samples).
+
+    Of all students or of those named (each once), by the first replicate that is done; without those whose files
+    can't be read. What is read for all is kept, a few names are read by themselves. Treat the arrays as read-only.
+    """
+    return _last(run, "predicted", run.predicted, names, split)
+
+
+def final_scores(
+    run: Reader, names: Iterable[str] | None = None, split: str = "test"
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the last scores: names (n), float32 (n, samples, classes), labels int16 (samples).
+
+    As `final`. All scores take 400 MB for 1001 networks, 10,000 samples and 10 classes, and there is to be one copy of
+    them: a range of the students is given as a view, any other selection is a copy; work through it in blocks. Raises
+    RunError where scores were not kept.
+    """
+    return _last(run, "scores", run.scores, names, split)
+
+
+def halves(n: int, seed: int = 0, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Split the numbers 0 ... n-1 at random in two, to choose on the first part and judge on the second.
+
+    With `labels` each class is split in two by itself; odd ones out go to the first and second part in turn.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n)
+    if labels is not None:
+        order = order[np.argsort(np.asarray(labels)[order], kind="stable")]
+    return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def votes(predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Count how many networks give each class as their answer: int32 (samples, classes), from (networks, samples)."""
+    samples = predicted.shape[1]
+    out = np.empty((samples, classes), np.int32)
+    for c in range(classes):
+        out[:, c] = (predicted == c).sum(axis=0, dtype=np.int32)
+    return out
+
+
+def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """Count the votes on each sample.
+
+    Parameters
+    ----------
+    predicted : (networks, samples) array of int
+    labels : (samples,) array of int
+    class_names : names of the classes, in order
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a sample: sample, label, class_name, right and wrong (shares of the networks), answer (the class
+        with most votes, the first of equals), top (share of the networks that give it), mistake (the wrong class with
+        most votes; -1 where nobody is wrong), same (share of the wrong networks that give it; NaN likewise), entropy
+        (of the votes, in bits: 0 where all agree), and votes_0 ... votes_{C-1} (networks).
+    """
+    classes = len(class_names)
+    counts = votes(predicted, classes)
+    n = max(1, predicted.shape[0])
+    rows = np.arange(len(labels))
+    right = counts[rows, labels]
+    others = counts.copy()
+    others[rows, labels] = -1  # never the most frequent mistake
+    mistake, most = others.argmax(axis=1), others.max(axis=1)
+    wrong = counts.sum(axis=1) - right
+    share = counts / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(counts > 0, share * np.log2(share), 0.0).sum(axis=1)
+        same = np.where(wrong > 0, most / wrong, np.nan)
+    names = np.asarray(class_names, dtype=object)
+    return pd.DataFrame(
+        {
+            "sample": rows,
+            "label": labels,
+            "class_name": names[labels],
+            "right": right / n,
+            "wrong": wrong / n,
+            "answer": counts.argmax(axis=1),
+            "top": share.max(axis=1),
+            "mistake": np.where(wrong > 0, mistake, -1),
+            "same": same,
+            "entropy": entropy + 0.0,  # no -0.0
+            **{f"votes_{c}": counts[:, c] for c in range(classes)},
+        }
+    )

@@ -1,0 +1,84 @@
+"""What a question asks of a run before it begins, and what is missing in it: each said in one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from netpick.core.errors import NetpickError, RunError, listed, suggest
+from netpick.store.reader import Reader
+
+
+def check_fraction(name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
+    """Return the value of an option as a float; NetpickError where it is not within `low` and `high`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not low <= number <= high:
+        raise NetpickError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
+    return number
+
+
+def check_count(name: str, value: int, low: int = 1, high: int | None = None) -> int:
+    """Return the value of an option as an int; NetpickError where it is not one, or not within `low` and `high`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        top = f" to {high}" if high is not None else " on"
+        raise NetpickError(f"{name} is {value!r}: give a whole number from {low}{top}")
+    return int(value)
+
+
+def need_network(run: Reader, name: str) -> str:
+    """Return the name of a network that has a finished training; RunError with the nearest name where it has none."""
+    known = run.networks["name"].tolist()
+    if name not in known:
+        raise RunError(f"no network '{name}'{suggest(str(name), known)} in {run.path}, which has {len(known)}")
+    if name not in set(done(run)["network"]):
+        ended = run.trainings.loc[run.trainings["network"] == name, "status"]
+        how = f"its training ended as {listed(ended)}" if len(ended) else "it has not been trained yet"
+        raise RunError(f"'{name}' has no answers in {run.path}, {how}: name another network")
+    return name
+
+
+def need_split(run: Reader, split: str) -> str:
+    """Return the split; RunError with the nearest where the run has no evaluations of it."""
+    there = [str(s) for s in run.epochs["split"].unique()]
+    if split not in there:
+        raise RunError(f"no split '{split}'{suggest(split, there)} in {run.path}, which has {listed(there)}")
+    return split
+
+
+def done(run: Reader) -> pd.DataFrame:
+    """Return the trainings that are done, `network` as plain text; RunError where there is none."""
+
+    def make() -> pd.DataFrame:
+        rows = run.trainings[run.trainings["status"] == "done"]
+        return rows.assign(network=rows["network"].astype(str)).reset_index(drop=True)
+
+    rows = run.once("done", make)
+    if not len(rows):
+        some = run.trainings["status"].value_counts()
+        what = listed(f"{n} {status}" for status, n in some.items()) or "none at all"
+        raise RunError(f"{run.path} has no finished training yet ({what}): `netpick train {run.path}` makes some")
+    return rows
+
+
+def notes(run: Reader) -> str:
+    """Say in words what is missing in a run, or "": trainings not done, files left out, replicates, one epoch only."""
+    said = []
+    wanted = run.wanted
+    counts = run.trainings["status"].value_counts()
+    if (pending := wanted - int(counts.sum())) > 0:
+        said.append(f"the run is not finished: {pending} of {wanted} trainings are still to come")
+    others = [f"{n} {status}" for status, n in counts.items() if status != "done"]
+    if others:
+        said.append(f"left out are trainings that did not end well: {listed(others)}")
+    if run.broken:
+        said.append(f"left out are files that can't be read: {listed((p.name for p in run.broken), 3)}")
+    rows = run.trainings[run.trainings["status"] == "done"]
+    if len(rows) and rows["replicate"].nunique() > 1:
+        said.append(f"numbers are means over up to {rows['replicate'].nunique()} replicates of a network")
+    if len(run.epochs) and run.epochs["epoch"].max() == 1:
+        said.append("there is one attempt (epoch) only")
+    return "; ".join(said)

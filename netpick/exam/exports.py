@@ -1,0 +1,295 @@
+"""Write one network of a run as PyTorch source that stands alone, with its weights beside it.
+
+The source is a template, `templates/network.py.jinja`; this module works out what goes into it. It reads the run and
+writes two files. Nothing is built here, and no torch is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from netpick.core.errors import NetpickError, WorkError
+from netpick.core.words import percent
+from netpick.exam import marks
+from netpick.exam.network_card import network_row
+from netpick.networks.catalogue.import_file import to_lines
+from netpick.networks.paper.spec import LayerSpec, NetworkSpec, last_uses, shapes
+from netpick.networks.paper.whole_networks import MODELS, OWN, UNLIKE, is_baseline
+from netpick.networks.paper.written import written
+from netpick.store.reader import Reader
+
+TEMPLATE = "network.py.jinja"
+TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the source, the weights (None where the run kept none), and what to know of it."""
+
+    source: Path
+    weights: Path | None
+    note: str = ""
+
+
+def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) -> Exported:
+    """Write a network's source and its weights.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+        Of the network.
+    path : str or Path
+        A file that ends in .py, or a folder; the weights go beside it, as NAME.safetensors.
+    overwrite : bool
+        Write over files that are there.
+
+    Raises
+    ------
+    NetpickError
+        Unknown network (the nearest is suggested), a path that is no .py file, files that are there already;
+        WorkError where they can't be written.
+    """
+    text, weights = source(run, name)
+    target = Path(path)
+    if target.is_dir():
+        target = target / f"{_class_name(name)}.py"
+    if target.suffix != ".py":
+        raise NetpickError(f"{target} does not end in .py: give the name of a Python file, or a folder")
+    beside = target.with_name(f"{name}.safetensors") if weights else None
+    for one in filter(None, (target, beside)):
+        if one.exists() and not overwrite:
+            raise NetpickError(f"{one} is there already: give another path, or ask to overwrite it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if weights and beside and beside.resolve() != weights.resolve():
+            shutil.copyfile(weights, beside)
+        target.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise WorkError(f"{target} can't be written ({e.strerror or e}): give another path") from None
+    note = "" if weights else f"no weights of {name} were kept in {run.path}: train with `--weights last`"
+    return Exported(target, beside, note)
+
+
+def describe(run: Reader, path: str | Path, name: str | None = None, overwrite: bool = False) -> int:
+    """Write the networks of a run, or one of them, as JSON lines that `netpick generate --networks` takes.
+
+    Returns how many there are; raises as `export`.
+    """
+    target = Path(path)
+    names = run.networks["name"].tolist() if name is None else [name]
+    specs: dict[str, NetworkSpec] = {}
+    for one in names:  # by several recipes it is the same network
+        spec = replace(NetworkSpec.from_dict(network_row(run, one)), recipe={})
+        specs.setdefault(spec.layers_hash, spec)
+    if target.exists() and not overwrite:
+        raise NetpickError(f"{target} is there already: give another path, or ask to overwrite it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(to_lines(list(specs.values())), encoding="utf-8")
+    except OSError as e:
+        raise WorkError(f"{target} can't be written ({e.strerror or e}): give another path") from None
+    return len(specs)
+
+
+def source(run: Reader, name: str) -> tuple[str, Path | None]:
+    """Return the source of a network, and the run's file with its weights, or None where there is none."""
+    from jinja2 import Environment, StrictUndefined
+
+    row = network_row(run, name)
+    spec = NetworkSpec.from_dict(row)
+    weights = _weights(run, name)
+    if is_baseline(spec.layers):
+        kept = f"; its fitted numbers are in {weights}" if weights else ""
+        raise NetpickError(
+            f"{name} is a baseline, {written(spec.layers[0])}, and no network that PyTorch could run: "
+            f"fit it with scikit-learn or numpy, or name another network{kept}"
+        )
+    image = tuple(run.manifest["shape"])
+    blocks = [layer.resolved for layer in spec.layers if layer.op == "BasicBlock"]
+    activations = {b["activation"] for b in blocks}
+    scaling = normalisation(run, name)
+    template = (files("netpick.templates") / TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False
+    )
+    text = environment.from_string(template).render(
+        title=_plain(_title(spec, int(row["params"]))),
+        about=_plain(_about(run, spec, scaling is not None, weights is not None)),
+        name=_class_name(name),
+        classes=_quoted(run.classes),
+        count=len(run.classes),
+        image=", ".join(map(str, image)),
+        mean=None if scaling is None else str(scaling[0]),
+        std=None if scaling is None else str(scaling[1]),
+        weights=None if weights is None else _quoted(f"{name}.safetensors"),
+        reshape=any(_line(layer, False).startswith("Reshape") for layer in spec.layers),
+        block=None if not blocks else _block(blocks, activations),
+        layers=_lines(spec, image, len(activations) > 1),
+        torchvision=_adapted(spec),
+        own=sorted({layer.args["of"].partition(":")[0] for layer in spec.layers if layer.op == OWN}),
+        concat=any(layer.op == "Concat" for layer in spec.layers),
+        forward=_forward(spec.layers),
+    )
+    return text, weights
+
+
+def normalisation(run: Reader, name: str = "") -> tuple[list[float], list[float]] | None:
+    """Return mean and standard deviation a channel that pixels from 0 to 1 were normalised with; None if not known.
+
+    Taken from the table `input` of run.toml (`mean`, `std`), which the first training writes.
+    """
+    channels = int(run.manifest["shape"][0])
+    if run.recipe_of(name).get("normalize") == "unit":
+        return [0.0] * channels, [1.0] * channels
+    known = run.manifest.get("input", {})
+    if "mean" not in known or "std" not in known:
+        return None
+    return [round(float(m), 7) for m in known["mean"]], [round(float(s), 7) or 1.0 for s in known["std"]]
+
+
+def _weights(run: Reader, name: str) -> Path | None:
+    """Return the file with the weights of the replicate whose answers stand for the network."""
+    done = run.trainings[run.trainings["status"] == "done"]
+    replicates = sorted(done.loc[done["network"] == name, "replicate"])
+    kept = (run.path / "weights" / f"{name}-{replicate}.safetensors" for replicate in replicates[:1])
+    return next((path for path in kept if path.is_file()), None)
+
+
+def _title(spec: NetworkSpec, params: int) -> str:
+    activation = "no activation" if spec.activation == "None" else spec.activation
+    return f"{spec.name}: {spec.computation} with {activation}, {params:,} parameters."
+
+
+def _about(run: Reader, spec: NetworkSpec, normalised: bool, weights: bool) -> str:
+    image = "×".join(map(str, run.manifest["shape"]))
+    out = f"For {image} images of {run.manifest.get('dataset', 'a data set')}, in {len(run.classes)} classes."
+    if spec.name in set(run.trainings.loc[run.trainings["status"] == "done", "network"]):
+        students = marks.students(run)
+        one = students[students["name"] == spec.name].iloc[0]
+        epochs = f"{one['epochs']} epoch{'' if one['epochs'] == 1 else 's'}"
+        out += f" After {epochs} it was right on {percent(one['accuracy'])} of {len(run.labels())} test samples."
+    if not normalised:
+        out += "\nPixels from 0 to 1 are to be normalised with the mean and standard deviation of the training set."
+    needs = "PyTorch and safetensors" if weights else "PyTorch"
+    return f"{out}\nWritten by netpick from the run {run.name}; needs {needs}, not netpick."
+
+
+def _class_name(name: str) -> str:
+    """Make a class name of a network's name: Conv2dReLU_12 becomes Conv2dReLU12."""
+    word = re.sub(r"[^0-9A-Za-z]", "", name) or "Network"
+    if not word[0].isalpha():
+        word = f"Network{word}"
+    word = word[0].upper() + word[1:]
+    return f"{word}Network" if word in TAKEN else word
+
+
+def _lines(spec: NetworkSpec, image: tuple[int, ...], several: bool) -> list[str]:
+    """Write the layers, each with its output shape where that is another one than before."""
+    out = []
+    before = image
+    for layer, shape in zip(spec.layers, shapes(spec.layers, image), strict=True):
+        out.append(f"{_line(layer, several)},")
+        notes = [] if shape == before else [" × ".join(map(str, shape))]
+        if layer.op in ("Add", "Concat"):
+            notes.append("see forward: " + ("the sum of two" if layer.op == "Add" else "the channels of two"))
+        if notes:
+            out[-1] += f"  # {'; '.join(notes)}"
+        before = shape
+    return out
+
+
+def _line(layer: LayerSpec, several: bool) -> str:
+    """Write a layer as a line of the source; `several` says that blocks differ in their activation."""
+    if layer.op == "Reshape":
+        return "nn.Flatten()" if len(layer.resolved["shape"]) == 1 else written(layer)
+    if layer.op in ("Add", "Concat"):
+        return "nn.Identity()"  # keeps the numbers of the layers, and so the names of the weights
+    if layer.op == OWN:
+        where = layer.args["of"].replace(":", ".")
+        return where if "()" in where else f"{where}()"
+    if layer.op in MODELS:
+        args, name = layer.resolved, layer.op.partition(":")[2]
+        extra = "".join(f", {key}={value}" for key, value in UNLIKE.get(name, {}).items())
+        model = f"models.{name}(num_classes={args['num_classes']}{extra})"
+        return model if args["in_channels"] == 3 else f"with_channels({model}, {args['in_channels']})"
+    if layer.op == "BasicBlock":
+        args = layer.resolved
+        parts = [str(args["inplanes"]), str(args["planes"])]
+        if args["stride"] != 1:
+            parts.append(f"stride={args['stride']}")
+        if several and args["activation"] != "ReLU":
+            parts.append(f"activation=nn.{_module(args['activation'])}")
+        return f"BasicBlock({', '.join(parts)})"
+    return f"nn.{written(layer)}"
+
+
+def _forward(layers: Sequence[LayerSpec]) -> list[str]:
+    """Write the lines of the forward pass; what a skip connection goes back to has a name."""
+    last = last_uses(layers)
+
+    def through(given: str, start: int, end: int) -> str:
+        if start == end:
+            return given
+        if end - start == 1:
+            return f"self.layers[{start}]({given})"
+        return f"self.layers[{start or ''}:{'' if end == len(layers) else end}]({given})"
+
+    out = ["image = x"] if -1 in last else []
+    here, start = "x", 0
+    for index, layer in enumerate(layers):
+        if layer.op not in ("Add", "Concat") and index not in last:
+            continue
+        name = f"after_{index}" if index in last else "x"
+        if layer.op in ("Add", "Concat"):
+            source = layer.args["from"]
+            earlier = "image" if source == -1 else f"after_{source}"
+            given = through(here, start, index)
+            joined = f"{given} + {earlier}" if layer.op == "Add" else f"torch.cat([{given}, {earlier}], dim=1)"
+            out.append(f"{name} = {joined}")
+        else:
+            out.append(f"{name} = {through(here, start, index + 1)}")
+        here, start = name, index + 1
+    return [*out, f"return {through(here, start, len(layers))}"] if last else ["return self.layers(x)"]
+
+
+def _module(activation: str) -> str:
+    return "Identity" if activation == "None" else activation
+
+
+def _adapted(spec: NetworkSpec) -> bool | None:
+    """Say whether a model of torchvision gets another first convolution; None where there is no such model."""
+    found = [layer.resolved["in_channels"] != 3 for layer in spec.layers if layer.op in MODELS]
+    return any(found) if found else None
+
+
+def _block(blocks: Sequence[dict[str, Any]], activations: set[str]) -> dict[str, Any]:
+    """Say what the class BasicBlock has to be able to do."""
+    several = len(activations) > 1
+    one = next(iter(activations))
+    return {
+        "stride": any(b["stride"] != 1 for b in blocks),
+        "shortcut": any(b["stride"] != 1 or b["inplanes"] != b["planes"] for b in blocks),
+        "several": several,
+        "activation": "activation" if several else ("" if one == "None" else f"nn.{one}"),
+    }
+
+
+def _quoted(value: str | list[str]) -> str:
+    """Write text as a Python literal, in double quotes as formatters like it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quoted, value))}]"
+    if '"' in value or "\\" in value or not value.isprintable():
+        return repr(value)
+    return f'"{value}"'
+
+
+def _plain(text: str) -> str:
+    """Make text fit for a docstring."""
+    return text.replace("\\", "/").replace('"""', "'''")

@@ -1,0 +1,231 @@
+"""Who the students are and what their marks are: frames in, frames out.
+
+A *student* is a network with at least one training that is `done`; an *attempt* is an epoch. Numbers of a network's
+replicates are averaged; single answers (predictions, scores) are those of its first replicate that is done. What was
+read is kept for as long as the `Run` is, so that many questions read once. No question is answered here, nothing
+is drawn, and no torch is loaded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from netpick.core.errors import NetpickError, listed
+from netpick.core.words import percent
+from netpick.exam.checks import check_fraction, done, need_split
+from netpick.store.reader import Reader
+
+GOOD, GOLD = 0.80, 0.98
+"""The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last."""
+
+TINY = 1e-9
+"""Slack in comparing accuracies with thresholds: a mean over replicates may be off by a rounding."""
+
+
+def attempts(run: Reader, split: str = "test") -> pd.DataFrame:
+    """Return the accuracy of each student at each attempt: a row a network, a column an epoch.
+
+    Mean over replicates; NaN where a network stopped earlier.
+    """
+    trained = done(run)  # raises first where there is nothing at all
+    need_split(run, split)
+
+    def make() -> pd.DataFrame:
+        rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
+        keys = ["network", "replicate"]
+        rows = rows.merge(trained[keys], on=keys)
+        table = rows.pivot_table("accuracy", "network", "epoch", aggfunc="mean")
+        present = [name for name in run.networks["name"] if name in table.index]
+        return table.loc[present]
+
+    return run.once(("attempts", split), make).copy()
+
+
+TIMED = ("step_seconds", "latency", "throughput")
+"""Columns of `students` that `netpick time` measures; there where it has measured any student."""
+
+
+def timed(run: Reader) -> pd.DataFrame | None:
+    """Return what `netpick time` has measured on one device, a row a network by name; None where it has nothing.
+
+    The device is the one that the run was trained on, or else the one with the most networks; with the fewest threads.
+    """
+    rows = run.timings
+    if not len(rows):
+        return None
+    trained = set(run.trainings["device"])
+    counts = rows.groupby(["device", "threads"]).size().rename("networks").reset_index()
+    counts["trained"] = counts["device"].isin(trained)
+    best = counts.sort_values(["trained", "threads", "networks"], ascending=[False, True, False]).iloc[0]
+    mine = rows[(rows["device"] == best["device"]) & (rows["threads"] == best["threads"])]
+    return mine.set_index("network")
+
+
+def alone(run: Reader) -> bool:
+    """Whether the students' seconds are of each network alone: where all that are trained by gradient were timed so."""
+    from netpick.networks.paper.whole_networks import BASELINES
+
+    found = timed(run)
+    if found is None:
+        return False
+    students_there = set(done(run)["network"])
+    layers = run.networks.set_index("name").loc[list(students_there), "layers"]
+    fitted = {name for name, text in layers.items() if any(f'"{op}"' in text for op in BASELINES)}
+    return students_there - fitted <= set(found.index)
+
+
+def times(run: Reader) -> str:
+    """Say in a sentence where the times of the students come from, and what makes them hard to compare."""
+    rows = done(run)
+    found = timed(run)
+    if found is not None and alone(run):
+        return f"times are of each network alone on {found['device_name'].iloc[0]} ({found['device'].iloc[0]})"
+    said = []
+    devices, workers = sorted(rows["device"].unique()), int(rows["workers"].max())
+    if len(devices) > 1:
+        said.append(f"times are from different devices ({listed(devices)})")
+    if workers > 1:
+        said.append(f"times were taken while up to {workers} trainings shared the machine")
+    if found is not None:
+        some = len(set(found.index) & set(rows["network"]))
+        said.append(f"{some} of {rows['network'].nunique()} networks were timed alone: `netpick time` times the others")
+    return "; ".join(said)
+
+
+def _marks(run: Reader, split: str) -> pd.DataFrame:
+    """Return the students with all that does not depend on what is called good."""
+    by_epoch = attempts(run, split)
+    trained = done(run)
+    rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
+    rows = rows.merge(trained[["network", "replicate"]], on=["network", "replicate"])
+    seconds = rows.groupby(["network", "replicate"])["train_seconds"].sum().groupby("network").mean()
+    # Of each replicate its own last epoch: replicates can have stopped at different ones.
+    last = rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()].groupby("network")["accuracy"].mean()
+    frame = (
+        run.networks.drop(columns=["hash", "layers", "recipe", "thop_macs"], errors="ignore")
+        .set_index("name")
+        .loc[by_epoch.index]
+    )
+    frame = frame.rename_axis("name").reset_index()
+    names = frame["name"]
+    own: dict[str, pd.Series] = {}
+    if (found := timed(run)) is not None:
+        own = {column: names.map(found[column]) for column in TIMED}
+        if alone(run):  # no matter what trained beside it: steps of all epochs, each as long as it takes alone
+            counts = rows.groupby(["network", "replicate"])["epoch"].nunique().groupby("network").mean()
+            by_steps = found["step_seconds"] * found["epoch_steps"]
+            seconds = seconds.index.to_series().map(counts * by_steps).fillna(seconds)
+    return frame.assign(
+        **own,
+        seconds=names.map(seconds),
+        accuracy=names.map(last),
+        lowest=by_epoch.min(axis=1).to_numpy(),
+        epochs=by_epoch.notna().sum(axis=1).to_numpy(),
+        replicates=names.map(trained.groupby("network").size()),
+    )
+
+
+def students(
+    run: Reader,
+    good: float = GOOD,
+    gold: float = GOLD,
+    quantile: float | None = None,
+    split: str = "test",
+) -> pd.DataFrame:
+    """Return one row a student, in the order of the catalogue.
+
+    Parameters
+    ----------
+    run : Run
+    good : float
+        A good student has at least this accuracy in every attempt (epoch).
+    gold : float
+        A gold star is for a good student whose last accuracy is above this.
+    quantile : float
+        Take both thresholds from the run instead, where the published ones don't fit the data set: `good` is this
+        quantile of all students' lowest accuracies, `gold` this quantile of the good ones' last accuracies.
+    split : str
+        Samples that are asked about: test, or validation where the run has it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, computation, activation, params, memory, ops, depth, macs; seconds (training, all epochs together),
+        accuracy (last epoch), lowest (accuracy in the worst epoch), all three as means over the replicates;
+        epochs, replicates (counts), good, star (bool); step_seconds, latency and throughput where `netpick time` has
+        measured them (see `times`). `attrs` has the two thresholds that were used.
+
+    Raises
+    ------
+    NetpickError
+        For a threshold out of range; RunError where no training is done, or the run lacks the split.
+    """
+    good, gold = check_fraction("good", good), check_fraction("gold", gold)
+    frame = run.once(("marks", split), lambda: _marks(run, split)).copy()
+    if quantile is not None:
+        quantile = check_fraction("quantile", quantile)
+        # "lower" names an accuracy that some student has, so that at least that one is good
+        good = float(np.quantile(frame["lowest"], quantile, method="lower"))
+        gold = float(np.quantile(frame.loc[frame["lowest"] >= good - TINY, "accuracy"], quantile, method="lower"))
+    frame["good"] = frame["lowest"] >= good - TINY
+    frame["star"] = frame["good"] & (frame["accuracy"] > gold + TINY)
+    frame.attrs.update(good=good, gold=gold)
+    return frame
+
+
+def selected(
+    run: Reader,
+    everyone: bool = False,
+    good: float = GOOD,
+    gold: float = GOLD,
+    quantile: float | None = None,
+    split: str = "test",
+) -> pd.DataFrame:
+    """Return the good students, or all of them: `students`, cut down.
+
+    Parameters
+    ----------
+    run : Run
+    everyone : bool
+        Ask all students, not the good ones alone.
+    good, gold, quantile, split
+        As in `students`.
+
+    Raises
+    ------
+    NetpickError
+        As `students`, and where no student is good.
+    """
+    frame = students(run, good, gold, quantile, split)
+    if everyone:
+        return frame
+    chosen = frame[frame["good"]].reset_index(drop=True)
+    if not len(chosen):
+        top = frame.iloc[int(frame["lowest"].argmax())]
+        raise NetpickError(
+            f"no student of {run.path} is good, with at least {good:.3g} in every attempt ({top['name']} comes "
+            f"nearest, with {top['lowest']:.3g}): give a lower `good`, a `quantile`, or ask `everyone`"
+        )
+    chosen.attrs.update(frame.attrs)
+    return chosen
+
+
+def whom(frame: pd.DataFrame, everyone: bool) -> str:
+    """Name the students of `selected` in a sentence: "812 good students (at least 80 % in every attempt)"."""
+    n = len(frame)
+    one = "" if n == 1 else "s"
+    if everyone:
+        return f"{n} student{one}"
+    return f"{n} good student{one} (at least {percent(frame.attrs.get('good', GOOD))} in every attempt)"
+
+
+def best(frame: pd.DataFrame) -> str:
+    """Return the name of the best student: highest accuracy; of equals fewest macs, then params, then by name."""
+    order = frame.sort_values(["accuracy", "macs", "params", "name"], ascending=[False, True, True, True])
+    return str(order["name"].iloc[0])
+
+
+def basic(frame: pd.DataFrame) -> str | None:
+    """Return "Basic" if it is among the students, else None."""
+    return "Basic" if (frame["name"] == "Basic").any() else None

@@ -1,0 +1,1 @@
+"""The planted exam: a synthetic run of any size, in the real schema, of which the truth is known."""

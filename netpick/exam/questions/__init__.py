@@ -1,0 +1,1 @@
+"""The questions: found, described, asked."""

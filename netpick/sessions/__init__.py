@@ -1,0 +1,30 @@
+"""What is done with a run: generate, train, estimate, time; and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netpick.core.front_door import front_door
+
+if TYPE_CHECKING:
+    from netpick.sessions.generate import generate_run
+    from netpick.sessions.session import Listener, Options, estimate_run, train_run
+    from netpick.sessions.timing import time_run
+
+__all__ = [
+    "Listener",
+    "Options",
+    "estimate_run",
+    "generate_run",
+    "time_run",
+    "train_run",
+]
+
+__getattr__, __dir__ = front_door(
+    __name__,
+    {
+        "session": ("Options", "Listener", "train_run", "estimate_run"),
+        "generate": ("generate_run",),
+        "timing": ("time_run",),
+    },
+)

@@ -1,0 +1,1 @@
+"""What trainings will take: a model of the costs, its calibration on this machine, the estimate."""

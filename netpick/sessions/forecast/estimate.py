@@ -1,0 +1,213 @@
+"""Say beforehand what the trainings that are due will take: time with a range, disk, memory, the costliest networks.
+
+Puts together what `cost` predicts, what `calibrate` has timed, and what the schema says of the files. Trains nothing
+and prints nothing; what is due, and with which recipe, `session` knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from netpick.core.words import counted_word as counted
+from netpick.core.words import duration
+from netpick.sessions.forecast import model as cost
+from netpick.sessions.forecast.model import Model, Samples, Work
+
+COSTLIEST = 10
+LOADING_SECONDS = 3.0
+"""What passes before workers are started: loading torch, laying out the data."""
+
+SCORE_BYTES = 3.2
+"""Bytes of a score in a file, of 4: exponents are much alike, the digits after the point are as good as chance."""
+
+PREDICTED_BYTES = 0.68
+"""Bytes of a predicted class, with label and sample number, which take next to nothing."""
+
+SHARD_BYTES, MERGED_BYTES, TABLE_BYTES = 33_000, 1_000, 35_000
+"""What a training's three small files have beside its predictions, what is left of that once they are merged, and what
+the merged files have once."""
+
+PNG_BYTES = 70
+"""Of an image's file beside its pixels, which are packed to a fifth in drawings of digits and more in photographs."""
+
+WORKER_BYTES = 310 * 2**20
+"""What a process takes that has loaded torch and machine code, and trained a small network."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is to be expected; seconds of wall time, bytes.
+
+    `low` and `high` hold nine futures of ten. `basis` says what the times come from: `timed` networks, `finished`
+    trainings of the run, or `rough` (nothing was measured). `costliest` has the networks that take longest.
+    """
+
+    run: str
+    due: int
+    total: int
+    devices: tuple[str, ...]
+    workers: int
+    basis: str
+    measured: int
+    calibration_seconds: float
+    spread: float
+    seconds: float
+    low: float
+    high: float
+    worker_seconds: float
+    disk: Mapping[str, int]
+    disk_free: int
+    worker_memory: int
+    data_memory: int
+    memory_free: int | None
+    device_memory: int | None
+    costliest: tuple[Mapping[str, Any], ...]
+    note: str = ""
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        return json.dumps({**asdict(self), "disk_bytes": sum(self.disk.values())}, indent=1)
+
+    @property
+    def time_text(self) -> str:
+        """Predicted time and its range, in one line."""
+        ranged = f"{duration(self.seconds)} ({duration(self.low)} to {duration(self.high)})"
+        if self.basis == "rough":
+            return f"time: roughly {ranged}; nothing was measured on this machine"
+        what = "finished trainings" if self.basis == "finished" else "networks timed for a moment"
+        took = f" in {duration(self.calibration_seconds)}" if self.calibration_seconds else ""
+        return f"time: about {ranged}, from {self.measured} {what}{took}"
+
+    @property
+    def disk_text(self) -> str:
+        """Disk, in one line."""
+        parts = ", ".join(f"{name} {size(n)}" for name, n in self.disk.items() if n >= 0.005 * self.bytes)
+        short = ": too little" if self.bytes > self.disk_free else ""
+        return f"disk: {size(self.bytes)} ({parts}); {size(self.disk_free)} are free{short}"
+
+    @property
+    def memory_text(self) -> str:
+        """Memory, in one line."""
+        text = f"memory: up to {size(self.worker_memory)} for each of {counted(self.workers, 'worker')}, and "
+        text += f"{size(self.data_memory)} for the data set, which they share"
+        if self.memory_free is not None:
+            needed = self.workers * self.worker_memory + self.data_memory
+            text += f"; {size(self.memory_free)} are free{': too little' if needed > self.memory_free else ''}"
+        if self.device_memory is not None:
+            text += f"; {size(self.device_memory)} on the device for each"
+        return text
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk in all."""
+        return sum(self.disk.values())
+
+    @property
+    def text(self) -> str:
+        """The lines that `netpick estimate` prints above its table."""
+        if not self.due:
+            return f"{self.run}: all {self.total} trainings have ended, nothing is left to do"
+        head = f"{self.run}: {self.due} of {self.total} trainings to do on {', '.join(self.devices)} with "
+        lines = [head + counted(self.workers, "worker"), self.time_text, self.disk_text, self.memory_text]
+        return "\n".join([*lines, *([self.note] if self.note else [])])
+
+
+def size(number: float) -> str:
+    """Return bytes in words: `146 MB`, of a million bytes."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}" if number < 10 * factor else f"{number / factor:.0f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """Seconds: to write one training down, to merge its files at the end, and until the workers have begun."""
+
+    commit: float = 0.08
+    merge: float = 0.04
+    start: float = 5.0
+
+
+def predict(
+    model: Model, works: Sequence[Work], workers: int, cores: int, overheads: Overheads
+) -> tuple[float, float, float, float]:
+    """Return wall seconds, lower and upper end of the range, and the seconds of all workers together."""
+    if not works:
+        return 0.0, 0.0, 0.0, 0.0
+    # Where every core has a worker, the coordinator takes its time from them.
+    extra = overheads.commit if workers >= cores else 0.0
+    model = replace(model, fixed=model.fixed + extra)
+    outside = overheads.start + overheads.merge * len(works)
+    seconds = sorted((model.seconds(work) for work in works), reverse=True)
+    futures = cost.spans(model, works, workers)
+    low, high = np.quantile(futures, (0.05, 0.95))
+    wall = cost.schedule(seconds, workers)
+    return outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), sum(seconds)
+
+
+def disk(
+    works: Sequence[Work],
+    params: Sequence[int],
+    samples: Samples,
+    epochs: Sequence[int],
+    classes: int,
+    keep: Mapping[str, str],
+    pixels: int,
+    first: bool,
+    compact: bool = True,
+) -> dict[str, int]:
+    """Return the bytes that the trainings will add, by what they are.
+
+    Parameters
+    ----------
+    works, params, epochs : a value each training
+    samples : of the data set
+    classes : number of classes
+    keep : `scores` (all, last, none) and `weights` (last, none)
+    pixels : values of an image
+    first : whether the evaluated samples are still to be written down
+    compact : whether the small files are merged at the end
+    """
+    rows = samples.evaluated * sum(epochs)
+    scored = {"all": rows, "last": samples.evaluated * len(works), "none": 0}[keep["scores"]]
+    out = {"predictions": round(rows * PREDICTED_BYTES + scored * classes * SCORE_BYTES)}
+    if keep["weights"] == "last":
+        out["weights"] = 4 * sum(params)
+    out["rest"] = TABLE_BYTES + len(works) * MERGED_BYTES if compact else len(works) * SHARD_BYTES
+    if first:
+        out["samples"] = round(samples.evaluated * (PNG_BYTES + pixels / 5))
+    return out
+
+
+def memory(rows: Sequence[Mapping[str, Any]], batches: Sequence[int], pixels: int, samples: Samples) -> int:
+    """Return the bytes of main memory that a worker on the CPU needs for the largest of some networks.
+
+    Beside torch itself: weights with gradients and up to three states of the optimizer; every value of a batch with its
+    gradient; 64 batches that are gathered at once; scores.
+    """
+    largest = max(
+        20 * row["params"] + 8 * row["memory"] * max(batch, 250) + 4 * pixels * min(64 * batch, samples.train)
+        for row, batch in zip(rows, batches, strict=True)
+    )
+    return WORKER_BYTES + largest
+
+
+def costliest(model: Model, works: Sequence[Work], rows: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return the networks that take longest: name, family, size, seconds, share of all seconds."""
+    seconds = {work.key: model.seconds(work) for work in works}
+    by_network: dict[str, float] = {}
+    for (hash_, _), one in seconds.items():
+        by_network[hash_] = by_network.get(hash_, 0.0) + one
+    whole = sum(by_network.values()) or 1.0
+    out = []
+    for hash_ in sorted(by_network, key=by_network.__getitem__, reverse=True)[:COSTLIEST]:
+        row = rows[hash_]
+        named = {name: row[name] for name in ("name", "computation", "activation", "params", "macs")}
+        out.append({**named, "seconds": round(by_network[hash_], 3), "share": round(by_network[hash_] / whole, 4)})
+    return tuple(out)

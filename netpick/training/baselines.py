@@ -1,0 +1,161 @@
+"""Baselines that no gradient trains: fitted once, evaluated once, with the same result as a network.
+
+Nearest class mean is ours, all else scikit-learn's, on the same pixels that the networks get. One fit is one attempt,
+so that such a student has a single epoch. Always on the CPU and on one thread. No files here. Which baselines there
+are, and what they may be told, is in `whole`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from netpick.core.metrics import evaluate
+from netpick.core.result import EpochResult, TrainingResult
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.paper.spec import NetworkSpec
+
+SMALLEST = float(np.finfo(np.float32).eps)
+"""No class has a probability below this, as in sklearn.metrics.log_loss: a loss could not be told otherwise."""
+
+BLOCK = 1000
+"""Samples that are compared with all class means at once."""
+
+Data = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Inputs (samples, C, H, W) float32 and labels (samples,) int64 of each split."""
+
+
+class NearestMean:
+    """The class whose mean image is nearest: by the mean absolute difference (L1) or its root mean square (L2).
+
+    The baseline of Howard and Gugger, "Deep Learning for Coders with fastai and PyTorch", chapter 4.
+    """
+
+    def __init__(self, metric: str, classes: int) -> None:
+        self.metric, self.classes = metric, classes
+        self.means = np.empty((0, 0))
+
+    def fit(self, inputs: np.ndarray, labels: np.ndarray) -> NearestMean:
+        """Take the mean of each class; inputs (samples, values)."""
+        self.means = np.full((self.classes, inputs.shape[1]), np.nan)  # a class without samples is never the nearest
+        for c in np.unique(labels):
+            self.means[c] = inputs[labels == c].mean(axis=0, dtype=np.float64)
+        return self
+
+    def distances(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the distance of each sample to each class mean, (samples, classes); infinite where there is none."""
+        out = np.empty((len(inputs), self.classes))
+        for start in range(0, len(inputs), BLOCK):
+            here = inputs[start : start + BLOCK]
+            for c, mean in enumerate(self.means):
+                apart = here - mean
+                if self.metric == "L1":
+                    out[start : start + BLOCK, c] = np.abs(apart).mean(axis=1)
+                else:
+                    out[start : start + BLOCK, c] = np.sqrt(np.square(apart).mean(axis=1))
+        return np.where(np.isnan(out), np.inf, out)
+
+
+def train(
+    spec: NetworkSpec, recipe: Recipe, data: Data, seed: int, replicate: int = 0, keep_weights: bool = False
+) -> TrainingResult:
+    """Fit a baseline and evaluate it.
+
+    Parameters
+    ----------
+    spec : a network whose one layer is a baseline
+    recipe : only its `timeout` matters: a fit can't be interrupted, and is dropped when it took longer
+    data : the splits; `train` is fitted to, all others are evaluated
+    seed : of a forest
+    replicate : only passed through to the result
+    keep_weights : whether the result carries the fitted numbers, where they are arrays: means or coefficients
+
+    Returns
+    -------
+    TrainingResult
+        One epoch. Its training loss is NaN: there is no loss that was seen while training. Scores are the logarithms
+        of scikit-learn's probabilities, of at least `SMALLEST`. For nearest means they are the log-softmax of the
+        negative distances: which class is nearest is what they tell, not with what probability.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    (layer,) = spec.layers
+    flat = {name: (x.reshape(len(x), -1), y) for name, (x, y) in data.items()}
+    unfitted = _made(layer.op, layer.resolved, len(flat["train"][1]), seed)  # loads what it needs before it is timed
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that max_iter was reached is what max_iter is for
+        model = unfitted.fit(*flat["train"])
+    seconds = time.perf_counter() - begin
+    splits = []
+    for name, (inputs, labels) in flat.items():
+        if name != "train":
+            begin = time.perf_counter()
+            scores = _scores(model, inputs, layer.resolved["num_classes"])
+            splits.append(evaluate(name, scores, labels, time.perf_counter() - begin))
+    total = time.perf_counter() - clock
+    late = recipe.timeout is not None and total > recipe.timeout
+    return TrainingResult(
+        network=spec.name,
+        hash=spec.hash,
+        replicate=replicate,
+        status="timeout" if late else "done",
+        error=f"not finished after {recipe.timeout:g} seconds" if late else None,
+        seed=seed,
+        device="cpu",
+        plan=f"fp32/{layer.op.partition(':')[0]}",
+        started=started,
+        seconds=total,
+        epochs=() if late else (EpochResult(1, float("nan"), seconds, None, tuple(splits)),),
+        weights=_arrays(model) if keep_weights and not late else None,
+    )
+
+
+def _made(op: str, args: Mapping[str, Any], samples: int, seed: int) -> Any:
+    """Return the baseline, ready to be fitted."""
+    args = dict(args)
+    classes = args.pop("num_classes")
+    if op == "baseline:nearest_mean":
+        return NearestMean(args["metric"], classes)
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
+    kind = {one.__name__: one for one in (LogisticRegression, KNeighborsClassifier, RandomForestClassifier)}[
+        op.partition(":")[2]
+    ]
+    if kind is KNeighborsClassifier:
+        args["n_neighbors"] = min(args["n_neighbors"], samples)
+    else:
+        args["random_state"] = seed % 2**32
+    if kind is not LogisticRegression:
+        args["n_jobs"] = 1
+    return kind(**args)
+
+
+def _scores(model: Any, inputs: np.ndarray, classes: int) -> np.ndarray:
+    """Return the log-probabilities, (samples, classes) float32."""
+    if isinstance(model, NearestMean):
+        away = -model.distances(inputs)
+        shares = np.exp(away - away.max(axis=1, keepdims=True))
+    else:
+        shares = np.zeros((len(inputs), classes))
+        shares[:, model.classes_] = model.predict_proba(inputs)  # a class without training samples has no column
+    shares = np.clip(shares / shares.sum(axis=1, keepdims=True), SMALLEST, None)
+    return np.log(shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _arrays(model: Any) -> dict[str, np.ndarray] | None:
+    """Return the fitted numbers of a baseline that has them as arrays."""
+    if isinstance(model, NearestMean):
+        return {"means": model.means.astype(np.float32)}
+    if hasattr(model, "coef_"):
+        return {
+            "coef": model.coef_.astype(np.float32),
+            "intercept": np.atleast_1d(model.intercept_).astype(np.float32),
+        }
+    return None

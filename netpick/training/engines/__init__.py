@@ -1,0 +1,1 @@
+"""What trains one network: one folder or file an engine."""

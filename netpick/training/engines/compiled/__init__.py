@@ -1,0 +1,1 @@
+"""Whole epochs of small networks in machine code."""

@@ -1,0 +1,1 @@
+"""Training steps without autograd: torch's kernels, called by hand."""

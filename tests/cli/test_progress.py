@@ -1,0 +1,127 @@
+"""What is shown while networks are trained, on a terminal and elsewhere."""
+
+import io
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from netpick.cli import progress
+from netpick.cli.progress import ProgressListener
+from netpick.core.words import counted, duration
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.paper.spec import NetworkSpec, layer
+from netpick.sessions.forecast.estimate import Estimate
+from netpick.sessions.session import Start
+from netpick.sessions.workers.pool import Task
+from netpick.training.plan import Plan
+
+
+def task(n):
+    layers = (layer("Linear", in_features=n + 1, out_features=2),)
+    return Task(NetworkSpec(f"Linear_{n}", "Linear", "None", layers), 0, n, Recipe(), Plan(), shared=None)
+
+
+def start_of(tasks, total, cost=10.0, basis="rough", workers=2):
+    seconds = {t.key: cost for t in tasks}
+    said = Estimate(
+        run="runs/x", due=len(tasks), total=total, devices=("cpu",), workers=workers, basis=basis, measured=20,
+        calibration_seconds=30.0, spread=0.2, seconds=100.0, low=80.0, high=130.0, worker_seconds=200.0,
+        disk={"predictions": 3_000_000, "rest": 1000}, disk_free=10**10, worker_memory=300_000_000, data_memory=10**8,
+        memory_free=10**10, device_memory=None, costliest=(),
+    )  # fmt: skip
+    return Start(total, Counter(done=total - len(tasks)), len(tasks), workers, ["cpu"], Recipe(), seconds, said)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (185, "3 min 05 s"), (3600, "1 h 00 min"), (7620, "2 h 07 min")],
+)
+def test_durations_are_said_in_words(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_statuses_are_counted_in_their_own_order():
+    assert counted(Counter(failed=1, done=997, diverged=3)) == "997 done, 3 diverged, 1 failed"
+    assert counted(Counter()) == "none done"
+
+
+def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
+    out = io.StringIO()
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    tasks = [task(n) for n in range(4)]
+    with ProgressListener(Console(file=out, width=100)) as listener:
+        listener.begin(start_of(tasks, 6, workers=1))
+        for one in tasks[:3]:
+            listener.started(one)
+            clock[0] += 10
+            status = "diverged" if one.seed == 1 else "done"
+            error = "loss became nan" if one.seed == 1 else None
+            result = one.failure(status, error, datetime.now(UTC), 10.0)
+            listener.finished(result)
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("4 of 6 trainings to do, 2 there already")
+    assert lines[1].startswith("time: roughly 1 min 40 s (1 min 20 s to 2 min 10 s)")
+    assert lines[2] == "disk: 3.0 MB (predictions 3.0 MB); 10 GB are free"
+    assert lines[3].startswith("memory: up to 300 MB for each of 1 worker, and 100 MB for the data set")
+    assert lines[4] == "Linear_1: diverged: loss became nan"
+    # After 20 seconds two of four equal trainings are done: two more take 20 s.
+    assert lines[5] == "4 of 6 networks (3 done, 1 diverged, 6 a minute, 20 s left)"
+    assert len(lines) == 6
+
+
+def test_on_a_terminal_the_bars_say_what_each_worker_does():
+    out = io.StringIO()
+    tasks = [task(n) for n in range(3)]
+    with ProgressListener(Console(file=out, width=100, force_terminal=True)) as listener:
+        listener.begin(start_of(tasks, 3))
+        listener.started(tasks[0])
+        listener.started(tasks[1])
+        listener.finished(tasks[0].failure("done", None, datetime.now(UTC), 1.0))
+        listener.live.refresh()
+    text = out.getvalue()
+    assert "1/3" in text
+    assert "training  Linear_1" in text.replace("\x1b[2m", "").replace("\x1b[0m", "")
+
+
+def left_after(monkeypatch, start, tasks, took):
+    """The time left, in seconds, after the first trainings took as long as is said, one after another."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with ProgressListener(Console(file=io.StringIO(), width=100)) as listener:
+        listener.begin(start)
+        for one, seconds in zip(tasks, took, strict=False):
+            listener.started(one)
+            clock[0] += seconds
+            listener.finished(one.failure("done", None, datetime.now(UTC), seconds))
+        return listener.seconds_left()
+
+
+def test_a_calibrated_model_says_the_time_left_at_once_and_a_rough_one_waits(monkeypatch):
+    tasks = [task(n) for n in range(4)]
+    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "timed", 2), tasks, []) == pytest.approx(20)
+    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "rough", 2), tasks, []) is None
+
+
+def test_the_time_left_follows_what_the_finished_ones_took(monkeypatch):
+    tasks = [task(n) for n in range(4)]
+    # A rough model's size counts for nothing: 30 s where 10 were said, and two more to go on one worker.
+    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "rough", 1), tasks, [30, 30]) == pytest.approx(60)
+    # A calibrated one counts for 60 seconds: (60 + 60) / (20 + 60) times 20.
+    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "timed", 1), tasks, [30, 30]) == pytest.approx(30)
+
+
+def test_what_is_being_trained_counts_less_and_less(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    tasks = [task(n) for n in range(2)]
+    with ProgressListener(Console(file=io.StringIO(), width=100)) as listener:
+        listener.begin(start_of(tasks, 2, 10.0, "timed", 2))
+        for one in tasks:
+            listener.started(one)
+        clock[0] = 4.0
+        assert listener.seconds_left() == pytest.approx(6)
+        clock[0] = 30.0  # longer than was predicted: nearly through, but not less than nothing
+        assert listener.seconds_left() == pytest.approx(0.5)

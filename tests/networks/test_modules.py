@@ -1,0 +1,246 @@
+"""Networks of the user's own Python: found, tried, trained, and every way in which they can go wrong in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import textwrap
+import uuid
+
+import pytest
+import torch
+
+from netpick import Run
+from netpick.core.errors import CatalogueError, NetpickError, RunError, SpecError
+from netpick.data.loading import DataRequest, load
+from netpick.exam.exports import export
+from netpick.exam.network_card import card
+from netpick.networks.modules.build import build
+from netpick.networks.modules.user_code import read
+from netpick.networks.paper.inferred import squashed
+from netpick.sessions.generate import generate_run
+from netpick.sessions.session import Options, train_run
+
+GOOD = """
+import torch
+from torch import nn
+
+class Flat(nn.Module):
+    def __init__(self, hidden=12):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+    def forward(self, x):
+        return self.layers(x)
+
+class Image(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 3, 8), nn.Linear(3, 10)
+    def forward(self, x):
+        return self.last(self.conv(x).flatten(1)).log_softmax(1)
+
+class Rows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.last = nn.LSTM(8, 5, batch_first=True), nn.Linear(5, 10)
+    def forward(self, x):
+        return self.last(self.rnn(x)[0][:, -1])
+
+class Sure(Flat):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+class Needy(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+
+SEVERAL = [Flat, Image, lambda: Flat(3)]
+
+def made():
+    return [Flat(2), Flat(4)]
+
+def one():
+    return Flat(5)
+
+NUMBER = 3
+INSTANCE = Flat()
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write the source of a module under a name of its own into the folder where one stands; return the name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def write(source):
+        name = f"nets_{uuid.uuid4().hex[:8]}"
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
+        return name
+
+    return write
+
+
+def take(target):
+    return read(target, (1, 8, 8), 10)
+
+
+def test_every_class_that_wants_no_arguments(module):
+    name = module(GOOD)
+    taken = take(name)
+    layers = {spec.name: [one.op for one in spec.layers] for spec in taken.networks}
+    assert layers == {
+        "Flat": ["Reshape", "Module", "LogSoftmax"],
+        "Image": ["Module"],
+        "Rows": ["Reshape", "Module", "LogSoftmax"],
+        "Sure": ["Reshape", "Module", "LogSoftmax"],
+    }
+    shapes = {spec.name: spec.layers[0].args.get("shape") for spec in taken.networks}
+    assert shapes == {"Flat": [64], "Image": None, "Rows": [8, 8], "Sure": [64]}
+    gives = {s.name: next(one.args["gives"] for one in s.layers if one.op == "Module") for s in taken.networks}
+    assert gives == {"Flat": "logits", "Image": "log_probabilities", "Rows": "logits", "Sure": "probabilities"}
+    assert [spec.family for spec in taken.networks][:2] == [("Module", "ReLU"), ("Module", "None")]
+    assert "left out: Needy (wants size)" in taken.notes
+    assert squashed(taken.networks) == ["Sure"]
+    assert "Rows: takes (N, 8, 8), gives logits" in taken.notes
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("Flat", ["Flat"]),
+        ("SEVERAL", ["Flat", "Image", "Module_3"]),
+        ("made", ["Flat_1", "Flat_2"]),
+        ("one", ["one"]),
+    ],
+)
+def test_what_a_name_stands_for(module, what, names):
+    networks = take(f"{module(GOOD)}:{what}").networks
+    assert [spec.name for spec in networks] == names
+    assert len({spec.hash for spec in networks}) == len(networks)
+
+
+def test_probabilities_are_warned_about_and_refused_on_request(module, tmp_path):
+    name = module(GOOD)
+    made = generate_run(None, tmp_path / "run", "digits", modules=[name])
+    assert len(made.warnings) == 1
+    assert "Sure" in made.warnings[0]
+    with pytest.raises(NetpickError, match=r"Sure.*--strict"):
+        generate_run(None, tmp_path / "other", "digits", modules=[name], strict=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_same_seed_makes_the_same_module_and_the_place_is_in_no_hash(module, tmp_path):
+    (spec,) = take(f"{module(GOOD)}:Flat").networks
+
+    def weights(seed):
+        torch.manual_seed(seed)
+        return build(spec.layers).state_dict()["1.layers.0.weight"]
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+    text = spec.layers_json()
+    elsewhere = type(spec).from_dict({**spec.to_dict(), "layers": text.replace(str(tmp_path), "/elsewhere")})
+    assert elsewhere.layers != spec.layers
+    assert elsewhere.hash == spec.hash
+
+
+def test_looking_at_modules_leaves_the_random_numbers_as_they_were(module):
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    take(module(GOOD))
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_modules_are_measured_trained_asked_shown_and_exported(module, tmp_path):
+    name = module(GOOD)
+    overrides = ["recipe.epochs=1", "recipe.train_samples=100"]
+    made = generate_run(None, tmp_path / "run", "digits", overrides=overrides, modules=[f"{name}:SEVERAL"])
+    assert len(made.networks) == 3
+    train_run(tmp_path / "run", Options(device="cpu", workers=1))
+    run = Run(tmp_path / "run")
+    assert run.trainings["status"].tolist() == ["done"] * 3, run.trainings["error"].tolist()
+    networks = run.networks.set_index("name")
+    assert networks.loc["Flat", ["params", "macs"]].tolist() == [64 * 12 + 12 + 120 + 10, 64 * 12 + 120]
+    assert networks.loc["Image", "macs"] == 3 * 64 + 30
+    assert len(run.ask("notes", everyone=True).table)
+    told = card(run, "Flat")
+    assert f"Module({name}:SEVERAL[0])" in told.text
+    for one in ("Flat", "Image"):
+        export(run, one, tmp_path / f"{one}.py")
+        spec = importlib.util.spec_from_file_location(one, tmp_path / f"{one}.py")
+        exported = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(exported)
+        pixels = torch.from_numpy(load(DataRequest("digits", "", normalize="unit")).inputs("test")[:9])
+        scores = exported.load()(exported.prepare(pixels)).detach().numpy()
+        assert scores == pytest.approx(run.scores(networks=[one])[0, :9], abs=1e-3)
+    (tmp_path / f"{name}.py").write_text(GOOD + "\n# another line\n")
+    with pytest.raises(RunError, match=rf"{name}.py has changed") as caught:
+        train_run(tmp_path / "run", Options(device="cpu", workers=1))
+    assert "\n" not in str(caught.value)
+    (tmp_path / f"{name}.py").unlink()
+    assert card(run, "Flat").text == told.text  # nothing of the user's is imported to show it
+    with pytest.raises(RunError, match=r"is not in .* any more"):
+        train_run(tmp_path / "run", Options(device="cpu", workers=1))
+
+
+CLASS = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {init}
+    def forward(self, x):
+        {forward}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        ("import nothing_like_it", "", r"can't be imported: ModuleNotFoundError: .*nothing_like_it.*\(nets_\w+.py:1\)"),
+        ("x = (", "", r"can't be imported: SyntaxError: .*\(nets_\w+.py:1\)"),
+        ("\nraise ValueError('one\\ntwo')", "", r"ValueError: two \(nets_\w+.py:2\)"),
+        ("import sys\nsys.exit(3)", "", r"SystemExit: 3 \(nets_\w+.py:2\)"),
+        ("x = 1", "", "no class of torch.nn.Module"),
+        (GOOD, ":Flatt", "did you mean 'Flat'"),
+        (GOOD, ":Needy", "wants size"),
+        (GOOD, ":NUMBER", "is a int: name a class"),
+        (GOOD, ":INSTANCE", "is a Flat: name a class"),
+        (GOOD, ":__import__('os')", "has no '__import__"),
+        (CLASS.format(init="self.x = 1 / 0", forward="pass"), "",
+         r"can't be made: ZeroDivisionError: .*\(nets_\w+.py:7\)"),
+        (CLASS.format(init="pass", forward="raise KeyError('gone')"), "",
+         r"takes no images of 1×8×8: of \(N, 1, 8, 8\): KeyError: 'gone' \(nets_\w+.py:9\)"),
+        (CLASS.format(init="self.l = nn.Linear(64, 9)", forward="return self.l(x.flatten(1))"), "",
+         r"it makes \(N, 9\), wanted \(N, 10\)"),
+        (CLASS.format(init="pass", forward="return x, x"), "", "it makes tuple, wanted"),
+        ("def f():\n    return 3", ":f", "gives a int, wanted a torch.nn.Module"),
+        ("def f():\n    return [][0]", ":f", r"can't be called: IndexError: .*\(nets_\w+.py:2\)"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_one_line_that_says_where(module, source, target, said):
+    with pytest.raises(SpecError, match=said) as caught:
+        take(f"{module(source)}{target}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["", "a/b.py", "nets.py:", "../x", "no_such_module_at_all"])
+def test_targets_that_are_no_module(module, target):
+    with pytest.raises(SpecError, match=r"wants package.module|can't be imported"):
+        take(target)
+
+
+def test_a_template_can_not_name_code(tmp_path):
+    cell = '[[cells]]\nkind = "explicit"\nname = "A"\nlayers = [{ op = "Module", of = "os:abort", path = "/" }]'
+    (tmp_path / "bad.toml").write_text(f'title = "b"\ndataset = "digits"\n{cell}')
+    with pytest.raises(CatalogueError, match="named with --module alone"):
+        generate_run(str(tmp_path / "bad.toml"), tmp_path / "run")
+
+
+def test_a_file_can_not_name_code(tmp_path):
+    (tmp_path / "bad.json").write_text('{"name": "A", "layers": [{"op": "Module", "of": "os:abort", "path": "/"}]}')
+    with pytest.raises(NetpickError, match="unknown operation 'Module'"):
+        generate_run(None, tmp_path / "run", "digits", networks_file=tmp_path / "bad.json")

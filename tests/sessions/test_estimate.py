@@ -1,0 +1,240 @@
+"""What is said beforehand, held against what then happens, on real networks of real digits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from netpick.core.errors import NetpickError, RunError
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.paper.spec import NetworkSpec
+from netpick.sessions.forecast import calibration as calibrate
+from netpick.sessions.forecast import estimate
+from netpick.sessions.forecast import model as cost
+from netpick.sessions.forecast import outlook as forecast
+from netpick.sessions.forecast.estimate import Overheads, disk, predict, size
+from netpick.sessions.forecast.model import Samples, Timed
+from netpick.sessions.generate import generate_run
+from netpick.sessions.session import Listener, Options, estimate_run, train_run
+from netpick.store.folder import Store
+
+CPU = Options(device="cpu", workers=1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("estimate") / "run"
+    generate_run("smoke", folder, dataset="digits", limit=8, overrides=["recipe.epochs=2", "recipe.train_samples=200"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(made, tmp_path_factory):
+    """The run with a calibration, and the estimate that made it."""
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("calibrated") / "run")
+    return folder, estimate_run(folder, CPU, seconds=5)
+
+
+def on_disk(folder):
+    names = ("trainings", "epochs", "predictions", "weights", "samples.parquet")
+    files = [f for name in names for f in ((folder / name).rglob("*") if (folder / name).is_dir() else [folder / name])]
+    return sum(f.stat().st_size for f in files if f.is_file())
+
+
+def test_an_estimate_times_the_networks_and_changes_nothing_else(made, calibrated):
+    folder, found = calibrated
+    assert (found.due, found.total, found.workers, found.devices) == (8, 8, 1, ("cpu",))
+    assert found.basis == "timed"
+    assert 4 <= found.measured <= 8
+    assert 0 < found.low <= found.seconds <= found.high
+    assert found.seconds > found.worker_seconds / found.workers
+    names = {file.name for file in folder.iterdir()} - {file.name for file in made.iterdir()}
+    assert names <= {"calibration.json", ".lock"}
+    assert (folder / "run.toml").read_text() == (made / "run.toml").read_text()
+    assert not (folder / ".cache").exists()
+    assert not Store.open(folder).finished()
+    shares = [row["share"] for row in found.costliest]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=0.01)
+    assert {row["name"] for row in found.costliest} == {row["name"] for row in Store.open(folder).networks()}
+
+
+def test_a_calibration_is_used_again_where_it_holds(calibrated, monkeypatch):
+    folder, found = calibrated
+
+    def never(*args):
+        raise AssertionError("timed again")
+
+    monkeypatch.setattr(calibrate, "calibrate", never)
+    again = estimate_run(folder, CPU)
+    assert (again.basis, again.measured, again.seconds) == ("timed", found.measured, pytest.approx(found.seconds))
+    longer = estimate_run(folder, dataclasses.replace(CPU, epochs=20))  # epochs change nothing that was timed
+    assert longer.worker_seconds > 2 * again.worker_seconds
+    assert longer.disk["predictions"] == pytest.approx(10 * again.disk["predictions"], rel=0.01)
+    with pytest.raises(AssertionError, match="timed again"):
+        estimate_run(folder, dataclasses.replace(CPU, overrides=["recipe.batch_size=16"]))
+    monkeypatch.setattr(calibrate, "engine", lambda: "another")
+    with pytest.raises(AssertionError, match="timed again"):
+        estimate_run(folder, CPU)
+
+
+def test_a_calibration_file_that_is_broken_is_made_again(calibrated, tmp_path):
+    folder = shutil.copytree(calibrated[0], tmp_path / "run")
+    for text in ("", "{}", "[]", '{"circumstances": 1', "\x00"):
+        (folder / calibrate.FILE).write_text(text)
+        assert estimate_run(folder, CPU, seconds=0).basis == "rough"
+
+
+def test_the_disk_is_as_was_said_and_the_rest_is_estimated_from_what_is_done(calibrated, tmp_path):
+    folder = shutil.copytree(calibrated[0], tmp_path / "run")
+    before = estimate_run(folder, CPU)
+    heard = []
+
+    class Listens(Listener):
+        def begin(self, start):
+            heard.append(start)
+
+    train_run(folder, CPU, Listens())
+    assert on_disk(folder) == pytest.approx(before.bytes, rel=0.15)
+    (start,) = heard
+    assert start.estimate.basis == "timed"  # the session uses the calibration that is there
+    assert start.estimate.seconds == pytest.approx(before.seconds)
+    assert sum(start.cost.values()) == pytest.approx(sum(row["seconds"] for row in before.costliest), abs=0.005)
+    over = estimate_run(folder, CPU)
+    assert (over.due, over.text) == (0, f"{folder}: all 8 trainings have ended, nothing is left to do")
+
+
+@pytest.mark.parametrize(("scores", "weights"), [("last", "none"), ("none", "none")])
+def test_the_disk_follows_what_is_kept(made, tmp_path, scores, weights):
+    folder = shutil.copytree(made, tmp_path / "run")
+    options = dataclasses.replace(CPU, scores=scores, weights=weights, estimate=False)
+    said = estimate_run(folder, options, seconds=0)
+    train_run(folder, options)
+    assert on_disk(folder) == pytest.approx(said.bytes, rel=0.2)
+
+
+def test_finished_trainings_tell_of_the_others(made, tmp_path, monkeypatch):
+    folder = shutil.copytree(made, tmp_path / "run")
+    monkeypatch.setattr(forecast, "FINISHED", 5)
+
+    class Stops(Listener):
+        left = 6
+
+        def finished(self, result):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(folder, CPU, Stops())
+    found = estimate_run(folder, CPU)
+    assert (found.due, found.basis, found.measured) == (2, "finished", 6)
+    assert "from 6 finished trainings" in found.text
+    assert not (folder / calibrate.FILE).exists()
+
+
+def test_replicates_and_retries_are_due_as_in_training(made):
+    found = estimate_run(made, dataclasses.replace(CPU, overrides=["recipe.replicates=3"]), seconds=0)
+    assert (found.due, found.total) == (24, 24)
+    assert len(found.costliest) == 8  # of a network's replicates the sum
+
+
+def test_what_is_wrong_is_said_in_one_line(made, tmp_path):
+    with pytest.raises(RunError, match="no run at"):
+        estimate_run(tmp_path / "none", CPU)
+    with pytest.raises(NetpickError, match="--workers: wants auto or a number from 1 on, got 0"):
+        estimate_run(made, dataclasses.replace(CPU, workers=0))
+    with pytest.raises(NetpickError, match="batch_siz"):
+        estimate_run(made, dataclasses.replace(CPU, overrides=["recipe.batch_siz=3"]))
+
+
+def test_json_has_all_of_it(made):
+    found = estimate_run(made, CPU, seconds=0)
+    read = json.loads(found.to_json())
+    assert read["basis"] == "rough"
+    assert read["disk_bytes"] == sum(read["disk"].values()) == found.bytes
+    assert read["costliest"][0]["seconds"] == found.costliest[0]["seconds"]
+    assert "nothing was measured on this machine" in found.text
+
+
+# The parts
+
+
+def works_of(folder, recipe_epochs=1):
+    store = Store.open(folder)
+    from netpick.networks.catalogue.template import parse_recipe
+
+    recipe = parse_recipe({**store.manifest["recipe"], "epochs": recipe_epochs}, "test")
+    return list(forecast.works(store, recipe, Samples(1000, 200)).values())
+
+
+def test_networks_are_chosen_of_every_kind_and_size(tmp_path):
+    generate_run("smoke", tmp_path / "run", dataset="digits")
+    works = works_of(tmp_path / "run")
+    chosen = [works[place] for place in calibrate.choose(works, 20)]
+    assert len(chosen) == len({work.key for work in chosen}) <= 20
+    assert {work.computation for work in chosen} == {work.computation for work in works}
+    seconds = [cost.rough().seconds(work) for work in chosen]
+    assert seconds == sorted(seconds, reverse=True)
+    assert max(map(cost.rough().seconds, works)) == seconds[0]
+    assert len(calibrate.choose(works, 3)) == 3
+    assert calibrate.choose([], 3) == []
+
+
+def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
+    works = works_of(made)
+    model = cost.fit(works, [Timed(work.key, 0.01, 1e-5, 0.1) for work in works])
+    each = works[0].steps * 0.01 + 200 * 1e-5 + 0.1
+    wall, low, high, busy = predict(model, works, 3, 4, Overheads(commit=1.0, merge=0.5))
+    # Three workers on four cores: the coordinator has a core of its own. 8 equal ones on 3 workers: three rounds.
+    assert wall == pytest.approx(Overheads().start + 8 * 0.5 + 3 * each)
+    assert busy == pytest.approx(8 * each)
+    assert low < wall < high
+    wall, *_ = predict(model, works, 4, 4, Overheads(commit=1.0, merge=0.0, start=2.5))
+    assert wall == pytest.approx(2.5 + 2 * (each + 1.0))
+
+
+def test_bytes_by_hand(made):
+    works = works_of(made)[:2]
+    keep = {"scores": "all", "weights": "last"}
+    found = disk(works, [100, 200], Samples(50, 1000), [3, 3], 10, keep, 64, first=True)
+    rows = 2 * 3 * 1000
+    assert found["predictions"] == round(rows * (10 * estimate.SCORE_BYTES + estimate.PREDICTED_BYTES))
+    assert found["weights"] == 4 * 300
+    none = disk(
+        works, [100, 200], Samples(50, 1000), [3, 3], 10, {"scores": "none", "weights": "none"}, 64, first=False
+    )
+    assert none["predictions"] == round(rows * estimate.PREDICTED_BYTES)
+    assert set(none) == {"predictions", "rest"}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(999, "1 kB"), (45_600, "46 kB"), (1_400_000_000, "1.4 GB"), (146e6, "146 MB"), (2e13, "20 TB")],
+)
+def test_bytes_in_words(number, words):
+    assert size(number) == words
+
+
+def test_sessions_are_held_up_only_where_it_pays():
+    assert forecast.before_training(100) == 0
+    assert forecast.before_training(540) == pytest.approx(27)
+    assert forecast.before_training(1e6) == 60
+    assert forecast.on_request(None)(1e6) == 60
+    assert forecast.on_request(None)(1) == 10
+    assert forecast.on_request(7)(1) == 7
+
+
+def test_a_network_that_fails_is_left_out_of_the_calibration(made, monkeypatch):
+    """The worker's function, in this process: an error is a status, not an end."""
+    from netpick.sessions.workers.pool import Task
+
+    store = Store.open(made)
+    spec = NetworkSpec.from_dict(store.networks()[0])
+    task = Task(spec, 0, 1, recipe=Recipe(), plan=None, shared=None)  # nothing to train with
+    result = calibrate.time_task(task, 0.1)
+    assert (result.status, result.timed) == ("failed", None)
+    assert result.error

@@ -1,0 +1,289 @@
+"""Steps in machine code against the plain loop: the same losses, scores and weights, for layers of all kinds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netpick.core.errors import PlanError, SpecError
+from netpick.networks.catalogue.template import Recipe
+from netpick.networks.modules.build import build
+from netpick.networks.paper import operations
+from netpick.networks.paper.spec import NetworkSpec, layer, shapes
+from netpick.training.engines.compiled import ready as machine_code
+from netpick.training.loop import train
+from netpick.training.plan import COMPILED_ACTIVATIONS, COMPILED_MACS, Plan, can_be_compiled, choose
+
+CLASSES = 3
+MACHINE_CODE = Plan(mode="compiled", convolutions="plain")
+REFERENCE = Plan(mode="reference", convolutions="plain")
+
+
+def network(image, *between, flat=True):
+    """Layers that begin with an image, and what makes a score for each class of whatever they give."""
+    layers = [layer("Reshape", shape=list(image)), *between]
+    size = int(np.prod(shapes(layers, image)[-1]))
+    head = [layer("Flatten")] * flat + [layer("Linear", in_features=size, out_features=CLASSES), layer("LogSoftmax")]
+    return NetworkSpec("N", "Mixed", "None", (*layers, *head))
+
+
+def samples(image, count, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    return torch.randn(count, *image, generator=random) + labels.view(-1, *(1 for _ in image)) / 3, labels
+
+
+def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-4, **values):
+    """Two epochs, with a shorter last batch; weights, losses, and scores of a split that is no multiple of anything."""
+    recipe = Recipe(**{"epochs": 2, "lr": 0.01, "batch_size": batch_size, **values})
+    data = {"train": samples(image, count), "test": samples(image, tested, 1)}
+    plain, ours = (train(spec, recipe, "cpu", data, 5, plan, keep_weights=True) for plan in (REFERENCE, MACHINE_CODE))
+    assert (plain.status, plain.error) == (ours.status, ours.error) == ("done", None)
+    for one, two in zip(plain.epochs, ours.epochs, strict=True):
+        assert two.train_loss == pytest.approx(one.train_loss, rel=atol, abs=atol)
+        np.testing.assert_allclose(two.splits[0].scores, one.splits[0].scores, rtol=atol, atol=atol)
+    assert list(plain.weights) == list(ours.weights)
+    for name, one in plain.weights.items():
+        np.testing.assert_allclose(ours.weights[name], one, rtol=atol, atol=atol, err_msg=name)
+
+
+@st.composite
+def layered(draw):
+    """One to three convolutions of any arguments, with what may stand between, and the shape of their input."""
+    dims = draw(st.sampled_from([1, 2, 3]))
+    image = (draw(st.sampled_from([1, 2, 3])), *(draw(st.integers(1, 7)) for _ in range(dims)))
+    shape, layers = image, []
+
+    def add(op, **args):
+        nonlocal shape
+        one = layer(op, **args)
+        try:
+            shape = operations.output_shape(op, one.resolved, shape)
+        except SpecError:
+            return
+        layers.append(one)
+
+    for _ in range(draw(st.integers(1, 3))):
+        args = {
+            name: [draw(st.integers(low, high)) for _ in range(dims)]
+            for name, low, high in (("kernel_size", 1, 4), ("stride", 1, 2), ("padding", 0, 2), ("dilation", 1, 2))
+        }
+        if draw(st.booleans()):
+            args = {"kernel_size": list(shape[1:]) if draw(st.booleans()) else args["kernel_size"]}
+        add(
+            f"Conv{dims}d", in_channels=shape[0], out_channels=draw(st.integers(1, 5)), **args, bias=draw(st.booleans())
+        )
+        if draw(st.booleans()):
+            add(draw(st.sampled_from(["ReLU", "Tanh", "Sigmoid"])))
+        if dims == 2 and draw(st.booleans()):
+            add("BasicBlock", inplanes=shape[0], planes=draw(st.integers(1, 4)), stride=draw(st.integers(1, 2)))
+    return layers, image
+
+
+@settings(max_examples=60, deadline=None)
+@given(layered(), st.integers(1, 6), st.integers(4, 9))
+def test_convolutions_of_all_kinds_learn_as_in_the_plain_loop(drawn, batch_size, count):
+    layers, image = drawn
+    # Batch norm of a handful of values blows up what is only rounding.
+    few = any(one.op == "BasicBlock" for one in layers)
+    values = {"batch_size": 6, "count": 12} if few else {"batch_size": batch_size, "count": count}
+    assert_same_training(network(image, *layers), image, optimizer="SGD", atol=2e-2 if few else 2e-4, **values)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_that_are_worked_on_in_several_pieces(stride):
+    """28 values of 60 samples are more than fit into one piece."""
+    image = (1, 3, 28)
+    first = layer("Conv2d", in_channels=1, out_channels=3, kernel_size=2, stride=[1, stride])
+    block = layer("BasicBlock", inplanes=3, planes=3)
+    assert_same_training(network(image, first, block), image, batch_size=60, count=100, atol=1e-3, tested=300)
+
+
+@pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
+def test_every_activation_learns_as_in_the_plain_loop(activation):
+    image = (1, 5, 6)
+    conv = layer("Conv2d", in_channels=1, out_channels=3, kernel_size=[2, 3])
+    assert_same_training(network(image, layer(activation), conv, layer(activation), layer(activation)), image, lr=0.1)
+    wide = layer("Linear", in_features=30, out_features=9, bias=False)
+    assert_same_training(network((30,), wide, layer(activation), flat=False), image, lr=0.1)
+
+
+def test_activations_of_values_of_all_sizes():
+    """Those that an image of zeros and large numbers gives at once: no overflow, and nothing lost near zero."""
+    image = (1, 1, 40)
+    for activation in COMPILED_ACTIVATIONS:
+        spec = network(image, layer(activation))
+        data = samples(image, 6)
+        data[0][:] = torch.cat([torch.linspace(-100, 100, 20), torch.logspace(-6, 1, 20)])
+        recipe = Recipe(epochs=1, lr=1e-6, batch_size=6, optimizer="SGD")
+        one, two = (train(spec, recipe, "cpu", {"train": data, "test": data}, 3, p) for p in (REFERENCE, MACHINE_CODE))
+        assert two.epochs[0].train_loss == pytest.approx(one.epochs[0].train_loss, rel=1e-5), activation
+        np.testing.assert_allclose(two.epochs[0].splits[0].scores, one.epochs[0].splits[0].scores, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_may_be_larger_than_the_data_and_the_memory():
+    assert_same_training(network((1, 4, 4), layer("Tanh")), (1, 4, 4), batch_size=10**12, optimizer="SGD")
+
+
+@pytest.mark.parametrize("activation", ["None", *COMPILED_ACTIVATIONS])
+@pytest.mark.parametrize(("planes", "stride"), [(2, 1), (4, 1), (2, 2), (3, 2)])
+def test_residual_blocks_learn_as_in_the_plain_loop(activation, planes, stride):
+    image = (1, 9, 8)
+    conv = layer("Conv2d", in_channels=1, out_channels=2, kernel_size=3)
+    block = layer("BasicBlock", inplanes=2, planes=planes, stride=stride, activation=activation)
+    first = layer("BasicBlock", inplanes=1, planes=1, activation=activation)
+    assert_same_training(network(image, conv, block), image, atol=2e-3)
+    assert_same_training(network(image, first), image, atol=2e-3)
+
+
+def test_batch_norm_learns_and_remembers_as_in_the_plain_loop():
+    image = (2, 3, 4)
+    between = (
+        layer("BatchNorm2d", num_features=2),
+        layer("Conv2d", in_channels=2, out_channels=3, kernel_size=2),
+        layer("BatchNorm2d", num_features=3),
+        layer("Flatten"),
+        layer("BatchNorm1d", num_features=18),
+    )
+    # Not Adam: it makes whole steps of what rounding leaves of the gradient of a bias before a batch norm, which is 0.
+    spec = network(image, *between, flat=False)
+    assert_same_training(spec, image, count=11, optimizer="SGD", atol=1e-3)
+    # A last batch of one sample is left out where a value a channel has no variance.
+    assert_same_training(spec, image, count=9, optimizer="SGD", atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "args"),
+    [
+        ("SGD", {}),
+        ("SGD", {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01, "maximize": True}),
+        ("SGD", {"momentum": 0.9, "nesterov": True}),
+        ("Adam", {}),
+        ("Adam", {"betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.1}),
+        ("Adam", {"amsgrad": True, "maximize": True, "weight_decay": 0.1}),
+        ("AdamW", {}),
+        ("AdamW", {"amsgrad": True, "weight_decay": 0.3}),
+    ],
+)
+def test_every_optimizer_takes_the_same_steps(optimizer, args):
+    image = (1, 4, 5)
+    between = (layer("Flatten"), layer("Linear", in_features=20, out_features=6), layer("Tanh"))
+    values = {"optimizer": optimizer, "optimizer_args": args, "epochs": 6, "batch_size": 3}
+    assert_same_training(network(image, *between, flat=False), image, atol=1e-3, **values)
+    recipe = Recipe(optimizer=optimizer, optimizer_args=args)
+    assert choose(recipe, "cpu", network(image, *between, flat=False)).mode == "compiled"
+
+
+def test_the_same_seed_is_the_same_to_the_bit_also_beside_other_networks():
+    image = (1, 6, 6)
+    conv = network(image, layer("Conv2d", in_channels=1, out_channels=3, kernel_size=3), layer("GELU"))
+    data = {"train": samples(image, 50), "test": samples(image, 300, 1)}
+    recipe = Recipe(epochs=3, batch_size=7)
+    first = train(conv, recipe, "cpu", data, 1, MACHINE_CODE)
+    train(network(image, layer("Tanh")), recipe, "cpu", data, 9, MACHINE_CODE)
+    again = train(conv, recipe, "cpu", data, 1, MACHINE_CODE)
+    for one, two in zip(first.epochs, again.epochs, strict=True):
+        assert one.train_loss == two.train_loss
+        np.testing.assert_array_equal(one.splits[0].scores, two.splits[0].scores)
+
+
+@pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
+def test_what_is_no_number_stays_none(activation):
+    image = (1, 2, 3)
+    inputs, labels = samples(image, 4)
+    inputs[1, 0, 0, 0] = float("nan")
+    result = train(
+        network(image, layer(activation)), Recipe(epochs=2), "cpu", {"train": (inputs, labels)}, 0, MACHINE_CODE
+    )
+    assert (result.status, result.error) == ("diverged", "training loss became nan in epoch 1")
+
+
+def test_data_are_left_as_they_are_and_weights_are_those_of_the_model():
+    image = (2, 5, 5)
+    spec = network(image, layer("BasicBlock", inplanes=2, planes=3, stride=2))
+    data = {"train": samples(image, 20), "test": samples(image, 9, 1)}
+    before = data["train"][0].clone()
+    result = train(spec, Recipe(epochs=2, batch_size=6), "cpu", data, 0, MACHINE_CODE, keep_weights=True)
+    assert torch.equal(data["train"][0], before)
+    model = build(spec.layers).eval()
+    model.load_state_dict({name: torch.from_numpy(values) for name, values in result.weights.items()})
+    assert result.weights["1.bn1.num_batches_tracked"] == 8
+    with torch.no_grad():
+        scores = model(data["test"][0]).numpy()
+    np.testing.assert_allclose(result.epochs[-1].splits[0].scores, scores, rtol=1e-4, atol=1e-5)
+
+
+# Which networks
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [layer("Softplus")],
+        [layer("Dropout")],
+        [layer("MaxPool2d", kernel_size=2)],
+        [layer("Conv2d", in_channels=2, out_channels=2, kernel_size=1, groups=2)],
+        [layer("BasicBlock", inplanes=2, planes=2, activation="Mish")],
+        [layer("Linear", in_features=6, out_features=6)],
+    ],
+    ids=lambda layers: layers[0].op,
+)
+def test_what_there_is_no_machine_code_for_is_left_to_torch(between):
+    spec = network((2, 6, 6), *between)
+    assert not can_be_compiled(spec, Recipe())
+    assert choose(Recipe(), "cpu", spec).mode == "explicit"
+    assert choose(Recipe(), "cpu", spec, "compiled").mode == "explicit"  # pinned: where it can be
+
+
+def test_the_plan_follows_from_size_recipe_and_pin():
+    def conv(channels):
+        return network((1, 20, 20), layer("Conv2d", in_channels=1, out_channels=channels, kernel_size=11))
+
+    small, large = conv(1), conv(1 + COMPILED_MACS // (100 * 121))
+    assert str(choose(Recipe(), "cpu", small)) == "fp32/contiguous/compiled/fused/plain"
+    assert choose(Recipe(), "cpu", large).mode == "explicit"
+    assert choose(Recipe(), "cpu", large, "compiled").mode == "compiled"
+    for pin in ("explicit", "tuned", "foreach", "eager"):
+        assert choose(Recipe(), "cpu", small, pin).mode != "compiled"
+    for recipe in (Recipe(optimizer="RMSprop"), Recipe(optimizer_args={"capturable": False}), Recipe(precision="bf16")):
+        assert choose(recipe, "cpu", small).mode != "compiled"
+    assert choose(Recipe(), "cuda:0", small).mode == "graph"
+    with pytest.raises(PlanError, match="compiled is for fp32 on the cpu, got fp32 on cuda:0: leave it out"):
+        choose(Recipe(), "cuda:0", small, "compiled")
+    with pytest.raises(PlanError, match="compiled has convolutions of its own, got tuned: say plain"):
+        choose(Recipe(), "cpu", small, "compiled/tuned")
+
+
+# Compiling
+
+
+def test_planning_and_looking_for_the_cache_load_neither_numba_nor_torch():
+    code = (
+        "import sys; from netpick.training.engines.compiled import ready; ready.is_ready(); "
+        "import netpick.training.plan;"
+        "sys.exit(bool({'numba', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, tmp_path):
+    ran, notes = [], []
+    monkeypatch.setattr(machine_code.subprocess, "run", lambda command, **options: ran.append(command))
+    monkeypatch.setattr(machine_code, "SOURCE", tmp_path / "kernels.py")
+    assert not machine_code.is_ready()  # no source, no cache
+    machine_code.SOURCE.write_text("")
+    machine_code.make_ready([Plan(mode="explicit")], notes.append)
+    assert ran == notes == []
+    machine_code.make_ready([Plan(mode="explicit"), MACHINE_CODE], notes.append)
+    assert len(ran) == len(notes) == 1
+    (tmp_path / "__pycache__").mkdir()
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    (tmp_path / "__pycache__" / f"kernels.score-7.{version}.nbi").write_text("")
+    machine_code.make_ready([MACHINE_CODE], notes.append)
+    assert len(ran) == 1
