@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from netpick.core.errors import DataError
+from netpick.core.files import written_aside
 from netpick.data.image_folder import (
     File,
     ImageOptions,
@@ -210,13 +210,9 @@ def _open(place: Path, listing: Listing) -> Pixels:
 
 def _keep(place: Path, pixels: np.ndarray, unreadable: dict[str, str]) -> None:
     """Write the pixels so that the folder's name never stands for half of them, and drop those of older files."""
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    try:
+    with written_aside(place) as temporary:
         temporary.mkdir(parents=True, exist_ok=True)
         np.save(temporary / "pixels.npy", pixels, allow_pickle=False)
         (temporary / "images.json").write_text(json.dumps({"shape": pixels.shape, "unreadable": unreadable}))
         for old in place.parent.glob(f"{place.name.partition('-')[0]}-*"):
             shutil.rmtree(old, ignore_errors=True)
-        os.replace(temporary, place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

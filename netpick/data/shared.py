@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ from typing import IO
 import numpy as np
 
 from netpick.core.errors import DataError, WorkError
+from netpick.core.files import atomic_write
 from netpick.data.image_decoding import Report
 from netpick.data.loading import DATASETS, DataRequest, Dataset, load
 from netpick.data.own import fingerprint, own_kind
@@ -85,10 +85,10 @@ def prepare(
             leftover.unlink(missing_ok=True)
         for name, split in dataset.splits.items():
             inputs, labels = _paths(shared, name)
-            _write(inputs, functools.partial(_save, array=dataset.inputs(name)))
-            _write(labels, functools.partial(_save, array=split.labels))
+            atomic_write(inputs, functools.partial(_save, array=dataset.inputs(name)))
+            atomic_write(labels, functools.partial(_save, array=split.labels))
         text = json.dumps({"splits": shared.splits, "classes": shared.classes, "digest": shared.digest})
-        _write(marker, lambda file: file.write(text.encode()))  # last: it says that the others are complete
+        atomic_write(marker, text.encode())  # last: it says that the others are complete
     except OSError as error:
         raise WorkError(
             f"cannot write the shared data set into {folder}: {(error.strerror or error)}; free some space there"
@@ -165,16 +165,3 @@ def _digest(dataset: Dataset) -> str:
 
 def _save(file: IO[bytes], array: np.ndarray) -> None:
     np.save(file, array, allow_pickle=False)
-
-
-def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that its name never stands for half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netpick.core.errors import NetpickError, WorkError, listed, suggest
+from netpick.core.errors import NetpickError, listed, suggest
+from netpick.core.files import named_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,12 +70,9 @@ class Answer:
         drawn = self.figure()
         # A date in the file would make it differ each time.
         metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
-        try:
+        with named_errors(path), theme():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with theme():
-                drawn.savefig(path, metadata=metadata)
-        except OSError as e:
-            raise WorkError(f"{path} can't be written ({e.strerror or e}): give another path") from None
+            drawn.savefig(path, metadata=metadata)
         return path
 
     def __str__(self) -> str:

@@ -7,14 +7,14 @@ writes two files. Nothing is built here, and no torch is loaded.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from netpick.core.errors import NetpickError, WorkError
+from netpick.core.errors import NetpickError
+from netpick.core.files import atomic_write, named_errors
 from netpick.core.words import percent
 from netpick.exam import marks
 from netpick.exam.network_card import network_row
@@ -66,13 +66,11 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
     for one in filter(None, (target, beside)):
         if one.exists() and not overwrite:
             raise NetpickError(f"{one} is there already: give another path, or ask to overwrite it")
-    try:
+    with named_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if weights and beside and beside.resolve() != weights.resolve():
-            shutil.copyfile(weights, beside)
-        target.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise WorkError(f"{target} can't be written ({e.strerror or e}): give another path") from None
+            atomic_write(beside, weights.read_bytes())
+        atomic_write(target, text.encode())
     note = "" if weights else f"no weights of {name} were kept in {run.path}: train with `--weights last`"
     return Exported(target, beside, note)
 
@@ -90,11 +88,9 @@ def describe(run: Reader, path: str | Path, name: str | None = None, overwrite: 
         specs.setdefault(spec.layers_hash, spec)
     if target.exists() and not overwrite:
         raise NetpickError(f"{target} is there already: give another path, or ask to overwrite it")
-    try:
+    with named_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(to_lines(list(specs.values())), encoding="utf-8")
-    except OSError as e:
-        raise WorkError(f"{target} can't be written ({e.strerror or e}): give another path") from None
+        atomic_write(target, to_lines(list(specs.values())).encode())
     return len(specs)
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.core.errors import NetpickError, WorkError, listed, suggest
+from netpick.core.files import named_errors
 from netpick.exam.answer import SUFFIXES, Answer
 from netpick.exam.questions import questions
 from netpick.exam.run import Run
@@ -206,15 +207,8 @@ def _bug(question: questions.Question, error: BaseException) -> str:
 def _remove(paths: list[Path]) -> None:
     """Take away files of an earlier run, or half of those of this one: they would pass for this run's figure."""
     for path in paths:
-        try:
+        with named_errors(path):
             path.unlink(missing_ok=True)
-        except OSError as e:
-            raise cant_write(path, e) from None
-
-
-def cant_write(path: Path, error: OSError) -> WorkError:
-    """Return the error that says so."""
-    return WorkError(f"{path} can't be written ({error.strerror or error}): give another path")
 
 
 def shrunk(path: Path, wide: int = WIDE, most: int = BYTES) -> tuple[bytes, tuple[int, int]]:

@@ -11,18 +11,18 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from netpick import exam
 from netpick.core.errors import NetpickError, WorkError, listed
+from netpick.core.files import atomic_write, named_errors
 from netpick.core.words import BEST, count, counted, duration
 from netpick.exam.run import Run
-from netpick.report.figures import Progress, Written, cant_write, each_figure, embedded, quiet, shrunk
+from netpick.report.figures import Progress, Written, each_figure, embedded, quiet, shrunk
 from netpick.report.markup import Part, Table, cell, html_pages, markdown_pages, parts, table
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def write_report(
         WorkError where a file can't be written.
     """
     exam.check_count("rows", rows, 0)
-    target = _Target(path)
+    path = _tried(path)
     with TemporaryDirectory(prefix="netpick-") as temporary:
         written, sections = [], []
         place = folder if folder is not None else temporary
@@ -98,7 +98,7 @@ def write_report(
             image, size = embedded(one)
             sections.append(_section(run, one, image, size, rows, run_as))
             written.append(one if folder is not None else replace(one, files=()))
-    target.write(html_pages().get_template("report.html.jinja").render(_facts(run, written, sections, run_as)))
+    _write(path, html_pages().get_template("report.html.jinja").render(_facts(run, written, sections, run_as)))
     return written
 
 
@@ -137,48 +137,38 @@ def write_markdown(
         As `write_report`.
     """
     exam.check_count("rows", rows, 0)
-    target = _Target(path)
+    path = _tried(path)
     written, sections = [], []
     for one in each_figure(run, image_folder, ("png",), names, on_progress):
         link, size = "", (0, 0)
         if (file := one.file("png")) is not None:
             small, size = shrunk(file)
-            try:
+            with named_errors(file):
                 file.write_bytes(small)
-            except OSError as e:
-                raise cant_write(file, e) from None
-            relative = Path(os.path.relpath(file.absolute(), target.path.absolute().parent)).as_posix()
+            relative = Path(os.path.relpath(file.absolute(), path.absolute().parent)).as_posix()
             link = quote(os.fsencode(relative))  # bytes: a path need not be valid Unicode
         sections.append(_section(run, one, link, size, rows, run_as))
         written.append(one)
     facts = _facts(run, written, sections, run_as)
-    target.write(markdown_pages().get_template("exam.md.jinja").render(facts, command=command))
+    _write(path, markdown_pages().get_template("exam.md.jinja").render(facts, command=command))
     return written
 
 
-class _Target:
-    """The file that a page goes to: tried before the work begins, and replaced at once when it is done."""
+def _tried(path: str | Path) -> Path:
+    """Return the path of a page to be; WorkError, before any work is done, where it can't be written."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise WorkError(f"{path} is not a file: give the path of the page to write")
+    with named_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=".netpick-"):
+            return path
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if self.path.exists() and not self.path.is_file():
-            raise WorkError(f"{self.path} is not a file: give the path of the page to write")
-        self.part = self.path.with_name(f".{self.path.name}.part")
-        self.write("", try_only=True)
 
-    def write(self, text: str, try_only: bool = False) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A file name that is not valid Unicode can be in the text, and could not be encoded.
-            self.part.write_bytes(text.encode("utf-8", "replace"))
-            if try_only:
-                self.part.unlink()
-            else:
-                self.part.replace(self.path)
-        except OSError as e:
-            with suppress(OSError):
-                self.part.unlink()
-            raise cant_write(self.path, e) from None
+def _write(path: Path, page: str) -> None:
+    with named_errors(path):
+        # A file name that is not valid Unicode can be in the text, and could not be encoded.
+        atomic_write(path, page.encode("utf-8", "replace"))
 
 
 def _facts(run: Run, written: list[Written], sections: list[Section], run_as: str | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from netpick.core.errors import WorkError
+from netpick.core.files import sync_folder
 from netpick.store.shards import (
     TABLES,
     Block,
@@ -27,7 +28,6 @@ from netpick.store.shards import (
     read_blocks,
     read_shards,
     scan,
-    sync_folder,
     write_groups,
 )
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 import tomli_w
 
 from netpick.core.errors import RunError, WorkError, listed, suggest
+from netpick.core.files import atomic_write, sync_folder
 from netpick.core.result import TrainingResult
 from netpick.store import compact as compaction
 from netpick.store.schema import SCHEMA_VERSION
@@ -32,11 +33,9 @@ from netpick.store.shards import (
     TABLES,
     BrokenShardError,
     arrow_schema,
-    atomic_write,
     open_shard,
     read_shards,
     scan,
-    sync_folder,
     write_groups,
 )
 
@@ -124,7 +123,7 @@ class Store:
         manifest = _without_none({**self.manifest, **keys})
         text = tomli_w.dumps(manifest).encode()
         with self._work():
-            atomic_write(self.path / MANIFEST, lambda f: f.write(text))
+            atomic_write(self.path / MANIFEST, text)
             sync_folder(self.path)
         self.manifest = manifest
 
@@ -305,7 +304,7 @@ class Store:
         path = self._layout.weights(stem)
         path.parent.mkdir(exist_ok=True)
         data = save({name: np.asarray(w, order="C") for name, w in weights.items()})
-        atomic_write(path, lambda f: f.write(data))
+        atomic_write(path, data)
         sync_folder(path.parent)
 
     def _prediction_groups(

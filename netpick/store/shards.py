@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from netpick.core.errors import RunError
+from netpick.core.files import atomic_write
 from netpick.store.schema import SCHEMA_VERSION, columns
 
 TABLES = ("trainings", "epochs", "predictions")
@@ -126,37 +127,6 @@ def parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding=encodings or None,
         write_statistics=statistics,
     )
-
-
-def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Have `write` fill a file that appears under `path` only when it is complete and on the disk.
-
-    A failure removes the temporary file; a kill leaves it, and `Store.recover` removes it.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except Exception:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals in a folder last through a power failure, where the system can do that."""
-    try:
-        fd = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows can't open a folder
-        return
-    try:
-        os.fsync(fd)
-    except OSError:  # some network file systems refuse it: the files themselves are synchronised
-        pass
-    finally:
-        os.close(fd)
 
 
 def write_groups(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> None:

@@ -452,7 +452,11 @@ def test_each_file_is_on_the_disk_before_it_gets_its_name_and_the_row_that_count
     for folder in ("weights", "predictions", "epochs", "trainings"):
         name = "Basic-0.safetensors" if folder == "weights" else "hBasic-0.parquet"
         file = path / folder / name
-        expected += [("sync", str(file.with_name(f".{name}.tmp"))), ("name", str(file)), ("sync", str(file.parent))]
+        expected += [
+            ("sync", str(file.with_name(f".{name}.{os.getpid()}.tmp"))),
+            ("name", str(file)),
+            ("sync", str(file.parent)),
+        ]
     assert steps == expected
 
 

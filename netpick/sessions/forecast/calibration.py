@@ -28,6 +28,7 @@ import msgspec
 import numpy as np
 
 from netpick.core import devices as device
+from netpick.core.files import atomic_write
 from netpick.core.provenance import PACKAGE, versions
 from netpick.core.result import TrainingResult
 from netpick.sessions.forecast import model as cost
@@ -288,12 +289,8 @@ def save(store: Store, found: Found, samples: cost.Samples, seconds: float, wher
         "samples": asdict(samples),
         **asdict(found),
     }
-    temporary = store.path / f".{FILE}.tmp"
-    try:
-        temporary.write_text(json.dumps(value, indent=1))
-        os.replace(temporary, store.path / FILE)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        atomic_write(store.path / FILE, json.dumps(value, indent=1).encode())
 
 
 @dataclass(frozen=True)
