@@ -8,18 +8,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from netpick.cli import ask as cli_exam
-from netpick.cli import costs as cli_cost
+from netpick.cli import ask, costs, options
+from netpick.cli.screen import console, say
 from netpick.core.errors import NetpickError
-
-if TYPE_CHECKING:
-    from netpick.store.folder import Store
 
 app = typer.Typer(
     name="netpick",
@@ -29,17 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
-errors = Console(stderr=True)
-
-RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),
-]
-DataOption = Annotated[
-    str | None, typer.Option("--data-dir", help="Where data sets lie; else $NETPICK_DATA, else ./data.")
-]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -47,7 +31,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False)
     except NetpickError as error:
-        errors.print(f"netpick: {error}", highlight=False, markup=False, soft_wrap=True)
+        say(f"netpick: {error}", error=True)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
@@ -60,19 +44,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         said = " ".join(error.format_message().split())
         if said:  # nothing said: the help has been printed, as there were no arguments
-            errors.print(f"netpick: {said} (see netpick --help)", highlight=False, markup=False, soft_wrap=True)
+            say(f"netpick: {said} (see netpick --help)", error=True)
         code = 2
     sys.exit(code or 0)
-
-
-def _run_folder(given: str | None) -> Path:
-    if given:
-        return Path(given)
-    from netpick.store.folder import newest_run
-
-    folder = newest_run()
-    console.print(f"run: {folder}", style="dim", highlight=False)
-    return folder
 
 
 @app.command()
@@ -94,7 +68,7 @@ def generate(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of networks, splits, initial weights, batch order.")] = 0,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N networks: a share of every family.")] = None,
-    overrides: SetOption = None,
+    overrides: options.Overrides = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove a run that is there, results and all.")
     ] = False,
@@ -138,42 +112,31 @@ def generate(
         strict=strict,
     )
     for note in made.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        say(f"note: {note}")
     for line in made.warnings:
-        errors.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        say(f"warning: {line}", "yellow", error=True)
     if made.unchanged:
-        console.print(f"{made.store.path} holds these {len(made.networks)} networks already", highlight=False)
+        say(f"{made.store.path} holds these {len(made.networks)} networks already")
         return
     families = Counter(spec.computation for spec in made.networks)
     counts = ", ".join(f"{number} {name}" for name, number in families.items())
-    console.print(
-        f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}\n"
-        f"next: netpick train {made.store.path}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}")
+    say(f"next: netpick train {made.store.path}")
 
 
 @app.command()
 def train(
-    run: RunArgument = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda (or all), cuda:1, cuda:0,cuda:2.")] = "auto",
-    workers: Annotated[str, typer.Option(metavar="auto|N", help="Trainings at the same time.")] = "auto",
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Short for --set recipe.epochs=N.")] = None,
-    overrides: SetOption = None,
-    scores: Annotated[str | None, typer.Option(metavar="all|last|none", help="Epochs whose scores are kept.")] = None,
-    weights: Annotated[str | None, typer.Option(metavar="last|none", help="Whether final weights are kept.")] = None,
-    data_dir: DataOption = None,
-    retry: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Train failed, timeout or diverged ones again.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="fp32|tf32|bf16|auto", help="Of the arithmetic; short for recipe.precision.")
-    ] = None,
-    plan: Annotated[
-        str | None,
-        typer.Option(metavar="auto|reference|WORDS", help="How it is executed, such as eager/plain; auto chooses."),
-    ] = None,
+    run: options.NewestRun = None,
+    device: options.Device = "auto",
+    workers: options.Workers = "auto",
+    epochs: options.Epochs = None,
+    overrides: options.Overrides = None,
+    scores: options.Scores = None,
+    weights: options.Weights = None,
+    data_dir: options.DataDir = None,
+    retry: options.Retry = None,
+    precision: options.Precision = None,
+    plan: options.Plan = None,
     compact: Annotated[bool, typer.Option(help="Merge the many small files at the end.")] = True,
     estimate: Annotated[
         bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
@@ -183,9 +146,9 @@ def train(
     from netpick.cli.progress import ProgressListener
     from netpick.sessions.session import Options, train_run
 
-    many = cli_cost.worker_count(workers)
-    folder = _run_folder(run)
-    options = Options(
+    many = options.worker_count(workers)
+    folder = options.run_folder(run)
+    settings = Options(
         device=device,
         workers=many,
         epochs=epochs,
@@ -201,13 +164,9 @@ def train(
     )
     try:
         with ProgressListener(console) as listener:
-            train_run(folder, options, listener)
+            train_run(folder, settings, listener)
     except KeyboardInterrupt:
-        errors.print(
-            f"netpick: stopped; all finished trainings are safe. To go on: netpick train {folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"netpick: stopped; all finished trainings are safe. To go on: netpick train {folder}", error=True)
         raise typer.Exit(130) from None
     _summarise(folder)
     what_next = {
@@ -217,7 +176,7 @@ def train(
     }
     wide = max(map(len, what_next)) + 6
     lines = [f"netpick {command:<{wide}}{what}" for command, what in what_next.items()]
-    console.print("\nnext: " + "\n      ".join(lines), highlight=False, markup=False, soft_wrap=True)
+    say("\nnext: " + "\n      ".join(lines))
 
 
 def _example(folder: str | Path) -> str:
@@ -231,20 +190,20 @@ def _example(folder: str | Path) -> str:
 
 
 @app.command()
-def status(run: RunArgument = None) -> None:
+def status(run: options.NewestRun = None) -> None:
     """Say how far a run has come; works while it is being trained."""
-    _summarise(_run_folder(run), status=True)
+    _summarise(options.run_folder(run), status=True)
 
 
 @app.command()
-def compact(run: RunArgument = None) -> None:
+def compact(run: options.NewestRun = None) -> None:
     """Merge a run's many small Parquet files into few large ones."""
     from netpick.store.folder import Store
 
-    store = Store.open(_run_folder(run))
+    store = Store.open(options.run_folder(run))
     with store.lock():
         for table, (before, after) in store.compact().items():
-            console.print(f"{store.path}/{table}: {before} files before, {after} now", highlight=False)
+            say(f"{store.path}/{table}: {before} files before, {after} now")
 
 
 @app.command()
@@ -253,32 +212,23 @@ def templates() -> None:
     from netpick.networks.catalogue.template import builtin_templates, load
 
     for name in builtin_templates():
-        console.print(f"{name:16}{load(name).title}", highlight=False, soft_wrap=True)
+        say(f"{name:16}{load(name).title}")
 
 
 def _summarise(folder: Path, status: bool = False) -> None:
-    from netpick.cli.summary import summary, where
+    from netpick.cli.summary import activity, print_summary, where
     from netpick.exam.run import Run
     from netpick.store.folder import Store
 
     store = Store.open(folder)
     run = Run(folder)
-    for part in summary(run, Counter(run.trainings["status"])):
-        console.print(part, soft_wrap=isinstance(part, Text))  # a path is not to be broken into two lines
-    if status:
-        _recent(store)
-    console.print(where(run), highlight=False, soft_wrap=True)
+    print_summary(run, Counter(run.trainings["status"]))
+    for line in activity(store.events(), store.in_use()) if status else ():
+        say(line)
+    say(where(run))
 
 
-def _recent(store: Store) -> None:
-    """Print what the event log says of the session that is going on, or of the last one."""
-    from netpick.cli.summary import activity
-
-    for line in activity(store.events(), store.in_use()):
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-app.registered_commands += [*cli_cost.app.registered_commands, *cli_exam.app.registered_commands]
+app.registered_commands += [*costs.app.registered_commands, *ask.app.registered_commands]
 
 
 if __name__ == "__main__":

@@ -6,71 +6,43 @@ Renders what other modules have computed; computes nothing itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from netpick.cli.screen import console, frame_table, grid, say
 from netpick.core.result import STATUSES
 from netpick.core.words import BEST, count, counted, duration
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from netpick.exam.run import Run
 
 
-def frame_table(frame: pd.DataFrame, title: str | None = None) -> Table:
-    """Return a DataFrame as a table for the terminal; numbers to the right, four digits of fractions."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name, column in frame.items():
-        table.add_column(str(name), justify="right" if column.dtype.kind in "iuf" else "left", no_wrap=True)
-    for row in cells(frame).itertuples(index=False):
-        table.add_row(*row)
-    return table
-
-
-def cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a DataFrame's values as they are shown."""
-    return frame.astype(object).map(_cell)
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:  # NaN is the one value that differs from itself
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def summary(run: Run, statuses: Counter[str]) -> Iterator[RenderableType]:
-    """Yield, part by part, what one wants to see when a run is over, or so far."""
+def print_summary(run: Run, statuses: Counter[str]) -> None:
+    """Print what one wants to see when a run is over, or so far."""
     from netpick.exam.marks import basic, students
     from netpick.exam.questions import questions
 
     total = run.wanted
     finished = sum(statuses.values())
-    yield Text(f"{run.path}: {finished} of {total} trainings finished: {counted(statuses)}", "bold")
+    say(f"{run.path}: {finished} of {total} trainings finished: {counted(statuses)}", "bold")
     if not statuses["done"]:
         return
     frame = students(run)
     ranked = frame.sort_values(["accuracy", "macs", "params"], ascending=[False, True, True], kind="stable")
     reference = basic(frame)
     shown = [place < BEST or name == reference for place, name in enumerate(ranked["name"])]
-    yield _best(ranked[shown], reference, len(frame))
+    console.print(_best(ranked[shown], reference, len(frame)))
     scores = questions.ask(run, "scores").table
     scores.columns = [f"≥ {name[3:]} %" if name.startswith("at_") else name for name in scores.columns]
-    yield frame_table(scores, "Networks at or above an accuracy, by epoch")
+    console.print(frame_table(scores, "Networks at or above an accuracy, by epoch"))
 
 
 def _best(rows: pd.DataFrame, reference: str | None, students: int) -> Table:
     title = f"The best {min(BEST, students)} of {students} networks" + (f", and {reference}" if reference else "")
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = grid(title)
     table.add_column("network", no_wrap=True)
     for heading in ("params", "memory", "ops", "macs", "seconds", "accuracy"):
         table.add_column(heading, justify="right")

@@ -71,6 +71,28 @@ class Timings:
     devices: list[str]
     missing: list[str]
     skipped: list[str] = field(default_factory=list)
+    macs: dict[str, int] = field(default_factory=dict)
+
+    def frame(self) -> pd.DataFrame:
+        """Return what was measured, as the columns of the table `timings`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def overview(self) -> Comparison:
+        """Return what people look at: devices beside each other, or the times on the only one there is."""
+        frame = self.frame()
+        if len(frame[["device", "threads"]].drop_duplicates()) > 1:
+            return compare(frame, self.macs)
+        shown = frame.assign(
+            macs=frame["network"].map(self.macs), step_ms=1e3 * frame["step_seconds"], latency_ms=1e3 * frame["latency"]
+        )
+        columns = ["network", "macs", "step_ms", "latency_ms", "throughput"]
+        return Comparison(shown[columns].sort_values("step_ms", ignore_index=True), "")
+
+    def where(self) -> str:
+        """Return the devices with their names, in words."""
+        return ", ".join(dict.fromkeys(f"{row['device']} ({row['device_name']})" for row in self.rows))
 
 
 def time_run(
@@ -143,7 +165,7 @@ def time_run(
     finally:
         if not was_there:
             shutil.rmtree(cache, ignore_errors=True)
-    return Timings(found, failed, here, missing, skipped)
+    return Timings(found, failed, here, missing, skipped, {row["name"]: row["macs"] for row in rows})
 
 
 def forecast_seconds(number: int, seconds: float) -> float:

@@ -1,0 +1,67 @@
+"""Options and arguments that several commands have: each is written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from netpick.cli.screen import Format, say
+from netpick.core.errors import RunError
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.")]
+NewestRun = Annotated[str | None, typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),
+]
+DataDir = Annotated[
+    str | None, typer.Option("--data-dir", help="Where data sets lie; else $NETPICK_DATA, else ./data.")
+]
+
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda (or all), cuda:1, cuda:0,cuda:2.")]
+Workers = Annotated[str, typer.Option(metavar="auto|N", help="Trainings at the same time.")]
+Epochs = Annotated[int | None, typer.Option(metavar="N", help="Short for --set recipe.epochs=N.")]
+Scores = Annotated[str | None, typer.Option(metavar="all|last|none", help="Epochs whose scores are kept.")]
+Weights = Annotated[str | None, typer.Option(metavar="last|none", help="Whether final weights are kept.")]
+Retry = Annotated[
+    list[str] | None, typer.Option(metavar="STATUS", help="Failed, timeout or diverged ones are due again.")
+]
+Precision = Annotated[
+    str | None, typer.Option(metavar="fp32|tf32|bf16|auto", help="Of the arithmetic; short for recipe.precision.")
+]
+Plan = Annotated[
+    str | None,
+    typer.Option(metavar="auto|reference|WORDS", help="How it is executed, such as eager/plain; auto chooses."),
+]
+
+Computations = Annotated[list[str] | None, typer.Option(help="Only these computations; repeatable.")]
+Plot = Annotated[
+    str | None, typer.Option("--plot", metavar="FILE", help="Draw the figure into a .svg, .png or .pdf file.")
+]
+Form = Annotated[Format, typer.Option("--format", help="How to print the table.")]
+Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows of a printed table; csv and json have all.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out result files that can't be read, and name them.")
+]
+
+
+def worker_count(text: str) -> int | Literal["auto"]:
+    """Read the value of --workers."""
+    if text == "auto":
+        return "auto"
+    if not text.lstrip("-").isdigit():
+        raise RunError(f"--workers: wants auto or a number from 1 on, got '{text}'")
+    return int(text)
+
+
+def run_folder(given: str | None) -> Path:
+    """Return the folder of the run that is meant: the newest one, which is then named, where none is given."""
+    if given:
+        return Path(given)
+    from netpick.store.folder import newest_run
+
+    folder = newest_run()
+    say(f"run: {folder}", "dim")
+    return folder

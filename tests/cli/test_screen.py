@@ -1,0 +1,117 @@
+"""A string on the terminal is text: nothing in it is read as markup, and nothing in it acts."""
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from netpick.cli import app, screen
+from netpick.exam.planted.planted import plant
+
+NASTY = "[/red]\x1b[31m[bold]:smile: 12\x9b2J\u202etac\udcff"
+WRITTEN = "[/red]\\x1b[31m[bold]:smile: 12\\x9b2J\\u202etac\\udcff"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A wide terminal with colours, and what has been written on it."""
+    out = io.StringIO()
+    console = screen.Screen(file=out, force_terminal=True, color_system="truecolor", width=200, _environ={})
+    monkeypatch.setattr(screen, "console", console)
+    return out
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_what_is_said_is_shown_as_it_is(error, capsys):
+    screen.say(f"{NASTY}\n{'long ' * 100}end", "bold", error=error)
+    out, err = capsys.readouterr()
+    assert (err if error else out) == f"{WRITTEN}\n{'long ' * 100}end\n"
+
+
+def test_a_terminal_gets_no_colours_but_those_asked_for(terminal):
+    screen.say(f"{NASTY} 98 True 'text' https://example.org /tmp/run None")
+    assert terminal.getvalue() == f"{WRITTEN} 98 True 'text' https://example.org /tmp/run None\n"
+
+
+@pytest.mark.parametrize("width", [200, 60])
+def test_a_table_shows_names_as_they_are(width, terminal):
+    screen.console.width = width
+    name, shown = NASTY[:-1], WRITTEN.removesuffix("\\udcff")  # no frame has halves of characters
+    frame = pd.DataFrame({"network": [name, "two\nlines"], name: [0.5, None], "macs": [12_345, 1]})
+    screen.show_frame(frame)
+    text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())  # the headings are bold
+    assert "\x1b" not in text
+    assert text.count(shown) == 2
+    for part in ("two\\nlines", "12,345", "0.5"):
+        assert part in text
+
+
+def test_other_programs_get_every_byte_and_people_what_is_harmless(terminal, capsys):
+    frame = pd.DataFrame({"class": ["\x1b[2J"]})
+    screen.show_frame(frame, "csv")
+    assert capsys.readouterr().out == "class\n\\x1b[2J\n"
+    screen.console._force_terminal = False
+    screen.show_frame(frame, "csv")
+    assert capsys.readouterr().out == "class\n\x1b[2J\n"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A run whose folder, title and classes have names that a terminal would act on."""
+    folder = tmp_path_factory.mktemp("runs") / "[/red]\x1b[31m"
+    plant(folder, networks=12, samples=60, epochs=2)
+    manifest = folder / "run.toml"
+    text = manifest.read_text()
+    assert 'classes = [\n    "0",' in text
+    manifest.write_text(text.replace('    "0",', '    "[/red]\\u001B[31m0",'))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "RUN"],
+        ["ask", "RUN", "confused"],
+        ["ask", "RUN", "versus", "--rows", "3"],
+        ["show", "RUN", "Basic"],
+        ["pick", "RUN"],
+        ["pick", "RUN", "--max-params", "many"],
+        ["status", "RUN/[/blue]\x1b[32m"],
+        ["ask", "RUN", "[/blue]\x1b[32m"],
+        ["templates", "--[/blue]\x1b[32m"],
+    ],
+)
+def test_no_command_is_misled_by_names(words, planted, capsys):
+    with pytest.raises(SystemExit) as end:
+        app.main([word.replace("RUN", str(planted)) for word in words])
+    out = "".join(capsys.readouterr())
+    assert end.value.code in (0, 2)
+    assert "\x1b" not in out
+    named = [name for name in ("[/red]\\x1b[31m", "[/blue]\\x1b[32m") if name in out]
+    assert named or words[0] in ("pick", "ask"), out
+
+
+def test_the_help_of_a_question_shows_brackets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("analysis").mkdir()
+    Path("analysis/mine.py").write_text(
+        '"""What is in [red]brackets[/red]?\n\nSamples [0, 1] and [/blue].\n"""\n\n\n'
+        "def ask(run, *, limit: int = 3):\n"
+        '    """Answer.\n\n    Parameters\n    ----------\n    limit : int\n        Of [/those] shown.\n    """\n'
+    )
+    with pytest.raises(SystemExit):
+        app.main(["ask", "runs/any", "mine", "--help"])
+    out = capsys.readouterr().out
+    for part in ("[red]brackets[/red]", "[0, 1] and [/blue]"):
+        assert part in out
+
+
+def test_nothing_else_has_a_console_of_its_own():
+    folder = Path(screen.__file__).parent
+    texts = {file.name: file.read_text("utf-8") for file in folder.glob("*.py")}
+    made = {name for name, text in texts.items() if re.search(r"\b(Console|Screen)\(", text)}
+    assert made == {"screen.py"}
+    printing = {name for name, text in texts.items() if re.search(r"(?<!console\.)\b(echo|print)\(", text)}
+    assert printing == {"screen.py"}
