@@ -91,7 +91,7 @@ class Listener:
         """All is checked, the first training is about to start."""
 
     def started(self, task: Task) -> None:
-        """A training, or all replicates that are trained as one, has been handed to a worker."""
+        """A training has been handed to a worker."""
 
     def finished(self, result: TrainingResult) -> None:
         """A training has ended and is committed."""
@@ -137,7 +137,6 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         for one in devices:
             for own in {str(r): r for _, r in students}.values():
                 plan.choose(own, one, pin=pin)  # refuses what the device can't do, before anything is loaded
-        _check_replicates(pin, [own for _, own in students])
         if options.retry:  # after all that can be refused: from here on results are lost
             store.forget(set(options.retry))
             finished = store.finished()
@@ -162,8 +161,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             )
             seconds = {task.key: ahead.seconds(task.key) for task in tasks}
             # The costliest come first, so that no worker is left with a long one at the end.
-            tasks = pool.grouped(tasks)
-            tasks.sort(key=lambda task: sum(seconds[one.key] for one in task.each()), reverse=True)
+            tasks.sort(key=lambda task: seconds[task.key], reverse=True)
             versions_now = versions()
             store.update_manifest(
                 training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions_now}
@@ -213,7 +211,6 @@ def estimate_run(
         plan.choose(recipe, one, pin=pin)
     left = {key: status for key, status in finished.items() if status not in options.retry}
     students = _students(store, recipe)
-    _check_replicates(pin, [own for _, own in students])
     due = _due(students, left)
     keys = [(spec.hash, n) for spec, _, n in due]
     if not due:
@@ -258,10 +255,9 @@ def _train_all(
     listener: Listener,
 ) -> None:
     def started(task: Task) -> None:
-        for one in task.each():
-            store.append_event(
-                {"event": "start", "network": one.spec.name, "replicate": one.replicate, "device": one.device}
-            )
+        store.append_event(
+            {"event": "start", "network": task.spec.name, "replicate": task.replicate, "device": task.device}
+        )
         listener.started(task)
 
     with _politely(store) as uninterrupted:
@@ -345,12 +341,6 @@ def _check_options(options: Options) -> None:
     for status in options.retry:
         if status not in RETRYABLE:
             raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
-
-
-def _check_replicates(pin: str, recipes: Sequence[Recipe]) -> None:
-    """Refuse to train replicates as one where no network has any."""
-    if plan.pinned(pin).get("mode", "").startswith("batched") and all(own.replicates < 2 for own in recipes):
-        raise RunError("--plan batched: wants recipe.replicates of 2 or more, got 1: --set recipe.replicates=N")
 
 
 def wanted_recipe(store: Store, options: Options) -> Recipe:
@@ -516,16 +506,10 @@ def _tasks(
     """Return what workers are given; the seed is of the layers alone, the same whatever recipe they are trained by."""
     run_seed = store.manifest["seed"]
     plans = {spec.hash: plan.choose(own, where, spec, pin) for spec, own, _ in due}  # one for all replicates
-    # All replicates of a model that they make together, also those that are not due: its numbers depend on how many.
-    seeds = {
-        spec.hash: tuple(seed_of(run_seed, spec.layers_hash, n) for n in range(plans[spec.hash].replicas))
-        for spec, _, _ in due
-    }
     return [
         Task(
             *(spec, n, seed_of(run_seed, spec.layers_hash, n), own, plans[spec.hash], data_sets[_data_of(own)]),
             keep_weights=weights,
-            seeds=seeds[spec.hash],
         )
         for spec, own, n in due
     ]

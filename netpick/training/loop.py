@@ -77,12 +77,6 @@ def train(
         from netpick.training.engines.graphs.training import train_alone
 
         return train_alone(spec, recipe, device, data, seed, plan, replicate, keep_weights)
-    if plan.replicas:
-        from netpick.training.engines.batched import train_replicas
-
-        # One by itself, as when it is timed: as many of its kind beside it as the plan says, and its share of the time.
-        group = train_replicas(spec, recipe, device, data, [seed] * plan.replicas, plan, keep_weights)
-        return group[0].with_(replicate=replicate)
     started, clock = datetime.now(UTC), time.perf_counter()
     deadline = clock + recipe.timeout if recipe.timeout else None
     devices.reset_peak_memory(device)

@@ -8,7 +8,6 @@ another number of workers get the same plan, and the same numbers. It is written
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
@@ -24,7 +23,7 @@ FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps
 ALLOWED: dict[str, tuple[str, ...]] = {
     "precision": ("fp32", "tf32", "bf16"),
     "layout": ("contiguous",),
-    "mode": ("eager", "explicit", "compiled", "graph", "reference", "batched"),
+    "mode": ("eager", "explicit", "compiled", "graph", "reference"),
     "kernel": ("fused", "foreach"),
     "convolutions": ("tuned", "plain"),
 }
@@ -67,12 +66,6 @@ COMPILED = (
 )
 """Operations of `kernels`, beside convolutions and residual blocks."""
 
-BATCHED_REPLICATES = 6
-"""Replicates of a linear network from which training them as one model pays on a CPU; see benchmarks/NOTES.md."""
-
-BATCHED_WEIGHTS, BATCHED_TOGETHER = 110_000, 1_600_000
-"""Weights of one replicate, and of all together, up to which it does: larger ones fit no cache when side by side."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -80,10 +73,8 @@ class Plan:
 
     `precision` of the arithmetic; memory `layout`; `mode`: eager (autograd), explicit (see `explicit`), compiled (whole
     epochs in machine code, see `compiled`), graph (CUDA graphs, see `cuda_graph`; where they fail `eager(why)` is
-    written), reference (the plain loop), or
-    `batched(R)`: all R replicates of the network as one model (see `replicas`); `kernel` of the optimizer: fused or
-    foreach; `convolutions`: tuned, computed in another way where that is faster (see `build` and `convolutions`), or
-    plain.
+    written), or reference (the plain loop); `kernel` of the optimizer: fused or foreach; `convolutions`: tuned,
+    computed in another way where that is faster (see `build` and `convolutions`), or plain.
     """
 
     precision: str = "fp32"
@@ -95,25 +86,18 @@ class Plan:
     def __str__(self) -> str:
         return "/".join(astuple(self))
 
-    @property
-    def replicas(self) -> int:
-        """How many replicates are trained as one model; 0 where each is trained by itself."""
-        return int(self.mode[len("batched(") : -1]) if self.mode.startswith("batched(") else 0
-
     @classmethod
     def parse(cls, text: str) -> Plan:
         """Read what `str` wrote; raises PlanError."""
         names = [field.name for field in fields(cls)]
-        written = text.split("/")
-        words = [word.partition("(")[0] for word in written]  # without why it is eager, or how many are batched
+        words = [word.partition("(")[0] for word in text.split("/")]  # without why it is eager
         if len(words) != len(names):
             raise PlanError(f"a plan has {len(names)} parts, {'/'.join(names)}, got '{text}'")
         for name, word in zip(names, words, strict=True):
             if word not in ALLOWED[name]:
                 near = suggest(word, ALLOWED[name])
                 raise PlanError(f"plan '{text}': no {name} '{word}'{near}; allowed: {listed(ALLOWED[name])}")
-        pairs = zip(written, words, strict=True)
-        return cls(*(full if re.fullmatch(r"batched\([1-9]\d*\)", full) else word for full, word in pairs))
+        return cls(*words)
 
 
 def pinned(text: str) -> dict[str, str]:
@@ -168,17 +152,14 @@ def choose(recipe: Recipe, device: str, spec: NetworkSpec | None = None, pin: st
         precision = auto_precision(device, spec)
     mode = "graph" if kind == "cuda" else "explicit" if kind == "cpu" and precision == "fp32" else "eager"
     plan = Plan(precision, mode=mode, kernel="fused" if recipe.optimizer in FUSED[kind] else "foreach")
-    plan = replace(plan, **{key: word for key, word in fixed.items() if not word.startswith("batched")})
+    plan = replace(plan, **fixed)
     compiles = spec is not None and can_be_compiled(spec, recipe) and plan.kernel == "fused"
     if fixed.get("mode") == "compiled":
         plan = _pinned_to_compiled(plan, recipe, device, compiles, fixed)
-    elif "mode" not in fixed and plan.mode == "explicit" and fixed.get("convolutions") != "tuned" and spec is not None:
-        if compiles and _compiling_pays(spec):
+    elif "mode" not in fixed and plan.mode == "explicit" and fixed.get("convolutions") != "tuned" and compiles:
+        assert spec is not None
+        if _compiling_pays(spec):
             plan = replace(plan, mode="compiled", convolutions="plain")
-        elif _batching_pays(spec, recipe):
-            plan = replace(plan, mode=f"batched({recipe.replicates})", convolutions="plain")
-    elif fixed.get("mode", "").startswith("batched"):
-        plan = _pinned_to_batched(plan, recipe, device, spec, fixed)
     if plan.mode == "explicit" and (kind != "cpu" or plan.precision != "fp32"):
         raise PlanError(f"--plan: explicit is for fp32 on the cpu, got {plan.precision} on {device}: say eager")
     if plan.mode == "graph" and kind != "cuda":
@@ -231,39 +212,6 @@ def _compiling_pays(spec: NetworkSpec) -> bool:
     macs = _macs(spec)
     linear = all(OPERATIONS[one.op].role != "computation" or one.op == "Linear" for one in spec.layers)
     return macs <= (COMPILED_LINEAR_MACS if linear else COMPILED_MACS)
-
-
-def _pinned_to_batched(
-    plan: Plan, recipe: Recipe, device: str, spec: NetworkSpec | None, fixed: dict[str, str]
-) -> Plan:
-    """Return a plan that trains all replicates as one model, or `plan` for a network that can't be trained so."""
-    chosen = "precision" not in fixed and recipe.precision == "auto"  # network by network: some may be bf16
-    if device != "cpu" or (plan.precision != "fp32" and not chosen):
-        raise PlanError(f"--plan: batched is for fp32 on the cpu, got {plan.precision} on {device}: leave it out")
-    if fixed.get("convolutions") == "tuned":
-        raise PlanError("--plan: batched computes convolutions as torch has them, got tuned: say plain")
-    if plan.precision != "fp32" or spec is None or recipe.replicates < 2 or not can_be_batched(spec):
-        return plan
-    return replace(plan, mode=f"batched({recipe.replicates})", convolutions="plain")
-
-
-def can_be_batched(spec: NetworkSpec) -> bool:
-    """Return whether replicates of a network can be trained as one model: nothing random, no buffers, no skips."""
-    roles = {OPERATIONS[one.op].role if one.op in OPERATIONS else "whole" for one in spec.layers}
-    if roles & {"regularisation", "skip", "whole"} or "computation" not in roles:
-        return False
-    return not any(one.op in ("BasicBlock", "RReLU") or one.op.startswith("BatchNorm") for one in spec.layers)
-
-
-def _batching_pays(spec: NetworkSpec, recipe: Recipe) -> bool:
-    """Return whether a model of all replicates is faster than one after the other: many of a small linear network."""
-    if recipe.replicates < BATCHED_REPLICATES or not can_be_batched(spec):
-        return False
-    if any(OPERATIONS[one.op].role == "computation" and one.op != "Linear" for one in spec.layers):
-        return False
-    linear = [one.resolved for one in spec.layers if one.op == "Linear"]
-    weights = sum(one["in_features"] * one["out_features"] for one in linear)
-    return weights <= BATCHED_WEIGHTS and weights * recipe.replicates <= BATCHED_TOGETHER
 
 
 def auto_precision(device: str, spec: NetworkSpec | None) -> str:

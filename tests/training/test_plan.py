@@ -104,6 +104,10 @@ def test_a_misspelt_plan_is_refused(text, said):
         pinned(text)
 
 
+def test_why_a_network_is_eager_is_no_part_of_a_plan():
+    assert Plan.parse("fp32/contiguous/eager(capture: why)/fused/tuned").mode == "eager"
+
+
 def test_a_whole_plan_has_all_its_parts():
     with pytest.raises(PlanError, match="a plan has 5 parts, precision/layout/mode/kernel/convolutions, got 'fp32'"):
         Plan.parse("fp32")

@@ -44,11 +44,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Task:
-    """One training, with all that a worker needs for it; plain values only. `memory` and `params` are the network's.
-
-    Where the plan trains all replicates as one model, `seeds` are those of all of them, and `due` the ones whose
-    results are asked for, of which `replicate` is the first; none for a training by itself.
-    """
+    """One training, with all that a worker needs for it; plain values only. `memory` and `params` are the network's."""
 
     spec: NetworkSpec
     replicate: int
@@ -62,22 +58,11 @@ class Task:
     attempts: int = 1
     memory: int = 0
     params: int = 0
-    seeds: tuple[int, ...] = ()
-    due: tuple[int, ...] = ()
 
     @property
     def key(self) -> Key:
         """Hash of the network, and replicate."""
         return self.spec.hash, self.replicate
-
-    def each(self) -> list[Task]:
-        """Return the trainings that are in it: itself, or one for each replicate that is due."""
-        return [replace(self, replicate=n, seed=self.seeds[n], seeds=(), due=()) for n in self.due] or [self]
-
-    def failures(self, status: str, error: str, started: datetime, seconds: float) -> list[TrainingResult]:
-        """Return `failure` of each training that is in it, with its share of the seconds."""
-        share = seconds / max(1, len(self.seeds) if self.due else 1)
-        return [one.failure(status, error, started, share) for one in self.each()]
 
     def failure(self, status: str, error: str, started: datetime, seconds: float) -> TrainingResult:
         """Return the row of a training that gave no result of its own."""
@@ -103,18 +88,8 @@ class Task:
         return {k: values[k] for k in FOR_BASELINES} if is_baseline(self.spec.layers) else values
 
 
-def grouped(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks with those that are replicates of one model joined into one, in the place of the first."""
-    out: dict[Any, Task] = {}
-    for task in tasks:
-        key = task.spec.hash if task.seeds else task.key
-        first = out.get(key)
-        out[key] = replace(first or task, due=(*(first.due if first else ()), task.replicate)) if task.seeds else task
-    return list(out.values())
-
-
-def run_task(task: Task) -> TrainingResult | list[TrainingResult]:
-    """Train in a worker process; whatever goes wrong comes back as a result with a status, or one a replicate."""
+def run_task(task: Task) -> TrainingResult:
+    """Train in a worker process; whatever goes wrong comes back as a result with a status."""
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
         _prepare_worker()
@@ -123,11 +98,6 @@ def run_task(task: Task) -> TrainingResult | list[TrainingResult]:
         data = _resident(task.shared, task.device)
         recipe = task.recipe_values(len(data["train"][1]))
         conditions: dict[str, Any] = {"attempts": task.attempts, "workers": task.workers, "recipe": recipe}
-        if task.due:
-            from netpick.training.engines.batched import train_replicas
-
-            group = train_replicas(task.spec, task.recipe, task.device, data, task.seeds, task.plan, task.keep_weights)
-            return [group[n].with_(**conditions) for n in task.due]
         result = train(
             task.spec,
             task.recipe,
@@ -140,8 +110,7 @@ def run_task(task: Task) -> TrainingResult | list[TrainingResult]:
         )
         return result.with_(**conditions)
     except Exception as error:  # noqa: BLE001  every failure of a network must become its row
-        rows = task.failures("failed", describe_error(error), started, time.perf_counter() - clock)
-        return rows if task.due else rows[0]
+        return task.failure("failed", describe_error(error), started, time.perf_counter() - clock)
     finally:
         if task.device.startswith("cuda"):
             import torch
@@ -194,7 +163,7 @@ def _resident(shared: SharedData, device: str) -> dict[str, Any]:
     }
 
 
-Work = Callable[[Task], TrainingResult | list[TrainingResult]]
+Work = Callable[[Task], TrainingResult]
 
 
 def stream(
@@ -206,15 +175,13 @@ def stream(
 ) -> Iterator[TrainingResult]:
     """Run all tasks, in the given order as far as workers are free, and yield each result as it finishes.
 
-    Of replicates that are trained as one the results come one after the other.
-
     Parameters
     ----------
     tasks : what is due
     workers : trainings at the same time, over all devices
     devices : each task goes to the one that has the fewest tasks in hand
     on_start : told each task that is handed out; may be called from another thread
-    work : what a worker does with a task; gives a result, or those of replicates that are trained as one
+    work : what a worker does with a task; gives its result
 
     Notes
     -----
@@ -229,15 +196,13 @@ def stream(
         hand = _Hand(devices, on_start)
         try:
             with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work)) as results:
-                for found in results:
-                    group = found if isinstance(found, list) else [found]
-                    first = group[0]
-                    task = hand.take(first)
-                    memory = first.status == "failed" and (first.error or "").startswith(OUT_OF_MEMORY)
+                for result in results:
+                    task = hand.take(result)
+                    memory = result.status == "failed" and (result.error or "").startswith(OUT_OF_MEMORY)
                     if memory and task.attempts == 1:
                         again.append(replace(task, attempts=2))  # it may fit when it has the device for itself
                     else:
-                        yield from group
+                        yield result
         except _worker_death() as error:
             for task in hand.tasks():
                 if task.attempts == 1:
@@ -247,7 +212,7 @@ def stream(
                     message = (
                         f"its worker process died twice, the second time with nothing beside it{_exit_codes(error)}"
                     )
-                    yield from task.failures("failed", message, hand.since[task.key], seconds)
+                    yield task.failure("failed", message, hand.since[task.key], seconds)
 
 
 class _Hand:
@@ -274,9 +239,7 @@ class _Hand:
         return list(self.by_key.values())
 
 
-def _parallel(
-    queue: deque[Task], hand: _Hand, workers: int, work: Work
-) -> Generator[TrainingResult | list[TrainingResult], None, None]:
+def _parallel(queue: deque[Task], hand: _Hand, workers: int, work: Work) -> Generator[TrainingResult, None, None]:
     from joblib import Parallel, delayed
     from joblib._parallel_backends import LokyBackend
     from joblib.parallel import get_active_backend
