@@ -19,7 +19,7 @@ from netpick.core.result import TrainingResult
 from netpick.core.words import counted, duration
 from netpick.sessions.forecast import model as cost
 from netpick.sessions.session import Listener, Start
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.task import Task
 
 LINE_SECONDS = 15.0
 """Between two lines where there is no terminal."""
@@ -81,7 +81,7 @@ class ProgressListener(Listener):
 
     def started(self, task: Task) -> None:
         """Note what a worker does now."""
-        self.running[task.key] = (task.spec.name, time.monotonic())
+        self.running[task.key] = (task.job.spec.name, time.monotonic())
 
     def finished(self, result: TrainingResult) -> None:
         """Count a result; where there is no terminal, print a line every so often."""
