@@ -29,11 +29,10 @@ from _jobs import Job
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from netpick import training
 from netpick.core import devices
 from netpick.core.torchvision_import import torchvision_datasets
 from netpick.networks.modules.build import build
-from netpick.training import plan
-from netpick.training.loop import train
 
 log = logging.getLogger("tutorial")
 
@@ -142,8 +141,9 @@ def train_netpick(job: Job, device: str = "cpu") -> Outcome:
     torch.set_flush_denormal(True)  # as its workers have it
     try:
         start = time.perf_counter()
-        chosen = plan.choose(job.recipe, device, job.spec)
-        result = train(job.spec, job.recipe, device, job.resident, job.seed, chosen, keep_weights=True)
+        plan = training.choose(job.recipe, device, job.spec)
+        ours = training.Job(job.spec, job.recipe, job.seed, plan, device, keep_weights=True)
+        result = training.train(ours, job.resident)
         seconds = time.perf_counter() - start
     finally:
         torch.set_flush_denormal(False)  # no tutorial has it

@@ -6,13 +6,14 @@
 For each network, interleaved on one thread: some steps in the mode `explicit`, and the same steps in the mode
 `compiled`, each with gathering its batches and with its optimizer, Adam; the fastest of several repeats, which others
 on the machine disturb least. Evaluation of 1000 samples likewise. The samples are noise: only time is measured. The
-ratio says how many times as fast machine code is; `plan.COMPILED_MACS` follows from where it falls below 1.
+ratio says how many times as fast machine code is; `compiled.MOST_MACS` follows from where it falls below 1.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -25,12 +26,13 @@ from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, sizes
 from netpick.store.folder import Store
-from netpick.training import plan
-from netpick.training.engines.compiled.program import Program
-from netpick.training.loop import make_epoch
-from netpick.training.plan import Plan
-from netpick.training.steps import EVALUATION_BATCH
+from netpick.training import Job, Plan, choose
+from netpick.training.engines import compiled
+from netpick.training.engines.compiled.program import CompiledEpochs
+from netpick.training.engines.explicit.step import ExplicitEpochs
+from netpick.training.loop import Setup
 
+CODE = Plan(mode="compiled", convolutions="plain")
 PANEL = Path(__file__).with_name("panel.json")
 EVALUATED = 1000
 LARGEST = 20_000_000
@@ -63,31 +65,25 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, repeats: 
     macs = sizes(spec.layers, image).macs
     steps = int(min(40, max(3, 2e10 / (6 * macs * recipe.batch_size))))
     x, y = torch.randn(steps * recipe.batch_size, *image), torch.randint(0, 10, (steps * recipe.batch_size,))
-    plain, ours = build(spec.layers, tuned=True), build(spec.layers)
-    program = Program(spec.layers, ours, recipe, image, len(y), EVALUATION_BATCH)
+    job = Job(spec, recipe, 0, CODE)
     ways = [
-        make_epoch(model, recipe, "cpu", (x, y), torch.Generator().manual_seed(0), Plan(mode=mode), program=code)
-        for model, mode, code in ((plain, "explicit", None), (ours, "compiled", program))
+        make(Setup(job, build(spec.layers, tuned=tuned).train(), x, y, torch.Generator().manual_seed(0)))
+        for make, tuned in ((ExplicitEpochs, True), (CompiledEpochs, False))
     ]
-    explicit, compiled = best(*ways, repeats)
+    explicit, ours = best(*(way.epoch for way in ways), repeats)
     tested = torch.randn(EVALUATED, *image)
-    images = tested.flatten(1).numpy()
-    plain.eval()
+    ways[0].setup.model.eval()
     with torch.inference_mode():
-        pair = best(
-            lambda: [plain(part) for part in tested.split(EVALUATION_BATCH)],
-            lambda: program.score(images),
-            max(3, repeats // 2),
-        )
+        pair = best(*(partial(way.score, tested) for way in ways), max(3, repeats // 2))
     return {
         "network": spec.name,
         "macs": macs,
         "explicit_us": explicit / steps * 1e6,
-        "compiled_us": compiled / steps * 1e6,
-        "ratio": explicit / compiled,
-        "gflops": 6 * macs * recipe.batch_size * steps / compiled / 1e9,
+        "compiled_us": ours / steps * 1e6,
+        "ratio": explicit / ours,
+        "gflops": 6 * macs * recipe.batch_size * steps / ours / 1e9,
         "evaluation_ratio": pair[0] / pair[1],
-        "planned": plan.choose(recipe, "cpu", spec).mode,
+        "planned": choose(recipe, "cpu", spec).mode,
     }
 
 
@@ -108,7 +104,7 @@ def run() -> None:
     rows = [
         measure(one, image, recipe, args.repeats)
         for one in specs
-        if plan.can_be_compiled(one, recipe) and sizes(one.layers, image).macs <= LARGEST
+        if not compiled.refuses(Job(one, recipe, 0, CODE)) and sizes(one.layers, image).macs <= LARGEST
     ]
     head = ["network", "macs", "explicit µs", "compiled µs", "ratio", "GFLOP/s", "evaluation", "planned"]
     lines = [

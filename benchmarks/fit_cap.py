@@ -45,9 +45,8 @@ from netpick.networks.catalogue.cells import SampledCell
 from netpick.networks.catalogue.template import Recipe, Template
 from netpick.networks.modules.measure import Measurement, measure_all
 from netpick.networks.paper.spec import NetworkSpec
-from netpick.training import plan
-from netpick.training.loop import train
-from netpick.training.steps import EVALUATION_BATCH
+from netpick.training import Job, choose, train
+from netpick.training.job import EVALUATION_BATCH
 
 TIMED = 3
 """Short epochs that are timed, after one to warm up; their median counts."""
@@ -100,7 +99,7 @@ def time_network(
 
     few = msgspec.structs.replace(recipe, epochs=1 + TIMED, timeout=None)
     splits = {"train": noise(steps * recipe.batch_size), "test": noise(test)}
-    result = train(spec, few, "cpu", splits, 0, plan.choose(few, "cpu"))
+    result = train(Job(spec, few, 0, choose(few, "cpu")), splits)
     if len(result.epochs) < few.epochs:
         raise SystemExit(f"{spec.name}: {result.status}: {result.error}")
     step = median(epoch.train_seconds for epoch in result.epochs[1:]) / steps

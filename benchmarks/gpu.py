@@ -42,11 +42,10 @@ from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, seed_of, shapes, sizes
 from netpick.sessions.workers import gpu_processes as cards
-from netpick.sessions.workers import pool
 from netpick.sessions.workers.gpu_budget import Layout
-from netpick.sessions.workers.pool import Task
-from netpick.training import plan
-from netpick.training.loop import train
+from netpick.sessions.workers.process import resident
+from netpick.sessions.workers.task import Task, result_of
+from netpick.training import Job, Plan, choose, train
 
 PANEL = Path(__file__).with_name("panel.json")
 RECIPE = Recipe(optimizer="Adam", lr=0.001, batch_size=25, epochs=1)
@@ -100,14 +99,9 @@ def careful(spec: NetworkSpec, recipe: Recipe, seed: int, splits: Any, card: str
 
 
 def make_tasks(networks: Sequence[Sized], recipe: Recipe, shared: Any, card: str, copies: int, mode: str) -> list[Task]:
-    chosen = replace(plan.choose(recipe, card), mode=mode)
+    chosen = replace(choose(recipe, card), mode=mode)
     return [
-        Task(
-            *(spec, n, seed_of(0, spec.hash, n), recipe, chosen, shared, card),
-            keep_weights=False,
-            memory=memory,
-            params=params,
-        )
+        Task(Job(spec, recipe, seed_of(0, spec.hash, n), chosen, card, n), shared, memory=memory, params=params)
         for spec, _, params, memory in networks
         for n in range(copies)
     ]
@@ -123,29 +117,28 @@ def prepare(device: str, layout: Layout, background: Any, unroll: int | None) ->
 
 def start(task: Task, lane: Any, background: Any, unroll: int) -> Iterator[Any]:
     """Train with a fixed number of steps in a graph."""
+    from netpick.training.engines.graphs.network import Pieces
     from netpick.training.engines.graphs.training import training
 
-    splits = pool._resident(task.shared, task.device)
-    return training(
-        *(task.spec, task.recipe, lane, splits, task.seed, task.plan, task.replicate),
-        background=background,
-        unroll=unroll,
-    )
+    splits = resident(task.shared, task.job.device)
+    return training(task.job, lane, splits, background, pieces=Pieces(unroll))
 
 
 def netpick_seconds(tasks: list[Task], card: str, layout: Layout, unroll: int | None) -> tuple[float, list[str]]:
     """Return the seconds from the first task to the last result, and what failed; processes are started before."""
     # Very small networks, first: as many as fill all streams, so that every process is there and warm.
-    small = replace(tasks[-1], recipe=msgspec.structs.replace(tasks[-1].recipe, epochs=1))
-    warm = [replace(small, replicate=10**6 + n) for n in range(layout.trainings + 2 * layout.processes)]
+    last = tasks[-1].job
+    small = replace(last, recipe=msgspec.structs.replace(last.recipe, epochs=1))
+    count = layout.trainings + 2 * layout.processes
+    warm = [replace(tasks[-1], job=replace(small, replicate=10**6 + n)) for n in range(count)]
     begun: list[float] = []
     failed: list[str] = []
 
     def heard(task: Task) -> None:
-        if task.replicate < 10**6 and not begun:
+        if task.job.replicate < 10**6 and not begun:
             begun.append(time.perf_counter())
 
-    for result in cards.stream([*warm, *tasks], [card], layout, heard, partial(prepare, unroll=unroll)):
+    for result in map(result_of, cards.stream([*warm, *tasks], [card], layout, heard, partial(prepare, unroll=unroll))):
         if result.status != "done" or "capture" in result.plan:
             failed.append(f"{result.network}: {result.status} {result.error or result.plan}")
     return time.perf_counter() - begun[0], failed
@@ -160,8 +153,8 @@ def check(args: Any, card: str, shared: Any) -> dict[str, Any]:
     rows, found = [], {}
     for spec, *_ in panel(min(args.most_macs, 20_000_000)):
         seed = seed_of(0, spec.hash, 0)
-        on_card = train(spec, recipe, card, there, seed, plan.choose(recipe, card))
-        on_cpu = train(spec, recipe, "cpu", here, seed, plan.Plan())
+        on_card = train(Job(spec, recipe, seed, choose(recipe, card), card), there)
+        on_cpu = train(Job(spec, recipe, seed, Plan()), here)
         pairs = zip(on_card.epochs, on_cpu.epochs, strict=True)
         worst = max(abs(a.train_loss / b.train_loss - 1) for a, b in pairs)
         accuracies = [one.epochs[-1].splits[0].accuracy for one in (on_card, on_cpu)]
@@ -174,7 +167,7 @@ def check(args: Any, card: str, shared: Any) -> dict[str, Any]:
 def speed(args: Any, card: str, shared: Any) -> dict[str, Any]:
     """Time the careful loop and netpick's ways; return seconds and trainings an hour of each."""
     networks, copies = panel(args.most_macs), args.copies
-    splits = pool._resident(shared, card)
+    splits = resident(shared, card)
     for spec, *_ in networks[-3:]:
         careful(spec, RECIPE, 0, splits, card)
     one_by_one = {spec.name: careful(spec, RECIPE, 0, splits, card) for spec, *_ in networks}

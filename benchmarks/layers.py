@@ -15,7 +15,7 @@ from _common import machine, main, new_parser, positive, print_machine, print_ta
 from torch import nn
 
 from netpick.training.engines.explicit.layers import make
-from netpick.training.engines.explicit.step import FlatParameters
+from netpick.training.steps import FlatParameters
 
 CASES = {
     "Tanh, 158 thousand values": (nn.Tanh(), (25, 274, 23)),

@@ -1,4 +1,4 @@
-"""What the processes of test_cards do: a module of its own, so that they have little to import."""
+"""What the processes of test_gpu_processes do: a module of its own, so that they have little to import."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def prepare_in_vain(device, layout, background):
 def start(task, lane):
     """Do what the task's name says, in three turns, and write down when it began and ended."""
     began = time.monotonic()
-    what = task.spec.name.split("_")[0]
+    name = task.job.spec.name
+    what = name.split("_")[0]
     folder = Path(task.shared)
     for turn in range(3):
         yield None
         if turn == 1:
             if what == "meet":  # goes on when another one is there too, in whatever process
-                (folder / f"{task.spec.name}.met").touch()
+                (folder / f"{name}.met").touch()
                 deadline = time.monotonic() + 60
                 while len(list(folder.glob("meet_*.met"))) < 2:
                     assert time.monotonic() < deadline, "nobody came"
@@ -55,9 +56,9 @@ def start(task, lane):
             if what == "fail":
                 raise ValueError("no")
             if what == "sleep":
-                (folder / f"{task.spec.name}.pid").write_text(str(os.getpid()))
+                (folder / f"{name}.pid").write_text(str(os.getpid()))
                 while True:
                     yield None
     with open(folder / "log", "a") as log:
-        log.write(f"{task.spec.name} {task.attempts} {began} {time.monotonic()} {os.getpid()}\n")
-    return task.failure("done", None, datetime.now(UTC), 0.5)
+        log.write(f"{name} {task.attempts} {began} {time.monotonic()} {os.getpid()}\n")
+    return task.job.result("done", datetime.now(UTC), 0.5)

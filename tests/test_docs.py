@@ -29,7 +29,7 @@ from netpick.networks.paper.spec import NetworkSpec, check
 from netpick.report import tables_page as schema_table
 from netpick.sessions.generate import generate_run
 from netpick.store.schema import TABLES
-from netpick.training import plan
+from netpick.training import choose
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="the documentation is not installed")
@@ -405,7 +405,7 @@ def test_the_question_of_the_readme_has_fifteen_lines_and_answers(exam, monkeypa
 
 def test_the_plan_of_the_design_is_one_that_is_chosen():
     recipe = template.Recipe()
-    assert f"`{plan.choose(recipe, 'cpu')}`" in text(DESIGN)
+    assert f"`{choose(recipe, 'cpu')}`" in text(DESIGN)
     assert recipe.batch_size != template.load("thousand-light").recipe.batch_size == 200  # CONTRIBUTING says so
     assert template.load("netpicking").recipe.batch_size == 25
 

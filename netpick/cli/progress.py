@@ -19,7 +19,7 @@ from netpick.core.result import TrainingResult
 from netpick.core.words import counted, duration
 from netpick.sessions.forecast import model as cost
 from netpick.sessions.session import Listener, Start
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.task import Task
 
 LINE_SECONDS = 15.0
 """Between two lines where there is no terminal."""
@@ -35,7 +35,6 @@ class ProgressListener(Listener):
         self.console = console
         self.statuses: Counter[str] = Counter()
         self.running: dict[tuple[str, int], tuple[str, float]] = {}
-        self.together: dict[tuple[str, int], list[tuple[str, int]]] = {}
         self.live: Live | None = None
         self.side: Progress | None = None
         self.clock = self.last_line = time.monotonic()
@@ -82,8 +81,7 @@ class ProgressListener(Listener):
 
     def started(self, task: Task) -> None:
         """Note what a worker does now."""
-        self.running[task.key] = (task.spec.name, time.monotonic())
-        self.together[task.key] = [one.key for one in task.each()]
+        self.running[task.key] = (task.job.spec.name, time.monotonic())
 
     def finished(self, result: TrainingResult) -> None:
         """Count a result; where there is no terminal, print a line every so often."""
@@ -155,11 +153,10 @@ class ProgressListener(Listener):
         busy_now = sum(min(now - since, now - begun) for _, since in self.running.values())
         observed = max(0.0, (now - begun) * self.start.workers - busy_now) if self.done else 0.0
         ratio = max(1e-6, (observed + trust) / (self.predicted + trust))
-        in_hand = {key for k in self.running for key in self.together[k]}
-        waiting = [seconds for key, seconds in self.left.items() if key not in in_hand]
+        waiting = [seconds for key, seconds in self.left.items() if key not in self.running]
         busy = []
-        for k, (_, since) in self.running.items():
-            whole = sum(self.left.get(key, 0.0) for key in self.together[k])
+        for key, (_, since) in self.running.items():
+            whole = self.left.get(key, 0.0)
             # A training that takes longer than was predicted is taken to be nearly through.
             busy.append(max(0.05 * whole, whole - (now - since) / ratio))
         return ratio * cost.schedule([*busy, *sorted(waiting, reverse=True)], self.start.workers)

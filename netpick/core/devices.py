@@ -6,9 +6,11 @@ inside the functions, so that counting cores loads nothing. It neither places ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from netpick.core.errors import DeviceError, listed, suggest
@@ -98,6 +100,33 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize(device)
     elif device == "mps":
         torch.mps.synchronize()
+
+
+@contextlib.contextmanager
+def tf32(device: str, allowed: bool) -> Iterator[None]:
+    """Let a card round the factors of float32 products to tf32 meanwhile, or not; then all is as before.
+
+    torch has one pair of flags for the whole process. Other devices have no tf32, and are left alone.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    allow_tf32(device, allowed)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def allow_tf32(device: str, allowed: bool) -> None:
+    """Let a card round the factors of float32 products to tf32 from now on, or not; see `tf32`."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def reset_peak_memory(device: str) -> None:

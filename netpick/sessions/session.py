@@ -14,7 +14,7 @@ import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -37,10 +37,13 @@ from netpick.sessions.forecast.model import Samples
 from netpick.sessions.workers import gpu_budget as packing
 from netpick.sessions.workers import gpu_processes as cards
 from netpick.sessions.workers import pool
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.process import train_task
+from netpick.sessions.workers.task import Ended, Task, result_of
 from netpick.store.folder import SCORES, Store
-from netpick.training import plan
+from netpick.training.choice import choose
 from netpick.training.engines.compiled import ready as machine_code
+from netpick.training.job import Job
+from netpick.training.plan import pinned
 
 PRECISIONS = ("fp32", "tf32", "bf16", "auto")
 WEIGHTS = ("last", "none")
@@ -91,7 +94,7 @@ class Listener:
         """All is checked, the first training is about to start."""
 
     def started(self, task: Task) -> None:
-        """A training, or all replicates that are trained as one, has been handed to a worker."""
+        """A training has been handed to a worker."""
 
     def finished(self, result: TrainingResult) -> None:
         """A training has ended and is committed."""
@@ -136,8 +139,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         students = _students(store, recipe)
         for one in devices:
             for own in {str(r): r for _, r in students}.values():
-                plan.choose(own, one, pin=pin)  # refuses what the device can't do, before anything is loaded
-        _check_replicates(pin, [own for _, own in students])
+                choose(own, one, pin=pin)  # refuses what the device can't do, before anything is loaded
         if options.retry:  # after all that can be refused: from here on results are lost
             store.forget(set(options.retry))
             finished = store.finished()
@@ -151,7 +153,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             tasks = _tasks(store, due, data_sets, devices[0], pin, keep["weights"] == "last")
             workers = _workers(options.workers, store, tasks, devices)
             tasks = [replace(task, workers=workers) for task in tasks]
-            machine_code.make_ready((task.plan for task in tasks), listener.note)
+            machine_code.make_ready((task.job.plan for task in tasks), listener.note)
             ahead = forecast.outlook(
                 *(store, recipe, keep, [task.key for task in tasks], _most_samples(data_sets), workers, devices),
                 lambda: tasks,
@@ -162,8 +164,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
             )
             seconds = {task.key: ahead.seconds(task.key) for task in tasks}
             # The costliest come first, so that no worker is left with a long one at the end.
-            tasks = pool.grouped(tasks)
-            tasks.sort(key=lambda task: sum(seconds[one.key] for one in task.each()), reverse=True)
+            tasks.sort(key=lambda task: seconds[task.key], reverse=True)
             versions_now = versions()
             store.update_manifest(
                 training={"devices": devices, "device": device.describe(devices[0]), "workers": workers, **versions_now}
@@ -210,10 +211,9 @@ def estimate_run(
     pin = _wanted_plan(store, options)
     devices = device.resolve(options.device)
     for one in devices:
-        plan.choose(recipe, one, pin=pin)
+        choose(recipe, one, pin=pin)
     left = {key: status for key, status in finished.items() if status not in options.retry}
     students = _students(store, recipe)
-    _check_replicates(pin, [own for _, own in students])
     due = _due(students, left)
     keys = [(spec.hash, n) for spec, _, n in due]
     if not due:
@@ -234,7 +234,7 @@ def estimate_run(
                 tasks = _tasks(store, due, data_sets, devices[0], pin)
                 workers = _workers(options.workers, store, tasks, devices) if workers is None else workers
                 tasks = [replace(task, workers=workers) for task in tasks]
-                machine_code.make_ready((task.plan for task in tasks), listener.note)
+                machine_code.make_ready((task.job.plan for task in tasks), listener.note)
             return forecast.outlook(
                 *(store, recipe, keep, keys, samples, workers, devices),
                 lambda: tasks,
@@ -258,16 +258,16 @@ def _train_all(
     listener: Listener,
 ) -> None:
     def started(task: Task) -> None:
-        for one in task.each():
-            store.append_event(
-                {"event": "start", "network": one.spec.name, "replicate": one.replicate, "device": one.device}
-            )
+        job = task.job
+        store.append_event(
+            {"event": "start", "network": job.spec.name, "replicate": job.replicate, "device": job.device}
+        )
         listener.started(task)
 
     with _politely(store) as uninterrupted:
         stream = _stream(store, tasks, workers, devices, started)
-        with contextlib.closing(stream):  # type: ignore[type-var]
-            for result in stream:
+        with contextlib.closing(stream):
+            for result in map(result_of, stream):
                 with uninterrupted():
                     store.commit(result, labels, scores)
                     event = {"event": result.status, "network": result.network, "replicate": result.replicate}
@@ -277,13 +277,13 @@ def _train_all(
 
 def _stream(
     store: Store, tasks: list[Task], workers: int, devices: list[str], started: Callable[[Task], None]
-) -> Iterator[TrainingResult]:
+) -> Generator[Ended[TrainingResult], None, None]:
     """Hand the tasks to what trains on these devices."""
     if not devices[0].startswith("cuda"):
-        return pool.stream(tasks, workers, devices, started)
+        return pool.stream(tasks, train_task, workers, devices, started)
     rows = {row["hash"]: row for row in store.networks()}
     sized = [
-        replace(task, memory=rows[task.spec.hash]["memory"] or 0, params=rows[task.spec.hash]["params"] or 0)
+        replace(task, memory=rows[task.key[0]]["memory"] or 0, params=rows[task.key[0]]["params"] or 0)
         for task in tasks
     ]
     return cards.stream(sized, devices, packing.layout(len(devices), device.usable_cores(), workers), started)
@@ -337,20 +337,14 @@ def _check_options(options: Options) -> None:
     if options.precision is not None and options.precision not in PRECISIONS:
         near = suggest(options.precision, PRECISIONS)
         raise RunError(f"--precision: wants one of {', '.join(PRECISIONS)}, got '{options.precision}'{near}")
-    pinned = plan.pinned("auto" if options.plan is None else options.plan).get("precision")
-    if pinned and options.precision not in (None, pinned):
+    precision = pinned("auto" if options.plan is None else options.plan).get("precision")
+    if precision and options.precision not in (None, precision):
         raise RunError(
             f"--precision {options.precision} and --plan {options.plan} contradict each other: give one of them"
         )
     for status in options.retry:
         if status not in RETRYABLE:
             raise RunError(f"--retry: wants {', '.join(RETRYABLE)}, got '{status}'")
-
-
-def _check_replicates(pin: str, recipes: Sequence[Recipe]) -> None:
-    """Refuse to train replicates as one where no network has any."""
-    if plan.pinned(pin).get("mode", "").startswith("batched") and all(own.replicates < 2 for own in recipes):
-        raise RunError("--plan batched: wants recipe.replicates of 2 or more, got 1: --set recipe.replicates=N")
 
 
 def wanted_recipe(store: Store, options: Options) -> Recipe:
@@ -429,7 +423,7 @@ def _wanted_plan(store: Store, options: Options) -> str:
 def _settle_plan(store: Store, options: Options, results: int) -> str:
     """Return what is fixed of the plans, kept with the run; refuse to change it under results that are there."""
     before, pin = store.manifest.get("plan", "auto"), _wanted_plan(store, options)
-    if plan.pinned(pin) == plan.pinned(before):
+    if pinned(pin) == pinned(before):
         return before
     if results:
         raise RunError(
@@ -515,17 +509,14 @@ def _tasks(
 ) -> list[Task]:
     """Return what workers are given; the seed is of the layers alone, the same whatever recipe they are trained by."""
     run_seed = store.manifest["seed"]
-    plans = {spec.hash: plan.choose(own, where, spec, pin) for spec, own, _ in due}  # one for all replicates
-    # All replicates of a model that they make together, also those that are not due: its numbers depend on how many.
-    seeds = {
-        spec.hash: tuple(seed_of(run_seed, spec.layers_hash, n) for n in range(plans[spec.hash].replicas))
-        for spec, _, _ in due
-    }
+    plans = {spec.hash: choose(own, where, spec, pin) for spec, own, _ in due}  # one for all replicates
     return [
         Task(
-            *(spec, n, seed_of(run_seed, spec.layers_hash, n), own, plans[spec.hash], data_sets[_data_of(own)]),
-            keep_weights=weights,
-            seeds=seeds[spec.hash],
+            Job(
+                *(spec, own, seed_of(run_seed, spec.layers_hash, n), plans[spec.hash], where, n),
+                keep_weights=weights,
+            ),
+            data_sets[_data_of(own)],
         )
         for spec, own, n in due
     ]

@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,15 +31,16 @@ from netpick.sessions.forecast import calibration as calibrate
 from netpick.sessions.forecast import model as cost
 from netpick.sessions.forecast import outlook as forecast
 from netpick.sessions.workers import pool
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.process import prepare, resident
+from netpick.sessions.workers.task import Failure, Task
 from netpick.store.folder import Store
-from netpick.training import plan
 from netpick.training.engines.compiled import ready as machine_code
+from netpick.training.job import EVALUATION_BATCH, Data, Job
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BATCH = 250
+BATCH = EVALUATION_BATCH
 """Inputs of a batch whose throughput is measured, as many as an evaluation takes at once on the CPU."""
 
 SECONDS = 0.6
@@ -50,13 +51,6 @@ REPEATS = 7
 
 BUSY = 0.25
 """Cores that other processes may use: more than that, and a time says something of them too."""
-
-
-@dataclass(frozen=True)
-class TimedAlone(TrainingResult):
-    """A network, and the row that timing it gave."""
-
-    row: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,16 +143,15 @@ def time_run(
             try:
                 for one, n in ways:
                     tasks = session.first_tasks(store, recipe, hashes, one, data_dir)
-                    machine_code.make_ready((task.plan for task in tasks), lambda text: None)
-                    stream = pool.stream(tasks, 1, [one], work=partial(time_alone, seconds=seconds, threads=n))
-                    with contextlib.closing(stream):  # type: ignore[type-var]
-                        for result in stream:
-                            row = getattr(result, "row", None)
-                            if row is None:
-                                failed.append((result.network, result.error or result.status))
+                    machine_code.make_ready((task.job.plan for task in tasks), lambda text: None)
+                    stream = pool.stream(tasks, partial(time_alone, seconds=seconds, threads=n), 1, [one])
+                    with contextlib.closing(stream):
+                        for ended in stream:
+                            if isinstance(ended.outcome, Failure):
+                                failed.append((ended.task.job.spec.name, ended.outcome.error))
                             else:
-                                found.append(row)
-                                on_row(row)
+                                found.append(ended.outcome)
+                                on_row(ended.outcome)
             finally:
                 if found:
                     store.write_timings(found)
@@ -247,42 +240,32 @@ def check_idle() -> None:
         )
 
 
-def time_alone(task: Task, seconds: float, threads: int = 1) -> TimedAlone:
-    """Time one network in a worker process; whatever goes wrong comes back as a status."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    result, row = task.failure("failed", "", started, 0.0), None
-    try:
-        row = _measure(task, seconds, threads)
-    except Exception as error:  # noqa: BLE001  a network that fails is no end of the others
-        result = task.failure("failed", pool.describe_error(error), started, time.perf_counter() - clock)
-    values = {name: getattr(result, name) for name in TrainingResult.__dataclass_fields__}
-    return TimedAlone(**{**values, "status": "failed" if row is None else "done", "row": row})
-
-
-def _measure(task: Task, seconds: float, threads: int) -> dict[str, Any]:
+def time_alone(task: Task, seconds: float, threads: int = 1) -> dict[str, Any]:
+    """Time one network in a worker process; return its row of the table `timings`."""
     import torch
 
-    pool._prepare_worker()
+    prepare()
+    job = task.job
     torch.set_num_threads(threads)
     try:
-        whole = pool._resident(task.shared, task.device)
-        step, steps, text = _step(task, whole, seconds / 3)
-        latency, _ = _forward(task, whole, 1, seconds / 3)
+        whole = resident(task.shared, task.job.device)
+        step, steps, text = _step(job, whole, seconds / 3)
+        latency, _ = _forward(job, whole, 1, seconds / 3)
         batch = min(BATCH, len(whole["train"][1]))
-        of_batch, repeats = _forward(task, whole, batch, seconds / 3)
+        of_batch, repeats = _forward(job, whole, batch, seconds / 3)
     finally:
         torch.set_num_threads(1)
     samples = len(whole["train"][1])
     return {
-        "network": task.spec.name,
-        "hash": task.spec.hash,
-        "device": task.device,
-        "device_name": device.describe(task.device),
+        "network": job.spec.name,
+        "hash": job.spec.hash,
+        "device": job.device,
+        "device_name": device.describe(job.device),
         "threads": threads,
         "plan": text,
-        "batch_size": min(task.recipe.batch_size, samples),
+        "batch_size": min(job.recipe.batch_size, samples),
         "step_seconds": step,
-        "epoch_steps": -(-samples // task.recipe.batch_size),
+        "epoch_steps": -(-samples // job.recipe.batch_size),
         "latency": latency,
         "throughput": batch / of_batch,
         "throughput_batch": batch,
@@ -291,19 +274,19 @@ def _measure(task: Task, seconds: float, threads: int) -> dict[str, Any]:
     }
 
 
-def _step(task: Task, whole: dict[str, Any], seconds: float) -> tuple[float, int, str]:
+def _step(job: Job, whole: Data, seconds: float) -> tuple[float, int, str]:
     """Return the seconds of a training step, how many epochs of some steps it is the median of, and the plan."""
-    from netpick.training.loop import train
+    from netpick.training.engines import train
 
     samples = len(whole["train"][1])
-    batch = min(task.recipe.batch_size, samples)
+    batch = min(job.recipe.batch_size, samples)
     other = next(split for split in whole if split != "train")
 
     def part(steps: int, epochs: int) -> TrainingResult:
-        some = whole["train"][0][: steps * batch], whole["train"][1][: steps * batch]
-        data = {"train": some, other: (whole[other][0][:1], whole[other][1][:1])}
-        recipe = msgspec.structs.replace(task.recipe, epochs=epochs, timeout=None)
-        return train(task.spec, recipe, task.device, data, task.seed, task.plan)
+        first = whole["train"][0][: steps * batch], whole["train"][1][: steps * batch]
+        data = {"train": first, other: (whole[other][0][:1], whole[other][1][:1])}
+        recipe = msgspec.structs.replace(job.recipe, epochs=epochs, timeout=None)
+        return train(replace(job, recipe=recipe, keep_weights=False), data)
 
     few = max(1, min(2, samples // batch))
     first = part(few, 2)
@@ -318,7 +301,7 @@ def _step(task: Task, whole: dict[str, Any], seconds: float) -> tuple[float, int
     return median(warm), len(warm), result.plan
 
 
-def _forward(task: Task, whole: dict[str, Any], batch: int, seconds: float) -> tuple[float, int]:
+def _forward(job: Job, whole: Data, batch: int, seconds: float) -> tuple[float, int]:
     """Return the seconds of one forward pass as an evaluation does it, and how many passes it is the median of.
 
     But for graphs: on a CUDA card the pass is not captured, since whoever uses the network calls it.
@@ -326,20 +309,22 @@ def _forward(task: Task, whole: dict[str, Any], batch: int, seconds: float) -> t
     import torch
 
     from netpick.networks.modules.build import build
+    from netpick.training.steps import autocast
 
-    torch.manual_seed(task.seed)
-    model = build(task.spec.layers, tuned=task.plan.convolutions == "tuned").to(task.device).eval()
+    torch.manual_seed(job.seed)
+    model = build(job.spec.layers, tuned=job.plan.convolutions == "tuned").to(job.device).eval()
     x = whole["train"][0][:batch].clone()
     took: list[float] = []
-    with torch.inference_mode(), plan.precision_context(task.plan, task.device):
+    tf32 = device.tf32(job.device, job.plan.precision == "tf32")
+    with torch.inference_mode(), tf32, autocast(job.plan, job.device):
         model(x).float()  # loads kernels, and chooses among them
         model(x).float()
         end = time.perf_counter() + seconds
         while len(took) < REPEATS or (time.perf_counter() < end and len(took) < 1000):
-            device.synchronize(task.device)
+            device.synchronize(job.device)
             start = time.perf_counter()
             model(x).float()
-            device.synchronize(task.device)
+            device.synchronize(job.device)
             took.append(time.perf_counter() - start)
     return median(took), len(took)
 

@@ -58,7 +58,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "plan",
             "string",
             "",
-            "How it was executed: precision, memory layout, mode, optimizer kernel, convolutions.",
+            "How it was executed: precision, mode, optimizer kernel, convolutions.",
         ),
         Column("workers", "int16", "workers", "Workers that the run had at the time."),
         Column("started", "timestamp", "UTC", "When it was started."),

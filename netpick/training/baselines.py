@@ -2,7 +2,7 @@
 
 Nearest class mean is ours, all else scikit-learn's, on the same pixels that the networks get. One fit is one attempt,
 so that such a student has a single epoch. Always on the CPU and on one thread. No files here. Which baselines there
-are, and what they may be told, is in `whole`.
+are, and what they may be told, is in `whole_networks`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, TrainingResult
-from netpick.networks.catalogue.template import Recipe
-from netpick.networks.paper.spec import NetworkSpec
+from netpick.training.course import Course
+from netpick.training.job import Job
 
 SMALLEST = float(np.finfo(np.float32).eps)
 """No class has a probability below this, as in sklearn.metrics.log_loss: a loss could not be told otherwise."""
@@ -61,19 +61,15 @@ class NearestMean:
         return np.where(np.isnan(out), np.inf, out)
 
 
-def train(
-    spec: NetworkSpec, recipe: Recipe, data: Data, seed: int, replicate: int = 0, keep_weights: bool = False
-) -> TrainingResult:
+def train(job: Job, data: Data) -> TrainingResult:
     """Fit a baseline and evaluate it.
 
     Parameters
     ----------
-    spec : a network whose one layer is a baseline
-    recipe : only its `timeout` matters: a fit can't be interrupted, and is dropped when it took longer
+    job : its network's one layer is a baseline; of the recipe only `timeout` matters: a fit can't be interrupted, and
+        is dropped when it took longer. The seed is that of a forest. Weights are the fitted numbers, where they are
+        arrays: means or coefficients.
     data : the splits; `train` is fitted to, all others are evaluated
-    seed : of a forest
-    replicate : only passed through to the result
-    keep_weights : whether the result carries the fitted numbers, where they are arrays: means or coefficients
 
     Returns
     -------
@@ -82,10 +78,12 @@ def train(
         of scikit-learn's probabilities, of at least `SMALLEST`. For nearest means they are the log-softmax of the
         negative distances: which class is nearest is what they tell, not with what probability.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
-    (layer,) = spec.layers
+    (layer,) = job.spec.layers
+    course = Course(replace(job, device="cpu"), len(data["train"][1]))
     flat = {name: (x.reshape(len(x), -1), y) for name, (x, y) in data.items()}
-    unfitted = _made(layer.op, layer.resolved, len(flat["train"][1]), seed)  # loads what it needs before it is timed
+    unfitted = _made(
+        layer.op, layer.resolved, len(flat["train"][1]), job.seed
+    )  # loads what it needs before it is timed
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that max_iter was reached is what max_iter is for
@@ -97,22 +95,11 @@ def train(
             begin = time.perf_counter()
             scores = _scores(model, inputs, layer.resolved["num_classes"])
             splits.append(evaluate(name, scores, labels, time.perf_counter() - begin))
-    total = time.perf_counter() - clock
-    late = recipe.timeout is not None and total > recipe.timeout
-    return TrainingResult(
-        network=spec.name,
-        hash=spec.hash,
-        replicate=replicate,
-        status="timeout" if late else "done",
-        error=f"not finished after {recipe.timeout:g} seconds" if late else None,
-        seed=seed,
-        device="cpu",
-        plan=f"fp32/{layer.op.partition(':')[0]}",
-        started=started,
-        seconds=total,
-        epochs=() if late else (EpochResult(1, float("nan"), seconds, None, tuple(splits)),),
-        weights=_arrays(model) if keep_weights and not late else None,
-    )
+    with course:
+        course.check_time()
+        course.epochs.append(EpochResult(1, float("nan"), seconds, None, tuple(splits)))
+    result = course.result(_arrays(model) if course.keeps_weights else None)
+    return result.with_(plan=f"fp32/{layer.op.partition(':')[0]}")
 
 
 def _made(op: str, args: Mapping[str, Any], samples: int, seed: int) -> Any:
@@ -125,9 +112,8 @@ def _made(op: str, args: Mapping[str, Any], samples: int, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    kind = {one.__name__: one for one in (LogisticRegression, KNeighborsClassifier, RandomForestClassifier)}[
-        op.partition(":")[2]
-    ]
+    kinds = (LogisticRegression, KNeighborsClassifier, RandomForestClassifier)
+    kind = next(kind for kind in kinds if kind.__name__ == op.partition(":")[2])
     if kind is KNeighborsClassifier:
         args["n_neighbors"] = min(args["n_neighbors"], samples)
     else:

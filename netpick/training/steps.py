@@ -1,8 +1,9 @@
-"""What engines share: batches in their order, optimizers with torch's own kernels, weights as arrays."""
+"""What engines share: batches in their order, parameters in one tensor, optimizers with torch's own kernels, scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from netpick.core.errors import WorkError
-from netpick.networks.catalogue.template import Recipe
+from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec, needs_two
+from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER, Job
 from netpick.training.plan import Plan
 
-Data = Mapping[str, tuple[Tensor, Tensor]]
-"""Inputs (samples, C, H, W) float32 and labels (samples,) int64 of each split, on the device."""
+
+def autocast(plan: Plan, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a network's forward passes run."""
+    if plan.precision == "bf16":
+        return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16)
+    return contextlib.nullcontext()
 
 
-STEPS_A_GATHER = 64
-"""Steps whose samples are gathered at once: a gather for each step costs more than the step of a small network."""
+def order_of(job: Job) -> torch.Generator | None:
+    """Return what draws the order of the samples: the same for all networks, whatever they draw for weights or dropout.
+
+    None where the recipe says not to shuffle.
+    """
+    return torch.Generator().manual_seed(job.seed ^ 0x5EED) if job.recipe.shuffle else None
 
 
-EVALUATION_BATCH = 250
-"""Samples in one forward pass of an evaluation: small enough for the caches, large enough to hide the calls."""
+def scores_of(model: nn.Module, job: Job, inputs: Tensor) -> np.ndarray:
+    """Return the scores (samples, classes) float32 of a model in evaluation mode, as torch computes them."""
+    with autocast(job.plan, job.device):
+        scores = torch.cat([model(x).float() for x in inputs.split(EVALUATION_BATCH)])
+    array: np.ndarray = scores.cpu().numpy()
+    return array
 
 
 def arrays_of(model: nn.Module) -> dict[str, np.ndarray]:
@@ -46,16 +60,16 @@ def smallest_batch(spec: NetworkSpec, recipe: Recipe, inputs: Tensor) -> int:
     return 2
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe, plan: Plan) -> torch.optim.Optimizer:
-    """Make the recipe's optimizer, with the kernel that the plan says."""
-    return make_flat_optimizer(model.parameters(), recipe, plan)
+def optimizer_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe's arguments as torch.optim takes them."""
+    args = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.optimizer_args.items()}
+    return {"lr": recipe.lr, **args}
 
 
-def make_flat_optimizer(parameters: Iterable[Tensor], recipe: Recipe, plan: Plan) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Iterable[Tensor], job: Job) -> torch.optim.Optimizer:
     """Make the recipe's optimizer of some tensors, with the kernel that the plan says."""
-    args: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe.optimizer_args.items()}
-    args[plan.kernel] = True
-    return getattr(torch.optim, recipe.optimizer)(parameters, lr=recipe.lr, **args)
+    kind = getattr(torch.optim, job.recipe.optimizer)
+    return kind(parameters, **optimizer_arguments(job.recipe), **{job.plan.kernel: True})
 
 
 def make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
@@ -105,9 +119,29 @@ def batches(
         yield from zip(x.split(batch_size), y.split(batch_size), strict=True)
 
 
-class StopTraining(Exception):  # noqa: N818  no error, but a way out
-    """Ends a training early with a status."""
+ALIGNMENT = 16
+"""Values: each parameter begins at a multiple of 64 bytes, a line of the cache, as it would by itself."""
 
-    def __init__(self, status: str, error: str) -> None:
-        super().__init__(error)
-        self.status, self.error = status, error
+
+class FlatParameters:
+    """All trainable parameters of a model as views of one tensor, `values`, and their gradients as views of `gradient`.
+
+    The model's own parameters stay what they are for everybody else: only their memory has moved. The gaps between
+    them, for the alignment, are zeros and have no gradient, so that every optimizer leaves them alone.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        parameters = list(model.parameters())
+        starts, end = [], 0
+        for p in parameters:
+            starts.append(end)
+            end += -(-p.numel() // ALIGNMENT) * ALIGNMENT
+        self.values = nn.Parameter(torch.zeros(end))
+        self.values.grad = torch.zeros(end)
+        self.gradients: dict[nn.Parameter, Tensor] = {}
+        flat = self.values.detach()
+        for p, start in zip(parameters, starts, strict=True):
+            view = flat[start : start + p.numel()].view(p.shape)
+            view.copy_(p.detach())
+            p.data = view
+            self.gradients[p] = self.values.grad[start : start + p.numel()].view(p.shape)

@@ -14,13 +14,13 @@ from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.forecast.estimate import Estimate
 from netpick.sessions.session import Start
-from netpick.sessions.workers.pool import Task
-from netpick.training.plan import Plan
+from netpick.sessions.workers.task import Task
+from netpick.training import Job, Plan
 
 
 def task(n):
     layers = (layer("Linear", in_features=n + 1, out_features=2),)
-    return Task(NetworkSpec(f"Linear_{n}", "Linear", "None", layers), 0, n, Recipe(), Plan(), shared=None)
+    return Task(Job(NetworkSpec(f"Linear_{n}", "Linear", "None", layers), Recipe(), n, Plan()), shared=None)
 
 
 def start_of(tasks, total, cost=10.0, basis="rough", workers=2):
@@ -59,7 +59,7 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
             clock[0] += 10
             status = "diverged" if one.seed == 1 else "done"
             error = "loss became nan" if one.seed == 1 else None
-            result = one.failure(status, error, datetime.now(UTC), 10.0)
+            result = one.job.result(status, datetime.now(UTC), 10.0).with_(error=error)
             listener.finished(result)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("4 of 6 trainings to do, 2 there already")
@@ -79,7 +79,7 @@ def test_on_a_terminal_the_bars_say_what_each_worker_does():
         listener.begin(start_of(tasks, 3))
         listener.started(tasks[0])
         listener.started(tasks[1])
-        listener.finished(tasks[0].failure("done", None, datetime.now(UTC), 1.0))
+        listener.finished(tasks[0].job.result("done", datetime.now(UTC), 1.0))
         listener.live.refresh()
     text = out.getvalue()
     assert "1/3" in text
@@ -95,7 +95,7 @@ def left_after(monkeypatch, start, tasks, took):
         for one, seconds in zip(tasks, took, strict=False):
             listener.started(one)
             clock[0] += seconds
-            listener.finished(one.failure("done", None, datetime.now(UTC), seconds))
+            listener.finished(one.job.result("done", datetime.now(UTC), seconds))
         return listener.seconds_left()
 
 

@@ -17,7 +17,8 @@ from netpick.networks.catalogue import template
 from netpick.networks.catalogue.cells import GridCell, SampledCell, SampledOptions
 from netpick.networks.catalogue.template import OPTIMIZERS, Recipe, parse, parse_recipe
 from netpick.networks.paper.operations import ACTIVATIONS
-from netpick.training.plan import Plan
+from netpick.training import Job, Plan
+from netpick.training.choice import UNKNOWN
 from netpick.training.steps import make_optimizer
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -529,7 +530,7 @@ def test_torch_takes_every_recipe_that_is_not_refused(optimizer, data):
     except TemplateError:
         return
     model = nn.Linear(2, 1)
-    stepper = make_optimizer(model, found, Plan(kernel="foreach"))
+    stepper = make_optimizer(model.parameters(), Job(UNKNOWN, found, 0, Plan(kernel="foreach")))
     assert type(stepper) is getattr(torch.optim, optimizer)
     model(torch.ones(1, 2)).sum().backward()
     stepper.step()

@@ -19,8 +19,7 @@ from netpick.networks.modules.build import build
 from netpick.networks.paper import spec
 from netpick.networks.paper.operations import ACTIVATIONS
 from netpick.sessions import generate
-from netpick.training.loop import train
-from netpick.training.plan import choose
+from netpick.training import Job, choose, train
 
 MNIST, DIGITS = (1, 28, 28), (1, 8, 8)
 CONVS = ("Conv1d", "Conv2d", "Conv3d")
@@ -138,9 +137,10 @@ def test_wild_networks_learn(wild):
         some = [one for one in found if one.computation == name and {"Add", "Dropout"} <= set(ops(one))][:2]
         assert some, name
         for one in some:
-            result = train(one, asked.recipe, "cpu", data, 3, choose(asked.recipe, "cpu"))
+            job = Job(one, asked.recipe, 3, choose(asked.recipe, "cpu"))
+            result = train(job, data)
             assert (result.status, result.error) == ("done", None), one.name
-            again = train(one, asked.recipe, "cpu", data, 3, choose(asked.recipe, "cpu"))
+            again = train(job, data)
             assert np.array_equal(again.epochs[0].splits[0].scores, result.epochs[0].splits[0].scores), one.name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from functools import partial
 
 import pytest
 
@@ -230,11 +231,13 @@ def test_sessions_are_held_up_only_where_it_pays():
 
 def test_a_network_that_fails_is_left_out_of_the_calibration(made, monkeypatch):
     """The worker's function, in this process: an error is a status, not an end."""
-    from netpick.sessions.workers.pool import Task
+    from netpick.sessions.workers.process import attempt
+    from netpick.sessions.workers.task import Failure, Task
+    from netpick.training import Job
 
     store = Store.open(made)
     spec = NetworkSpec.from_dict(store.networks()[0])
-    task = Task(spec, 0, 1, recipe=Recipe(), plan=None, shared=None)  # nothing to train with
-    result = calibrate.time_task(task, 0.1)
-    assert (result.status, result.timed) == ("failed", None)
-    assert result.error
+    task = Task(Job(spec, Recipe(), 1, plan=None), shared=None)  # nothing to train with
+    _, outcome = attempt(partial(calibrate.time_task, budget=0.1), task)
+    assert isinstance(outcome, Failure)
+    assert outcome.error

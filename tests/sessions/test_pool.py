@@ -15,17 +15,20 @@ import pytest
 import torch
 from pool_work import work
 
-from netpick.networks.catalogue.template import Recipe
+from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
-from netpick.sessions.workers import pool
-from netpick.sessions.workers.pool import Task, describe_error, run_task, stream
-from netpick.training.plan import Plan
+from netpick.sessions.workers import pool, process
+from netpick.sessions.workers.pool import stream
+from netpick.sessions.workers.process import attempt, train_task
+from netpick.sessions.workers.task import Ended, Failure, Task, result_of
+from netpick.training import Job, Plan
 
 
 def task(name, folder="", number=0, **changes):
     """A task whose hash follows from name and number."""
     layers = (layer("Reshape", shape=[1 + number, 1 + sum(map(ord, name))]),)
-    return Task(NetworkSpec(name, "Linear", "None", layers), 0, 5, Recipe(), Plan(), str(folder), **changes)
+    job = Job(NetworkSpec(name, "Linear", "None", layers), Recipe(), 5, Plan())
+    return Task(job, str(folder), **changes)
 
 
 def tasks(folder, *names):
@@ -33,12 +36,20 @@ def tasks(folder, *names):
 
 
 def run(folder, names, workers=2, **options):
-    return list(stream(tasks(folder, *names), workers, work=work, **options))
+    return list(stream(tasks(folder, *names), work, workers, **options))
+
+
+def name_of(ended):
+    return ended.task.job.spec.name
+
+
+def failed(ended):
+    return isinstance(ended.outcome, Failure)
 
 
 def ends(results):
     """Name without number -> (status, attempts) of each."""
-    return Counter((r.network.split("_")[0], r.status, r.attempts) for r in results)
+    return Counter((name_of(r).split("_")[0], "failed" if failed(r) else "done", r.task.attempts) for r in results)
 
 
 def spans(folder):
@@ -53,29 +64,29 @@ def spans(folder):
 def test_one_worker_does_one_after_the_other_in_the_given_order(tmp_path):
     started = []
     due = tasks(tmp_path, *12 * ["plain"])
-    results = stream(due, 1, on_start=lambda t: started.append(t.spec.name), work=work)
+    results = stream(due, work, 1, on_start=lambda t: started.append(t.job.spec.name))
     first = next(results)
-    assert first.network == "plain_0"
+    assert name_of(first) == "plain_0"
     assert len(started) < 12  # the first result is there before the last task has been handed out
     rest = list(results)
     names = [f"plain_{i}" for i in range(12)]
-    assert [r.network for r in [first, *rest]] == started == names
+    assert [name_of(r) for r in [first, *rest]] == started == names
     times = [spans(tmp_path)[name, 1] for name in names]
     assert all(ended <= began for (_, ended), (began, _) in pairwise(times))
-    assert psutil.Process().pid not in {r.workers for r in [first, *rest]}  # which must survive what they do
+    assert psutil.Process().pid not in {r.outcome for r in [first, *rest]}  # which must survive what they do
 
 
 def test_two_workers_work_at_the_same_time_and_every_task_comes_back_once(tmp_path):
     results = run(tmp_path, ["meet", "meet", *20 * ["plain"]])
-    assert sorted(r.network for r in results) == sorted(
-        t.spec.name for t in tasks(tmp_path, "meet", "meet", *20 * ["plain"])
+    assert sorted(name_of(r) for r in results) == sorted(
+        t.job.spec.name for t in tasks(tmp_path, "meet", "meet", *20 * ["plain"])
     )
-    assert len({r.workers for r in results}) == 2
-    assert all((r.status, r.attempts, r.error) == ("done", 1, None) for r in results)
+    assert len({r.outcome for r in results}) == 2
+    assert all((failed(r), r.task.attempts) == (False, 1) for r in results)
 
 
 def test_nothing_to_do_starts_nothing():
-    assert list(stream([], 2)) == []
+    assert list(stream([], work, 2)) == []
 
 
 def test_a_failure_goes_through_as_it_is(tmp_path):
@@ -87,45 +98,45 @@ def test_a_failure_goes_through_as_it_is(tmp_path):
 
 def test_a_task_that_kills_its_worker_is_tried_again_alone_and_then_failed(tmp_path):
     results = run(tmp_path, ["plain", "kill", "plain", "kill1", "plain", "kill", *6 * ["plain"]], workers=3)
-    found = ends(results)
-    assert {key: n for key, n in found.items() if key[0] != "plain"} == {
+    ended = ends(results)
+    assert {key: n for key, n in ended.items() if key[0] != "plain"} == {
         ("kill", "failed", 2): 2,
         ("kill1", "done", 2): 1,
     }
-    assert sum(n for key, n in found.items() if key[0] == "plain") == 10 - 1
-    assert {key[1] for key in found if key[0] == "plain"} == {"done"}
-    assert len({r.network for r in results}) == len(results) == 12
-    for one in results:
-        if one.status == "failed":
-            assert one.error.startswith("its worker process died twice, the second time with nothing beside it")
-            assert "SIGKILL" in one.error
-            assert len(one.error.splitlines()) == 1
-            assert one.seconds > 0
-            assert one.started.tzinfo is not None
+    assert sum(n for key, n in ended.items() if key[0] == "plain") == 10 - 1
+    assert {key[1] for key in ended if key[0] == "plain"} == {"done"}
+    assert len({name_of(r) for r in results}) == len(results) == 12
+    for failure in (r.outcome for r in results if failed(r)):
+        assert failure.error.startswith("its worker process died twice, the second time with nothing beside it")
+        assert "SIGKILL" in failure.error
+        assert len(failure.error.splitlines()) == 1
+        assert failure.seconds > 0
+        assert failure.started.tzinfo is not None
     times = spans(tmp_path)
-    for (name, attempt), (began, ended) in times.items():
-        if attempt == 2:  # alone: nothing that ended overlaps with it
-            others = [span for key, span in times.items() if key != (name, attempt)]
+    for (name, number), (began, ended) in times.items():
+        if number == 2:  # alone: nothing that ended overlaps with it
+            others = [span for key, span in times.items() if key != (name, number)]
             assert all(other_end <= began or ended <= other_began for other_began, other_end in others)
 
 
 def test_a_worker_that_dies_while_it_hands_in_its_result_is_noticed(tmp_path):
     results = run(tmp_path, ["plain", "torn", "plain", "plain"], workers=2)
     assert ends(results) == {("plain", "done", 1): 3, ("torn", "done", 2): 1} or sum(ends(results).values()) == 4
-    assert {result.status for result in results} == {"done"}
-    assert {result.attempts for result in results if result.network.startswith("torn")} == {2}
+    assert not any(map(failed, results))
+    assert {result.task.attempts for result in results if name_of(result).startswith("torn")} == {2}
 
 
 def test_what_is_out_of_memory_is_tried_again_alone_once(tmp_path):
     results = run(tmp_path, ["plain", "oom", "oom1", "plain", "plain", "plain"])
     assert ends(results) == {("plain", "done", 1): 4, ("oom", "failed", 2): 1, ("oom1", "done", 2): 1}
-    (failed,) = [r for r in results if r.status == "failed"]
-    assert failed.error == "out of memory: tried to allocate 80 GiB"
+    (ended,) = filter(failed, results)
+    assert ended.outcome.error == "out of memory: tried to allocate 80 GiB"
+    assert ended.outcome.out_of_memory
 
 
 def test_closing_the_stream_leaves_no_worker_busy(tmp_path, recwarn):
-    results = stream(tasks(tmp_path, "plain", "sleep", "sleep", "sleep"), 2, work=work)
-    assert next(results).network == "plain_0"
+    results = stream(tasks(tmp_path, "plain", "sleep", "sleep", "sleep"), work, 2)
+    assert name_of(next(results)) == "plain_0"
     deadline = time.monotonic() + 30
     while len(list(tmp_path.glob("sleep_*.pid"))) < 2:
         assert time.monotonic() < deadline
@@ -140,7 +151,7 @@ def test_closing_the_stream_leaves_no_worker_busy(tmp_path, recwarn):
 
 def test_workers_are_started_with_ctrl_c_blocked():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    with pool._workers_without_ctrl_c():
+    with process.started_without_ctrl_c():
         assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
@@ -152,16 +163,15 @@ def test_a_task_goes_to_the_device_with_the_fewest(tmp_path):
     heard = []
     hand = pool._Hand(["cuda:0", "cuda:1", "cuda:2"], heard.append)
     given = [hand.give(one) for one in tasks(tmp_path, *5 * ["plain"])]
-    assert [one.device for one in given] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
+    assert [one.job.device for one in given] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
     assert heard == given == hand.tasks()
-    done = given[4].failure("done", None, datetime.now(UTC), 0)
-    assert hand.take(done) == given[4]
-    hand.take(given[1].failure("done", None, datetime.now(UTC), 0))
-    assert hand.give(task("other", number=9)).device == "cuda:1"  # 2, 0 and 1 are there
+    assert hand.take(given[4].key) == given[4]
+    hand.take(given[1].key)
+    assert hand.give(task("other", number=9)).job.device == "cuda:1"  # 2, 0 and 1 are there
 
 
 def test_all_devices_are_used(tmp_path):
-    devices = Counter(r.device for r in run(tmp_path, 12 * ["plain"], devices=("one", "other")))
+    devices = Counter(r.task.job.device for r in run(tmp_path, 12 * ["plain"], devices=("one", "other")))
     assert devices.total() == 12
     assert min(devices["one"], devices["other"]) >= 4
 
@@ -170,38 +180,43 @@ def test_all_devices_are_used(tmp_path):
 
 
 def test_a_task_is_plain_and_knows_its_key():
-    one = task("plain", attempts=2, workers=3, device="cuda:1")
+    one = task("plain", attempts=2, workers=3).on("cuda:1")
     assert pickle.loads(pickle.dumps(one)) == one
-    assert one.key == (one.spec.hash, 0)
+    assert one.key == (one.job.spec.hash, 0)
     now = datetime.now(UTC)
-    row = one.failure("failed", "why", now, 1.5)
-    assert (row.network, row.hash, row.replicate, row.status, row.error) == ("plain", one.spec.hash, 0, "failed", "why")
+    row = result_of(Ended(one, Failure("why", now, 1.5)))
+    assert (row.network, row.hash, row.replicate, row.status, row.error) == ("plain", one.key[0], 0, "failed", "why")
     assert (row.attempts, row.workers, row.device, row.seed, row.plan) == (2, 3, "cuda:1", 5, str(Plan()))
     assert (row.started, row.seconds, row.epochs, row.weights) == (now, 1.5, (), None)
 
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Let run_task run here: with data of its own, and without taking over the process."""
+    """Let train_task run here: with data of its own, and without taking over the process."""
     images = torch.randn(8, 1, 2, 2)
     data = {"train": (images, torch.arange(8) % 3), "test": (images, torch.arange(8) % 3)}
-    monkeypatch.setattr(pool, "_prepare_worker", lambda: None)
-    monkeypatch.setattr(pool, "_resident", lambda shared, device: data)
+    monkeypatch.setattr(process, "prepare", lambda: None)
+    monkeypatch.setattr(process, "resident", lambda shared, device: data)
 
 
-def train_task(*layers, **changes):
+def trained(*layers, keep_weights=True):
+    """The row of a task that is done here."""
     spec = NetworkSpec("one", "Linear", "None", layers)
-    return Task(spec, 1, 5, Recipe(epochs=1), Plan(), None, **{"workers": 4, "attempts": 2, **changes})
+    job = Job(spec, Recipe(epochs=1), 5, Plan(), replicate=1, keep_weights=keep_weights)
+    due = Task(job, None, workers=4, attempts=2)
+    key, outcome = attempt(train_task, due)
+    assert key == due.key
+    return result_of(Ended(due, outcome))
 
 
 @pytest.mark.usefixtures("in_process")
-def test_run_task_trains():
-    good = train_task(layer("Flatten"), layer("Linear", in_features=4, out_features=3), layer("LogSoftmax"))
-    result = run_task(good)
+def test_a_task_is_trained():
+    good = (layer("Flatten"), layer("Linear", in_features=4, out_features=3), layer("LogSoftmax"))
+    result = trained(*good)
     assert (result.status, result.attempts, result.workers, result.replicate) == ("done", 2, 4, 1)
     assert result.epochs[0].splits[0].scores.shape == (8, 3)
     assert set(result.weights) == {"1.weight", "1.bias"}
-    without = run_task(train_task(*good.spec.layers, keep_weights=False))
+    without = trained(*good, keep_weights=False)
     assert without.weights is None
     assert np.array_equal(without.epochs[0].splits[0].scores, result.epochs[0].splits[0].scores)
 
@@ -217,8 +232,8 @@ def test_run_task_trains():
         ((layer("Flatten"), layer("Linear", in_features=4, out_features=2)), "IndexError: Target 2 is out of bounds."),
     ],
 )
-def test_run_task_makes_a_row_of_every_failure(layers, error):
-    result = run_task(train_task(*layers))
+def test_every_failure_becomes_a_row(layers, error):
+    result = trained(*layers)
     assert result.status == "failed"
     assert result.error.startswith(error)
     assert len(result.error.splitlines()) == 1
@@ -226,12 +241,12 @@ def test_run_task_makes_a_row_of_every_failure(layers, error):
 
 
 @pytest.mark.usefixtures("in_process")
-def test_run_task_makes_a_row_of_what_goes_wrong_before_the_training(monkeypatch):
+def test_what_goes_wrong_before_the_training_becomes_a_row(monkeypatch):
     def full(shared, device):
         raise MemoryError("no room for\nthe data")
 
-    monkeypatch.setattr(pool, "_resident", full)
-    result = run_task(train_task(layer("Flatten")))
+    monkeypatch.setattr(process, "resident", full)
+    result = trained(layer("Flatten"))
     assert (result.status, result.error) == ("failed", "out of memory: no room for the data")
 
 
@@ -255,14 +270,24 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("x" * 1000), "RuntimeError: " + "x" * 500),
     ],
 )
-def test_describe_error_is_one_line(error, text):
-    assert describe_error(error) == text
+def test_a_failure_is_one_line_and_knows_whether_memory_was_missing(error, text):
+    failure = Failure.of(error, datetime.now(UTC))
+    assert failure.error == text
+    assert failure.out_of_memory == text.startswith("out of memory: ")
 
 
-def test_describe_error_of_torchs_own_lack_of_memory():
+def test_torchs_own_lack_of_memory_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
-    assert describe_error(caught.value).startswith("out of memory: ")
+    failure = Failure.of(caught.value, datetime.now(UTC))
+    assert failure.out_of_memory
+    assert failure.error.startswith("out of memory: ")
+
+
+def test_a_network_that_is_called_out_of_memory_has_memory():
+    """What an error says first is no sign of what it is."""
+    failure = Failure("out of memory: the name of a class", datetime.now(UTC), 0.0)
+    assert not Ended(task("plain"), failure).deserves_another
 
 
 # Endings
@@ -270,17 +295,17 @@ def test_describe_error_of_torchs_own_lack_of_memory():
 
 def test_the_ways_in_which_workers_ended_are_read_from_joblib():
     text = "A worker process...\n\nThe exit codes of the workers are {SIGKILL(-9), SIGSEGV(-11)}\nDetailed tracebacks"
-    assert pool._exit_codes(RuntimeError(text)) == " ({SIGKILL(-9), SIGSEGV(-11)})"
+    assert pool._exit_codes(RuntimeError(text)) == "{SIGKILL(-9), SIGSEGV(-11)}"
     assert pool._exit_codes(RuntimeError("something else")) == ""
 
 
 def test_a_worker_ends_when_its_coordinator_has_gone(monkeypatch):
     ended = threading.Event()
-    monkeypatch.setattr(pool.os, "_exit", lambda code: ended.set())
-    pool._watch(os.getppid())
+    monkeypatch.setattr(process.os, "_exit", lambda code: ended.set())
+    process.watch(os.getppid())
     assert not ended.wait(0.1)
-    pool._watch(-1)  # nobody's parent
+    process.watch(-1)  # nobody's parent
     assert ended.wait(10)
-    monkeypatch.setattr(pool.os, "getppid", lambda: -1)  # lets the first of the two threads end
+    monkeypatch.setattr(process.os, "getppid", lambda: -1)  # lets the first of the two threads end
     ended.clear()
     assert ended.wait(10)

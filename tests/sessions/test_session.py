@@ -29,7 +29,7 @@ from netpick.sessions import session
 from netpick.sessions.generate import generate_run
 from netpick.sessions.session import Listener, Options, train_run
 from netpick.store.folder import Store
-from netpick.training.plan import choose
+from netpick.training import choose
 
 # A batch norm of single values can't learn from batches of one: Broken fails. Steep diverges, since SGD at this rate
 # is too much for linear layers on linear layers.
@@ -256,14 +256,14 @@ def test_the_listener_hears_everything_in_order(undisturbed):
     assert [task.key for task in heard.tasks] == [(one.hash, one.replicate) for one in heard.results]
     cost = [start.cost[task.key] for task in heard.tasks]
     assert cost == sorted(cost, reverse=True)  # the costliest first
-    assert heard.tasks[-1].spec.name == "Basic"
+    assert heard.tasks[-1].job.spec.name == "Basic"
     assert set(start.cost) == {task.key for task in heard.tasks}
     assert start.estimate.basis == "rough"  # so short a session is not held up by timing
     assert not (folder / "calibration.json").exists()
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     kinds = Counter(event["event"] for event in events)
     assert kinds == Counter(begin=1, start=7, end=1) + STATUSES
-    assert [event["network"] for event in events if event["event"] == "start"] == [t.spec.name for t in heard.tasks]
+    assert [event["network"] for event in events if event["event"] == "start"] == [t.job.spec.name for t in heard.tasks]
 
 
 def test_the_manifest_says_how_it_was_trained_and_nothing_else_is_left(undisturbed):
@@ -434,7 +434,7 @@ def test_timeout_may_be_changed_and_timeouts_be_trained_again(undisturbed, fresh
 def test_failed_ones_alone_are_trained_again(trained):
     heard = Recorder()
     assert train_run(trained, Options(device="cpu", workers=1, retry=["failed"]), heard) == STATUSES
-    assert [task.spec.name for task in heard.tasks] == ["Broken"]
+    assert [task.job.spec.name for task in heard.tasks] == ["Broken"]
 
 
 @pytest.mark.parametrize(("scores", "kept"), [("all", [1, 2]), ("last", [2]), ("none", [])])
@@ -577,7 +577,7 @@ def test_a_plan_that_was_fixed_is_kept_with_the_run(made, tmp_path):
     train_run(folder, Options(device="cpu", workers=1, epochs=1, plan="eager/plain", estimate=False))
     assert Store.open(folder).manifest["plan"] == "eager/plain"
     plans = set(pd.read_parquet(folder / "trainings")["plan"])
-    assert plans == {"fp32/contiguous/eager/fused/plain"}
+    assert plans == {"fp32/eager/fused/plain"}
     train_run(folder, Options(device="cpu", workers=1, estimate=False, plan="plain/eager"))  # says the same
     with pytest.raises(RunError, match="has 7 results with --plan eager/plain, got reference: leave it out to go on"):
         train_run(folder, Options(device="cpu", plan="reference"))

@@ -6,7 +6,6 @@ In place of the processes of the cards one feeder trains here, on lanes that sta
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 import torch
@@ -20,10 +19,9 @@ from netpick.sessions import session
 from netpick.sessions.generate import generate_run
 from netpick.sessions.session import Options, train_run
 from netpick.sessions.workers import gpu_processes as cards
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.task import Task
 from netpick.store.folder import Store
-from netpick.training.loop import train
-from netpick.training.plan import Plan
+from netpick.training import Job, Plan, train
 
 CARDS = ["cuda:0", "cuda:1"]
 
@@ -38,13 +36,13 @@ def given(monkeypatch):
         with ThreadPoolExecutor(1) as background:
             feeder = cards.prepare_card("cpu", layout, background)
             for task in tasks:
-                feeder.add(task)
+                feeder.add(task.on("cpu"))
             while feeder.busy:
-                for one in feeder.turn():
-                    if isinstance(one, Task):
-                        on_start(replace(one, device=devices[0]))
+                for said in feeder.turn():
+                    if isinstance(said, Task):
+                        on_start(said.on(devices[0]))
                     else:
-                        yield one
+                        yield said
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(CARDS))
@@ -69,10 +67,10 @@ def test_a_session_on_two_cards(tmp_path, given, choice, plan, workers, layout):
     assert given["devices"] == heard.start.devices == CARDS
     assert (given["layout"].processes, given["layout"].streams) == layout
     mode = "graph" if plan == "auto" else "eager"
-    assert {task.plan.mode for task in given["tasks"]} == {mode}
+    assert {task.job.plan.mode for task in given["tasks"]} == {mode}
     rows = {row["hash"]: row for row in Store.open(folder).networks()}
     for task in given["tasks"]:  # by which the budget of a card admits it
-        row = rows[task.spec.hash]
+        row = rows[task.key[0]]
         assert (task.memory, task.params) == (row["memory"], row["params"])
         assert task.memory > 0
     assert len(heard.tasks) == len(heard.results) == 7
@@ -82,14 +80,14 @@ def test_a_session_on_two_cards(tmp_path, given, choice, plan, workers, layout):
 
     run = Run(folder)
     ended = run.trainings.set_index("network")
-    assert set(ended.loc[ended["status"] == "done", "plan"]) == {f"fp32/contiguous/{mode}/fused/tuned"}
-    basic = next(task for task in given["tasks"] if task.spec.name == "Basic")
+    assert set(ended.loc[ended["status"] == "done", "plan"]) == {f"fp32/{mode}/fused/tuned"}
+    basic = next(task.job for task in given["tasks"] if task.job.spec.name == "Basic")
     dataset = load(DataRequest("digits", "", train_samples=101))
     data = {
         name: (torch.from_numpy(dataset.inputs(name)), torch.from_numpy(split.labels))
         for name, split in dataset.splits.items()
     }
-    alone = train(NetworkSpec.from_dict(rows[basic.spec.hash]), basic.recipe, "cpu", data, basic.seed, Plan())
+    alone = train(Job(NetworkSpec.from_dict(rows[basic.spec.hash]), basic.recipe, basic.seed, Plan()), data)
     ours = run.epochs[run.epochs["network"] == "Basic"]
     assert ours["train_loss"].tolist() == pytest.approx([epoch.train_loss for epoch in alone.epochs], rel=1e-4)
     assert run.scores(networks=["Basic"])[0] == pytest.approx(alone.epochs[-1].splits[0].scores, abs=1e-3)

@@ -164,17 +164,16 @@ def test_baselines_are_left_out_and_named(tmp_path, capsys, monkeypatch):
     assert "none of the networks asked for is trained by gradient: name others" in err
 
 
-@pytest.mark.parametrize("plan", ["fp32/contiguous/explicit/fused/tuned", "bf16/contiguous/eager/fused/plain"])
+@pytest.mark.parametrize("plan", ["fp32/explicit/fused/tuned", "bf16/eager/fused/plain"])
 def test_a_forward_pass_is_timed_as_an_evaluation_does_it(monkeypatch, plan):
     import torch
-    from test_train import CONV
+    from test_loop import CONV
 
-    from netpick.networks.catalogue.template import Recipe
+    from netpick.core.recipe import Recipe
     from netpick.networks.modules import build
-    from netpick.sessions.workers.pool import Task
-    from netpick.training import loop as train
-    from netpick.training.plan import Plan
-    from netpick.training.steps import EVALUATION_BATCH
+    from netpick.training import Job, Plan, loop, train
+    from netpick.training.job import EVALUATION_BATCH
+    from netpick.training.plan import pinned
 
     seen = []
     building = build.build
@@ -189,13 +188,14 @@ def test_a_forward_pass_is_timed_as_an_evaluation_does_it(monkeypatch, plan):
         model.register_forward_hook(note)
         return model
 
-    monkeypatch.setattr(train, "build", watched)
+    monkeypatch.setattr(loop, "build", watched)
     monkeypatch.setattr(build, "build", watched)
     x, y = torch.rand(timing.BATCH, 1, 4, 4), torch.zeros(timing.BATCH, dtype=torch.int64)
     data, recipe = {"train": (x, y), "test": (x, y)}, Recipe(epochs=1)
-    assert train.train(CONV, recipe, "cpu", data, 0, Plan.parse(plan)).status == "done"
+    job = Job(CONV, recipe, 0, Plan(**pinned(plan)))
+    assert train(job, data).status == "done"
     evaluated, seen[:] = set(seen), []
-    seconds, times = timing._forward(Task(CONV, 0, 0, recipe, Plan.parse(plan), ""), data, timing.BATCH, 0.01)
+    seconds, times = timing._forward(job, data, timing.BATCH, 0.01)
     assert evaluated == set(seen)
     assert len(evaluated) == 1
     assert seconds > 0

@@ -19,16 +19,18 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from netpick import Run
 from netpick.core.errors import CatalogueError, NetpickError
+from netpick.core.recipe import Recipe
 from netpick.data.loading import DataRequest, load
 from netpick.exam.exports import export
 from netpick.exam.network_card import card
-from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.measure import measure
 from netpick.networks.paper.spec import NetworkSpec, check, layer
 from netpick.networks.paper.whole_networks import BASELINES, baseline_counts
 from netpick.sessions.generate import generate_run, training_samples
 from netpick.sessions.session import Options, train_run
 from netpick.training.baselines import SMALLEST, train
+from netpick.training.job import Job
+from netpick.training.plan import Plan
 
 TEMPLATE = """
 title = "Baselines"
@@ -67,6 +69,10 @@ def spec(op, classes, **args):
     return NetworkSpec("One", "Baseline", "None", (layer(op, num_classes=classes, **args),))
 
 
+def fit(network, data, seed=0, recipe=Recipe(), keep_weights=False):  # noqa: B008  frozen
+    return train(Job(network, recipe, seed, Plan(), keep_weights=keep_weights), data)
+
+
 def digits(keep=None):
     """Real digits, every third one a test sample; with `keep` two classes alone, numbered 0 and 1."""
     images, labels = load_digits(return_X_y=True)
@@ -84,7 +90,7 @@ def test_the_nearest_mean_is_that_of_scipy(metric, scipys, scale):
     (x, y), (u, v) = data["train"], data["test"]
     means = np.stack([x[y == c].reshape(-1, 64).mean(axis=0) for c in range(10)])
     away = cdist(u.reshape(-1, 64), means, scipys) * scale
-    result = train(spec("baseline:nearest_mean", 10, metric=metric), Recipe(), data, 0, keep_weights=True)
+    result = fit(spec("baseline:nearest_mean", 10, metric=metric), data, keep_weights=True)
     (epoch,) = result.epochs
     (test,) = epoch.splits
     assert test.accuracy == (away.argmin(axis=1) == v).mean()
@@ -110,7 +116,7 @@ def test_the_others_say_what_scikit_learn_says(op, args, theirs, keep):
     classes = 10 if keep is None else 2
     (x, y), (u, v) = data["train"], data["test"]
     wanted = theirs.fit(x.reshape(len(x), -1), y).predict_proba(u.reshape(len(u), -1))
-    (test,) = train(spec(f"sklearn:{op}", classes, **args), Recipe(), data, 2**40 + 5).epochs[0].splits
+    (test,) = fit(spec(f"sklearn:{op}", classes, **args), data, 2**40 + 5).epochs[0].splits
     assert np.exp(test.scores) == pytest.approx(wanted, abs=1e-5)
     assert test.accuracy == pytest.approx((wanted.argmax(axis=1) == v).mean())
     assert np.isfinite(test.scores).all()  # no vote for a class is no probability of 0
@@ -121,7 +127,7 @@ def test_a_class_without_training_samples_is_never_the_answer(op):
     data = digits()
     x, y = data["train"]
     data["train"] = x[y != 4], y[y != 4]
-    (test,) = train(spec(op, 10), Recipe(), data, 1).epochs[0].splits
+    (test,) = fit(spec(op, 10), data, 1).epochs[0].splits
     assert not (test.scores.argmax(axis=1) == 4).any()
     assert np.exp(test.scores[:, 4]) == pytest.approx(SMALLEST, rel=0.01)
     assert test.class_accuracy[4] == 0
@@ -130,11 +136,11 @@ def test_a_class_without_training_samples_is_never_the_answer(op):
 def test_more_neighbours_than_samples_are_all_of_them():
     data = digits()
     data["train"] = tuple(part[:6] for part in data["train"])
-    assert train(spec("sklearn:KNeighborsClassifier", 10, n_neighbors=50), Recipe(), data, 1).status == "done"
+    assert fit(spec("sklearn:KNeighborsClassifier", 10, n_neighbors=50), data, 1).status == "done"
 
 
 def test_a_fit_that_took_too_long_is_a_timeout():
-    result = train(spec("sklearn:LogisticRegression", 10), Recipe(timeout=1e-9), digits(), 1, keep_weights=True)
+    result = fit(spec("sklearn:LogisticRegression", 10), digits(), 1, Recipe(timeout=1e-9), keep_weights=True)
     assert (result.status, result.epochs, result.weights) == ("timeout", (), None)
     assert "1e-09" in result.error
 
@@ -167,7 +173,7 @@ def test_the_fitted_numbers_are_as_many_as_is_said():
         ("baseline:nearest_mean", 10, None),
     ):
         one = spec(op, classes)
-        kept = train(one, Recipe(), digits(keep), 0, keep_weights=True).weights
+        kept = fit(one, digits(keep), keep_weights=True).weights
         assert sum(array.size for array in kept.values()) == measure(one.layers, (1, 8, 8), 100).params
 
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpick.core.errors import PlanError, SpecError
-from netpick.networks.catalogue.template import Recipe
+from netpick.core.recipe import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper import operations
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
-from netpick.training.engines.compiled import ready as machine_code
-from netpick.training.loop import train
-from netpick.training.plan import COMPILED_ACTIVATIONS, COMPILED_MACS, Plan, can_be_compiled, choose
+from netpick.training import Job, Plan, choose, train
+from netpick.training.engines import compiled
+from netpick.training.engines.compiled import ACTIVATIONS, MOST_MACS, ready
 
 CLASSES = 3
 MACHINE_CODE = Plan(mode="compiled", convolutions="plain")
@@ -43,7 +43,7 @@ def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-
     """Two epochs, with a shorter last batch; weights, losses, and scores of a split that is no multiple of anything."""
     recipe = Recipe(**{"epochs": 2, "lr": 0.01, "batch_size": batch_size, **values})
     data = {"train": samples(image, count), "test": samples(image, tested, 1)}
-    plain, ours = (train(spec, recipe, "cpu", data, 5, plan, keep_weights=True) for plan in (REFERENCE, MACHINE_CODE))
+    plain, ours = (train(Job(spec, recipe, 5, plan, keep_weights=True), data) for plan in (REFERENCE, MACHINE_CODE))
     assert (plain.status, plain.error) == (ours.status, ours.error) == ("done", None)
     for one, two in zip(plain.epochs, ours.epochs, strict=True):
         assert two.train_loss == pytest.approx(one.train_loss, rel=atol, abs=atol)
@@ -105,7 +105,7 @@ def test_rows_that_are_worked_on_in_several_pieces(stride):
     assert_same_training(network(image, first, block), image, batch_size=60, count=100, atol=1e-3, tested=300)
 
 
-@pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_learns_as_in_the_plain_loop(activation):
     image = (1, 5, 6)
     conv = layer("Conv2d", in_channels=1, out_channels=3, kernel_size=[2, 3])
@@ -117,12 +117,12 @@ def test_every_activation_learns_as_in_the_plain_loop(activation):
 def test_activations_of_values_of_all_sizes():
     """Those that an image of zeros and large numbers gives at once: no overflow, and nothing lost near zero."""
     image = (1, 1, 40)
-    for activation in COMPILED_ACTIVATIONS:
+    for activation in ACTIVATIONS:
         spec = network(image, layer(activation))
         data = samples(image, 6)
         data[0][:] = torch.cat([torch.linspace(-100, 100, 20), torch.logspace(-6, 1, 20)])
         recipe = Recipe(epochs=1, lr=1e-6, batch_size=6, optimizer="SGD")
-        one, two = (train(spec, recipe, "cpu", {"train": data, "test": data}, 3, p) for p in (REFERENCE, MACHINE_CODE))
+        one, two = (train(Job(spec, recipe, 3, p), {"train": data, "test": data}) for p in (REFERENCE, MACHINE_CODE))
         assert two.epochs[0].train_loss == pytest.approx(one.epochs[0].train_loss, rel=1e-5), activation
         np.testing.assert_allclose(two.epochs[0].splits[0].scores, one.epochs[0].splits[0].scores, rtol=1e-5, atol=1e-5)
 
@@ -131,7 +131,7 @@ def test_a_batch_may_be_larger_than_the_data_and_the_memory():
     assert_same_training(network((1, 4, 4), layer("Tanh")), (1, 4, 4), batch_size=10**12, optimizer="SGD")
 
 
-@pytest.mark.parametrize("activation", ["None", *COMPILED_ACTIVATIONS])
+@pytest.mark.parametrize("activation", ["None", *ACTIVATIONS])
 @pytest.mark.parametrize(("planes", "stride"), [(2, 1), (4, 1), (2, 2), (3, 2)])
 def test_residual_blocks_learn_as_in_the_plain_loop(activation, planes, stride):
     image = (1, 9, 8)
@@ -162,11 +162,11 @@ def test_batch_norm_learns_and_remembers_as_in_the_plain_loop():
     ("optimizer", "args"),
     [
         ("SGD", {}),
-        ("SGD", {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01, "maximize": True}),
+        ("SGD", {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01}),
         ("SGD", {"momentum": 0.9, "nesterov": True}),
         ("Adam", {}),
         ("Adam", {"betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.1}),
-        ("Adam", {"amsgrad": True, "maximize": True, "weight_decay": 0.1}),
+        ("Adam", {"amsgrad": True, "weight_decay": 0.1}),
         ("AdamW", {}),
         ("AdamW", {"amsgrad": True, "weight_decay": 0.3}),
     ],
@@ -185,21 +185,21 @@ def test_the_same_seed_is_the_same_to_the_bit_also_beside_other_networks():
     conv = network(image, layer("Conv2d", in_channels=1, out_channels=3, kernel_size=3), layer("GELU"))
     data = {"train": samples(image, 50), "test": samples(image, 300, 1)}
     recipe = Recipe(epochs=3, batch_size=7)
-    first = train(conv, recipe, "cpu", data, 1, MACHINE_CODE)
-    train(network(image, layer("Tanh")), recipe, "cpu", data, 9, MACHINE_CODE)
-    again = train(conv, recipe, "cpu", data, 1, MACHINE_CODE)
+    first = train(Job(conv, recipe, 1, MACHINE_CODE), data)
+    train(Job(network(image, layer("Tanh")), recipe, 9, MACHINE_CODE), data)
+    again = train(Job(conv, recipe, 1, MACHINE_CODE), data)
     for one, two in zip(first.epochs, again.epochs, strict=True):
         assert one.train_loss == two.train_loss
         np.testing.assert_array_equal(one.splits[0].scores, two.splits[0].scores)
 
 
-@pytest.mark.parametrize("activation", COMPILED_ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_what_is_no_number_stays_none(activation):
     image = (1, 2, 3)
     inputs, labels = samples(image, 4)
     inputs[1, 0, 0, 0] = float("nan")
     result = train(
-        network(image, layer(activation)), Recipe(epochs=2), "cpu", {"train": (inputs, labels)}, 0, MACHINE_CODE
+        Job(network(image, layer(activation)), Recipe(epochs=2), 0, MACHINE_CODE), {"train": (inputs, labels)}
     )
     assert (result.status, result.error) == ("diverged", "training loss became nan in epoch 1")
 
@@ -209,7 +209,7 @@ def test_data_are_left_as_they_are_and_weights_are_those_of_the_model():
     spec = network(image, layer("BasicBlock", inplanes=2, planes=3, stride=2))
     data = {"train": samples(image, 20), "test": samples(image, 9, 1)}
     before = data["train"][0].clone()
-    result = train(spec, Recipe(epochs=2, batch_size=6), "cpu", data, 0, MACHINE_CODE, keep_weights=True)
+    result = train(Job(spec, Recipe(epochs=2, batch_size=6), 0, MACHINE_CODE, keep_weights=True), data)
     assert torch.equal(data["train"][0], before)
     model = build(spec.layers).eval()
     model.load_state_dict({name: torch.from_numpy(values) for name, values in result.weights.items()})
@@ -236,7 +236,7 @@ def test_data_are_left_as_they_are_and_weights_are_those_of_the_model():
 )
 def test_what_there_is_no_machine_code_for_is_left_to_torch(between):
     spec = network((2, 6, 6), *between)
-    assert not can_be_compiled(spec, Recipe())
+    assert compiled.refuses(Job(spec, Recipe(), 0, MACHINE_CODE))
     assert choose(Recipe(), "cpu", spec).mode == "explicit"
     assert choose(Recipe(), "cpu", spec, "compiled").mode == "explicit"  # pinned: where it can be
 
@@ -245,8 +245,8 @@ def test_the_plan_follows_from_size_recipe_and_pin():
     def conv(channels):
         return network((1, 20, 20), layer("Conv2d", in_channels=1, out_channels=channels, kernel_size=11))
 
-    small, large = conv(1), conv(1 + COMPILED_MACS // (100 * 121))
-    assert str(choose(Recipe(), "cpu", small)) == "fp32/contiguous/compiled/fused/plain"
+    small, large = conv(1), conv(1 + MOST_MACS // (100 * 121))
+    assert str(choose(Recipe(), "cpu", small)) == "fp32/compiled/fused/plain"
     assert choose(Recipe(), "cpu", large).mode == "explicit"
     assert choose(Recipe(), "cpu", large, "compiled").mode == "compiled"
     for pin in ("explicit", "tuned", "foreach", "eager"):
@@ -266,7 +266,7 @@ def test_the_plan_follows_from_size_recipe_and_pin():
 def test_planning_and_looking_for_the_cache_load_neither_numba_nor_torch():
     code = (
         "import sys; from netpick.training.engines.compiled import ready; ready.is_ready(); "
-        "import netpick.training.plan;"
+        "from netpick.training import ENGINES, Job, choose, train;"
         "sys.exit(bool({'numba', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -274,16 +274,16 @@ def test_planning_and_looking_for_the_cache_load_neither_numba_nor_torch():
 
 def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, tmp_path):
     ran, notes = [], []
-    monkeypatch.setattr(machine_code.subprocess, "run", lambda command, **options: ran.append(command))
-    monkeypatch.setattr(machine_code, "SOURCE", tmp_path / "kernels.py")
-    assert not machine_code.is_ready()  # no source, no cache
-    machine_code.SOURCE.write_text("")
-    machine_code.make_ready([Plan(mode="explicit")], notes.append)
+    monkeypatch.setattr(ready.subprocess, "run", lambda command, **options: ran.append(command))
+    monkeypatch.setattr(ready, "SOURCE", tmp_path / "kernels.py")
+    assert not ready.is_ready()  # no source, no cache
+    ready.SOURCE.write_text("")
+    ready.make_ready([Plan(mode="explicit")], notes.append)
     assert ran == notes == []
-    machine_code.make_ready([Plan(mode="explicit"), MACHINE_CODE], notes.append)
+    ready.make_ready([Plan(mode="explicit"), MACHINE_CODE], notes.append)
     assert len(ran) == len(notes) == 1
     (tmp_path / "__pycache__").mkdir()
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
     (tmp_path / "__pycache__" / f"kernels.score-7.{version}.nbi").write_text("")
-    machine_code.make_ready([MACHINE_CODE], notes.append)
+    ready.make_ready([MACHINE_CODE], notes.append)
     assert len(ran) == 1

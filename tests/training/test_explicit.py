@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from netpick.networks.modules.build import build
 from netpick.networks.paper import operations
 from netpick.networks.paper.operations import ACTIVATIONS
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
+from netpick.training import Job, Plan, train
 from netpick.training.engines.explicit.layers import MANY, BatchNorm
-from netpick.training.engines.explicit.step import ALIGNMENT, ExplicitStep, FlatParameters
-from netpick.training.loop import train
-from netpick.training.plan import Plan
+from netpick.training.engines.explicit.step import ExplicitStep
+from netpick.training.steps import ALIGNMENT, FlatParameters
 
 CLASSES = 3
 
@@ -243,13 +244,13 @@ def test_a_whole_training_of_each_family_is_that_of_the_reference_loop(plan, opt
     args = {"SGD": {"momentum": 0.9}, "Adam": {"eps": 1e-3}, "RMSprop": {"eps": 1e-3}}[optimizer]
     recipe = Recipe(optimizer=optimizer, optimizer_args=args, lr=0.003, batch_size=8, epochs=2)
     if optimizer == "RMSprop":
-        plan = Plan(plan.precision, plan.layout, plan.mode, "foreach", plan.convolutions)
+        plan = replace(plan, kernel="foreach")
     seen = {}
     for spec in catalogue.generate(template.load("smoke"), (1, 8, 8), 10):
         seen.setdefault(spec.computation, spec)
     for spec in seen.values():
-        wanted = train(spec, recipe, "cpu", data, 5, Plan(mode="reference", convolutions="plain"), keep_weights=True)
-        found = train(spec, recipe, "cpu", data, 5, plan, keep_weights=True)
+        wanted = train(Job(spec, recipe, 5, Plan(mode="reference", convolutions="plain"), keep_weights=True), data)
+        found = train(Job(spec, recipe, 5, plan, keep_weights=True), data)
         for a, b in zip(wanted.epochs, found.epochs, strict=True):
             assert b.train_loss == pytest.approx(a.train_loss, abs=2e-4), spec.name
             np.testing.assert_allclose(b.splits[0].scores, a.splits[0].scores, atol=3e-3, err_msg=spec.name)

@@ -28,14 +28,18 @@ import msgspec
 import numpy as np
 
 from netpick.core import devices as device
+from netpick.core.errors import WorkError
 from netpick.core.files import atomic_write
+from netpick.core.metrics import evaluate
 from netpick.core.provenance import PACKAGE, versions
 from netpick.core.result import TrainingResult
 from netpick.sessions.forecast import model as cost
 from netpick.sessions.forecast.model import Model, Timed, Work
 from netpick.sessions.workers import pool
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.process import prepare, resident
+from netpick.sessions.workers.task import Failure, Task
 from netpick.store.schema import columns
+from netpick.training.job import EVALUATION_BATCH
 
 if TYPE_CHECKING:
     from netpick.store.folder import Store
@@ -50,13 +54,6 @@ NETWORKS = 28
 
 START_SECONDS = 4.0
 """A worker's start, torch and all, which is part of a calibration's time."""
-
-
-@dataclass(frozen=True)
-class TimedResult(TrainingResult):
-    """A training that was cut short, and what it took."""
-
-    timed: Timed | None = None
 
 
 @dataclass(frozen=True)
@@ -128,20 +125,22 @@ def calibrate(
         return Found([])
     # Should the time run out, what was timed is of all sizes.
     places = [place for first in range(3) for place in places[first::3]]
-    some = [replace(tasks[place], keep_weights=False) for place in places]
-    budget = useful / len(some)
+    chosen = [replace(tasks[place], job=replace(tasks[place].job, keep_weights=False)) for place in places]
+    budget = useful / len(chosen)
     out: list[Timed] = []
     start = commit = None
     clock = time.monotonic()
     deadline = time.monotonic() + max(seconds, 2 * START_SECONDS)
-    stream = pool.stream(some, workers, devices, work=partial(time_task, budget=budget))
-    with contextlib.closing(stream):  # type: ignore[type-var]
-        for result in stream:
-            timed = getattr(result, "timed", None)
-            if result.status == "done" and timed is not None:
+    stream = pool.stream(chosen, partial(time_task, budget=budget), workers, devices)
+    with contextlib.closing(stream):
+        for ended in stream:
+            if isinstance(ended.outcome, Failure):
+                took = ended.outcome.seconds
+            else:
+                timed, took = ended.outcome
                 out.append(timed)
             if start is None:
-                start = max(0.0, time.monotonic() - clock - result.seconds)
+                start = max(0.0, time.monotonic() - clock - took)
             elif commit is None:  # while the workers are busy, as in earnest
                 one, three = (commit_seconds(classes, evaluated, n) for n in (1, 3))
                 slope = max(0.0, three - one) / 2
@@ -151,47 +150,38 @@ def calibrate(
     return Found(out, start, commit)
 
 
-def time_task(task: Task, budget: float) -> TimedResult:
-    """Train a network for about `budget` seconds in a worker process; whatever goes wrong comes back as a status."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    try:
-        result, timed = _time(task, budget)
-        result = result.with_(seconds=time.perf_counter() - clock)
-        values = {name: getattr(result, name) for name in TrainingResult.__dataclass_fields__}
-        # The scores stay in the worker: nobody looks at them.
-        return TimedResult(**{**values, "epochs": (), "attempts": task.attempts, "timed": timed})
-    except Exception as error:  # noqa: BLE001  as in a training: a network that fails is no end of the others
-        failed = task.failure("failed", pool.describe_error(error), started, time.perf_counter() - clock)
-        return TimedResult(**{name: getattr(failed, name) for name in TrainingResult.__dataclass_fields__})
+def time_task(task: Task, budget: float) -> tuple[Timed, float]:
+    """Train a network for about `budget` seconds in a worker process; return what it takes, and what that took.
 
-
-def _time(task: Task, budget: float) -> tuple[TrainingResult, Timed | None]:
-    from netpick.core.metrics import evaluate
-
-    pool._prepare_worker()
-    whole = pool._resident(task.shared, task.device)
+    Raises
+    ------
+    WorkError
+        The training does not end as `done`.
+    """
+    clock = time.perf_counter()
+    prepare()
+    job, whole = task.job, resident(task.shared, task.job.device)
     samples = len(whole["train"][1])
-    batch = min(task.recipe.batch_size, samples)
+    batch = min(job.recipe.batch_size, samples)
 
     def part(steps: int, evaluated: int, epochs: int) -> TrainingResult:
-        from netpick.training.loop import train
+        from netpick.training.engines import train
 
         sizes = dict.fromkeys(whole, evaluated) | {"train": steps * batch}
         data = {split: (x[: sizes[split]], y[: sizes[split]]) for split, (x, y) in whole.items()}
-        recipe = msgspec.structs.replace(task.recipe, epochs=epochs, timeout=None, lr=task.recipe.lr)
-        return train(task.spec, recipe, task.device, data, task.seed, task.plan, task.replicate)
+        recipe = msgspec.structs.replace(job.recipe, epochs=epochs, timeout=None)
+        result = train(replace(job, recipe=recipe), data)
+        if result.status != "done":
+            raise WorkError(f"{job.spec.name}: {result.error or result.status}")
+        return result
 
     few = max(1, min(2, samples // batch))
-    first = part(few, 250, 2)  # the second epoch of the first is warm enough to plan by
-    if first.status != "done":
-        return first, None
+    first = part(few, EVALUATION_BATCH, 2)  # the second epoch of the first is warm enough to plan by
     step, sample = first.epochs[1].train_seconds / few, _sample_seconds(first, 1)
     # Three epochs of steps for half of the budget, of samples for a fifth of it.
     steps = max(1, min(samples // batch, 100, int(budget * 0.5 / 3 / step)))
-    evaluated = 250 * max(1, min(40, int(budget * 0.2 / 3 / (250 * sample))))
-    result = part(steps, evaluated, 3) if steps > few else first
-    if result.status != "done":
-        return result, None
+    passes = max(1, min(40, int(budget * 0.2 / 3 / (EVALUATION_BATCH * sample))))
+    result = part(steps, EVALUATION_BATCH * passes, 3) if steps > few else first
     warm = range(1, len(result.epochs))
     inside = sum(e.train_seconds + sum(s.eval_seconds for s in e.splits) for e in result.epochs)
     # What the metrics take does not depend on the network, but on how many samples there are.
@@ -200,10 +190,10 @@ def _time(task: Task, budget: float) -> tuple[TrainingResult, Timed | None]:
         if split != "train":
             there = labels.cpu().numpy()
             scores = np.random.default_rng(0).normal(size=(len(there), len(result.epochs[-1].splits[0].class_accuracy)))
-            clock = time.perf_counter()
+            begin = time.perf_counter()
             evaluate(split, scores.astype(np.float32), there, 0.0)
-            metrics += time.perf_counter() - clock
-    fixed = max(0.0, result.seconds - inside) + task.recipe.epochs * metrics
+            metrics += time.perf_counter() - begin
+    fixed = max(0.0, result.seconds - inside) + job.recipe.epochs * metrics
     memory = result.epochs[-1].peak_memory_bytes or _memory()
     timed = Timed(
         task.key,
@@ -212,7 +202,7 @@ def _time(task: Task, budget: float) -> tuple[TrainingResult, Timed | None]:
         fixed,
         memory,
     )
-    return result, timed
+    return timed, time.perf_counter() - clock
 
 
 def _sample_seconds(result: TrainingResult, epoch: int) -> float:
@@ -232,7 +222,6 @@ def commit_seconds(classes: list[str], samples: int, epochs: int) -> float:
 
     Scores that are noise are written into a run of one network in a temporary folder, as the coordinator does it.
     """
-    from netpick.core.metrics import evaluate
     from netpick.core.result import EpochResult
     from netpick.networks.paper.spec import NetworkSpec, layer
     from netpick.store.folder import Store

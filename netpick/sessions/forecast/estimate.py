@@ -17,6 +17,7 @@ from netpick.core.words import counted_word as counted
 from netpick.core.words import duration
 from netpick.sessions.forecast import model as cost
 from netpick.sessions.forecast.model import Model, Samples, Work
+from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER
 
 COSTLIEST = 10
 LOADING_SECONDS = 3.0
@@ -189,10 +190,12 @@ def memory(rows: Sequence[Mapping[str, Any]], batches: Sequence[int], pixels: in
     """Return the bytes of main memory that a worker on the CPU needs for the largest of some networks.
 
     Beside torch itself: weights with gradients and up to three states of the optimizer; every value of a batch with its
-    gradient; 64 batches that are gathered at once; scores.
+    gradient; the batches that are gathered at once; scores.
     """
     largest = max(
-        20 * row["params"] + 8 * row["memory"] * max(batch, 250) + 4 * pixels * min(64 * batch, samples.train)
+        20 * row["params"]
+        + 8 * row["memory"] * max(batch, EVALUATION_BATCH)
+        + 4 * pixels * min(STEPS_A_GATHER * batch, samples.train)
         for row, batch in zip(rows, batches, strict=True)
     )
     return WORKER_BYTES + largest

@@ -22,10 +22,10 @@ from netpick.sessions.forecast import model as cost
 from netpick.sessions.forecast.calibration import Kept
 from netpick.sessions.forecast.estimate import Estimate, Overheads
 from netpick.sessions.forecast.model import Model, Samples, Timed, Work
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.task import Task
 from netpick.store.folder import Store
 from netpick.store.shards import read_shards, scan
-from netpick.training import plan
+from netpick.training.choice import choose
 
 Key = tuple[str, int]
 
@@ -80,7 +80,7 @@ def works(store: Store, recipe: Any, samples: Samples, where: str = "cpu", pin: 
         spec = NetworkSpec.from_dict(row)
         own = recipe_of(spec, recipe)
         number = own.train_samples or samples.train
-        compiled = plan.choose(own, where, spec, pin).mode == "compiled"
+        compiled = choose(own, where, spec, pin).mode == "compiled"
         for n in range(own.replicates):
             some = replace(samples, train=number)
             work = cost.work_of(row, spec.layers, n, own, image, some, compiled)

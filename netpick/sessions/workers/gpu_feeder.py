@@ -1,6 +1,6 @@
 """One thread that feeds many trainings: each on a lane of its own, by turns, without ever waiting for one of them.
 
-A training is a generator (see `cuda_graph.training`): each turn gives its lane some work; it says what to wait for
+A training is a generator (see `graphs.training`): each turn gives its lane some work; it says what to wait for
 before its next turn. Tasks begin in the order in which they came, the costliest first, as soon as a lane is free and
 the budget has room; none overtakes another, so that a large one is not kept waiting for ever. A failure ends one
 training and leaves the others alone. Knows neither processes nor pipes.
@@ -17,7 +17,7 @@ from typing import Any
 
 from netpick.core.result import TrainingResult
 from netpick.sessions.workers.gpu_budget import Budget, bytes_needed, occupancy
-from netpick.sessions.workers.pool import OUT_OF_MEMORY, Task, describe_error
+from netpick.sessions.workers.task import Ended, Failure, Task
 
 Training = Generator[Any, None, TrainingResult]
 
@@ -36,7 +36,6 @@ class _Slot:
     work: Training | None = None
     wait: Any = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = 0.0
     crowded: bool = False
 
 
@@ -75,13 +74,13 @@ class Feeder:
         """Put a task at the end of those that wait."""
         self.waiting.append(task)
 
-    def turn(self) -> list[Task | TrainingResult]:
-        """Give each lane that is ready its next work; return the tasks that begin, or else the results.
+    def turn(self) -> list[Task | Ended[TrainingResult]]:
+        """Give each lane that is ready its next work; return the tasks that begin, or else those that have ended.
 
         Where tasks begin they are returned before they have had their first turn: a task that takes the process down
         must be known to have begun.
         """
-        happened: list[Task | TrainingResult] = []
+        happened: list[Task | Ended[TrainingResult]] = []
         moved = self._end()
         if begun := self._begin():
             return begun
@@ -89,30 +88,31 @@ class Feeder:
             if slot.wait is not None and not slot.wait.done():
                 continue
             moved = True
-            result = self._advance(slot)
-            if result is not None:
-                happened.append(result)
+            ended = self._advance(slot)
+            if ended is not None:
+                happened.append(ended)
         if not moved and not happened:
             time.sleep(REST)
         return happened
 
-    def _begin(self) -> list[Task | TrainingResult]:
-        begun: list[Task | TrainingResult] = []
+    def _begin(self) -> list[Task | Ended[TrainingResult]]:
+        begun: list[Task | Ended[TrainingResult]] = []
         while self.waiting and self._free:
             task = self.waiting[0]
-            need = bytes_needed(task.memory, task.params, task.recipe.batch_size)
-            load = occupancy(task.memory, len(task.spec.layers), task.recipe.batch_size)
+            job = task.job
+            need = bytes_needed(task.memory, task.params, job.recipe.batch_size)
+            load = occupancy(task.memory, len(job.spec.layers), job.recipe.batch_size)
             if not self.budget.admit(task.key, need, load):
                 break
             slot = self._free.pop()
             slot.task, slot.wait = self.waiting.popleft(), None
-            slot.started, slot.clock = datetime.now(UTC), time.perf_counter()
+            slot.started = datetime.now(UTC)
             slot.work = self.start(slot.task, slot.lane)
             self._running.append(slot)
             begun.append(slot.task)
         return begun
 
-    def _advance(self, slot: _Slot) -> TrainingResult | None:
+    def _advance(self, slot: _Slot) -> Ended[TrainingResult] | None:
         assert slot.task is not None
         assert slot.work is not None
         task = slot.task
@@ -123,18 +123,18 @@ class Feeder:
                 self.budget.measured(task.key, slot.lane.peak)
             return None
         except StopIteration as end:
-            result: TrainingResult = end.value.with_(attempts=task.attempts, workers=task.workers)
+            ended = Ended[TrainingResult](task, end.value)
         except Exception as error:  # every failure of a network must become its row
+            failure = Failure.of(error, slot.started)
             if self.lost(error):
-                raise DeviceLost(describe_error(error)) from error
-            seconds = time.perf_counter() - slot.clock
-            result = task.failure("failed", describe_error(error), slot.started, seconds)
+                raise DeviceLost(failure.error) from error
+            ended = Ended(task, failure)
+            slot.crowded = failure.out_of_memory
         slot.work.close()
         slot.work = slot.wait = None
         self._running.remove(slot)
         self._ending.append(slot)
-        slot.crowded = (result.error or "").startswith(OUT_OF_MEMORY)
-        return result
+        return ended
 
     def _end(self) -> bool:
         """Free the lanes whose work has ended: what was given may go on a while after a training was given up."""
@@ -145,7 +145,7 @@ class Feeder:
             if slot.crowded:
                 self.make_room()
             self.budget.leave(slot.task.key)
-            slot.task = None
+            slot.task, slot.crowded = None, False
             self._ending.remove(slot)
             self._free.append(slot)
         return bool(idle)

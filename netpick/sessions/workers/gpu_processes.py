@@ -5,7 +5,7 @@ Tasks go to it through a pipe, one at a time, and each result comes back as soon
 written down. Processes are started as joblib starts its own, but not fed through joblib: there a call returns once,
 and one that dies takes the others' calls with it. Here the death of a process costs what it had begun, which is tried
 again alone; what ran out of memory is tried again alone too, when all else is done, and the second time is recorded as
-`failed`. Does the same as `pool.stream` for other devices, and on the CPU with the stand-in of a card, for tests.
+a failure. Does the same as `pool.stream` for other devices, and on the CPU with the stand-in of a card, for tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -28,10 +28,11 @@ from netpick.core.errors import WorkError
 from netpick.core.result import TrainingResult
 from netpick.data.shared import attach
 from netpick.networks.paper.whole_networks import is_baseline
-from netpick.sessions.workers import pool
 from netpick.sessions.workers.gpu_budget import CONTEXT_BYTES, Budget, Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder, Training
-from netpick.sessions.workers.pool import OUT_OF_MEMORY, Key, Task
+from netpick.sessions.workers.process import prepare as prepare_worker
+from netpick.sessions.workers.process import resident, started_without_ctrl_c, train_task, watch
+from netpick.sessions.workers.task import Ended, Failure, Key, Task
 
 Prepare = Callable[[str, Layout, Executor], Feeder]
 
@@ -44,12 +45,12 @@ AHEAD = 2
 
 def serve(connection: Connection, device: str, layout: Layout, prepare: Prepare) -> None:
     """Train what comes through the pipe, and send back each task that begins and each result, until it is ended."""
-    pool._watch(os.getppid())
+    watch(os.getppid())
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and decides
     one_at_a_time = threading.Lock()
 
-    def send(said: Task | TrainingResult) -> None:
+    def send(said: Task | Ended[TrainingResult]) -> None:
         with one_at_a_time:
             connection.send(said)
 
@@ -67,11 +68,11 @@ def serve(connection: Connection, device: str, layout: Layout, prepare: Prepare)
                 sys.stderr.write(f"netpick: {device}: {error}\n")
                 sender.shutdown()
                 os._exit(1)
-            for one in happened:
-                if isinstance(one, Task):
-                    send(one)  # before its first turn
+            for said in happened:
+                if isinstance(said, Task):
+                    send(said)  # before its first turn
                 else:
-                    sender.submit(send, one)  # megabytes of scores: the card is not to wait for them
+                    sender.submit(send, said)  # megabytes of scores: the card is not to wait for them
 
 
 def prepare_card(device: str, layout: Layout, background: Executor) -> Feeder:
@@ -80,7 +81,7 @@ def prepare_card(device: str, layout: Layout, background: Executor) -> Feeder:
 
     from netpick.training.engines.graphs.lanes import make_lane
 
-    pool._prepare_worker()
+    prepare_worker()
     lanes = [make_lane(device) for _ in range(layout.streams)]
     if not device.startswith("cuda"):
         return Feeder(lanes, Budget(sys.maxsize), partial(start_training, background=background))
@@ -95,26 +96,19 @@ def prepare_card(device: str, layout: Layout, background: Executor) -> Feeder:
 
 def start_training(task: Task, lane: Any, background: Executor) -> Training:
     """Make the training of a task: on the lane, or beside it where no gradient trains it."""
-    if is_baseline(task.spec.layers):
+    if is_baseline(task.job.spec.layers):
         return (yield from _beside(task, background))
     from netpick.training.engines.graphs.training import training
 
-    data = pool._resident(task.shared, task.device)
+    data = resident(task.shared, task.job.device)
     labels = {split: y for split, (_, y) in attach(task.shared).items()}
-    result = yield from training(
-        *(task.spec, task.recipe, lane, data, task.seed, task.plan, task.replicate, task.keep_weights),
-        background=background,
-        labels=labels,
-    )
-    return result.with_(recipe=task.recipe_values(len(data["train"][1])))
+    return (yield from training(task.job, lane, data, background, labels))
 
 
 def _beside(task: Task, background: Executor) -> Training:
-    future = background.submit(pool.run_task, replace(task, device="cpu"))
+    future = background.submit(train_task, task.on("cpu"))
     yield future
-    result = future.result()
-    assert isinstance(result, TrainingResult)  # of a single training
-    return result
+    return future.result()
 
 
 def _lost(error: Exception, device: str) -> bool:
@@ -151,7 +145,7 @@ class _Process:
 
         context = get_context("loky")
         self.connection, theirs = context.Pipe()
-        with pool._workers_without_ctrl_c():
+        with started_without_ctrl_c():
             arguments = (theirs, self.device, self.layout, self.prepare)
             self.process = context.Process(target=serve, args=arguments, daemon=True)
             self.process.start()
@@ -160,7 +154,7 @@ class _Process:
 
     def give(self, task: Task) -> None:
         """Hand a task over."""
-        task = replace(task, device=self.device)
+        task = task.on(self.device)
         self.given[task.key] = task
         with contextlib.suppress(OSError):  # it has died: that is noticed when its end of the pipe is read
             self.connection.send(task)
@@ -180,8 +174,8 @@ def stream(
     layout: Layout,
     on_start: Callable[[Task], None] = lambda task: None,
     prepare: Prepare = prepare_card,
-) -> Iterator[TrainingResult]:
-    """Train all tasks on some cards and yield each result as it comes; see `pool.stream`.
+) -> Generator[Ended[TrainingResult], None, None]:
+    """Train all tasks on some cards and yield each one as it ends; see `pool.stream`.
 
     Parameters
     ----------
@@ -207,8 +201,8 @@ def stream(
 
 def _run(
     waiting: deque[Task], again: list[Task], places: list[_Process], on_start: Callable[[Task], None]
-) -> Generator[TrainingResult, None, None]:
-    """Yield the results of what waits; what is to be tried again alone goes into `again`."""
+) -> Generator[Ended[TrainingResult], None, None]:
+    """Yield what waits as it ends; what is to be tried again alone goes into `again`."""
     try:
         while waiting or any(place.given for place in places):
             for place in places:
@@ -228,11 +222,10 @@ def _run(
                     place.fruitless = 0
                     on_start(said)
                     continue
-                task = place.given.pop((said.hash, said.replicate))
-                place.begun.pop(task.key, None)
-                memory = said.status == "failed" and (said.error or "").startswith(OUT_OF_MEMORY)
-                if memory and task.attempts == 1:
-                    again.append(replace(task, attempts=2))  # it may fit when it has the card for itself
+                place.given.pop(said.task.key)
+                place.begun.pop(said.task.key, None)
+                if said.deserves_another:
+                    again.append(said.task.again())
                 else:
                     yield said
     finally:
@@ -251,7 +244,7 @@ def _deal(waiting: deque[Task], places: list[_Process]) -> None:
                 room = True
 
 
-def _bury(place: _Process, waiting: deque[Task], again: list[Task]) -> Iterator[TrainingResult]:
+def _bury(place: _Process, waiting: deque[Task], again: list[Task]) -> Iterator[Ended[TrainingResult]]:
     """Deal with what a dead process had."""
     place.process.join(5)
     code = place.process.exitcode
@@ -260,11 +253,9 @@ def _bury(place: _Process, waiting: deque[Task], again: list[Task]) -> Iterator[
         if key not in place.begun:
             waiting.appendleft(task)
         elif task.attempts == 1:
-            again.append(replace(task, attempts=2))
+            again.append(task.again())
         else:
-            seconds = (datetime.now(UTC) - place.begun[key]).total_seconds()
-            message = f"its worker process died twice, the second time with nothing beside it (exit code {code})"
-            yield task.failure("failed", message, place.begun[key], seconds)
+            yield Ended(task, Failure.of_a_worker(f"exit code {code}", place.begun[key]))
     place.fruitless += not place.begun
     if place.fruitless > 1:
         raise WorkError(

@@ -1,1 +1,91 @@
-"""Whole epochs of small networks in machine code."""
+"""Whole epochs of small networks in machine code of our own, without torch: in float32 on the CPU.
+
+For networks of linear layers, convolutions, residual blocks, batch norm and the usual activations that are so small
+that torch's kernels, made for larger ones, take longer to call than to compute. `table` writes a network down as
+numbers, `program` runs them, `kernels` are the functions that numba compiles, `ready` has that done beforehand.
+"""
+
+from __future__ import annotations
+
+from netpick.core.result import TrainingResult
+from netpick.networks.paper.operations import OPERATIONS
+from netpick.networks.paper.spec import LayerSpec, shapes
+from netpick.training.engines.engine import Refusal, only_fp32_on_the_cpu
+from netpick.training.job import Data, Job
+from netpick.training.sizes import input_of, macs_of
+
+CONVOLUTIONS = "plain"
+
+OPTIMIZERS = {
+    "SGD": ("momentum", "dampening", "weight_decay", "nesterov"),
+    "Adam": ("betas", "eps", "weight_decay", "amsgrad"),
+    "AdamW": ("betas", "eps", "weight_decay", "amsgrad"),
+}
+"""Optimizers, and the arguments that there is machine code for; numbered in the kernels in this order."""
+
+ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
+"""Activations, without arguments of their own; numbered in the kernels in this order."""
+
+SHAPES = ("Reshape", "Flatten", "Identity")
+"""Operations that compute nothing."""
+
+OTHERS = ("Linear", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+"""Operations that there is machine code for whatever their arguments, beside convolutions and residual blocks."""
+
+MOST_MACS = 1_000_000
+"""Multiply-accumulates of a sample up to which machine code is faster than torch's kernels."""
+
+MOST_LINEAR_MACS = 1_400_000
+"""The same for networks of linear layers alone."""
+
+
+def refuses(job: Job) -> Refusal | None:
+    """Refuse other devices and precisions, and networks and optimizers that the kernels lack something for."""
+    recipe, plan, layers = job.recipe, job.plan, job.spec.layers
+    chosen = recipe.precision == "auto"  # network by network: some may be bf16
+    if (refusal := only_fp32_on_the_cpu("compiled", job, "leave it out")) is not None:
+        return Refusal(refusal.reason, whatever=job.kind != "cpu" or not chosen)
+    if plan.convolutions == "tuned":
+        return Refusal("compiled has convolutions of its own, got tuned: say plain", whatever=True)
+    if plan.kernel != "fused":
+        return Refusal(f"compiled has optimizers of its own, got {plan.kernel}")
+    if missing := {*recipe.optimizer_args} - {*OPTIMIZERS.get(recipe.optimizer, ())}:
+        return Refusal(f"no machine code for {recipe.optimizer} with {', '.join(sorted(missing))}")
+    if recipe.optimizer not in OPTIMIZERS:
+        return Refusal(f"no machine code for {recipe.optimizer}")
+    image = input_of(layers)
+    if image is None or layers[-1].op != "LogSoftmax":
+        return Refusal("machine code is for layers that say what goes in, and end with LogSoftmax")
+    if unknown := [layer.op for layer in layers[:-1] if not _known(layer)]:
+        return Refusal(f"no machine code for {unknown[0]}, or for its arguments")
+    # Linear layers of images would be applied row by row; a network without weights has nothing to train.
+    outputs = zip(layers, shapes(layers, image), strict=True)
+    if any(len(output) != 1 for layer, output in outputs if layer.op in ("Linear", "LogSoftmax")):
+        return Refusal("no machine code for linear layers of images")
+    if not any(OPERATIONS[layer.op].role == "computation" for layer in layers):
+        return Refusal("no layer of the network has weights")
+    return None
+
+
+def pays(job: Job) -> bool:
+    """Train networks that are so small that machine code is faster than torch's kernels."""
+    ops = [layer.op for layer in job.spec.layers]
+    linear = all(op == "Linear" for op in ops if OPERATIONS[op].role == "computation")
+    return macs_of(job.spec.layers) <= (MOST_LINEAR_MACS if linear else MOST_MACS)
+
+
+def train(job: Job, data: Data) -> TrainingResult:
+    """Train in machine code."""
+    from netpick.training.engines.compiled.program import CompiledEpochs
+    from netpick.training.loop import train_epochs
+
+    return train_epochs(job, data, CompiledEpochs)
+
+
+def _known(layer: LayerSpec) -> bool:
+    """Return whether there is machine code for a layer."""
+    if layer.op in ("Conv1d", "Conv2d", "Conv3d"):
+        return bool(layer.resolved["groups"] == 1)
+    if layer.op == "BasicBlock":
+        return layer.resolved["activation"] in ("None", *ACTIVATIONS)
+    return layer.op in (*SHAPES, *OTHERS, *ACTIVATIONS)

@@ -40,10 +40,9 @@ and of NORM the product of SHAPE counts."""
 COLUMNS = 22
 
 RELU, TANH, SIGMOID, SELU, ELU, LEAKY_RELU, GELU, SILU = range(8)
-FUNCTIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
+"""Activations, in the order in which the face of the engine names them; so are the optimizers."""
 
 SGD, ADAM, ADAMW = range(3)
-OPTIMIZERS = ("SGD", "Adam", "AdamW")
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 """Freedom for sums in another order, as every vectorised sum has it; infinities and NaN stay what they are."""

@@ -3,45 +3,20 @@
 A small network's step is mostly the bookkeeping around its arithmetic: autograd's graph, the calls of modules, lists of
 parameters for the optimizer. Here the layers of an `nn.Sequential` are walked forwards and backwards by hand with
 torch's own kernels, all parameters are views of one flat tensor and all gradients of another, so that the optimizer is
-one kernel on one tensor. Layers that are in no table (`layers.make`) run under autograd by themselves. Chooses nothing:
-`plan` says when to use it. On the CPU, in float32.
+one kernel on one tensor. Layers that are in no table (`layers.make`) run under autograd by themselves.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netpick.training.engines.explicit.layers import Layer, make
-
-ALIGNMENT = 16
-"""Values: each parameter begins at a multiple of 64 bytes, a line of the cache, as it would by itself."""
-
-
-class FlatParameters:
-    """All trainable parameters of a model as views of one tensor, `values`, and their gradients as views of `gradient`.
-
-    The model's own parameters stay what they are for everybody else: only their memory has moved. The gaps between
-    them, for the alignment, are zeros and have no gradient, so that every optimizer leaves them alone.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        parameters = list(model.parameters())
-        starts, end = [], 0
-        for p in parameters:
-            starts.append(end)
-            end += -(-p.numel() // ALIGNMENT) * ALIGNMENT
-        self.values = nn.Parameter(torch.zeros(end))
-        self.values.grad = torch.zeros(end)
-        self.gradients: dict[nn.Parameter, Tensor] = {}
-        flat = self.values.detach()
-        for p, start in zip(parameters, starts, strict=True):
-            view = flat[start : start + p.numel()].view(p.shape)
-            view.copy_(p.detach())
-            p.data = view
-            self.gradients[p] = self.values.grad[start : start + p.numel()].view(p.shape)
+from netpick.training.loop import Setup
+from netpick.training.steps import FlatParameters, batches, make_optimizer, make_step, scores_of
 
 
 class ExplicitStep:
@@ -79,3 +54,34 @@ class ExplicitStep:
         g: Tensor | None = torch.ops.aten.nll_loss_backward(self.one, x, labels, None, 1, -100, weight)
         for backward, wanted in self.backwards:
             g = backward(g, wanted)
+
+
+class ExplicitEpochs:
+    """Epochs of such steps."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.gradients = ExplicitStep(setup.model)
+        self.step = make_step(make_optimizer([self.gradients.flat.values], setup.job))
+        count, batch_size = len(setup.labels), setup.job.recipe.batch_size
+        self.losses = torch.zeros(-(-count // batch_size))
+        self.each = self.losses.unbind()
+        self.sizes = torch.full_like(self.losses, batch_size, dtype=torch.float64)
+        self.sizes[-1] = (count - 1) % batch_size + 1
+
+    @torch.no_grad()
+    def epoch(self) -> float:
+        """Train one epoch."""
+        setup = self.setup
+        parts = batches(setup.inputs, setup.labels, setup.job.recipe.batch_size, setup.order)
+        for loss, (x, y) in zip(self.each, parts, strict=True):
+            if len(y) < setup.smallest:
+                continue  # its loss stays 0
+            self.gradients(x, y, loss)
+            self.step()
+            setup.check_time()
+        return float(self.losses.double() @ self.sizes) / setup.count
+
+    def score(self, inputs: Tensor) -> np.ndarray:
+        """Return the scores as torch computes them."""
+        return scores_of(self.setup.model, self.setup.job, inputs)

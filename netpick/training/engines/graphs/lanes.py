@@ -1,6 +1,6 @@
 """Lanes: where one network at a time is trained, a stream of a CUDA card, or a stand-in of it on any other device.
 
-All that the training in `cuda_graph` needs from CUDA is here: a stream, capturing and replaying, marks on the stream's
+All that `training` needs from CUDA is here: a stream, capturing and replaying, marks on the stream's
 time line, page-locked memory, random numbers of its own, and a count of the bytes that its network takes. The stand-in
 has the same methods and simply does at once what it is told, so that the same code runs, and is tested, without a card.
 Knows nothing of networks.
@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from netpick.core import devices
 
 Work = Callable[[], None]
 
@@ -51,14 +53,21 @@ class Lane:
         self.peak: int | None = None
         self._buffers: dict[object, Tensor] = {}
         self._random: Tensor | None = None
+        self._tf32 = False
 
-    def begin(self) -> None:
-        """Forget the network before."""
-        self._random = None
+    def begin(self, tf32: bool = False) -> None:
+        """Forget the network before; `tf32`: whether the products of the next one may use it. The lane is active."""
+        self._random, self._tf32 = None, tf32
+        devices.allow_tf32(self.device, tf32)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make the lane, and its random numbers, the current ones of this thread."""
+        """Make the lane, with its random numbers and its network's precision, the current one of this thread."""
+        with devices.tf32(self.device, self._tf32), self._current():
+            yield
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
         outside = torch.get_rng_state()
         if self._random is not None:
             torch.set_rng_state(self._random)
@@ -139,16 +148,16 @@ class CudaLane(Lane):
         self._pool: Any = None
         self._held = 0
 
-    def begin(self) -> None:
+    def begin(self, tf32: bool = False) -> None:
         """Forget the network before; random numbers start anew with `torch.manual_seed` while the lane is active."""
+        super().begin(tf32)
         self._held, self.peak = 0, None
         # Data that the default stream has put on the card must be there before this one reads them.
         self.stream.wait_stream(torch.cuda.default_stream(self._index))
         self._pool = torch.cuda.graph_pool_handle()
 
     @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Make the stream and the random numbers of this lane the current ones."""
+    def _current(self) -> Iterator[None]:
         default = torch.cuda.default_generators[self._index]
         outside = default.graphsafe_get_state()
         cache = torch.is_autocast_cache_enabled()

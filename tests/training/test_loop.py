@@ -11,14 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netpick.core.errors import WorkError
+from netpick.core.recipe import Recipe
 from netpick.core.result import STATUSES
-from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, layer
-from netpick.training import loop as training
-from netpick.training import steps
-from netpick.training.loop import train
-from netpick.training.plan import Plan, choose
+from netpick.training import ENGINES, Job, Plan, choose, course, loop, steps, train
 from netpick.training.steps import batches
 
 IMAGE, CLASSES = (1, 4, 4), 3
@@ -66,9 +63,9 @@ def split(count, seed):
 DATA = {"train": split(150, 1), "test": split(300, 2)}
 
 
-def fit(spec=LINEAR, seed=7, data=DATA, device="cpu", keep_weights=False, **recipe):
+def fit(spec=LINEAR, seed=7, data=DATA, device="cpu", keep_weights=False, pin="auto", **recipe):
     full = Recipe(**{"batch_size": 2, "epochs": 2, "lr": 0.01, **recipe})
-    return train(spec, full, device, data, seed, choose(full, device), keep_weights=keep_weights)
+    return train(Job(spec, full, seed, choose(full, device, pin=pin), device, keep_weights=keep_weights), data)
 
 
 def scores(result, name="test"):
@@ -248,14 +245,16 @@ def test_scores_that_are_no_numbers_are_divergence():
 
 
 def test_a_training_that_takes_too_long_is_stopped_after_a_step():
-    result = fit(timeout=1e-9, epochs=1000)
-    assert (result.status, result.error, result.epochs) == ("timeout", "not finished after 1e-09 seconds", ())
+    for pin in ("auto", "reference"):
+        result = fit(timeout=1e-9, epochs=1000, pin=pin)
+        assert (result.status, result.error, result.epochs) == ("timeout", "not finished after 1e-09 seconds", ())
     assert fit(timeout=1000).status == "done"
 
 
 def test_a_timeout_keeps_the_epochs_before(monkeypatch):
     ticks = iter(range(10**6))
-    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    for module in (course, loop):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     # A second for each look at the clock: 1 before all, and in an epoch 1 + 3 steps + 1, and 2 around the evaluation.
     result = fit(batch_size=50, epochs=5, timeout=7 + 7 + 3.5)
     assert (result.status, len(result.epochs)) == ("timeout", 2)
@@ -283,6 +282,22 @@ def test_bf16_is_near_fp32(spec):
     assert rough.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, abs=0.05)
     difference = np.abs(np.exp(scores(rough)[0]) - np.exp(scores(exact)[0]))
     assert 0 < difference.mean() < 0.03
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
+@pytest.mark.parametrize("mode", ENGINES)
+def test_a_card_has_the_precision_of_the_plan_in_every_engine(monkeypatch, mode, precision, allowed):
+    def flags():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    seen = []
+    monkeypatch.setattr(ENGINES[mode], "train", lambda job, data: seen.append(flags()))
+    before = flags()
+    train(Job(LINEAR, Recipe(), 1, Plan(precision, mode), "cuda:0"), DATA)
+    assert seen == [(allowed, allowed)]
+    assert flags() == before
+    train(Job(LINEAR, Recipe(), 1, Plan(precision, mode), "cpu"), DATA)
+    assert seen[1] == before
 
 
 @pytest.mark.gpu
@@ -321,7 +336,7 @@ def test_every_epoch_has_an_order_of_its_own():
 
 def test_a_plan_without_fused_kernels_learns_the_same():
     recipe = Recipe(batch_size=2, epochs=2, lr=0.01)
-    plain = train(LINEAR, recipe, "cpu", DATA, 7, Plan(kernel="foreach"))
+    plain = train(Job(LINEAR, recipe, 7, Plan(kernel="foreach")), DATA)
     np.testing.assert_allclose(scores(plain), scores(fit()), atol=1e-5)
 
 
@@ -335,7 +350,7 @@ def test_the_short_step_takes_the_same_step_to_the_bit(optimizer, args):
     for short in (True, False):
         torch.manual_seed(3)
         model = build(RESIDUAL.layers)
-        stepper = steps.make_optimizer(model, recipe, Plan())
+        stepper = steps.make_optimizer(model.parameters(), Job(RESIDUAL, recipe, 3, Plan()))
         step = steps.make_step(stepper) if short else stepper.step
         x, y = split(40, seed=1)
         for _ in range(5):
@@ -357,8 +372,8 @@ def test_a_product_in_place_of_a_convolution_learns_the_same():
         layer("LogSoftmax"),
     )
     recipe = Recipe(epochs=3, lr=0.01, batch_size=16)
-    product = train(spec, recipe, "cpu", DATA, 5, Plan(convolutions="tuned"), keep_weights=True)
-    conv = train(spec, recipe, "cpu", DATA, 5, Plan(convolutions="plain"), keep_weights=True)
+    product = train(Job(spec, recipe, 5, Plan(convolutions="tuned"), keep_weights=True), DATA)
+    conv = train(Job(spec, recipe, 5, Plan(convolutions="plain"), keep_weights=True), DATA)
     np.testing.assert_allclose(
         product.epochs[-1].splits[0].scores, conv.epochs[-1].splits[0].scores, rtol=1e-4, atol=1e-5
     )

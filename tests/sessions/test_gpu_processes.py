@@ -6,20 +6,19 @@ import psutil
 import pytest
 import torch
 from card_work import prepare, prepare_in_vain
-from test_pool import ends, task
-from test_train import CONV, DATA, LINEAR
+from test_loop import CONV, DATA, LINEAR
+from test_pool import ends, failed, name_of, task
 
 from netpick.core.errors import WorkError
-from netpick.networks.catalogue.template import Recipe
+from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions.workers import gpu_processes as cards
 from netpick.sessions.workers.gpu_budget import Budget, Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder
-from netpick.sessions.workers.pool import Task
+from netpick.sessions.workers.task import Task
+from netpick.training import Job, Plan, train
 from netpick.training.engines.graphs.lanes import Lane
 from netpick.training.engines.graphs.training import training
-from netpick.training.loop import train
-from netpick.training.plan import Plan
 
 
 def tasks(folder, *names):
@@ -65,16 +64,16 @@ def test_a_feeder_begins_in_order_and_takes_turns(tmp_path):
 
     def counting(task, lane):
         for number in range(3):
-            turns.append((task.spec.name, number))
+            turns.append((task.job.spec.name, number))
             yield None
-        return task.failure("done", None, None, 0)
+        return task.job.result("done", None, 0)
 
     due = tasks(tmp_path, "a", "b", "c")
     happened = feed(Feeder([FakeLane(), FakeLane()], Budget(10**12), counting), due)
-    begun = [one.spec.name for one in happened if isinstance(one, Task)]
+    begun = [said.job.spec.name for said in happened if isinstance(said, Task)]
     assert begun == ["a_0", "b_1", "c_2"]
     assert turns[:6] == [("a_0", 0), ("b_1", 0), ("a_0", 1), ("b_1", 1), ("a_0", 2), ("b_1", 2)]
-    assert [one.network for one in happened if not isinstance(one, Task)] == ["a_0", "b_1", "c_2"]
+    assert [name_of(said) for said in happened if not isinstance(said, Task)] == ["a_0", "b_1", "c_2"]
 
 
 def test_a_lane_that_waits_holds_back_no_other(tmp_path):
@@ -87,16 +86,16 @@ def test_a_lane_that_waits_holds_back_no_other(tmp_path):
     gate = Wait()
 
     def waiting(task, lane):
-        if task.spec.name == "slow_0":
+        if task.job.spec.name == "slow_0":
             yield gate
         else:
             yield None
-            gate.over = task.spec.name == "quick_3"
-        return task.failure("done", None, None, 0)
+            gate.over = task.job.spec.name == "quick_3"
+        return task.job.result("done", None, 0)
 
     due = tasks(tmp_path, "slow", "quick", "quick", "quick")
     happened = feed(Feeder([FakeLane(), FakeLane()], Budget(10**12), waiting), due)
-    assert [one.network for one in happened if not isinstance(one, Task)][-1] == "slow_0"
+    assert [name_of(said) for said in happened if not isinstance(said, Task)][-1] == "slow_0"
 
 
 def test_a_failure_frees_its_lane_only_when_its_work_has_ended(tmp_path):
@@ -104,20 +103,20 @@ def test_a_failure_frees_its_lane_only_when_its_work_has_ended(tmp_path):
 
     def failing(task, lane):
         yield None
-        if task.spec.name == "oom_0":
+        if task.job.spec.name == "oom_0":
             lane.busy = 3  # work that was given before still runs
             raise torch.OutOfMemoryError("CUDA out of memory. Tried")
         assert lane.released == 1
-        return task.failure("done", None, None, 0)
+        return task.job.result("done", None, 0)
 
     budget = Budget(10**12)
     feeder = Feeder([lane], budget, failing, make_room=lambda: room.append(lane.released))
     happened = feed(feeder, tasks(tmp_path, "oom", "plain"))
-    results = [one for one in happened if not isinstance(one, Task)]
-    assert [(r.status, r.error) for r in results] == [
-        ("failed", "out of memory: CUDA out of memory. Tried"),
-        ("done", None),
-    ]
+    results = [said for said in happened if not isinstance(said, Task)]
+    assert [(failed(r), r.task.attempts) for r in results] == [(True, 1), (False, 1)]
+    assert results[0].outcome.error == "out of memory: CUDA out of memory. Tried"
+    assert results[0].deserves_another
+    assert results[1].outcome.status == "done"
     assert (lane.released, room, budget.used) == (2, [1], 0)
 
 
@@ -136,19 +135,19 @@ def test_networks_fed_together_learn_what_each_learns_alone(tmp_path):
 
     recipe = Recipe(batch_size=8, epochs=3, lr=0.01)
     due = [
-        Task(NetworkSpec(f"n{seed}", "Linear", "None", spec.layers), seed, seed, recipe, Plan(), None)
+        Task(Job(NetworkSpec(f"n{seed}", "Linear", "None", spec.layers), recipe, seed, Plan(), replicate=seed), None)
         for seed, spec in enumerate([CONV, LINEAR, CONV, LINEAR, CONV])
     ]
     with ThreadPoolExecutor(1) as background:
 
         def real(task, lane):
-            return training(task.spec, recipe, lane, DATA, task.seed, task.plan, task.replicate, background=background)
+            return training(task.job, lane, DATA, background)
 
         happened = feed(Feeder([Lane() for _ in range(3)], Budget(10**12), real), due)
-    results = {one.network: one for one in happened if not isinstance(one, Task)}
+    results = {said.task.key: said.outcome for said in happened if not isinstance(said, Task)}
     for one in due:
-        alone = train(one.spec, recipe, "cpu", DATA, one.seed, Plan())
-        for ours, theirs in zip(results[one.spec.name].epochs, alone.epochs, strict=True):
+        alone = train(one.job, DATA)
+        for ours, theirs in zip(results[one.key].epochs, alone.epochs, strict=True):
             assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
             assert ours.splits[0].accuracy == theirs.splits[0].accuracy
 
@@ -162,25 +161,25 @@ def test_every_task_comes_back_once_from_any_of_the_processes(tmp_path):
         tmp_path, ["meet", "meet", *10 * ["plain"], "fail"], layout=Layout(2, 1), on_start=lambda t: started.append(t)
     )
     assert ends(results) == {("plain", "done", 1): 10, ("meet", "done", 1): 2, ("fail", "failed", 1): 1}
-    assert Counter(t.spec.name for t in started) == Counter(r.network for r in results)
-    assert {t.device for t in started} == {"cpu"}
-    assert next(r.error for r in results if r.status == "failed") == "ValueError: no"
+    assert Counter(t.job.spec.name for t in started) == Counter(map(name_of, results))
+    assert {t.job.device for t in started} == {"cpu"}
+    assert next(filter(failed, results)).outcome.error == "ValueError: no"
     assert len({line.split()[-1] for line in (tmp_path / "log").read_text().splitlines()}) == 2
 
 
 def test_deaths_and_lack_of_memory_are_tried_again_alone_and_take_nothing_else_down(tmp_path):
     names = ["plain", "kill", "plain", "oom", "plain", "oom1", "kill1", *6 * ["plain"]]
     results = run(tmp_path, names)
-    found = ends(results)
-    assert {key: n for key, n in found.items() if key[0] != "plain"} == {
+    counts = ends(results)
+    assert {key: n for key, n in counts.items() if key[0] != "plain"} == {
         ("kill", "failed", 2): 1,
         ("kill1", "done", 2): 1,
         ("oom", "failed", 2): 1,
         ("oom1", "done", 2): 1,
     }
-    assert sum(n for key, n in found.items() if key[0] == "plain" and key[1] == "done") == 9
-    assert len({r.network for r in results}) == len(names)
-    errors = {r.network.split("_")[0]: r.error for r in results if r.error}
+    assert sum(n for key, n in counts.items() if key[0] == "plain" and key[1] == "done") == 9
+    assert len({name_of(r) for r in results}) == len(names)
+    errors = {name_of(r).split("_")[0]: r.outcome.error for r in filter(failed, results)}
     assert errors["oom"] == "out of memory: tried to allocate 80 GiB"
     assert errors["kill"].startswith("its worker process died twice, the second time with nothing beside it")
     times = spans(tmp_path)
@@ -197,7 +196,7 @@ def test_a_process_that_never_begins_is_said_to_be_so(tmp_path):
 
 def test_closing_ends_the_processes(tmp_path):
     results = cards.stream(tasks(tmp_path, "plain", "sleep"), ["cpu"], Layout(1, 2), prepare=prepare)
-    assert next(results).network == "plain_0"
+    assert name_of(next(results)) == "plain_0"
     results.close()
     assert list(tmp_path.glob("*.pid"))
     pids = [int(file.read_text()) for file in tmp_path.glob("*.pid")]

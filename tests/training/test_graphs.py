@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from test_train import CONV, DATA, LINEAR, RESIDUAL, network, plain_loop, split
+from test_loop import CONV, DATA, LINEAR, RESIDUAL, network, plain_loop, split
 
-from netpick.networks.catalogue.template import Recipe
+from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import layer
+from netpick.training import Job, Plan, train
 from netpick.training.engines.graphs.lanes import CaptureError, CudaLane, Lane, Mark, reason
-from netpick.training.engines.graphs.training import run_alone, train_alone, training, unrolled
-from netpick.training.loop import train
-from netpick.training.plan import Plan
+from netpick.training.engines.graphs.network import Pieces
+from netpick.training.engines.graphs.parts import unrolled
+from netpick.training.engines.graphs.training import run_alone, train_alone, training
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 
@@ -50,10 +51,13 @@ class Late(Mark):
         return self.asked > 3
 
 
-def fit(spec, recipe, lane=None, data=DATA, seed=7, plan=None, **options):
+GRAPH = Plan(mode="graph")
+
+
+def fit(spec, recipe, lane=None, data=DATA, seed=7, plan=GRAPH, **pieces):
     lane = lane or Recorder()
     with ThreadPoolExecutor(1) as background:
-        work = training(spec, recipe, lane, data, seed, plan or Plan(mode="graph"), background=background, **options)
+        work = training(Job(spec, recipe, seed, plan), lane, data, background, pieces=Pieces(**pieces))
         return run_alone(work, lane)
 
 
@@ -102,9 +106,9 @@ def test_every_size_of_batch_and_order(batch_size, shuffle):
 def test_the_stand_in_gives_the_result_of_train_in_all_but_time_and_plan():
     recipe = Recipe(batch_size=8, epochs=3, lr=0.01)
     data = {**DATA, "validation": split(40, 5)}
-    plain = train(CONV, recipe, "cpu", data, 7, Plan(), 2, keep_weights=True)
-    graph = train_alone(CONV, recipe, "cpu", data, 7, Plan(mode="graph"), 2, keep_weights=True)
-    assert graph.plan == "fp32/contiguous/graph/fused/tuned"
+    plain = train(Job(CONV, recipe, 7, Plan(), replicate=2, keep_weights=True), data)
+    graph = train_alone(Job(CONV, recipe, 7, GRAPH, replicate=2, keep_weights=True), data)
+    assert graph.plan == "fp32/graph/fused/tuned"
     for name in ("network", "hash", "replicate", "status", "error", "seed", "device"):
         assert getattr(graph, name) == getattr(plain, name)
     for name, weight in plain.weights.items():
@@ -126,7 +130,7 @@ def test_a_lone_last_sample_is_left_out_where_a_batch_norm_needs_two():
     )
     data = {"train": split(25, 1), "test": split(30, 2)}
     recipe = Recipe(optimizer="SGD", batch_size=8, epochs=3)
-    plain = train(one_value, recipe, "cpu", data, 7, Plan())
+    plain = train(Job(one_value, recipe, 7, Plan()), data)
     graph = fit(one_value, recipe, data=data)
     assert [e.train_loss for e in graph.epochs] == pytest.approx([e.train_loss for e in plain.epochs], rel=1e-5)
 
@@ -150,7 +154,7 @@ def test_what_comes_only_once_more_is_not_captured():
 def test_a_plan_that_says_eager_captures_nothing():
     lane = Recorder()
     result = fit(LINEAR, Recipe(batch_size=8, epochs=4), lane, unroll=4, plan=Plan())
-    assert (lane.captured, result.plan) == (0, "fp32/contiguous/eager/fused/tuned")
+    assert (lane.captured, result.plan) == (0, "fp32/eager/fused/tuned")
 
 
 @pytest.mark.parametrize(
@@ -166,9 +170,7 @@ def test_a_capture_that_fails_leaves_an_eager_training_with_its_reason():
     lane = Recorder(CaptureError("operation not permitted when stream is capturing"))
     result = fit(CONV, Recipe(optimizer="SGD", lr=0.01, batch_size=8, epochs=3), lane, unroll=4)
     same(result, losses, outputs)
-    assert result.plan == (
-        "fp32/contiguous/eager(capture: operation not permitted when stream is capturing)/fused/tuned"
-    )
+    assert result.plan == ("fp32/eager(capture: operation not permitted when stream is capturing)/fused/tuned")
     assert lane.captured == 1  # and no second try
 
 
@@ -187,6 +189,23 @@ def test_a_reason_fits_into_a_plan():
 # Interleaved
 
 
+def test_each_lane_has_the_precision_of_its_own_network():
+    def flags():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before = flags()
+    fast, exact = Lane("cuda:0"), Lane("cuda:0")  # stand-ins: there need be no card
+    for lane, allowed in ((fast, True), (exact, False)):
+        with lane.active():
+            lane.begin(tf32=allowed)
+            assert flags() == (allowed, allowed)
+        assert flags() == before
+    for lane, allowed in ((fast, True), (exact, False), (fast, True)):
+        with lane.active():
+            assert flags() == (allowed, allowed)
+    assert flags() == before
+
+
 def test_trainings_that_take_turns_learn_as_they_do_alone():
     recipe = Recipe(batch_size=8, epochs=3, lr=0.01)
     alone = [fit(spec, recipe, seed=seed, unroll=4) for seed, spec in enumerate([CONV, CONV, RESIDUAL])]
@@ -194,7 +213,7 @@ def test_trainings_that_take_turns_learn_as_they_do_alone():
         running = []
         for seed, spec in enumerate([CONV, CONV, RESIDUAL]):
             lane = Recorder()
-            work = training(spec, recipe, lane, DATA, seed, Plan(mode="graph"), background=background, unroll=4)
+            work = training(Job(spec, recipe, seed, GRAPH), lane, DATA, background, pieces=Pieces(unroll=4))
             running.append((seed, lane, work))
         results = {}
         while running:
@@ -217,7 +236,7 @@ def test_trainings_that_take_turns_learn_as_they_do_alone():
 
 def test_divergence_keeps_the_epochs_before():
     recipe = Recipe(optimizer="SGD", lr=1e30, batch_size=8, epochs=4)
-    plain = train(LINEAR, recipe, "cpu", DATA, 7, Plan())
+    plain = train(Job(LINEAR, recipe, 7, Plan()), DATA)
     graph = fit(LINEAR, recipe)
     assert (graph.status, len(graph.epochs)) == (plain.status, len(plain.epochs)) == ("diverged", 0)
     assert graph.error.startswith("training loss became")
@@ -249,7 +268,7 @@ def test_a_card_learns_the_same(spec, optimizer):
     args = {"momentum": 0.9} if optimizer == "SGD" else {}
     recipe = Recipe(optimizer=optimizer, optimizer_args=args, batch_size=8, epochs=4, lr=0.001)
     plan = Plan(mode="graph", kernel="foreach" if optimizer == "RMSprop" else "fused")
-    cpu = train(spec, recipe, "cpu", DATA, 7, Plan(kernel=plan.kernel))
+    cpu = train(Job(spec, recipe, 7, Plan(kernel=plan.kernel)), DATA)
     data = {name: (x.cuda(), y.cuda()) for name, (x, y) in DATA.items()}
     card = fit(spec, recipe, CudaLane("cuda:0"), data, plan=plan, unroll=4)
     assert card.plan == str(plan)  # really captured

@@ -1,0 +1,96 @@
+"""What a worker process does: get ready, keep the data set resident, do a task, and end with its coordinator.
+
+A worker assumes no disk shared with the coordinator beyond its data directory, so that it may be another machine's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TypeVar
+
+from netpick.core.result import TrainingResult
+from netpick.data.shared import SharedData, attach
+from netpick.sessions.workers.task import Failure, Key, Task
+from netpick.training.engines import train
+from netpick.training.job import Data
+
+Outcome = TypeVar("Outcome")
+
+
+def attempt(work: Callable[[Task], Outcome], task: Task) -> tuple[Key, Outcome | Failure]:
+    """Do a task's work; whatever goes wrong comes back as a failure."""
+    started = datetime.now(UTC)
+    try:
+        return task.key, work(task)
+    except Exception as error:  # noqa: BLE001  every failure of a network must become its row
+        return task.key, Failure.of(error, started)
+    finally:
+        if task.job.kind == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()  # what this process keeps back, the others on the card can't have
+
+
+def train_task(task: Task) -> TrainingResult:
+    """Train in a worker process."""
+    prepare()
+    return train(task.job, resident(task.shared, task.job.device))
+
+
+@lru_cache(maxsize=1)
+def prepare() -> None:
+    """Set this process up as a worker, once: one thread, no Ctrl-C of its own, and all that torch loads late.
+
+    Not as the process starts: a worker of a cluster is started by others.
+    """
+    import torch
+
+    with contextlib.suppress(ValueError):  # not the main thread, as in a cluster's worker
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and decides
+    torch.set_num_threads(1)
+    # Numbers below 1e-38 are worth nothing to a network, and make it many times slower on some processors.
+    torch.set_flush_denormal(True)
+    # The first optimizer of a process makes torch load its compiler, for seconds that belong to no network.
+    torch.optim.SGD([torch.zeros(1)])
+
+
+@lru_cache(maxsize=2)
+def resident(shared: SharedData, device: str) -> Data:
+    """Return the splits as tensors on a device: the mapped files themselves on the CPU, else one copy a process."""
+    import torch
+
+    return {
+        split: (torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device))
+        for split, (inputs, labels) in attach(shared).items()
+    }
+
+
+def watch(coordinator: int) -> None:
+    """Run first of all in a worker: end it when its coordinator has gone, even by `kill -9`."""
+
+    def look() -> None:
+        while os.getppid() == coordinator:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+@contextlib.contextmanager
+def started_without_ctrl_c() -> Iterator[None]:
+    """Block Ctrl-C while processes are started: they inherit that, and would otherwise each print a traceback."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,117 @@
+"""Which plan a network gets on a device: a rule that sees only the network, the recipe and the device, never a clock.
+
+So resume, replicates and another number of workers get the same plan, and the same numbers. What each engine can do,
+and where it pays, the engines say themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from netpick.core.errors import DeviceError, PlanError
+from netpick.core.recipe import Recipe, applied
+from netpick.networks.paper.spec import NetworkSpec
+from netpick.training.engines import ENGINES
+from netpick.training.job import Job
+from netpick.training.plan import Plan, pinned
+from netpick.training.sizes import macs_of
+
+FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps": ()}
+"""Where torch.optim has one kernel for the whole step; elsewhere the `foreach` form is the next best."""
+
+BF16_PAYS = 2_000_000
+"""Multiply-accumulates of a sample from which bf16 is the faster one, on processors that have it; below it is slower.
+
+Two convolutions of some dozen channels on 28×28; `auto` takes bf16 for convolutions from here on.
+"""
+
+BF16_PAYS_ON_CUDA = 50_000_000
+"""Likewise on CUDA cards, there of all layers: a guess, not measured on a card yet.
+
+bf16 multiplies twice as fast as tf32 there, and casts the weights and inputs of each layer before. A batch of 32 is
+then 3 billion operations forward: some tens of microseconds, where a cast takes a few.
+"""
+
+UNKNOWN = NetworkSpec("unknown", "None", "None", ())
+"""A network of which nothing is known."""
+
+
+def choose(recipe: Recipe, device: str, spec: NetworkSpec = UNKNOWN, pin: str = "auto") -> Plan:
+    """Return the plan of a network on a device.
+
+    Parameters
+    ----------
+    recipe : its precision and optimizer count
+    device : `cpu`, `cuda:0`, `mps`, ...
+    spec : the network
+    pin : what the user fixed, as `pinned` reads it
+
+    Raises
+    ------
+    DeviceError
+        The device lacks the precision that was asked for.
+    PlanError
+        The parts that were fixed don't go together.
+    """
+    kind = device.partition(":")[0]
+    fixed = pinned(pin)
+    asked = fixed.get("precision") or recipe.precision
+    if asked == "tf32" and kind != "cuda":
+        raise DeviceError(f"precision tf32 exists on CUDA GPUs only, got device {device}: say fp32 or bf16")
+    precision = auto_precision(device, spec) if asked == "auto" else asked
+    fused = recipe.optimizer in FUSED[kind]
+    kernel = fixed.get("kernel", "fused" if fused else "foreach")
+    job = Job(spec, applied(recipe, {"precision": asked}), 0, Plan(precision, kernel=kernel), device)
+    jobs = {mode: replace(job, plan=_with_mode(job.plan, mode, fixed)) for mode in ENGINES}
+    if (mode := fixed.get("mode")) is None:
+        mode = _best(jobs)
+    elif refusal := ENGINES[mode].refuses(jobs[mode]):
+        if refusal.whatever:
+            raise PlanError(f"--plan: {refusal.reason}")
+        mode = _best(jobs)
+    if kernel == "fused" and not fused:
+        raise PlanError(f"--plan: torch has no fused {recipe.optimizer} on {device}: say foreach")
+    return jobs[mode].plan
+
+
+def _with_mode(plan: Plan, mode: str, fixed: dict[str, str]) -> Plan:
+    return replace(plan, mode=mode, convolutions=fixed.get("convolutions", ENGINES[mode].CONVOLUTIONS))
+
+
+def _best(jobs: dict[str, Job]) -> str:
+    """Return the first engine that can train a network, and is the faster one for it."""
+    return next(mode for mode, job in jobs.items() if not ENGINES[mode].refuses(job) and ENGINES[mode].pays(job))
+
+
+def auto_precision(device: str, spec: NetworkSpec) -> str:
+    """Return the fastest precision that a device has for a network; the safest where nothing is known of the network.
+
+    On a CPU bf16 pays for large convolutions, and only with instructions for it. On CUDA tf32 costs nothing, and bf16
+    is for large networks on cards that have it.
+    """
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        large = macs_of(spec.layers) >= BF16_PAYS_ON_CUDA
+        return "bf16" if large and cuda_has_bf16(device) else "tf32"
+    if kind == "cpu" and macs_of(spec.layers, _is_convolution) >= BF16_PAYS and cpu_has_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def _is_convolution(op: str) -> bool:
+    return op == "BasicBlock" or op.startswith("Conv")
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether this processor multiplies bf16 in hardware: AMX tiles or AVX512-BF16."""
+    import torch
+
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(test() for test in tests if test is not None)
+
+
+def cuda_has_bf16(device: str) -> bool:
+    """Return whether a card multiplies bf16 in its tensor cores: from compute capability 8.0 (Ampere) on."""
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)

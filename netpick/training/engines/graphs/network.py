@@ -1,0 +1,126 @@
+"""One network on a lane: its tensors that stay where they are, and the pieces of its training.
+
+Whatever changes from step to step lies on the device: the order of the samples, the position in it, the sum of the
+losses. So a captured graph of several steps can be replayed unchanged; the steps that are left over, the shorter last
+batch with them, are a second graph, the evaluation is a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from netpick.training.engines.graphs.lanes import Lane, Mark
+from netpick.training.engines.graphs.parts import Captures, make_optimizer, unrolled
+from netpick.training.job import Data, Job
+from netpick.training.steps import autocast
+
+REPLAYS_A_TURN = 16
+"""Replays given to the device before another network has its turn; two turns are under way at most."""
+
+CARD_EVALUATION_BATCH = 1000
+"""Samples in one forward pass of an evaluation: enough to fill a card."""
+
+
+class Wait(Protocol):
+    """What a training waits for: a mark on its lane, or work of another thread."""
+
+    def done(self) -> bool:
+        """Return whether it has happened."""
+
+
+Steps = Generator[Wait | None, None, None]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How the work is cut up: steps in one graph, None for as many as pay, and samples in one pass of an evaluation."""
+
+    unroll: int | None = None
+    evaluation_batch: int = CARD_EVALUATION_BATCH
+
+
+class Network:
+    """The tensors of a training that stay where they are, and the parts of its work."""
+
+    def __init__(self, model: nn.Module, job: Job, lane: Lane, data: Data, smallest: int, pieces: Pieces) -> None:
+        self.model, self.job, self.lane, self.data, self.batch = model, job, lane, data, pieces.evaluation_batch
+        self.optimizer, refused = make_optimizer(model, job, lane)
+        self.captures = Captures(lane, refused, job.plan.mode == "graph")
+        recipe = job.recipe
+        inputs, labels = data["train"]
+        count, size = len(labels), recipe.batch_size
+        full, last = divmod(count, size)
+        k = max(1, min(pieces.unroll or unrolled(full, recipe.epochs), full or 1))
+        chunk, self.chunks = [size] * k, full // k
+        rest = [size] * (full % k) + [last] * (last >= smallest)
+        self.trained = self.chunks * sum(chunk) + sum(rest)
+        device = inputs.device
+        self.order = torch.empty(count, dtype=torch.int64, device=device)
+        self.position = torch.zeros((), dtype=torch.int64, device=device)
+        self.window = torch.arange(max(sum(chunk) * (self.chunks > 0), sum(rest)), device=device)
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.scores: dict[str, Tensor] = {}
+        self.chunk = self.captures.part(lambda: self._train(chunk), self.chunks * recipe.epochs)
+        self.rest = self.captures.part(lambda: self._train(rest), recipe.epochs) if rest else None
+        self.evaluate = self.captures.part(self._evaluate, recipe.epochs)
+
+    def epoch(self, order: Tensor) -> Steps:
+        """Train one epoch in the given order; yields after each turn."""
+        self.order.copy_(order, non_blocking=True)
+        self.position.zero_()
+        self.total.zero_()
+        self.model.train()
+        before: Mark | None = None
+        for number in range(self.chunks):
+            self.chunk()
+            if number % REPLAYS_A_TURN == REPLAYS_A_TURN - 1 or self.chunk.replay is None:
+                here = self.lane.mark()
+                yield before
+                before = here
+        if self.rest:
+            self.rest()
+        yield before
+
+    def _train(self, sizes: Sequence[int]) -> None:
+        inputs, labels = self.data["train"]
+        span = sum(sizes)
+        chosen = self.order.index_select(0, self.window[:span] + self.position)
+        xs, ys = inputs.index_select(0, chosen).split(sizes), labels.index_select(0, chosen).split(sizes)
+        for x, y, size in zip(xs, ys, sizes, strict=True):
+            # Without gradients the backward pass makes new ones, in the memory of the graph, and adds nothing up.
+            self.optimizer.zero_grad(set_to_none=True)
+            with autocast(self.job.plan, self.lane.device):
+                loss = F.nll_loss(self.model(x).float(), y)
+            loss.backward()
+            self.optimizer.step()
+            self.total.add_(loss.detach(), alpha=size)
+        self.position.add_(span)
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        self.model.eval()
+        for split, (inputs, _) in self.data.items():
+            if split == "train":
+                continue
+            for start in range(0, len(inputs), self.batch):
+                with autocast(self.job.plan, self.lane.device):
+                    scores = self.model(inputs[start : start + self.batch]).float()
+                if split not in self.scores:  # the first time, which is never captured
+                    self.scores[split] = scores.new_empty(len(inputs), scores.shape[1])
+                self.scores[split][start : start + self.batch].copy_(scores)
+
+    def fetch(self, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Begin to copy loss and scores to the host; buffers are those of the epoch before the last."""
+        loss = self.lane.host(("loss", number % 2), (), torch.float64)
+        loss.copy_(self.total, non_blocking=True)
+        copies = {}
+        for split, scores in self.scores.items():
+            copies[split] = self.lane.host((split, number % 2), tuple(scores.shape), torch.float32)
+            copies[split].copy_(scores, non_blocking=True)
+        return loss, copies
