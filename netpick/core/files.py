@@ -1,18 +1,24 @@
-"""Files that have their name only when they are whole: written aside, on the disk, renamed.
+"""Files that have their name only when they are whole, and files that may be anyone's.
 
-What goes into a file is the caller's; here is only how it gets there, and how an error of the system is said.
+What goes into a file is the caller's; here is only how it gets there, and how an error of the system is said. A link
+that lies where a file is to be written is never followed: a folder from elsewhere must not lead out of itself.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from netpick.core.errors import WorkError
+
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 @contextmanager
@@ -23,6 +29,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     never write into the same.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if temporary.is_symlink():
+        temporary.unlink()
     try:
         yield temporary
         os.replace(temporary, path)
@@ -44,7 +52,7 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
     content : bytes or callable
         What is written, or a function that writes it into the open file.
     """
-    with written_aside(path) as temporary, open(temporary, "wb") as file:
+    with written_aside(path) as temporary, open(temporary, "w+b", opener=_no_link) as file:
         content(file) if callable(content) else file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -62,6 +70,46 @@ def sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(fd)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file, in one piece; OSError where that is a link."""
+    with open(path, "a", encoding="utf-8", opener=_no_link) as file:
+        file.write(line + "\n")
+
+
+def read_text(path: Path, most: int, errors: str = "strict") -> str:
+    """Return the text of a regular file of at most so many bytes.
+
+    Raises
+    ------
+    OSError
+        It can't be read, is no regular file (a pipe would wait for ever), or is larger.
+    UnicodeDecodeError
+        It is not UTF-8.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(fd, "rb") as file:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+    return content.decode("utf-8", errors)
+
+
+def deepest(text: str) -> int:
+    """Return how deep brackets are nested in JSON or TOML, at most: those within strings may be counted too."""
+    depth = most = 0
+    for letter in _BRACKETS.findall(text):
+        depth += 1 if letter in "[{" else -1
+        most = max(most, depth)
+    return most
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 @contextmanager

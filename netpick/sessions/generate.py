@@ -6,7 +6,6 @@ alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -28,6 +27,7 @@ from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper import inferred
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import is_baseline, is_whole
+from netpick.store.catalogue import catalogue_hash
 from netpick.store.folder import MANIFEST, Store
 
 
@@ -241,5 +241,4 @@ def remove(folder: Path) -> None:
 
 def digest(networks: Sequence[NetworkSpec]) -> str:
     """Return a hash of a whole catalogue: names, families and layers, in order."""
-    text = json.dumps([spec.to_dict() for spec in networks], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return catalogue_hash([spec.to_dict() for spec in networks])

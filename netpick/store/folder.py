@@ -25,9 +25,10 @@ import pyarrow as pa
 import tomli_w
 
 from netpick.core.errors import RunError, WorkError, listed, suggest
-from netpick.core.files import atomic_write, sync_folder
+from netpick.core.files import append_line, atomic_write, deepest, read_text, sync_folder
 from netpick.core.result import TrainingResult
 from netpick.store import compact as compaction
+from netpick.store.catalogue import read_catalogue
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import (
     TABLES,
@@ -40,6 +41,11 @@ from netpick.store.shards import (
 )
 
 MANIFEST = "run.toml"
+MANIFEST_BYTES = 2**24
+EVENTS_BYTES = 2**30
+NESTED = 50
+"""Sizes and depth of what is taken for a manifest and a log: those that netpick writes stay far below."""
+
 SCORES = ("all", "last", "none")
 
 
@@ -89,7 +95,7 @@ class Store:
             raise RunError(f"no run at {path}{suggest(path.name, there)}: {beside}")
         again = "remove the folder and generate it again"
         try:
-            text = (path / MANIFEST).read_text(encoding="utf-8")
+            text = read_text(path / MANIFEST, MANIFEST_BYTES)
         except FileNotFoundError:
             if (path / "networks.parquet").is_file() or any((path / t).is_dir() for t in TABLES):
                 raise RunError(f"{path} is half-written, it has no {MANIFEST}: {again}") from None
@@ -99,8 +105,10 @@ class Store:
         except (OSError, UnicodeDecodeError) as e:
             raise RunError(f"{path / MANIFEST} can't be read ({e}): {again}") from None
         try:
+            if deepest(text) > NESTED:
+                raise ValueError(f"brackets in it are nested more than {NESTED} deep")
             manifest = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as e:
+        except (ValueError, RecursionError) as e:
             raise RunError(f"{path / MANIFEST} is not valid TOML ({e}): repair it, or {again}") from None
         version = manifest.get("schema_version")
         if not isinstance(version, int) or not isinstance(manifest.get("classes"), list):
@@ -111,6 +119,9 @@ class Store:
             )
         if not (path / "networks.parquet").is_file():
             raise RunError(f"{path} is half-written, it has no networks.parquet: {again}")
+        for name in (*TABLES, "weights"):
+            if (path / name).is_symlink():
+                raise RunError(f"{path / name} is a link: a run's own folders hold its files, put the files there")
         return cls(path, manifest)
 
     @property
@@ -129,11 +140,7 @@ class Store:
 
     def networks(self) -> list[dict[str, Any]]:
         """Return the networks as plain rows; `layers` is JSON text."""
-        file = open_shard(self.path / "networks.parquet")
-        try:
-            return file.read().to_pylist()
-        finally:
-            file.close()
+        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pylist()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -152,7 +159,7 @@ class Store:
             raise RunError(f"{self.path} is in use by {by}: wait until it ends, or stop it") from None
         try:
             with self._work():
-                note.write_text(f"{os.getpid()}\n")
+                atomic_write(note, f"{os.getpid()}\n".encode())
             yield
         finally:
             note.unlink(missing_ok=True)
@@ -266,33 +273,40 @@ class Store:
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line of JSON with the time to events.jsonl; what can't be written is let go."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}, default=str)
-        try:
-            with open(self.path / "events.jsonl", "a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError:  # the log is not worth a training
-            pass
+        with suppress(OSError):  # the log is not worth a training
+            append_line(self.path / "events.jsonl", line)
 
     def events(self) -> list[dict[str, Any]]:
         """Return the event log; a last line that is only half there is left out."""
         try:
-            lines = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = read_text(self.path / "events.jsonl", EVENTS_BYTES, "replace").splitlines()
         except OSError:
             return []
         events = []
         for line in lines:
-            with suppress(ValueError):
-                events.append(json.loads(line))
+            with suppress(ValueError, RecursionError):
+                event = json.loads(line)
+                if _is_event(event):
+                    events.append(event)
         return events
 
     def in_use(self) -> bool:
         """Whether another process holds the run's lock now."""
         try:
-            with self.lock():
-                return False
-        except RunError:
-            return True
-        except WorkError:  # a disk that can't be written to: nobody trains there
+            fd = os.open(self.path / ".lock", os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        except OSError:  # nobody has ever trained there
             return False
+        try:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except ImportError:  # not a Unix: there the lock is a file that exists as long as it is held
+            return True
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
 
     @cached_property
     def _layout(self) -> compaction.Layout:
@@ -378,6 +392,17 @@ def newest_run(folder: str | Path = "runs") -> Path:
     if not found:
         raise RunError(f"no run in {folder}: make one with `netpick generate TEMPLATE`, or name the run's folder")
     return max(found)[1]
+
+
+def _is_event(event: Any) -> bool:
+    """Whether a line of the log has the form that `append_event` gives, so that it can be told."""
+    types = {"event": str, "network": str, "replicate": int, "due": int, "workers": int}
+    try:
+        return datetime.fromisoformat(event["time"]).tzinfo is not None and all(
+            isinstance(event[key], kind) for key, kind in types.items() if key in event
+        )
+    except (TypeError, KeyError, ValueError):
+        return False
 
 
 def _without_none(value: Any) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import RunError, listed, suggest
+from netpick.store.catalogue import read_catalogue
 from netpick.store.folder import Store
 from netpick.store.schema import columns
 from netpick.store.shards import Block, BrokenShardError, Shard, join_blocks, open_shard, read_blocks, read_shards, scan
@@ -24,6 +25,9 @@ from netpick.store.shards import Block, BrokenShardError, Shard, join_blocks, op
 Epochs = int | Iterable[int] | None
 Key = tuple[str, int, int, str]
 T = TypeVar("T")
+
+MOST_PIXELS = 2**24
+"""Pixels of one sample's image."""
 
 
 class Reader:
@@ -99,7 +103,7 @@ class Reader:
     @cached_property
     def networks(self) -> pd.DataFrame:
         """One row a network, in the order of the catalogue."""
-        return open_shard(self.path / "networks.parquet").read().to_pandas()
+        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pandas()
 
     @cached_property
     def trainings(self) -> pd.DataFrame:
@@ -143,12 +147,10 @@ class Reader:
 
     def image(self, sample: int, split: str = "test") -> np.ndarray:
         """Return the image of a sample, uint8 (height, width) or (height, width, 3)."""
-        from PIL import Image
-
         rows = self._split_samples(split)
         if not 0 <= sample < len(rows):
             raise RunError(f"no sample {sample} in the {split} split: it has samples 0 to {len(rows) - 1}")
-        return np.asarray(Image.open(BytesIO(rows["image"].iloc[sample])), dtype=np.uint8)
+        return png_pixels(rows["image"].iloc[sample], f"{self.path}: sample {sample}")
 
     def predictions(
         self,
@@ -381,6 +383,19 @@ class Reader:
             here = self.path / "samples.parquet"
             out = np.empty((0, len(self.labels(split)) if here.is_file() else 0, len(columns)), dtype)
         return out
+
+
+def png_pixels(content: bytes, what: str) -> np.ndarray:
+    """Return the pixels of a PNG, uint8; RunError for anything else: nothing but a PNG decoder ever sees it."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels")
+            return np.asarray(image, dtype=np.uint8)
+    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as e:
+        raise RunError(f"{what} has no image that can be read ({e}): generate the run again") from None
 
 
 def _tidy(frame: pd.DataFrame, order: dict[str, int], sort: bool = True) -> pd.DataFrame:

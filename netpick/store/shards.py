@@ -25,6 +25,8 @@ import pyarrow.parquet as pq
 
 from netpick.core.errors import RunError
 from netpick.core.files import atomic_write
+from netpick.core.names import is_stem
+from netpick.store import checksums
 from netpick.store.schema import SCHEMA_VERSION, columns
 
 TABLES = ("trainings", "epochs", "predictions")
@@ -43,6 +45,12 @@ _TYPES = {
     "float64": pa.float64(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
+
+
+_CHECKED = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+"""Pages whose checksum is not theirs are an error; those of a run of before have none."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,7 @@ def parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=dictionary,
         column_encoding=encodings or None,
         write_statistics=statistics,
+        write_page_checksum=True,
     )
 
 
@@ -136,6 +145,8 @@ def write_groups(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> N
         with parquet_writer(file, schema) as writer:
             for group in groups:
                 writer.write_table(group, row_group_size=max(1, len(group)))
+            writer.add_key_value_metadata({checksums.KEY: checksums.EMPTY})
+        checksums.seal(file)
 
     atomic_write(path, write)
 
@@ -162,8 +173,11 @@ def scan(folder: Path, broken: list[Path] | None = None) -> tuple[list[Shard], l
             shards.append(Shard(path, (path.stem,)))
             continue
         try:
+            checksums.check(path)
             metadata = pq.read_metadata(path).metadata
             holds, replaces = (json.loads(metadata[k]) for k in (b"netpick.holds", b"netpick.replaces"))
+            if not all(map(is_stem, holds)) or not all(map(_MERGED.fullmatch, replaces)):  # files are called by them
+                raise ValueError("it names trainings or files as no run does")
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as e:
             if broken is None:
                 raise BrokenShardError(path, e) from None
@@ -184,8 +198,9 @@ def scan(folder: Path, broken: list[Path] | None = None) -> tuple[list[Shard], l
 def open_shard(path: Path) -> pq.ParquetFile:
     """Open a Parquet file, or raise BrokenShardError."""
     try:
-        return pq.ParquetFile(path, memory_map=True)
-    except (OSError, pa.ArrowException) as e:
+        checksums.check(path)
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
         raise BrokenShardError(path, e) from None
 
 
@@ -200,7 +215,9 @@ def read_shards(
     schema = arrow_schema(table, classes)
     while shards:
         try:
-            data = ds.dataset([str(s.path) for s in shards], schema=schema, format="parquet")
+            for shard in shards:
+                checksums.check(shard.path)
+            data = ds.dataset([str(s.path) for s in shards], schema=schema, format=_CHECKED)
             return data.to_table(columns=names).unify_dictionaries().combine_chunks()
         except (OSError, pa.ArrowException) as e:
             bad = _find_broken(shards, names) or BrokenShardError(shards[0].path, e)
