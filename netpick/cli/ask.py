@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netpick.exam.answer import Answer
-    from netpick.exam.questions.questions import Question
+    from netpick.exam.questions import Question
     from netpick.exam.run import Run
 
 console = Console()
@@ -88,7 +88,7 @@ def ask(
     question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="Its name; none lists them.")] = None,
 ) -> None:
     """List the questions that can be asked of a run, or ask one: netpick ask RUN weird --plot weird.svg."""
-    from netpick.exam.questions import questions
+    from netpick.exam import questions
 
     if question and not question.startswith("-"):
         found = questions.find(question)
@@ -169,9 +169,10 @@ def pick(
     class-accuracy (of the worst class), and, once netpick time has measured them, step-seconds, latency and throughput.
     Without objectives: few macs, high accuracy.
     """
-    from netpick.exam.picking.picking import pick as choose
+    from netpick.exam import pick as choose
+    from netpick.exam.picking.constraints import bounds
 
-    constraints: dict[str, float | str | list[str]] = _constraints(ctx.args)
+    constraints = bounds(ctx.args)
     if computation:
         constraints["computation"] = computation
     if activation:
@@ -186,20 +187,6 @@ def pick(
             highlight=False,
             soft_wrap=True,
         )
-
-
-def _constraints(arguments: list[str]) -> dict[str, float | str | list[str]]:
-    """Read `--max-params 20000` or `--max-params=20000`; columns are checked where they are known."""
-    found: dict[str, float | str | list[str]] = {}
-    words = [part for argument in arguments for part in argument.split("=", 1)]
-    for flag, text in zip(words[::2], [*words[1::2], None], strict=False):
-        if not flag.startswith(("--min-", "--max-")):
-            raise RunError(f"netpick pick has no option '{flag}': constraints are --min-COLUMN N and --max-COLUMN N")
-        try:
-            found[flag[2:].replace("-", "_")] = float(str(text).replace("_", ""))
-        except ValueError:
-            raise RunError(f"{flag}: wants a number, got {text!r}") from None
-    return found
 
 
 @app.command()

@@ -50,8 +50,7 @@ def _cell(value: Any) -> str:
 
 def summary(run: Run, statuses: Counter[str]) -> Iterator[RenderableType]:
     """Yield, part by part, what one wants to see when a run is over, or so far."""
-    from netpick.exam.marks import basic, students
-    from netpick.exam.questions import questions
+    from netpick.exam import basic, questions, students
 
     total = run.wanted
     finished = sum(statuses.values())
