@@ -2,6 +2,9 @@
 
 Nothing imports a question from here by name: `netpick.exam` discovers the modules, and after them the ones in your
 own `./analysis` folder. Names that begin with an underscore are shared by several questions and are none themselves.
+
+A question imports `netpick.exam` and nothing deeper. Options that many of them have (`everyone`, `good`, `gold`,
+`quantile`, `split`) are described once, at `exam.selected` and `exam.students`.
 """
 
 ORDER = (

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,9 +32,7 @@ def answer(
     run: Run, cost: Cost, everyone: bool, good: float, gold: float, quantile: float | None, note: str = ""
 ) -> Answer:
     """Answer a question of cost."""
-    everybody = exam.students(run, good, gold, quantile)
-    basic = everybody.loc[everybody["name"] == "Basic", cost.column]
-    base = float(basic.iloc[0]) if len(basic) else None
+    base = exam.of_basic(exam.students(run, good, gold, quantile), cost.column)
     frame = exam.selected(run, everyone, good, gold, quantile)
     table = summary(frame, cost.column, base)
     whole = table.iloc[-1]
@@ -57,17 +54,15 @@ def answer(
         )
     if whole["correlation"] == whole["correlation"]:
         text += f" {_verdict(whole['correlation'])} (rank correlation with the last score: {whole['correlation']:.2f})."
-    notes = [exam.notes(run), note, "" if base is not None else "there is no Basic to compare with"]
+    notes = exam.notes(run, note, "" if base is not None else "there is no Basic to compare with")
     title = f"{cost.what}: the median student {cost.verb} {amount(whole['median'], cost.unit)}"
     title += times(whole["of_basic"])
-    return Answer(table, text, lambda: _draw(frame, cost, base, title), "; ".join(filter(None, notes)))
+    return Answer(table, text, lambda: _draw(frame, cost, base, title), notes)
 
 
 def summary(frame: pd.DataFrame, column: str, base: float | None) -> pd.DataFrame:
     """Return the table: a row a computation, and last one for all."""
-    from netpick.exam.theme import family_order
-
-    groups = [(c, frame[frame["computation"] == c]) for c in family_order(frame)]
+    groups = [(c, frame[frame["computation"] == c]) for c in theme.family_order(frame)]
     return pd.DataFrame([_row(name, group, column, base) for name, group in [*groups, ("all", frame)]])
 
 
@@ -115,48 +110,43 @@ def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, title: str) -> Fi
     """Draw the distribution by computation, and beneath one another the same axis against the score."""
     from matplotlib.figure import Figure
 
-    from netpick.exam.theme import basic_line, family_order, finish, legend_below, log_axis, spans_decades
-
-    order = family_order(frame)
+    order = theme.family_order(frame)
     fig = Figure(figsize=(10, 3.6 + 0.42 * len(order) + 2.2))
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=(0.42 * len(order) + 0.8, 3.4))
     _boxes(above, frame, cost.column, order)
     _points(below, frame, cost.column, order)
     every = [*frame[cost.column], *([base] if base else [])]
-    if spans_decades(every):
+    if theme.spans_decades(every):
         below.set_xscale("log")
-        log_axis(below.xaxis, min(every), max(every))
+        theme.log_axis(below.xaxis, min(every), max(every))
     else:
         below.set_xlim(left=0)
     for ax in (above, below):
-        basic_line(ax, base, axis="x")
-    words = [w for w in (cost.unit, "log scale" if spans_decades(every) else "") if w and w != cost.what.lower()]
+        theme.basic_line(ax, base, axis="x")
+    words = [w for w in (cost.unit, "log scale" if theme.spans_decades(every) else "") if w and w != cost.what.lower()]
     below.set_xlabel(f"{cost.what.lower()} ({', '.join(words)})" if words else cost.what.lower())
-    legend_below(fig, below, columns=4)
-    return finish(fig, title)
+    theme.legend_below(fig, below, columns=4)
+    return theme.finish(fig, title)
 
 
 def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
     import seaborn as sns
 
-    from netpick.exam.theme import mark_stars, median_line, palette, plain
-
-    colours = palette(order)
+    colours = theme.palette(order)
     sns.boxplot(
         frame, x=column, y="computation", hue="computation", order=order, hue_order=order, palette=colours, ax=ax,
-        legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1, medianprops=median_line(),
+        legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1, medianprops=theme.median_line(),
     )  # fmt: skip
     stars = frame[frame["star"]]
     places = stars["computation"].map({c: i for i, c in enumerate(order)}).to_numpy(float)
     rng = np.random.default_rng(0)
-    mark_stars(ax, stars[column], places + rng.uniform(-0.22, 0.22, len(places)), label="", size=45)
+    theme.mark_stars(ax, stars[column], places + rng.uniform(-0.22, 0.22, len(places)), label="", size=45)
     counts = frame["computation"].value_counts()
-    ax.set_yticks(range(len(order)), [plain(f"{c} ({counts[c]})") for c in order])
+    ax.set_yticks(range(len(order)), [theme.plain(f"{c} ({counts[c]})") for c in order])
     ax.set(xlabel="", ylabel="")
 
 
 def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
-    from netpick.exam.theme import colour, mark_stars, percent_axis, plain
 
     # Where few values are shared by many, points would cover each other.
     few = frame[column].nunique() < 40 and len(frame) > 80
@@ -164,10 +154,10 @@ def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> Non
     for c in order:
         rows = frame[frame["computation"] == c]
         ax.scatter(
-            rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=colour(c), edgecolor="#333333",
-            linewidth=0.4, alpha=0.85, label=plain(c),
+            rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=theme.colour(c), edgecolor="#333333",
+            linewidth=0.4, alpha=0.85, label=theme.plain(c),
         )  # fmt: skip
     stars = frame[frame["star"]]
-    mark_stars(ax, stars[column] + jitter[stars.index], stars["accuracy"], frame.attrs.get("gold"))
+    theme.mark_stars(ax, stars[column] + jitter[stars.index], stars["accuracy"], frame.attrs.get("gold"))
     ax.set_ylabel("last score (accuracy)")
-    percent_axis(ax.yaxis)
+    theme.percent_axis(ax.yaxis)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from netpick import exam
-from netpick.core.words import percent
-from netpick.exam.run import Run
+from netpick.exam import Run, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,12 +32,12 @@ def ballot(run: Run, everyone: bool, good: float, quantile: float | None, split:
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
     names, predicted, labels = exam.final(run, frame["name"], split)
     table = exam.ballot(predicted, labels, run.classes)
-    notes = [exam.notes(run), network_note]
+    notes = [network_note]
     if len(names) < 10:
-        notes.append(f"{len(names)} network{'s' if len(names) != 1 else ''} can say little about samples")
+        notes.append(f"{exam.counted_word(len(names), 'network')} can say little about samples")
     if run.trainings["replicate"].nunique() > 1:
         notes.append("of each network the first replicate votes")
-    return Ballot(table, len(names), exam.whom(frame, everyone), "; ".join(filter(None, notes)))
+    return Ballot(table, len(names), exam.whom(frame, everyone), exam.notes(run, *notes))
 
 
 def share(part: pd.DataFrame, whole: pd.DataFrame) -> str:
@@ -54,11 +53,9 @@ def by_class(part: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
 
 def shown(run: Run, rows: pd.DataFrame, caption: Callable[[pd.Series], str], title: str, split: str) -> Figure:
     """Draw the samples of some rows, with captions and votes."""
-    from netpick.exam.pictures import image_grid
-
     votes = rows[[f"votes_{c}" for c in range(len(run.classes))]].to_numpy()
     captions = [caption(row) for _, row in rows.iterrows()]
-    return image_grid(run, rows["sample"].tolist(), captions, votes, split, title)
+    return exam.image_grid(run, rows["sample"].tolist(), captions, votes, split, title)
 
 
 def examples(numbers: pd.Series, limit: int = 6) -> str:

@@ -28,9 +28,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, suggest
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, NetpickError, Run, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,11 +61,8 @@ def ask(
         How often the groups are shuffled for the test.
     seed : int
         Of the shuffles, and of the split into halves.
-    good, gold, quantile, everyone
-        As in `netpick.exam.selected`.
     """
-    if by not in GROUPS:
-        raise NetpickError(f"by is '{by}'{suggest(by, GROUPS)}: give family, computation or activation")
+    exam.check_choice("by", by, GROUPS)
     exam.check_count("shuffles", shuffles)
     frame = exam.selected(run, everyone, good, gold, quantile)
     names, predicted, labels = exam.final(run, frame["name"])
@@ -229,8 +224,6 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
     import seaborn as sns
     from matplotlib.transforms import blended_transform_factory
 
-    from netpick.exam.theme import colour, family_order, finish, palette
-
     square = ordered(table)
     n = len(square)
     values = square.to_numpy()[square.notna().to_numpy()]
@@ -262,12 +255,14 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
         place = blended_transform_factory(ax.transAxes, ax.transData)
         for i, label in enumerate(square.index):
             ax.add_patch(
-                plt.Rectangle((-0.014, i), 0.011, 1, color=colour(label.split(" ")[0]), transform=place, clip_on=False)
+                plt.Rectangle(
+                    (-0.014, i), 0.011, 1, color=theme.colour(label.split(" ")[0]), transform=place, clip_on=False
+                )
             )
         ax.tick_params(axis="y", pad=12)
     if by == "family":  # else the strip's colours stand beside the names of what they mean
         present = pd.DataFrame({"computation": [label.split(" ")[0] for label in square.index]})
-        shades = palette(family_order(present))
+        shades = theme.palette(theme.family_order(present))
         handles = [plt.Rectangle((0, 0), 1, 1, color=shade) for shade in shades.values()]
         under = {"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 9.5}
         fig.legend(handles, list(shades), title="colours on the left", **under)
@@ -277,7 +272,7 @@ def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) 
         more = "no more" if p > 0.05 else "hardly more" if inside - outside < HARDLY else "more"
         kind = {"family": "one family", "computation": "one computation"}.get(by, "one activation")
         title = f"Networks of {kind} share {more} errors than others: kappa {inside:.2f} within, {outside:.2f} between"
-    finish(fig, title)
+    theme.finish(fig, title)
     for _ in range(3):  # the layout of square axes moves a little each time that it is drawn: let it settle, and stay
         fig.draw_without_rendering()
     fig.set_layout_engine("none")

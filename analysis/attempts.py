@@ -29,10 +29,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, listed, suggest
-from netpick.core.words import percent, points
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, listed, percent, points, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +70,7 @@ def ask(
     by : str
         What a row of the table is: student, family or attempt.
     """
-    if by not in TABLES:
-        raise NetpickError(f"by is '{by}'{suggest(by, TABLES)}: give {listed(TABLES)}")
+    exam.check_choice("by", by, TABLES)
     low, high, fall = (exam.check_fraction(k, v) for k, v in (("low", low), ("high", high), ("fall", fall)))
     wide = exam.attempts(run, split)
     frame = exam.students(run, split=split)
@@ -84,11 +80,9 @@ def ask(
     stopping = by_attempt(wide, seconds)
     low, high = each.attrs["low"], each.attrs["high"]
 
-    note = exam.notes(run)
     made = wide.notna().sum(axis=1)
-    if made.nunique() > 1:
-        few = f"students made {made.min()} to {made.max()} attempts, the last is each one's own"
-        note = "; ".join(filter(None, (note, few)))
+    uneven = f"students made {made.min()} to {made.max()} attempts, the last is each one's own"
+    note = exam.notes(run, uneven if made.nunique() > 1 else "")
     bloomers, worse = each[each["bloomer"]], each[each["worse"]]
     if wide.shape[1] < 2:
         text = "There is one attempt only: nobody could change."
@@ -104,7 +98,7 @@ def ask(
         )
         title = (
             f"The median score went from {percent(before, 1)} to {percent(after, 1)}; "
-            f"{len(bloomers)} late bloomer{'' if len(bloomers) == 1 else 's'}, {len(worse)} got worse"
+            f"{exam.counted_word(len(bloomers), 'late bloomer')}, {len(worse)} got worse"
         )
     table = {"student": each, "family": families, "attempt": stopping}[by]
     return Answer(table, text, lambda: _draw(families, stopping, each, title), note)
@@ -171,7 +165,7 @@ def by_attempt(wide: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
 def _named(rows: pd.DataFrame, what: str, how: str) -> str:
     if not len(rows):
         return f"No {what} {how}."
-    return f"{len(rows)} {what}{'' if len(rows) == 1 else 's'} {how}: {listed(rows['name'], NAMED)}."
+    return f"{exam.counted_word(len(rows), what)} {how}: {listed(rows['name'], NAMED)}."
 
 
 def _stopping(stopping: pd.DataFrame) -> str:
@@ -187,39 +181,34 @@ def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, ti
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from netpick.exam.theme import colour, family_order, finish, legend_below, percent_axis
-
-    order = family_order(families)
+    order = theme.family_order(families)
     few = len(order) <= BANDS
     fig = Figure(figsize=(10, 9.4))
     axes = fig.subplot_mosaic("aaabb;ccccc", height_ratios=(1, 1.1))
     left, right, below = axes["a"], axes["b"], axes["c"]
     for c in order:
         rows = families[families["computation"] == c]
-        left.plot(rows["epoch"], rows["median"], marker="o", color=colour(c), linewidth=2.2)
+        left.plot(rows["epoch"], rows["median"], marker="o", color=theme.colour(c), linewidth=2.2)
         if few:
-            left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=colour(c), alpha=0.15, linewidth=0)
+            left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=theme.colour(c), alpha=0.15, linewidth=0)
     left.set(xlabel="attempt (epoch)", ylabel="score (accuracy)")
     left.set_title(f"median of each computation{', with quartiles' if few else ''}", loc="left")
     _stop(right, stopping)
     _students(below, each, order)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for ax in (left, right):
-        percent_axis(ax.yaxis)
-    legend_below(fig, below, columns=5)
-    return finish(fig, title)
+        theme.percent_axis(ax.yaxis)
+    theme.legend_below(fig, below, columns=5)
+    return theme.finish(fig, title)
 
 
 def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
     """Draw each student's first score against the last; late bloomers and those that got worse are marked."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    from netpick.exam.theme import INK, colour, percent_axis, plain, spans_decades
-
     values = each[["first", "last"]].to_numpy(float)
     inside = values[(values > 0) & (values < 1)]
-    stretched = spans_decades(1 - inside, 10)  # else most students are crammed into the corner
+    stretched = theme.spans_decades(1 - inside, 10)  # else most students are crammed into the corner
     if stretched:  # who has all right, or nothing, is drawn a little beyond the next
         ends = inside.min() / 2, (1 + inside.max()) / 2
         each = each.assign(first=each["first"].clip(*ends), last=each["last"].clip(*ends))
@@ -227,13 +216,19 @@ def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
     for c in order:
         rows = each[each["computation"] == c]
         ax.scatter(
-            rows["first"], rows["last"], s=20, color=colour(c), edgecolor="#333333", linewidth=0.3, label=plain(c)
+            rows["first"],
+            rows["last"],
+            s=20,
+            color=theme.colour(c),
+            edgecolor="#333333",
+            linewidth=0.3,
+            label=theme.plain(c),
         )
     for kind, marker, label in (("bloomer", "o", "late bloomer"), ("worse", "v", "got worse")):
         rows = each[each[kind]]
         if len(rows):
             ax.scatter(
-                rows["first"], rows["last"], s=95, marker=marker, facecolor="none", edgecolor=INK, linewidth=1.1,
+                rows["first"], rows["last"], s=95, marker=marker, facecolor="none", edgecolor=theme.INK, linewidth=1.1,
                 label=label,
             )  # fmt: skip
     limits = [ax.get_xlim(), ax.get_ylim()]
@@ -244,7 +239,7 @@ def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
         if stretched:
             axis.set_major_locator(FixedLocator([t for t in TICKS if low <= t <= high]))
             axis.set_minor_locator(NullLocator())
-        percent_axis(axis)
+        theme.percent_axis(axis)
     words = "accuracy, logit scale" if stretched else "accuracy"
     ax.set(xlabel=f"first score ({words})", ylabel=f"last score ({words})")
     ax.set_title("each student, first and last", loc="left")

@@ -24,11 +24,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import listed
-from netpick.core.words import percent
-from netpick.exam.answer import Answer
-from netpick.exam.marks import GOOD
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, listed, percent, short, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +35,7 @@ def ask(
     *,
     network: str | None = None,
     everyone: bool = False,
-    good: float = GOOD,
+    good: float = exam.GOOD,
     quantile: float | None = None,
     split: str = "test",
 ) -> Answer:
@@ -51,7 +47,7 @@ def ask(
         Whom to place; the best student unless named.
     """
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
-    notes = [exam.notes(run)]
+    notes = []
     name = exam.best(frame) if network is None else exam.need_network(run, network)
     who = name if network else f"{name}, the best student,"
     if name not in set(frame["name"]):  # named, and not good: placed among the good ones all the same
@@ -84,15 +80,13 @@ def ask(
         notes.append(f"there are only {len(frame)} students to compare")
     if any(table["samples"].iloc[:-1] == 0):
         notes.append("classes without samples have no place")
-    return Answer(table, text, lambda: _draw(marks, table, name, title), "; ".join(filter(None, notes)))
+    return Answer(table, text, lambda: _draw(marks, table, name, title), exam.notes(run, *notes))
 
 
 def by_class(run: Run, split: str) -> pd.DataFrame:
     """Return the last accuracy of each student in each class and over all: a row a student, means over replicates."""
-    rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
-    rows = rows.merge(exam.done(run)[["network", "replicate"]], on=["network", "replicate"])
-    last = rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()]
-    return last.groupby("network")[[*(f"accuracy_{c}" for c in range(len(run.classes))), "accuracy"]].mean()
+    columns = [*(f"accuracy_{c}" for c in range(len(run.classes))), "accuracy"]
+    return exam.last_evaluations(run, split).groupby("network")[columns].mean()
 
 
 def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.ndarray) -> pd.DataFrame:
@@ -122,44 +116,41 @@ def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.n
 def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.core.words import short
-    from netpick.exam.theme import RIGHT, finish, legend_below, median_line, percent_axis, plain
-
     shown = table.dropna(subset="accuracy").reset_index(drop=True)
     columns = [f"accuracy_{c}" if c >= 0 else "accuracy" for c in shown["label"]]
     fig = Figure(figsize=(max(10.0, 0.62 * len(shown)), 6))
     ax = fig.subplots()
     ax.boxplot(
         [marks[c].to_numpy() for c in columns], positions=range(len(shown)), widths=0.6, patch_artist=True,
-        boxprops={"facecolor": "#D9D9D9", "edgecolor": "#555555"}, medianprops=median_line(),
+        boxprops={"facecolor": "#D9D9D9", "edgecolor": "#555555"}, medianprops=theme.median_line(),
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": "#777777"},
     )  # fmt: skip
     ax.scatter(
-        range(len(shown)), shown["accuracy"], marker="D", s=70, color=RIGHT, edgecolor="white", zorder=5,
-        label=plain(name),
+        range(len(shown)), shown["accuracy"], marker="D", s=70, color=theme.RIGHT, edgecolor="white", zorder=5,
+        label=theme.plain(name),
     )  # fmt: skip
     top = shown["top"].max()
     for i, row in shown.iterrows():
         ax.annotate(
             f"{row['percentile']:.0f}", (i, top), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9.5,
-            color=RIGHT, fontweight="bold",
+            color=theme.RIGHT, fontweight="bold",
         )  # fmt: skip
-    ax.annotate("percentile", (-0.45, top), xytext=(0, 22), textcoords="offset points", fontsize=9, color=RIGHT)
+    ax.annotate("percentile", (-0.45, top), xytext=(0, 22), textcoords="offset points", fontsize=9, color=theme.RIGHT)
     span = max(top - min(marks[c].min() for c in columns), 0.01)
     ax.set_ylim(top - 1.06 * span, top + 0.13 * span)
     long = shown["class_name"].str.len().max() > 6
     ax.set_xticks(
         range(len(shown)),
-        [plain(short(c, 16)) for c in shown["class_name"]],
+        [theme.plain(short(c, 16)) for c in shown["class_name"]],
         rotation=45 if long else 0,
         ha="right" if long else "center",
     )
     ax.axvline(len(shown) - 1.5, color="#999999", linewidth=1)
     ax.set(xlabel="class", ylabel="accuracy in the class, last attempt")
     ax.grid(axis="x", visible=False)
-    percent_axis(ax.yaxis)
+    theme.percent_axis(ax.yaxis)
     ax.plot(
         [], [], color="#D9D9D9", linewidth=9, label=f"the {len(marks)} students: quartiles, median; outliers as dots"
     )
-    legend_below(fig, ax)
-    return finish(fig, title)
+    theme.legend_below(fig, ax)
+    return theme.finish(fig, title)

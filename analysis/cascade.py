@@ -27,15 +27,15 @@ latency, latency_share : where `netpick time` has measured both networks alone: 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, RunError
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, NetpickError, Run, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,16 +70,12 @@ def ask(
         Only cascades that end with this network, on the front or not.
     seed : int
         Of the split into halves.
-    good, gold, quantile, everyone
-        As in `netpick.exam.selected`.
     """
     exam.check_fraction("keep", keep)
     named = [exam.need_network(run, name) for name in (small, large) if name is not None]
     able = exam.selected(run, everyone, good, gold, quantile)["name"].tolist()
     names, predicted, labels = exam.final(run, list(dict.fromkeys([*able, *named])))
-    if len(labels) < 2:
-        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to choose on and to judge on")
-    choose, judge = exam.halves(len(labels), seed, labels)
+    choose, judge = exam.two_halves(run, labels, seed)
     right = predicted == labels
     cards = pd.DataFrame(
         {
@@ -90,9 +86,9 @@ def ask(
         index=names,
     )
     front = pareto(cards[cards.index.isin(able)])
-    smalls = [small] if small is not None else front
     larges = [large] if large is not None else front[::-1]
-    macs, chosen, judged = (cards[k].to_dict() for k in cards)
+    smalls = [small] if small is not None else front
+    macs = cards["macs"].to_dict()
     pairs = [(s, b) for b in larges for s in smalls if macs[s] < macs[b]]
     if not pairs and named:
         raise NetpickError(
@@ -100,49 +96,80 @@ def ask(
             "than the large one; name others"
         )
 
-    found, scores, _ = exam.final_scores(run, list(dict.fromkeys([*(s for s, _ in pairs), *front])))
-    sure = {name: np.exp(scores[i].max(axis=1)) for i, name in enumerate(found)}
-    is_right = dict(zip(names, right, strict=True))
-    rows = []
-    for s, b in pairs:
-        level, accuracy, passed = sweep(sure[s][choose], is_right[s][choose], is_right[b][choose])
-        # The last that qualifies passes on least; the first, which passes on everything, always does.
-        at = np.flatnonzero(accuracy >= keep * chosen[b] - 1e-12)[-1]
-        answers = sure[s][judge] >= level[at]
-        got = float(np.where(answers, is_right[s][judge], is_right[b][judge]).mean())
-        cost = macs[s] + (1 - answers.mean()) * macs[b]
-        alone = min((name for name in (*front, b) if chosen[name] >= keep * chosen[b]), key=macs.__getitem__)
-        row = {
-            "small": s,
-            "large": b,
-            "threshold": level[at],
-            "passed": 1 - answers.mean(),
-            "accuracy": got,
-            "small_accuracy": judged[s],
-            "large_accuracy": judged[b],
-            "kept": got / judged[b] if judged[b] else np.nan,
-            "macs": cost,
-            "share": cost / macs[b],
-            "single": alone,
-            "single_accuracy": judged[alone],
-            "single_share": macs[alone] / macs[b],
-        }
-        rows.append((larges.index(b), macs[s] + passed[at] * macs[b], row))
-    table = with_latency(
-        pd.DataFrame([row for *_, row in sorted(rows, key=lambda r: r[:2])], columns=COLUMNS), exam.timed(run)
-    )
-
-    def curve(s: str, b: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean macs and accuracy of a pair at all thresholds."""
-        _, accuracy, passed = sweep(sure[s][judge], is_right[s][judge], is_right[b][judge])
-        return macs[s] + passed * macs[b], accuracy
-
+    known, scores, _ = exam.final_scores(run, list(dict.fromkeys([*(s for s, _ in pairs), *front])))
+    sure = {name: np.exp(scores[i].max(axis=1)) for i, name in enumerate(known)}
+    halves = Halves(choose, judge, sure, dict(zip(names, right, strict=True)), cards, front)
+    rows = [(larges.index(b), *halves.tried(s, b, keep)) for s, b in pairs]
+    cheapest_first = [row for *_, row in sorted(rows, key=lambda ranked: ranked[:2])]
+    table = with_latency(pd.DataFrame(cheapest_first, columns=COLUMNS), exam.timed(run))
     return Answer(
         table,
         sentence(table, front, keep),
-        lambda: draw(table, cards.loc[front], curve, keep),
-        "; ".join(filter(None, [exam.notes(run), exam.times(run) if "latency" in table else ""])),
+        lambda: draw(table, cards.loc[front], halves.curve, keep),
+        exam.notes(run, exam.times(run) if "latency" in table else ""),
     )
+
+
+@dataclass(frozen=True)
+class Halves:
+    """What is known of the networks on the half that chooses and on the half that judges.
+
+    Parameters
+    ----------
+    choose, judge : numbers of the samples of each half
+    sure : by name, the probability of the top class (samples,)
+    right : by name, bool (samples,)
+    cards : a row a network by name: macs, and accuracy on each half (chosen, judged)
+    front : names of the networks on the Pareto front
+    """
+
+    choose: np.ndarray
+    judge: np.ndarray
+    sure: dict[str, np.ndarray]
+    right: dict[str, np.ndarray]
+    cards: pd.DataFrame
+    front: list[str]
+
+    @cached_property
+    def _of(self) -> list[dict[str, float]]:
+        """The cards as dicts by name: each is looked up for every pair."""
+        return [self.cards[column].to_dict() for column in ("macs", "chosen", "judged")]
+
+    def tried(self, small: str, large: str, keep: float) -> tuple[float, dict[str, Any]]:
+        """Choose a pair's threshold: return its mean macs on the half that chooses, and its row of the table."""
+        macs, chosen, judged = self._of
+        level, accuracy, passed = self._sweep(small, large, self.choose)
+        # The last that qualifies passes on least; the first, which passes on everything, always does.
+        at = np.flatnonzero(accuracy >= keep * chosen[large] - 1e-12)[-1]
+        answers = self.sure[small][self.judge] >= level[at]
+        given = np.where(answers, self.right[small][self.judge], self.right[large][self.judge])
+        kept, cost = float(given.mean()), macs[small] + (1 - answers.mean()) * macs[large]
+        enough = (name for name in (*self.front, large) if chosen[name] >= keep * chosen[large])
+        single = min(enough, key=macs.__getitem__)
+        return macs[small] + passed[at] * macs[large], {
+            "small": small,
+            "large": large,
+            "threshold": level[at],
+            "passed": 1 - answers.mean(),
+            "accuracy": kept,
+            "small_accuracy": judged[small],
+            "large_accuracy": judged[large],
+            "kept": kept / judged[large] if judged[large] else np.nan,
+            "macs": cost,
+            "share": cost / macs[large],
+            "single": single,
+            "single_accuracy": judged[single],
+            "single_share": macs[single] / macs[large],
+        }
+
+    def curve(self, small: str, large: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean macs and accuracy of a pair at all thresholds, on the half that judges."""
+        _, accuracy, passed = self._sweep(small, large, self.judge)
+        macs, *_ = self._of
+        return macs[small] + passed * macs[large], accuracy
+
+    def _sweep(self, small: str, large: str, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return sweep(self.sure[small][half], self.right[small][half], self.right[large][half])
 
 
 def with_latency(table: pd.DataFrame, timed: pd.DataFrame | None) -> pd.DataFrame:
@@ -231,15 +258,16 @@ def draw(
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
-    from netpick.exam.theme import INK, finish, spans_decades
-
     fig, ax = plt.subplots(figsize=(10, 6))
     lowest = -1.0
     title = "No pair of networks makes a cascade"
     if len(table):
         top = table.iloc[0]
         rows = table[table["large"] == top["large"]].head(curves)
-        shades = [INK, *plt.get_cmap("cividis")(np.linspace(0.3, 0.85, len(rows) - 1))]  # not those of computations
+        shades = [
+            theme.INK,
+            *plt.get_cmap("cividis")(np.linspace(0.3, 0.85, len(rows) - 1)),
+        ]  # not those of computations
         for i, (shade, (_, row)) in enumerate(zip(shades, rows.iterrows(), strict=True)):
             cost, accuracy = curve(row["small"], row["large"])
             ax.plot(cost, 100 * accuracy, color=shade, lw=2 if i else 2.6, label=row["small"])
@@ -262,11 +290,11 @@ def draw(
         lowest = min(wanted - 2, 100 * rows["small_accuracy"].min() - 0.5)
     front = front[100 * front["judged"] >= lowest]  # cheap ones far below would leave no room for the rest
     ax.plot(front["macs"], 100 * front["judged"], "o", color="0.55", ms=6, label="one network alone (Pareto front)")
-    if spans_decades(front["macs"], 20):
+    if theme.spans_decades(front["macs"], 20):
         ax.set_xscale("log")
     else:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
     ax.set(xlabel="mean cost (macs for one input)", ylabel="accuracy on the judged half (%)")
     ax.legend(title="first network of the cascade", loc="lower right")
-    finish(fig, title)
+    theme.finish(fig, title)
     return fig

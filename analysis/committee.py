@@ -23,6 +23,7 @@ member : greedy: the network that came in at this size
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, RunError, suggest
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, NetpickError, Run, RunError, suggest, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,69 +69,119 @@ def ask(
         Random committees of each size.
     seed : int
         Of the draws, and of the split into halves.
-    good, gold, quantile, everyone
-        As in `netpick.exam.selected`.
     """
     exam.check_count("largest", largest, 2)
     exam.check_count("draws", draws)
     frame = exam.students(run, good, gold, quantile)
     known, predicted, labels = exam.final(run)
-    if len(labels) < 2:
-        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to choose on and to judge on")
-    choose, judge = exam.halves(len(labels), seed, labels)
-    why = ""
-    if target is not None:
-        single = exam.need_network(run, target)
-    else:
+    choose, judge = exam.two_halves(run, labels, seed)
+    if target is None:
         chosen_on = dict(zip(known, (predicted[:, choose] == labels[choose]).mean(axis=1), strict=True))
-        single = exam.best(frame.assign(accuracy=frame["name"].map(chosen_on)))
-        why = "the most accurate one on the half that chooses"
-        if (overall := exam.best(frame)) != single:
-            why += f", while {overall} is on all samples"
+        single, why = best_of(frame, chosen_on)
+    else:
+        single, why = exam.need_network(run, target), ""
     pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
-    names, predicted, labels = exam.final(run, [single, *pool])
-    if single not in names[:1] or len(names) < 3:
-        raise RunError(f"{run.path} has answers of {len(names)} of the networks asked for: name others as `members`")
-    costs = frame.set_index("name").loc[names, COSTS].to_numpy(float)
-    right = predicted == labels
-    order = 1 + np.lexsort((costs[1:, 1], -right[1:, choose].mean(axis=1)))  # of equals the first one is taken
-    names, costs = [names[i] for i in (0, *order)], costs[[0, *order]]
-    predicted, right = predicted[[0, *order]], right[[0, *order]]
-    largest = min(largest, len(order))
+    bench = Bench.of(run, frame, [single, *pool], choose, judge)
+    largest = min(largest, bench.members)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([rng.permutation(len(order))[:largest] for _ in range(draws)])
+    drawn = np.stack([rng.permutation(bench.members)[:largest] for _ in range(draws)])
 
-    to_match = float(right[0, judge].mean())
-    parts = [_rows("single", "", right[:1, judge].mean(axis=1)[None], costs[None, :1], [single])]
-    notes = [exam.notes(run)]
+    parts = [_rows("single", "", bench.judged[None, :1], bench.costs[None, :1], [single])]
+    said = ""
     for rule in ("votes", "probabilities"):
-        if rule == "votes":
-            margins = [vote_margins(predicted[1:, h], labels[h], len(run.classes), largest) for h in (choose, judge)]
-        else:
-            try:
-                _, scores, _ = exam.final_scores(run, names[1:])
-            except RunError as e:
-                notes.append(f"votes only: {e}")
-                continue
-            margins = [probability_margins(scores[:, h], labels[h]) for h in (choose, judge)]
-        by_size = np.stack([accuracies(margins[1][:, row]) for row in drawn])
-        parts.append(_rows("random", rule, by_size, np.cumsum(costs[1:][drawn], axis=1)))
-        chosen = greedy(margins[0], largest)
-        parts.append(
-            _rows(
-                "greedy",
-                rule,
-                accuracies(margins[1][:, chosen])[None],
-                np.cumsum(costs[1:][chosen], axis=0)[None],
-                [names[1 + i] for i in chosen],
-            )
-        )
+        try:
+            margins = bench.margins(run, rule, largest)
+        except RunError as e:
+            said = f"votes only: {e}"
+            continue
+        parts += committees(bench, rule, margins, drawn)
     table = pd.concat(parts, ignore_index=True)
     after = list(table).index("seconds") + 1
     table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
-    table.insert(after + 1, "matches", table["accuracy"] >= to_match - 1e-9)  # means of draws are rounded
-    note = "; ".join(filter(None, notes))
-    return Answer(table, sentence(table, single, who, len(order), why), lambda: draw(table, single, who), note)
+    table.insert(after + 1, "matches", table["accuracy"] >= bench.judged[0] - 1e-9)  # means of draws are rounded
+    text = sentence(table, single, who, bench.members, why)
+    return Answer(table, text, lambda: draw(table, single, who), exam.notes(run, said))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The network to match, in row 0, and after it those that may sit in a committee, the most accurate first.
+
+    Parameters
+    ----------
+    names : of the networks
+    costs : (networks, costs)
+    predicted : (networks, samples)
+    labels : (samples,)
+    choose, judge : numbers of the samples of each half
+    classes : how many there are
+    """
+
+    names: list[str]
+    costs: np.ndarray
+    predicted: np.ndarray
+    labels: np.ndarray
+    choose: np.ndarray
+    judge: np.ndarray
+    classes: int
+
+    @classmethod
+    def of(cls, run: Run, frame: pd.DataFrame, wanted: list[str], choose: np.ndarray, judge: np.ndarray) -> Bench:
+        """Read their answers and put them in order, by accuracy on the half that chooses; of equals the cheapest."""
+        names, predicted, labels = exam.final(run, wanted)
+        if wanted[0] not in names[:1] or len(names) < 3:
+            raise RunError(
+                f"{run.path} has answers of {len(names)} of the networks asked for: name others as `members`"
+            )
+        costs = frame.set_index("name").loc[names, COSTS].to_numpy(float)
+        chosen = (predicted[1:, choose] == labels[choose]).mean(axis=1)
+        order = [0, *(1 + np.lexsort((costs[1:, 1], -chosen)))]
+        return cls([names[i] for i in order], costs[order], predicted[order], labels, choose, judge, len(run.classes))
+
+    @property
+    def members(self) -> int:
+        """How many may sit in a committee."""
+        return len(self.names) - 1
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Accuracy of each network on the half that judges."""
+        return (self.predicted[:, self.judge] == self.labels[self.judge]).mean(axis=1)
+
+    def margins(self, run: Run, rule: str, largest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the margins of all members on the half that chooses, and on that which judges."""
+        halves = self.choose, self.judge
+        if rule == "votes":
+            given, classes = self.predicted[1:], self.classes
+            first, second = (vote_margins(given[:, h], self.labels[h], classes, largest) for h in halves)
+        else:
+            _, scores, _ = exam.final_scores(run, self.names[1:])
+            first, second = (probability_margins(scores[:, h], self.labels[h]) for h in halves)
+        return first, second
+
+
+def best_of(frame: pd.DataFrame, chosen_on: dict[str, float]) -> tuple[str, str]:
+    """Return the most accurate network on the half that chooses, and why it is that one, in words."""
+    single = exam.best(frame.assign(accuracy=frame["name"].map(chosen_on)))
+    why = "the most accurate one on the half that chooses"
+    overall = exam.best(frame)
+    return single, why if overall == single else f"{why}, while {overall} is on all samples"
+
+
+def committees(
+    bench: Bench, rule: str, margins: tuple[np.ndarray, np.ndarray], drawn: np.ndarray
+) -> list[pd.DataFrame]:
+    """Return the rows of random committees, `drawn` (draws, members), and of the greedy one."""
+    choosing, judging = margins
+    costs = bench.costs[1:]
+    by_size = np.stack([accuracies(judging[:, members]) for members in drawn])
+    chosen = greedy(choosing, drawn.shape[1])
+    one_by_one = accuracies(judging[:, chosen])[None]
+    names = [bench.names[1 + i] for i in chosen]
+    return [
+        _rows("random", rule, by_size, np.cumsum(costs[drawn], axis=1)),
+        _rows("greedy", rule, one_by_one, np.cumsum(costs[chosen], axis=0)[None], names),
+    ]
 
 
 def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, everyone: bool) -> tuple[list[str], str]:
@@ -148,22 +197,8 @@ def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, ever
         names = small["name"].tolist()
     else:
         words = [members] if isinstance(members, str) else list(members)
-        found: dict[str, None] = {}
-        for word in words:
-            if word in set(run.networks["name"]):
-                found[exam.need_network(run, word)] = None
-                continue
-            fits = able["computation"] == word
-            fits = fits if fits.any() else able["name"].str.startswith(word)
-            if not word or not fits.any():
-                known = [*run.networks["computation"].unique(), *run.networks["name"]]
-                kind = "student" if everyone else "good student"
-                raise NetpickError(
-                    f"members: no {kind} but the target is called '{word}', has it as computation, or begins with "
-                    f"it{suggest(word, known)}: give names, computations or beginnings of names"
-                )
-            found.update(dict.fromkeys(able.loc[fits, "name"]))
-        names = [name for name in found if name in set(frame["name"])]
+        named = dict.fromkeys(name for word in words for name in _named(run, able, word, everyone))
+        names = [name for name in named if name in set(frame["name"])]
         who = f"networks of {', '.join(words)}" if len(words) < 4 else "the networks named"
     if len(names) < 2:
         raise NetpickError(
@@ -171,6 +206,22 @@ def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, ever
             "target: give more `members`, a lower `good`, or ask `everyone`"
         )
     return names, who
+
+
+def _named(run: Run, able: pd.DataFrame, word: str, everyone: bool) -> list[str]:
+    """Return the networks that a word means: one by its name, those of a computation, or by how a name begins."""
+    if word in set(run.networks["name"]):
+        return [exam.need_network(run, word)]
+    fits = able["computation"] == word
+    fits = fits if fits.any() else able["name"].str.startswith(word)
+    if not word or not fits.any():
+        known = [*run.networks["computation"].unique(), *run.networks["name"]]
+        kind = "student" if everyone else "good student"
+        raise NetpickError(
+            f"members: no {kind} but the target is called '{word}', has it as computation, or begins with "
+            f"it{suggest(word, known)}: give names, computations or beginnings of names"
+        )
+    return able.loc[fits, "name"].tolist()
 
 
 def vote_margins(predicted: np.ndarray, labels: np.ndarray, classes: int, largest: int) -> np.ndarray:
@@ -256,8 +307,8 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "
         if len(enough):
             row = enough.sort_values(["size", "accuracy"], ascending=[True, False]).iloc[0]
             how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
-            one = row["member"] if choice == "greedy" else "1 of them"
-            count = f"{one} alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
+            member = row["member"] if choice == "greedy" else "1 of them"
+            count = f"{member} alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
             said.append(f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs)")
         else:
             row = rows.nlargest(1, "accuracy").iloc[0]
@@ -277,8 +328,6 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    from netpick.exam.theme import finish, legend_below, spans_decades
-
     palette = dict(zip(("votes", "probabilities"), sns.color_palette("colorblind"), strict=False))
     fig, axes = plt.subplots(1, 2, figsize=(10, 5.6), sharey=True)
     goal = table.iloc[0]
@@ -296,17 +345,19 @@ def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
         ax.axhline(100 * goal["accuracy"], color="0.25", linestyle=":", linewidth=1.8, label=f"{single} alone")
     axes[1].plot(goal["macs"], 100 * goal["accuracy"], "*", color="0.25", markersize=14, label=f"cost of {single}")
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    if spans_decades(table["macs"], 20):
+    if theme.spans_decades(table["macs"], 20):
         axes[1].set_xscale("log")
     axes[0].set(xlabel="size of the committee (networks)", ylabel="accuracy on the judged half (%)")
     axes[1].set(xlabel="cost of the committee (macs for one input)", ylabel="")
     axes[1].scatter([], [], marker="s", s=140, color="0.5", alpha=0.3, lw=0, label="range of the random draws")
-    legend_below(fig, axes[1], 3)
+    theme.legend_below(fig, axes[1], 3)
     enough = table[table["matches"] & (table["choice"] != "single")]
     size = enough["size"].min() if len(enough) else None
-    found = f"{size} are enough to match {single}" if size else f"none of up to {table['size'].max()} matches {single}"
-    title = f"Committees of {who}: {found}"
+    enough_are = (
+        f"{size} are enough to match {single}" if size else f"none of up to {table['size'].max()} matches {single}"
+    )
+    title = f"Committees of {who}: {enough_are}"
     if size == 1:
         title = f"No committee needed: one of the {who.removeprefix('the ')} alone matches {single}"
-    finish(fig, title)
+    theme.finish(fig, title)
     return fig

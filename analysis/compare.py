@@ -36,6 +36,7 @@ are compared too, but only the samples vary then: the answer holds for that netw
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -43,16 +44,26 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, suggest
-from netpick.exam.answer import Answer
-from netpick.exam.significance import Bootstrap, bootstrap_difference, holm, mcnemar_counts, verdict
+from netpick.exam import (
+    Answer,
+    Bootstrap,
+    NetpickError,
+    Run,
+    bootstrap_difference,
+    holm,
+    mcnemar_counts,
+    short,
+    theme,
+    verdict,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from netpick.exam.run import Run
 
 WAYS = ("computation", "activation", "family")
+PLURAL = {"computation": "computations", "activation": "activations", "family": "families"}
 LEVEL = 0.95
 MOST = 10
 """Families in the figure."""
@@ -85,19 +96,10 @@ def ask(
         A difference is called real where its corrected p-value is below this.
     rounds : int
         Draws of the bootstrap; time grows with it.
-    everyone : bool
-        Compare all networks, not the good ones alone.
-    good : float
-        A good network reaches this accuracy in every epoch.
-    gold : float
-        A gold star is for a good network whose last accuracy is above this.
-    quantile : float
-        Take `good` and `gold` from this quantile of the run's own accuracies.
     """
     alpha = exam.check_fraction("alpha", alpha)
     rounds = exam.check_count("rounds", rounds, 100)
-    if by not in WAYS:
-        raise NetpickError(f"by is '{by}'{suggest(by, WAYS)}: give computation, activation or family")
+    exam.check_choice("by", by, WAYS)
     if b is not None and a is None:
         raise NetpickError(f"b is '{b}' and there is no a: give two networks, or a alone")
     for name in (a, b):
@@ -134,6 +136,34 @@ def mean_right(run: Run, names: list[str]) -> tuple[list[str], np.ndarray]:
     return names, right
 
 
+@dataclass(frozen=True)
+class Families:
+    """Families of networks: by name, the most accurate first, with all pairs of them in a table.
+
+    Parameters
+    ----------
+    by : what makes a family
+    alpha : p-value below which a difference is called real
+    members : numbers of a family's networks
+    means, intervals : its accuracy
+    computations : the one that most of its networks have
+    table : the answer
+    """
+
+    by: str
+    alpha: float
+    members: dict[str, np.ndarray]
+    means: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    computations: dict[str, str]
+    table: pd.DataFrame
+
+    @property
+    def order(self) -> list[str]:
+        """Names of the families."""
+        return list(self.members)
+
+
 def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, rounds: int, who: str) -> Answer:
     names, right = mean_right(run, chosen["name"].tolist())
     chosen = chosen.set_index("name").loc[names].reset_index()
@@ -142,50 +172,46 @@ def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, rounds: int
     if len(members) < 2:
         raise NetpickError(f"all {len(names)} networks are {next(iter(members))}: there is nothing to compare by {by}")
     means = {f: float(right[rows].mean()) for f, rows in members.items()}
-    order = sorted(members, key=lambda f: (-means[f], f))
-    draws = Bootstrap([right[members[f]] for f in order], rounds)
+    members = {f: members[f] for f in sorted(members, key=lambda f: (-means[f], f))}
+    draws = Bootstrap([right[rows] for rows in members.values()], rounds)
+    intervals = {f: draws.interval(i, LEVEL) for i, f in enumerate(members)}
+    computations = chosen.groupby(family)["computation"].agg(lambda c: c.mode().iloc[0]).to_dict()
+    table = _pairs(draws, members, means, alpha)
+    families = Families(by, alpha, members, means, intervals, computations, table)
+    lone = [f for f, rows in members.items() if len(rows) == 1]
+    alone = f"of {_names(lone)} there is one network: what is said holds for it, not for its kind" if lone else ""
+    return Answer(table, _said(families, who), lambda: _draw_families(families), exam.notes(run, alone))
+
+
+def _pairs(draws: Bootstrap, members: dict[str, np.ndarray], means: dict[str, float], alpha: float) -> pd.DataFrame:
+    """Return a row a pair of families; `draws` has them in the order of `members`."""
     rows = []
-    for (i, first), (j, second) in combinations(enumerate(order), 2):
-        found = draws.difference(i, j, LEVEL)
-        rows.append(
-            {
-                "a": first,
-                "b": second,
-                "networks_a": len(members[first]),
-                "networks_b": len(members[second]),
-                "accuracy_a": means[first],
-                "accuracy_b": means[second],
-                **found._asdict(),
-            }
-        )
+    for (i, first), (j, second) in combinations(enumerate(members), 2):
+        row = {"a": first, "b": second, "networks_a": len(members[first]), "networks_b": len(members[second])}
+        row |= {"accuracy_a": means[first], "accuracy_b": means[second]}
+        rows.append({**row, **draws.difference(i, j, LEVEL)._asdict()})
     table = pd.DataFrame(rows)
     table["p"] = holm(table["p"])
     table["real"] = table["p"] < alpha
-    table = table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+
+
+def _said(families: Families, who: str) -> str:
+    order, table = families.order, families.table
     best = order[0]
     beaten = table[(table["a"] == best) & table["real"]]["b"]
     equals = [f for f in order[1:] if f not in set(beaten)]
     text = (
-        f"Of {len(order)} {'families' if by == 'family' else by + 's'} of {who} {best} is the most accurate on average "
-        f"({exam.percent(means[best])})"
+        f"Of {len(order)} {PLURAL[families.by]} of {who} {best} is the most accurate on average "
+        f"({exam.percent(families.means[best])})"
     )
     if not len(beaten):
         text += ", and its lead over each of the others may be chance."
     else:
         text += f"; it is really better than {len(beaten)} of the {len(order) - 1} others"
         text += f", not provably better than {_names(equals)}." if equals else "."
-    text += f" {int(table['real'].sum())} of {len(table)} differences are real (Holm-corrected p < {alpha:g})."
-    intervals = [draws.interval(i, LEVEL) for i in range(len(order))]
-    said = [exam.notes(run)]
-    lone = [f for f in order if len(members[f]) == 1]
-    if lone:
-        said.append(f"of {_names(lone)} there is one network: what is said holds for it, not for its kind")
-    return Answer(
-        table,
-        text,
-        lambda: _draw_families(table, order, means, intervals, chosen.assign(family=family), by, alpha),
-        "; ".join(filter(None, said)),
-    )
+    real = int(table["real"].sum())
+    return f"{text} {real} of {len(table)} differences are real (Holm-corrected p < {families.alpha:g})."
 
 
 def _names(words: list[str], most: int = 4) -> str:
@@ -282,34 +308,42 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said)
 
 
-def _draw_families(
-    table: pd.DataFrame,
-    order: list[str],
-    means: dict[str, float],
-    intervals: list[tuple[float, float]],
-    chosen: pd.DataFrame,
-    by: str,
-    alpha: float,
-) -> Figure:
+def _draw_families(families: Families) -> Figure:
     """Draw each family's mean with its interval, and the differences of all pairs as a grid."""
-    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    from netpick.exam import theme
-
+    order, table = families.order, families.table
     shown = order[:MOST]
-    kind = chosen.groupby("family" if by == "family" else by)["computation"].agg(lambda c: c.mode().iloc[0])
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, grid = fig.subplots(1, 2, width_ratios=(1, 1.6), sharey=True)
+    _draw_means(left, families, shown)
+    _draw_differences(grid, table, shown)
+    left.set_ylim(len(shown) - 0.5, -0.5)  # of both: rows of the grid are those on the left
+    more = f". The best {MOST} of {len(order)} are shown" if len(order) > MOST else ""
+    real = int(table["real"].sum())
+    return theme.finish(
+        fig,
+        f"Which {PLURAL[families.by]} are really better? {real} of {len(table)} differences are real",
+        f"Bold: real (Holm-corrected p < {families.alpha:g}); in brackets: may be chance. Bootstrap over networks and "
+        f"samples; all share the samples, so that a difference is surer than its two intervals look{more}.",
+    )
+
+
+def _draw_means(ax: Axes, families: Families, shown: list[str]) -> None:
     for y, family in enumerate(shown):
-        low, high = intervals[y]
-        colour = theme.INK if by == "activation" else theme.colour(kind[family])
-        left.plot([low, high], [y, y], color=colour, lw=3, alpha=0.6, solid_capstyle="round")
-        left.plot(means[family], y, "o", color=colour, ms=9, mec=theme.INK, mew=0.6)
-    left.set_yticks(range(len(shown)), shown)
-    theme.percent_axis(left.xaxis)
-    left.locator_params(axis="x", nbins=4)
-    left.set(xlabel="accuracy of the average network", title=f"Mean and {100 * LEVEL:.0f} % interval")
+        low, high = families.intervals[family]
+        colour = theme.INK if families.by == "activation" else theme.colour(families.computations[family])
+        ax.plot([low, high], [y, y], color=colour, lw=3, alpha=0.6, solid_capstyle="round")
+        ax.plot(families.means[family], y, "o", color=colour, ms=9, mec=theme.INK, mew=0.6)
+    ax.set_yticks(range(len(shown)), shown)
+    theme.percent_axis(ax.xaxis)
+    ax.locator_params(axis="x", nbins=4)
+    ax.set(xlabel="accuracy of the average network", title=f"Mean and {100 * LEVEL:.0f} % interval")
+
+
+def _draw_differences(ax: Axes, table: pd.DataFrame, shown: list[str]) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
     place = {f: i for i, f in enumerate(shown)}
     points = np.full((len(shown), len(shown)), np.nan)
     marks = {}
@@ -320,38 +354,25 @@ def _draw_families(
             marks[i, j] = marks[j, i] = row.real
     most = max(np.nanmax(np.abs(points)), 1e-9)
     shades = LinearSegmentedColormap.from_list("better", [theme.WRONG, "#FFFFFF", theme.RIGHT])
-    cells = grid.imshow(np.ma.masked_invalid(points), cmap=shades, vmin=-most, vmax=most, aspect="auto")
-    fig.colorbar(cells, ax=grid, label="points (blue: row better, orange: column better)", aspect=35, pad=0.02)
-    grid.grid(visible=False)
-    grid.set_facecolor("0.9")  # the diagonal
-    left.set_ylim(len(shown) - 0.5, -0.5)  # of both: rows of the grid are those on the left
+    cells = ax.imshow(np.ma.masked_invalid(points), cmap=shades, vmin=-most, vmax=most, aspect="auto")
+    ax.figure.colorbar(cells, ax=ax, label="points (blue: row better, orange: column better)", aspect=35, pad=0.02)
+    ax.grid(visible=False)
+    ax.set_facecolor("0.9")  # the diagonal
     for (i, j), real in marks.items():
         text = f"{round(points[i, j], 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}")
         dark = abs(points[i, j]) > 0.7 * most
-        grid.text(
+        ax.text(
             j, i, text if real else f"({text})", ha="center", va="center", fontsize=8.5 if len(shown) < 10 else 7.5,
             color="white" if dark else theme.INK, fontweight="bold" if real else "normal",
         )  # fmt: skip
-    grid.set_xticks(range(len(shown)), shown, rotation=35, ha="right", rotation_mode="anchor")
-    grid.tick_params(axis="x", labelsize=10 if len(shown) < 10 else 8.5)
-    grid.set_title("Row less column, in percentage points")
-    more = f". The best {MOST} of {len(order)} are shown" if len(order) > MOST else ""
-    real = int(table["real"].sum())
-    word = {"computation": "computations", "activation": "activations", "family": "families"}[by]
-    return theme.finish(
-        fig,
-        f"Which {word} are really better? {real} of {len(table)} differences are real",
-        f"Bold: real (Holm-corrected p < {alpha:g}); in brackets: may be chance. Bootstrap over networks and samples; "
-        f"all share the samples, so that a difference is surer than its two intervals look{more}.",
-    )
+    ax.set_xticks(range(len(shown)), shown, rotation=35, ha="right", rotation_mode="anchor")
+    ax.tick_params(axis="x", labelsize=10 if len(shown) < 10 else 8.5)
+    ax.set_title("Row less column, in percentage points")
 
 
 def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure:
     """Draw how the samples fall, and the accuracy of both networks in each class."""
     from matplotlib.figure import Figure
-
-    from netpick.core.words import short
-    from netpick.exam import theme
 
     row = table.iloc[0]
     labels = run.labels()
@@ -387,8 +408,6 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
 def _draw_all(table: pd.DataFrame, a: str, accuracy: float, samples: int) -> Figure:
     """Draw all networks by accuracy: better, worse, or not to be told from `a`."""
     from matplotlib.figure import Figure
-
-    from netpick.exam import theme
 
     fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
     ax = fig.subplots()

@@ -26,10 +26,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
-from netpick.core.words import percent
-from netpick.exam.answer import Answer
-from netpick.exam.marks import GOOD
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, percent
 
 
 def ask(
@@ -38,7 +35,7 @@ def ask(
     top: float = 0.5,
     entropy: float = 1.5,
     everyone: bool = False,
-    good: float = GOOD,
+    good: float = exam.GOOD,
     quantile: float | None = None,
     limit: int = 24,
     split: str = "test",

@@ -24,9 +24,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.words import percent, points
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, percent, points, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,8 +53,7 @@ def ask(run: Run, *, networks: list[str] | None = None, gain: float = 0.005, spl
         Samples that are asked about: validation where the run has it, else test.
     """
     gain = exam.check_fraction("gain", gain)
-    if split is None:
-        split = "validation" if "validation" in set(run.epochs["split"]) else "test"
+    split = exam.choosing_split(run, split)
     frame = exam.students(run, split=split)
     note = exam.notes(run)
     if networks:
@@ -77,8 +74,7 @@ def ask(run: Run, *, networks: list[str] | None = None, gain: float = 0.005, spl
 
 def curves(run: Run, names: list[str], gain: float, split: str) -> pd.DataFrame:
     """Return the table for these networks, in their order."""
-    rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
-    rows = rows.merge(exam.done(run)[["network", "replicate"]])
+    rows = exam.evaluations(run, split)
     groups = rows[rows["network"].isin(names)].groupby(["network", "epoch"])
     table = pd.DataFrame({"replicates": groups.size()})
     for metric in METRICS:
@@ -89,8 +85,8 @@ def curves(run: Run, names: list[str], gain: float, split: str) -> pd.DataFrame:
     order = table["network"].map({name: i for i, name in enumerate(names)})
     table = table.assign(order=order).sort_values(["order", "epoch"]).drop(columns="order").reset_index(drop=True)
     table["stalled"] = False
-    for _, one in table.groupby("network"):
-        table.loc[one.index, "stalled"] = stalled(one["accuracy"].to_numpy(), gain)
+    for _, rows in table.groupby("network"):
+        table.loc[rows.index, "stalled"] = stalled(rows["accuracy"].to_numpy(), gain)
     columns = ["network", "epoch", "replicates", "accuracy", "accuracy_low", "accuracy_high", "loss", "loss_low"]
     return table[[*columns, "loss_high", "train_loss", "stalled"]]
 
@@ -105,8 +101,8 @@ def stalled(accuracy: np.ndarray, gain: float) -> np.ndarray:
 
 def _from(rows: pd.DataFrame) -> pd.Series | None:
     """Return the row from which on the accuracy of a network stalls, if any."""
-    found = rows[rows["stalled"]]
-    return found.iloc[0] if len(found) else None
+    late = rows[rows["stalled"]]
+    return late.iloc[0] if len(late) else None
 
 
 def _change(word: str, before: float, after: float) -> str:
@@ -119,7 +115,10 @@ def _change(word: str, before: float, after: float) -> str:
 def _said(rows: pd.DataFrame, gain: float, split: str) -> str:
     """Say in a sentence how one network went on."""
     last, start = rows.iloc[-1], _from(rows)
-    name, words = last["network"], f"{percent(last['accuracy'])} on {split} after {_epochs(last['epoch'])}"
+    name, words = (
+        last["network"],
+        f"{percent(last['accuracy'])} on {split} after {exam.counted_word(last['epoch'], 'epoch')}",
+    )
     if len(rows) < 2:
         return f"{name} has {words}: there is nothing to follow."
     if start is None:
@@ -135,28 +134,22 @@ def _said(rows: pd.DataFrame, gain: float, split: str) -> str:
 
 def _title(table: pd.DataFrame, gain: float, split: str) -> str:
     """Say what the figure shows: of the network that was trained longest after it stalled, of equals the best."""
-    found = []
+    stalls = []
     for _, rows in table.groupby("network", sort=False):
         if (start := _from(rows)) is not None:
-            found.append((rows.iloc[-1]["epoch"] - start["epoch"], start, rows.iloc[-1]))
-    if not found:
+            stalls.append((rows.iloc[-1]["epoch"] - start["epoch"], start, rows.iloc[-1]))
+    if not stalls:
         return f"Accuracy and loss by epoch, on {split} and in training"
-    _, start, last = max(found, key=lambda one: one[0])
+    _, start, last = max(stalls, key=lambda stall: stall[0])
     out = f"From epoch {start['epoch']} on the accuracy of {last['network']} gains less than {points(gain)}"
     falls = last["train_loss"] < (1 - FALLS) * start["train_loss"]
     return f"{out}, while the training loss goes on falling" if falls else out
-
-
-def _epochs(n: int) -> str:
-    return "1 epoch" if n == 1 else f"{n} epochs"
 
 
 def _draw(table: pd.DataFrame, title: str, split: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
-
-    from netpick.exam import theme
 
     fig = Figure(figsize=(10, 5.6))
     left, right = fig.subplots(1, 2)

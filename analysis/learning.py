@@ -36,13 +36,11 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import RunError
-from netpick.exam.answer import Answer
+from netpick.exam import Answer, Run, RunError, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netpick.exam.run import Run
 
 BLOCK_BYTES = 64 * 2**20
 """Scores that are held at a time."""
@@ -65,14 +63,6 @@ def ask(
     ----------
     confidence : bool
         Read all scores, for confidence and variability; without, only the predicted classes, which is faster.
-    everyone : bool
-        Ask all networks, not the good ones alone.
-    good : float
-        A good network reaches this accuracy in every epoch.
-    gold : float
-        A gold star is for a good network whose last accuracy is above this.
-    quantile : float
-        Take `good` and `gold` from this quantile of the run's own accuracies.
     """
     chosen = exam.selected(run, everyone, good, gold, quantile)
     epochs = int(chosen["epochs"].max())
@@ -80,7 +70,7 @@ def ask(
     labels = run.labels()
     which = exam.first_replicates(run)
     names = [name for name in full["name"] if name in which]
-    said = [exam.notes(run)]
+    said = []
     if len(full) < len(chosen):
         said.append(f"left out are {len(chosen) - len(full)} networks with fewer than {epochs} epochs")
     table = pd.DataFrame({"sample": np.arange(len(labels)), "label": labels})
@@ -99,7 +89,7 @@ def ask(
         table,
         _text(table, epochs, exam.whom(full, everyone), run.classes),
         lambda: _draw(table, epochs),
-        "; ".join(filter(None, said)),
+        exam.notes(run, *said),
     )
 
 
@@ -221,8 +211,6 @@ def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str
 def _draw(table: pd.DataFrame, epochs: int) -> Figure:
     """Draw the data map, and how many samples are forgotten how often."""
     from matplotlib.figure import Figure
-
-    from netpick.exam import theme
 
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1.15, 1))

@@ -20,10 +20,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import RunError
-from netpick.core.words import percent
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, RunError, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +47,7 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
     names, predicted, labels = exam.final(run, [name], split)
     if not names:
         raise RunError(f"the answers of {name} can't be read: name another network")
-    notes = [exam.notes(run)]
+    notes = []
     try:
         scores = exam.final_scores(run, [name], split)[1][0]
     except RunError:
@@ -76,7 +73,7 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
             text += f" It was at least {percent(SURE)} sure of {count or 'none'} of these answers."
         if wrong > limit:
             title += f". The {limit} {'that it was most sure of' if scores is not None else 'first'}"
-    return Answer(table, text, lambda: _draw(run, table.head(limit), title, split), "; ".join(filter(None, notes)))
+    return Answer(table, text, lambda: _draw(run, table.head(limit), title, split), exam.notes(run, *notes))
 
 
 def mistakes(predicted: np.ndarray, labels: np.ndarray, classes: list[str], scores: np.ndarray | None) -> pd.DataFrame:
@@ -104,12 +101,10 @@ def _times(n: int) -> str:
 
 
 def _draw(run: Run, rows: pd.DataFrame, title: str, split: str) -> Figure:
-    from netpick.core.words import short
-    from netpick.exam.pictures import image_grid
 
     captions = [
         f"said: {short(said, 16)}"
         + ("" if sure != sure else f"\n{'over 99.9' if sure > 0.999 else f'{100 * sure:.1f}'} % sure")
         for said, sure in zip(rows["answer_name"], rows["sure"], strict=True)
     ]
-    return image_grid(run, rows["sample"].tolist(), captions, None, split, title)
+    return exam.image_grid(run, rows["sample"].tolist(), captions, None, split, title)

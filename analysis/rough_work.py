@@ -19,16 +19,15 @@ ranks. Good students only, unless `everyone` is asked.
 
 from __future__ import annotations
 
+from netpick import exam
 from netpick.analysis import _cost
-from netpick.exam.answer import Answer
-from netpick.exam.marks import GOLD, GOOD
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run
 
 COST = _cost.Cost("memory", "Memory", "holds", "elements")
 
 
 def ask(
-    run: Run, *, everyone: bool = False, good: float = GOOD, gold: float = GOLD, quantile: float | None = None
+    run: Run, *, everyone: bool = False, good: float = exam.GOOD, gold: float = exam.GOLD, quantile: float | None = None
 ) -> Answer:
     """Describe the distribution by computation, beside `Basic` and the gold stars."""
     return _cost.answer(run, COST, everyone, good, gold, quantile)

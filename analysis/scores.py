@@ -21,10 +21,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError
-from netpick.core.words import percent
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, NetpickError, Run, percent, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,18 +81,16 @@ def ask(run: Run, *, thresholds: list[float] = list(THRESHOLDS), split: str = "t
 
 
 def _attempts(n: int) -> str:
-    return f"{n} attempt{'s' if n > 1 else ''}"
+    return exam.counted_word(n, "attempt")
 
 
 def _students(n: int) -> str:
-    return f"{n} student{'' if n == 1 else 's'}"
+    return exam.counted_word(n, "student")
 
 
 def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
     import seaborn as sns
     from matplotlib.figure import Figure
-
-    from netpick.exam.theme import finish, legend_below
 
     fig = Figure()
     ax = fig.subplots()
@@ -117,5 +112,5 @@ def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
     ax.set(xlabel="attempt (epoch)", ylabel="students (networks)")
     ax.set_ylim(0, max(1, table["of"].max()) * 1.04)
     ax.axhline(table["of"].max(), color="#777777", linestyle=":", label=f"all {table['of'].max()} students")
-    legend_below(fig, ax, columns=min(len(levels) + 1, 7), title="score (accuracy)")
-    return finish(fig, title)
+    theme.legend_below(fig, ax, columns=min(len(levels) + 1, 7), title="score (accuracy)")
+    return theme.finish(fig, title)

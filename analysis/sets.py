@@ -44,9 +44,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, RunError, suggest
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, NetpickError, Run, suggest, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,8 +95,6 @@ def ask(
         Weight of this kind of answer.
     seed : int
         Of u, and of the split into halves.
-    good, gold, quantile, everyone
-        As in `netpick.exam.selected`.
     """
     kind = {m.lower(): m for m in METHODS}.get(method.lower())
     if kind is None:
@@ -109,10 +105,8 @@ def ask(
     exam.check_count("k_reg", k_reg, 0)
     frame = exam.selected(run, everyone, good, gold, quantile).set_index("name")
     known, scores, labels = exam.final_scores(run)
-    if len(labels) < 2:
-        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, to calibrate and to judge")
     rows = [i for i, name in enumerate(known) if name in frame.index]
-    calibrate, judge = exam.halves(len(labels), seed, labels)
+    calibrate, judge = exam.two_halves(run, labels, seed, "to calibrate and to judge")
     u = np.random.default_rng(seed).random(len(labels), dtype=np.float32) if randomised else np.ones(len(labels))
     penalty = lam if kind == "RAPS" else 0.0
 
@@ -141,13 +135,12 @@ def ask(
     table["rank"] = table.index + 1
     order = ["rank", "network", "computation", "activation", "score", "accuracy", "coverage", "size", *KINDS]
     table = table[[*order, "threshold", "low", "high", "as_promised"]]
-    note = exam.notes(run)
+    said = ""
     if np.isinf(table["threshold"]).any():
         need = int(np.ceil(coverage / (1 - coverage) - 1e-9))
         said = f"{len(calibrate)} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
-        note = "; ".join(filter(None, (note, said)))
     text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone))
-    return Answer(table, text, lambda: draw(table, kind, coverage, len(calibrate)), note)
+    return Answer(table, text, lambda: draw(table, kind, coverage, len(calibrate)), exam.notes(run, said))
 
 
 def nonconformity(scores: np.ndarray, method: str, u: np.ndarray, lam: float, k_reg: int) -> np.ndarray:
@@ -223,8 +216,6 @@ def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bar
     """Draw the five kinds of answer for the first networks, and coverage against size for all."""
     import matplotlib.pyplot as plt
 
-    from netpick.exam.theme import colour, family_order, finish
-
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 6.5), width_ratios=(1.1, 1))
     chosen = table.head(bars)
     rest = table.iloc[bars:]
@@ -246,13 +237,13 @@ def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bar
     values = np.unique(table["coverage"].round(9))  # many networks have the same: whole numbers of samples
     step = np.diff(values).min() if len(values) > 1 else 0.0
     moved = table["coverage"] + 0.35 * step * np.random.default_rng(0).uniform(-1, 1, len(table))
-    for computation in family_order(table):
+    for computation in theme.family_order(table):
         rows = table[table["computation"] == computation]
         right.scatter(
             rows["size"],
             100 * moved[rows.index],
             s=16,
-            color=colour(computation),
+            color=theme.colour(computation),
             alpha=0.55,
             linewidth=0,
             label=computation,
@@ -271,7 +262,7 @@ def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bar
     left.legend(bbox_to_anchor=(0.3, -0.1), **under)
     right.legend(bbox_to_anchor=(0.5, -0.1), markerscale=1.5, **under)
     first = table.iloc[0]
-    finish(
+    theme.finish(
         fig,
         f"{first['network']} knows best what it doesn't know ({method} sets that promise {exam.percent(coverage)})",
         "Dots are moved up or down by less than half a sample, so that equal ones don't hide each other.",

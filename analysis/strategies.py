@@ -24,10 +24,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.words import percent
-from netpick.exam.answer import Answer
-from netpick.exam.marks import GOLD, GOOD
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, percent, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +34,7 @@ ROUNDS = 2000
 
 
 def ask(
-    run: Run, *, everyone: bool = False, good: float = GOOD, gold: float = GOLD, quantile: float | None = None
+    run: Run, *, everyone: bool = False, good: float = exam.GOOD, gold: float = exam.GOLD, quantile: float | None = None
 ) -> Answer:
     """Describe the last scores by computation, and by computation × activation."""
     everybody = exam.students(run, good, gold, quantile)
@@ -73,8 +70,7 @@ def ask(
     least = (by_computation["good"] / by_computation["trained"]).idxmin()
     if not everyone and (worst := by_computation.loc[least])["good"] < worst["trained"]:
         text += f" {worst['computation']} failed most: {worst['good']} of {worst['trained']} are good."
-    basic = everybody.loc[everybody["name"] == "Basic", "accuracy"]
-    base = float(basic.iloc[0]) if len(basic) else None
+    base = exam.of_basic(everybody, "accuracy")
     return Answer(table, text, lambda: _draw(frame, table, base, title), exam.notes(run))
 
 
@@ -85,11 +81,9 @@ def _of(row: pd.Series) -> str:
 
 def summary(everybody: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table: strategies of all students, scores of those in `frame`."""
-    from netpick.exam.theme import family_order
-
     rows = []
     rng = np.random.default_rng(0)
-    computations, activations = family_order(everybody), family_order(everybody, "activation")
+    computations, activations = theme.family_order(everybody), theme.family_order(everybody, "activation")
     pairs = [(c, "all") for c in computations] + [(c, a) for c in computations for a in activations]
     for computation, activation in pairs:
         trained, asked = (_members(f, computation, activation) for f in (everybody, frame))
@@ -123,47 +117,46 @@ def interval(scores: np.ndarray, rng: np.random.Generator) -> tuple[float, float
 def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.exam.theme import family_order, finish, legend_below
-
-    order = family_order(frame)
+    order = theme.family_order(frame)
     fig = Figure(figsize=(10, 9.2))
     above, below = fig.subplots(2, 1, height_ratios=(5, 4))
     _boxes(above, frame, base, order)
     _grid(below, table, order)
-    legend_below(fig, above, columns=3)
-    return finish(fig, title)
+    theme.legend_below(fig, above, columns=3)
+    return theme.finish(fig, title)
 
 
 def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str]) -> None:
     import seaborn as sns
 
-    from netpick.exam.theme import basic_line, mark_stars, median_line, palette, percent_axis, plain
-
     sns.boxplot(
-        frame, x="computation", y="accuracy", hue="computation", order=order, hue_order=order, palette=palette(order),
-        ax=ax, legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1, medianprops=median_line(),
+        frame, x="computation", y="accuracy", hue="computation", order=order, hue_order=order,
+        palette=theme.palette(order), ax=ax, legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1,
+        medianprops=theme.median_line(),
     )  # fmt: skip
     stars = frame[frame["star"]]
     places = stars["computation"].map({c: i for i, c in enumerate(order)}).to_numpy(float)
     places += np.random.default_rng(0).uniform(-0.25, 0.25, len(places))
-    mark_stars(ax, places, stars["accuracy"], frame.attrs.get("gold"))
-    basic_line(ax, base)
+    theme.mark_stars(ax, places, stars["accuracy"], frame.attrs.get("gold"))
+    theme.basic_line(ax, base)
     counts = frame["computation"].value_counts()
-    ax.set_xticks(range(len(order)), [plain(f"{c.replace('Then', chr(10) + 'Then')}\n({counts[c]})") for c in order])
+    ax.set_xticks(
+        range(len(order)), [theme.plain(f"{c.replace('Then', chr(10) + 'Then')}\n({counts[c]})") for c in order]
+    )
     ax.set(xlabel="", ylabel="last score (accuracy)")
-    percent_axis(ax.yaxis)
+    theme.percent_axis(ax.yaxis)
 
 
 def _grid(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
     """Draw the median of each computation × activation, with the number of students and gold stars."""
     import seaborn as sns
 
-    from netpick.exam.theme import family_order, plain, readable_on
-
     cells = table[(table["activation"] != "all") & (table["asked"] > 0)]
-    columns = family_order(cells, "activation")
+    columns = theme.family_order(cells, "activation")
     medians = cells.pivot_table("median", "computation", "activation").reindex(index=order, columns=columns)
-    medians.index, medians.columns = (pd.Index([plain(n) for n in names]) for names in (medians.index, medians.columns))
+    medians.index, medians.columns = (
+        pd.Index([theme.plain(n) for n in names]) for names in (medians.index, medians.columns)
+    )
     sns.heatmap(
         100 * medians, cmap="cividis", ax=ax, linewidths=1, cbar_kws={"label": "median last score (%)", "pad": 0.01}
     )
@@ -173,7 +166,7 @@ def _grid(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
         ax.text(
             columns.index(row["activation"]) + 0.5, order.index(row["computation"]) + 0.5,
             f"{percent(row['median'], 1)}  ({row['asked']}{stars})", ha="center", va="center", fontsize=9.5,
-            color=readable_on(colours.to_rgba(100 * row["median"])),
+            color=theme.readable_on(colours.to_rgba(100 * row["median"])),
         )  # fmt: skip
     ax.set(ylabel="", xlabel="activation   (in brackets: students, gold stars ★)")
     ax.tick_params(axis="y", rotation=0)

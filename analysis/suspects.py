@@ -34,8 +34,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,8 +67,6 @@ def ask(
         List every sample, not just those whose other answer is on average more probable than the label.
     images : int
         Samples in the figure.
-    good, gold, quantile, everyone
-        As in `netpick.exam.selected`.
     """
     exam.check_fraction("agree", agree)
     exam.check_fraction("confidence", confidence)
@@ -82,9 +79,9 @@ def ask(
     table = ranking(probability, voted, sure, labels, agree, confidence)
     for k in ("label", "answer"):
         table.insert(list(table).index(k) + 1, f"{k}_name", np.asarray(run.classes)[table[k].to_numpy()])
-    note = exam.notes(run)
+    missing = ""
     if (theirs := cleanlab_ranking(labels, probability)) is None:
-        note = "; ".join(filter(None, (note, "cleanlab is not installed, so its ranking is left out")))
+        missing = "cleanlab is not installed, so its ranking is left out"
     else:
         table = table.join(theirs, on="sample")
     suspects = table[table["suspect"]]
@@ -96,7 +93,7 @@ def ask(
         shown_table.reset_index(drop=True),
         text,
         lambda: draw(run, shown, counts, len(suspects)),
-        note,
+        exam.notes(run, missing),
     )
 
 
@@ -183,8 +180,6 @@ def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, cla
 
 def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Figure:
     """Draw the first suspects with their votes, or where there is none the samples that come nearest."""
-    from netpick.exam.pictures import image_grid
-
     captions = [
         f"called {name}\nby {exam.percent(votes, 0)}, sure {exam.percent(confidence, 0)}"
         for name, votes, confidence in zip(shown["answer_name"], shown["votes"], shown["confidence"], strict=True)
@@ -194,4 +189,4 @@ def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Fi
         title = f"Labels that most networks contradict: {part} suspect{'' if suspects == 1 else 's'}"
     else:
         title = "No label is contradicted firmly: these come nearest"
-    return image_grid(run, shown["sample"].tolist(), captions, counts, title=title)
+    return exam.image_grid(run, shown["sample"].tolist(), captions, counts, title=title)

@@ -18,16 +18,13 @@ above twice its standard error, from the spread of the replicates; with one repl
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, SpecError, listed, suggest
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
+from netpick.exam import Answer, NetpickError, Run, SpecError, listed, suggest, theme
 from netpick.networks.paper.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -62,22 +59,18 @@ def ask(
     replicates : bool
         Leave out students with one replicate only.
     """
-    if metric not in METRICS:
-        raise NetpickError(f"metric is '{metric}'{suggest(metric, METRICS)}: give {listed(METRICS)}")
-    if split is None:
-        split = "validation" if "validation" in set(run.epochs["split"]) else "test"
-    exam.need_split(run, split)
+    exam.check_choice("metric", metric, METRICS)
+    split = exam.need_split(run, exam.choosing_split(run, split))
     frame = students(run, metric, split)
     if replicates:
         frame = frame[frame["replicates"] > 1]
     choices = swept(frame)
-    note = exam.notes(run)
+    said = ""
     if by is None:
         by = next((key for key in choices if key not in PROPERTIES), None)
         if by is None:
             by = "attempt"  # networks of one depth differ in all else, but every network has its epochs
             said = f"nothing of the recipe is swept in this run; --by can be {listed([*choices, 'attempt'], 30)}"
-            note = "; ".join(filter(None, (said, note)))
     if by == "attempt":
         table = by_attempt(run, frame, metric, split)
     else:
@@ -91,27 +84,23 @@ def ask(
             f"no two students of {run.path} differ in {by} alone: give {listed([*choices, 'attempt'], 30)}"
         )
     text = sentence(table, by, metric, split)
-    return Answer(table, text, lambda: _draw(table, by, metric, split, text), note)
+    return Answer(
+        table, text, lambda: _draw(table, by, metric, split, text), "; ".join(filter(None, (said, exam.notes(run))))
+    )
 
 
 def students(run: Run, metric: str, split: str) -> pd.DataFrame:
     """Return a row a student: the metric at its last epoch, range, time, recipe and properties."""
-    done = exam.done(run)[["network", "replicate"]]
-    rows = run.epochs[run.epochs["split"] == split].astype({"network": str}).merge(done)
     keys = ["network", "replicate"]
-    last = rows.loc[rows.groupby(keys)["epoch"].idxmax()].set_index(keys)
-    last["seconds"] = rows.groupby(keys)["train_seconds"].sum()
-    groups = last.groupby("network")
-    frame = pd.DataFrame({
-        metric: groups[metric].mean(), "low": groups[metric].min(), "high": groups[metric].max(),
-        "spread": groups[metric].std(), "replicates": groups.size(), "seconds": groups["seconds"].mean(),
-    })  # fmt: skip
-    own = []
+    last = exam.last_evaluations(run, split).set_index(keys)
+    last["seconds"] = exam.evaluations(run, split).groupby(keys)["train_seconds"].sum()
+    frame = _over_replicates(last.groupby("network"), metric)
+    own, layers = [], exam.layers(run)
     for row in run.networks.to_dict("records"):
         recipe = run.recipe_of(row["name"])
         args = recipe.pop("optimizer_args", {})
         own.append({
-            "name": row["name"], "design": _design(row), "levels": len(sizes := _sizes(row["layers"])),
+            "name": row["name"], "design": _design(row), "levels": len(sizes := _sizes(layers[row["name"]])),
             "width": max(sizes[:-1], default=np.nan),
             **{k: row[k] for k in PROPERTIES if k in row}, **{k: recipe.get(k) for k in RECIPE}, **args,
         })  # fmt: skip
@@ -119,6 +108,15 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
     return (
         there.loc[[name for name in there.index if name in frame.index]].join(frame).rename_axis("name").reset_index()
     )
+
+
+def _over_replicates(groups: Any, metric: str) -> pd.DataFrame:
+    """Return the metric over replicates, its range and spread, and the mean of `seconds`."""
+    values = groups[metric]
+    return pd.DataFrame({
+        metric: values.mean(), "low": values.min(), "high": values.max(), "spread": values.std(),
+        "replicates": groups.size(), "seconds": groups["seconds"].mean(),
+    })  # fmt: skip
 
 
 def _design(row: dict[str, Any]) -> str:
@@ -129,10 +127,14 @@ def _design(row: dict[str, Any]) -> str:
         return str(row["layers"])
 
 
-def _sizes(layers: str) -> list[float]:
+def _sizes(layers: list[dict[str, Any]]) -> list[float]:
     """Return the features, channels or planes of each layer that has such."""
     keys = ("out_features", "out_channels", "planes")
-    return [one[key] for one in json.loads(layers) for key in keys if isinstance(one.get(key), int)]
+    return [layer[key] for layer in layers for key in keys if isinstance(layer.get(key), int)]
+
+
+def _columns(metric: str) -> list[str]:
+    return ["line", "value", "name", metric, "low", "high", "spread", "replicates", "seconds", "best"]
 
 
 def _keys(frame: pd.DataFrame) -> list[str]:
@@ -155,11 +157,11 @@ def lines(frame: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
     else:
         same.append("design")
     words = pd.Series(["|".join(map(str, row)) for row in frame[same].itertuples(index=False)], frame.index)
-    found = frame[by].map(str).where(frame[by].notna()).groupby(words).transform("nunique") > 1
-    if not found.any() and by in PROPERTIES:  # networks drawn at random have no twins: a line a computation
+    several = frame[by].map(str).where(frame[by].notna()).groupby(words).transform("nunique") > 1
+    if not several.any() and by in PROPERTIES:  # networks drawn at random have no twins: a line a computation
         words = frame["computation"]
-        found = frame[by].notna() & (frame[by].nunique() > 1)
-    rows = frame[found & frame[by].notna()].copy()
+        several = frame[by].notna() & (frame[by].nunique() > 1)
+    rows = frame[several & frame[by].notna()].copy()
     if not len(rows):
         return rows
     rows["line"] = rows.groupby(words[rows.index])["name"].transform("first")
@@ -170,26 +172,17 @@ def lines(frame: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
     rows = rows.assign(size=groups["name"].transform("size"), top=groups[metric].transform("max" if up else "min"))
     order = {"size": False, "top": not up, "line": True, "value": True}  # the longest line first, of equals the best
     rows = rows.sort_values(list(order), ascending=list(order.values()), kind="stable")
-    columns = ["line", "value", "name", metric, "low", "high", "spread", "replicates", "seconds", "best"]
-    return rows[columns].reset_index(drop=True)
+    return rows[_columns(metric)].reset_index(drop=True)
 
 
 def by_attempt(run: Run, frame: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
     """Return a row a student × epoch, of the best students."""
     up = metric == "accuracy"
     chosen = frame.sort_values(metric, ascending=not up)["name"].tolist()
-    rows = (
-        run.epochs[run.epochs["split"] == split]
-        .astype({"network": str})
-        .merge(exam.done(run)[["network", "replicate"]])
-    )
+    rows = exam.evaluations(run, split)
     rows = rows[rows["network"].isin(chosen)].sort_values(["network", "replicate", "epoch"])
     rows["seconds"] = rows.groupby(["network", "replicate"])["train_seconds"].cumsum()
-    groups = rows.groupby(["network", "epoch"])
-    out = pd.DataFrame({
-        metric: groups[metric].mean(), "low": groups[metric].min(), "high": groups[metric].max(),
-        "spread": groups[metric].std(), "replicates": groups.size(), "seconds": groups["seconds"].mean(),
-    }).reset_index()  # fmt: skip
+    out = _over_replicates(rows.groupby(["network", "epoch"]), metric).reset_index()
     out = out.rename(columns={"network": "line", "epoch": "value"}).assign(name=lambda f: f["line"])
     length = out.groupby("line")["value"].transform("max")
     place = out["line"].map({name: i for i, name in enumerate(chosen)})
@@ -197,8 +190,7 @@ def by_attempt(run: Run, frame: pd.DataFrame, metric: str, split: str) -> pd.Dat
     out = out.assign(length=length, place=place).sort_values(
         ["length", "place", "value"], ascending=[False, True, True]
     )
-    columns = ["line", "value", "name", metric, "low", "high", "spread", "replicates", "seconds", "best"]
-    return out[columns].reset_index(drop=True)
+    return out[_columns(metric)].reset_index(drop=True)
 
 
 def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
@@ -213,7 +205,7 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
         gap = abs(float(best[metric] - second[metric]))
         out += f", {exam.points(gap) if up else f'{gap:.3g}'} from the next, {_word(second['value'])}"
         if min(best["replicates"], second["replicates"]) > 1:
-            error = np.sqrt(sum(one["spread"] ** 2 / one["replicates"] for one in (best, second)))
+            error = np.sqrt(sum(row["spread"] ** 2 / row["replicates"] for row in (best, second)))
             out += ", which is more than noise" if gap > 2 * error else ", which is no more than noise"
         else:
             out += " (one replicate: whether that is more than noise can't be told)"
@@ -241,8 +233,6 @@ def _word(value: Any) -> str:
 def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
-
-    from netpick.exam import theme
 
     fig = Figure(figsize=(10, 7.2))
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))

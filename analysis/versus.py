@@ -25,11 +25,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError
-from netpick.core.words import percent, points
-from netpick.exam.answer import Answer
-from netpick.exam.run import Run
-from netpick.exam.significance import mcnemar, verdict
+from netpick.exam import Answer, NetpickError, Run, mcnemar, percent, points, short, theme, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +49,7 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
         Another; `Basic` unless named.
     """
     frame = exam.students(run, split=split)
-    notes = [exam.notes(run), exam.times(run)]
+    notes = [exam.times(run)]
     a = exam.need_network(run, first) if first else exam.best(_without(frame, second))
     b = exam.need_network(run, second) if second else _other(frame, a, notes)
     if a == b:
@@ -80,7 +76,7 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
     )
     title = f"{a} against {b}: {more} right, for {times['macs']} the multiply-accumulates"
     by_class = _by_class(right, labels, run.classes)
-    return Answer(table, text, lambda: _draw(table, by_class, a, b, title), "; ".join(filter(None, notes)))
+    return Answer(table, text, lambda: _draw(table, by_class, a, b, title), exam.notes(run, *notes))
 
 
 def _without(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
@@ -109,12 +105,12 @@ def compared(frame: pd.DataFrame, a: str, b: str, right: np.ndarray) -> pd.DataF
     rows.append(("seconds a point", "s", *(both["seconds"] / (100 * both["accuracy"]).replace(0, np.nan))))
     rows.append(("accuracy", "fraction", *both["accuracy"]))
     rows.append(("error", "fraction", *(1 - both["accuracy"])))
-    one, two = right
+    mine, its = right
     for measure, count in (
-        ("both right", one & two),
-        ("only the first right", one & ~two),
-        ("only the second right", two & ~one),
-        ("neither right", ~one & ~two),
+        ("both right", mine & its),
+        ("only the first right", mine & ~its),
+        ("only the second right", its & ~mine),
+        ("neither right", ~mine & ~its),
     ):
         rows.append((measure, "samples", *[float(count.sum())] * 2))
     table = pd.DataFrame(rows, columns=["measure", "unit", a, b])
@@ -142,23 +138,19 @@ def _by_class(right: np.ndarray, labels: np.ndarray, class_names: list[str]) -> 
 def _draw(table: pd.DataFrame, by_class: pd.DataFrame, a: str, b: str, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    from netpick.exam.theme import finish
-
     fig = Figure(figsize=(10, max(5.4, 1.6 + 0.3 * len(by_class))))
     left, right = fig.subplots(1, 2)
     _ratios(left, table, a, b)
     _classes(right, by_class, a, b)
-    return finish(fig, title)
+    return theme.finish(fig, title)
 
 
 def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from netpick.exam.theme import RIGHT, WRONG, plain
-
     rows = table[table["measure"].isin([*MEASURES, "error"]) & (table["ratio"] > 0)].iloc[::-1]
     places = np.arange(len(rows))
-    ax.barh(places, rows["ratio"] - 1, left=1, color=np.where(rows["ratio"] > 1, WRONG, RIGHT), height=0.62)
+    ax.barh(places, rows["ratio"] - 1, left=1, color=np.where(rows["ratio"] > 1, theme.WRONG, theme.RIGHT), height=0.62)
     low, high = min(1.0, rows["ratio"].min()), max(1.0, rows["ratio"].max())
     ax.set_xscale("log")
     ax.set_xlim(low / (high / low) ** 0.22 / 1.1, high * (high / low) ** 0.22 * 1.1)
@@ -177,21 +169,19 @@ def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
     )
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}×"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(plain(f"times that of {b} (log scale; less is better)"))
-    ax.set_title(plain(f"{a} as a multiple of {b}"), loc="left")
+    ax.set_xlabel(theme.plain(f"times that of {b} (log scale; less is better)"))
+    ax.set_title(theme.plain(f"{a} as a multiple of {b}"), loc="left")
     ax.grid(axis="y", visible=False)
 
 
 def _classes(ax: Axes, by_class: pd.DataFrame, a: str, b: str) -> None:
-    from netpick.core.words import short
-    from netpick.exam.theme import RIGHT, percent_axis, plain
 
     y = np.arange(len(by_class))[::-1]
     ax.hlines(y, by_class["first"], by_class["second"], color="#AAAAAA", linewidth=2.5, zorder=1)
-    ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=plain(b), zorder=2)
-    ax.scatter(by_class["first"], y, color=RIGHT, s=65, marker="D", label=plain(a), zorder=3)
-    ax.set_yticks(y, [plain(short(c, 16)) for c in by_class["class_name"]])
+    ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=theme.plain(b), zorder=2)
+    ax.scatter(by_class["first"], y, color=theme.RIGHT, s=65, marker="D", label=theme.plain(a), zorder=3)
+    ax.set_yticks(y, [theme.plain(short(c, 16)) for c in by_class["class_name"]])
     ax.set(xlabel="accuracy in the class, last attempt", ylabel="class")
     ax.set_title("class by class", loc="left")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.3), ncols=2, frameon=False, fontsize=9.5)
-    percent_axis(ax.xaxis)
+    theme.percent_axis(ax.xaxis)

@@ -22,10 +22,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
-from netpick.core.words import percent
-from netpick.exam.answer import Answer
-from netpick.exam.marks import GOOD
-from netpick.exam.run import Run
+from netpick.exam import Answer, Run, percent
 
 
 def ask(
@@ -34,7 +31,7 @@ def ask(
     wrong: float = 0.9,
     same: float = 0.9,
     everyone: bool = False,
-    good: float = GOOD,
+    good: float = exam.GOOD,
     quantile: float | None = None,
     limit: int = 24,
     split: str = "test",

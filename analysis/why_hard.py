@@ -36,14 +36,11 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError
-from netpick.exam.answer import Answer
-from netpick.exam.significance import holm
+from netpick.exam import Answer, NetpickError, Run, holm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netpick.exam.run import Run
 
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
 COLUMNS = ["sample", "label", "right", "way", "group", "networks", "share", "others", "p", "only"]
@@ -76,14 +73,6 @@ def ask(
         Networks that a group must have.
     images : int
         Samples in the figure.
-    everyone : bool
-        Ask all networks, not the good ones alone.
-    good : float
-        A good network reaches this accuracy in every epoch.
-    gold : float
-        A gold star is for a good network whose last accuracy is above this.
-    quantile : float
-        Take `good` and `gold` from this quantile of the run's own accuracies.
     """
     hard, alpha = exam.check_fraction("hard", hard), exam.check_fraction("alpha", alpha)
     stray = exam.check_fraction("stray", stray)
@@ -123,7 +112,7 @@ def groups_of(networks: pd.DataFrame, least: int = 1) -> dict[tuple[str, str], n
 
     Left out are groups of fewer than `least`, groups that leave nobody outside, and repetitions of an earlier one.
     """
-    ops = [[one["op"] for one in json.loads(text)] for text in networks["layers"]]
+    ops = [[layer["op"] for layer in json.loads(text)] for text in networks["layers"]]
     convolves = ["with convolutions" if any(_is_convolution(op) for op in o) else "without convolutions" for o in ops]
     first = [next((op for op in o if op == "Linear" or _is_convolution(op)), "none") for o in ops]
     place = networks["params"].rank(method="average", pct=True)
@@ -210,7 +199,6 @@ def _sentence(row: dict) -> str:
 
 
 def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -> Figure:
-    from netpick.exam.pictures import image_grid
 
     first = table.drop_duplicates("sample").set_index("sample")
     captions = []
@@ -221,4 +209,4 @@ def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -
         shares = f"{100 * row['share']:.0f} %, others {100 * row['others']:.0f} %"
         captions.append(f"{mark}{name.get(row['way'], row['group'])}\n{shares}")
     title = _sentence(table.iloc[0].to_dict()) if len(table) else "No kind of network is better at the hard samples"
-    return image_grid(run, list(shown), captions, votes, title=title.rstrip("."))
+    return exam.image_grid(run, list(shown), captions, votes, title=title.rstrip("."))

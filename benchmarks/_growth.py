@@ -21,7 +21,7 @@ from workers import children
 
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, TrainingResult
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 from netpick.store.folder import Store
 

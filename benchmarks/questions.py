@@ -18,7 +18,8 @@ from _common import machine, main, new_parser, positive, print_machine, print_ta
 
 ONE = """
 import json, resource, sys, time
-from netpick import Run, questions
+from netpick import Run
+from netpick.exam import questions
 import matplotlib
 matplotlib.use("Agg")
 import netpick.exam, pandas, seaborn
@@ -45,8 +46,7 @@ def measure(run: Path, name: str, figure: Path) -> dict[str, float | str]:
 
 def work() -> int:
     """Make or take the run, ask everything, print a table."""
-    from netpick.exam.planted.planted import plant
-    from netpick.exam.questions import questions
+    from netpick.exam import plant, questions
 
     parser = new_parser(__doc__)
     parser.add_argument("--run", metavar="FOLDER", help="ask this run")

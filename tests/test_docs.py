@@ -15,9 +15,8 @@ import typer
 from netpick.cli import app as cli
 from netpick.cli import ask as cli_exam
 from netpick.data import loading as data
-from netpick.exam.picking import picking
-from netpick.exam.planted import planted
-from netpick.exam.questions import questions
+from netpick.exam import plant, questions
+from netpick.exam.picking import columns, constraints
 from netpick.networks.catalogue import cells, template
 from netpick.networks.catalogue import layouts as computations
 from netpick.networks.catalogue.catalogue import generate
@@ -88,9 +87,9 @@ def test_every_command_line_is_one_that_netpick_takes(page, line, monkeypatch, t
     assert name in GROUP.commands, f"{page}: {shlex.join(line)}"
     context = parse(GROUP.commands[name], name, arguments)
     if name == "pick":  # the rest is constraints
-        constraints = cli_exam._constraints(context.args)
-        assert {key.partition("_")[2] for key in constraints} <= set(picking.NUMBERS)
-        assert {*(context.params["minimize"] or ()), *(context.params["maximize"] or ())} <= set(picking.NUMBERS)
+        wanted = constraints.bounds(context.args)
+        assert {key.partition("_")[2] for key in wanted} <= set(columns.NUMBERS)
+        assert {*(context.params["minimize"] or ()), *(context.params["maximize"] or ())} <= set(columns.NUMBERS)
         return
     if name != "ask" or not context.params["question"]:
         assert not context.args
@@ -113,7 +112,7 @@ def test_every_option_in_the_text_is_an_option_of_some_command():
     known = set().union(*(options_of(command) for command in GROUP.commands.values()))
     for question in questions.questions().values():
         known |= options_of(typer.main.get_command(cli_exam._question_command(question, "RUN")))
-    known |= {f"--{end}-{column.replace('_', '-')}" for end in ("min", "max") for column in picking.NUMBERS}
+    known |= {f"--{end}-{column.replace('_', '-')}" for end in ("min", "max") for column in columns.NUMBERS}
     for page in PAGES:
         prose = re.sub(r"^```sh\n.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!-)", prose)) - {"--check"}  # ruff's own
@@ -360,7 +359,7 @@ def exam(tmp_path_factory):
     from safetensors.numpy import save_file
 
     here = tmp_path_factory.mktemp("here")
-    planted.plant(here / "runs" / "demo", networks=24, samples=120, epochs=4)
+    plant(here / "runs" / "demo", networks=24, samples=120, epochs=4)
     (here / "runs" / "demo" / "weights").mkdir()
     save_file({"1.weight": np.zeros((10, 64), np.float32)}, here / "runs/demo/weights/Basic-0.safetensors")
     (here / "analysis").mkdir()

@@ -18,7 +18,7 @@ from netpick.core.errors import NetpickError, RunError
 
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
-    from netpick.exam.questions.questions import Question
+    from netpick.exam.questions import Question
     from netpick.exam.run import Run
     from netpick.report.figures import Written
 
@@ -58,7 +58,7 @@ def ask(
     question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="Its name; none lists them.")] = None,
 ) -> None:
     """List the questions that can be asked of a run, or ask one: netpick ask RUN weird --plot weird.svg."""
-    from netpick.exam.questions import questions
+    from netpick.exam import questions
 
     if question and not question.startswith("-"):
         found = questions.find(question)
@@ -143,9 +143,10 @@ def pick(
     class-accuracy (of the worst class), and, once netpick time has measured them, step-seconds, latency and throughput.
     Without objectives: few macs, high accuracy.
     """
-    from netpick.exam.picking.picking import pick as choose
+    from netpick.exam import pick as choose
+    from netpick.exam.picking.constraints import bounds
 
-    constraints: dict[str, float | str | list[str]] = _constraints(ctx.args)
+    constraints = bounds(ctx.args)
     if computation:
         constraints["computation"] = computation
     if activation:
@@ -156,20 +157,6 @@ def pick(
     print_answer(chosen, form, rows, plot)
     if form == "table":
         say(f"next: netpick show {run} {chosen.name}\n      netpick export {run} {chosen.name} --to net.py")
-
-
-def _constraints(arguments: list[str]) -> dict[str, float | str | list[str]]:
-    """Read `--max-params 20000` or `--max-params=20000`; columns are checked where they are known."""
-    found: dict[str, float | str | list[str]] = {}
-    words = [part for argument in arguments for part in argument.split("=", 1)]
-    for flag, text in zip(words[::2], [*words[1::2], None], strict=False):
-        if not flag.startswith(("--min-", "--max-")):
-            raise RunError(f"netpick pick has no option '{flag}': constraints are --min-COLUMN N and --max-COLUMN N")
-        try:
-            found[flag[2:].replace("-", "_")] = float(str(text).replace("_", ""))
-        except ValueError:
-            raise RunError(f"{flag}: wants a number, got {text!r}") from None
-    return found
 
 
 @app.command()

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 def print_summary(run: Run, statuses: Counter[str]) -> None:
     """Print what one wants to see when a run is over, or so far."""
-    from netpick.exam.marks import basic, students
-    from netpick.exam.questions import questions
+    from netpick.exam import basic, questions, students
 
     total = run.wanted
     finished = sum(statuses.values())

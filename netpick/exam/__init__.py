@@ -11,32 +11,44 @@ from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
-    from netpick.core.words import percent, points, short
-    from netpick.exam import theme
+    from netpick.core.words import counted_word, percent, points, short
+    from netpick.exam import item_response, questions, theme
     from netpick.exam.answer import Answer
-    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
-    from netpick.exam.checks import check_count, check_fraction, done, need_network, need_split, notes
+    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, two_halves, votes
+    from netpick.exam.checks import (
+        check_choice,
+        check_count,
+        check_fraction,
+        choosing_split,
+        done,
+        need_network,
+        need_split,
+        notes,
+    )
+    from netpick.exam.designs import layers
     from netpick.exam.exports import export
+    from netpick.exam.item_response import ResponseModel
     from netpick.exam.marks import (
         GOLD,
         GOOD,
-        TIMED,
         TINY,
-        alone,
         attempts,
         basic,
         best,
+        evaluations,
+        last_evaluations,
+        of_basic,
         selected,
         students,
-        timed,
-        times,
         whom,
     )
     from netpick.exam.network_card import card
-    from netpick.exam.picking.picking import pick
+    from netpick.exam.picking.suggestion import Pick, pick
     from netpick.exam.pictures import image_grid
-    from netpick.exam.planted.planted import plant
-    from netpick.exam.questions.questions import Question, ask
+    from netpick.exam.planted.design import Truth
+    from netpick.exam.planted.exam import plant
+    from netpick.exam.questions.listing import ask
+    from netpick.exam.questions.question import Question
     from netpick.exam.run import Run
     from netpick.exam.significance import (
         ROUNDS,
@@ -48,6 +60,7 @@ if TYPE_CHECKING:
         mcnemar_counts,
         verdict,
     )
+    from netpick.exam.timings import TIMED, alone, timed, times
 
 __all__ = [
     "FEW",
@@ -60,10 +73,13 @@ __all__ = [
     "Bootstrap",
     "Difference",
     "NetpickError",
+    "Pick",
     "Question",
+    "ResponseModel",
     "Run",
     "RunError",
     "SpecError",
+    "Truth",
     "WorkError",
     "alone",
     "ask",
@@ -73,9 +89,13 @@ __all__ = [
     "best",
     "bootstrap_difference",
     "card",
+    "check_choice",
     "check_count",
     "check_fraction",
+    "choosing_split",
+    "counted_word",
     "done",
+    "evaluations",
     "export",
     "final",
     "final_scores",
@@ -83,16 +103,21 @@ __all__ = [
     "halves",
     "holm",
     "image_grid",
+    "item_response",
+    "last_evaluations",
+    "layers",
     "listed",
     "mcnemar",
     "mcnemar_counts",
     "need_network",
     "need_split",
     "notes",
+    "of_basic",
     "percent",
     "pick",
     "plant",
     "points",
+    "questions",
     "selected",
     "short",
     "students",
@@ -100,6 +125,7 @@ __all__ = [
     "theme",
     "timed",
     "times",
+    "two_halves",
     "verdict",
     "votes",
     "whom",
@@ -109,41 +135,33 @@ __getattr__, __dir__ = front_door(
     __name__,
     {
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
-        ".core.words": ("percent", "points", "short"),
+        ".core.words": ("counted_word", "percent", "points", "short"),
+        "item_response": ("item_response", "ResponseModel"),
         "theme": (),
+        "questions": (),
         "run": ("Run",),
         "answer": ("Answer",),
-        "questions.questions": ("ask", "Question"),
+        "questions.listing": ("ask",),
+        "questions.question": ("Question",),
         "network_card": ("card",),
         "exports": ("export",),
-        "picking.picking": ("pick",),
-        "planted.planted": ("plant",),
+        "picking.suggestion": ("Pick", "pick"),
+        "planted.exam": ("plant",),
+        "planted.design": ("Truth",),
         "pictures": ("image_grid",),
+        "designs": ("layers",),
+        "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
-            "GOOD",
-            "GOLD",
-            "TINY",
-            "attempts",
-            "TIMED",
-            "timed",
-            "alone",
-            "times",
-            "students",
-            "selected",
-            "whom",
-            "best",
-            "basic",
+            *("GOOD", "GOLD", "TINY", "evaluations", "last_evaluations", "attempts", "students", "selected"),
+            *("whom", "best", "basic", "of_basic"),
         ),
-        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
-        "checks": ("check_fraction", "check_count", "need_network", "need_split", "done", "notes"),
+        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "two_halves", "votes", "ballot"),
+        "checks": (
+            *("check_choice", "check_count", "check_fraction", "need_network", "need_split", "choosing_split"),
+            *("done", "notes"),
+        ),
         "significance": (
-            "ROUNDS",
-            "Difference",
-            "mcnemar",
-            "mcnemar_counts",
-            "holm",
-            "Bootstrap",
-            "bootstrap_difference",
+            *("ROUNDS", "Difference", "mcnemar", "mcnemar_counts", "holm", "Bootstrap", "bootstrap_difference"),
             "verdict",
         ),
     },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -29,6 +31,14 @@ def check_count(name: str, value: int, low: int = 1, high: int | None = None) ->
     return int(value)
 
 
+def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
+    """Return the value of an option that is one of a few words; NetpickError with the nearest where it is none."""
+    if value not in allowed:
+        words = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+        raise NetpickError(f"{name} is '{value}'{suggest(value, allowed)}: give {words}")
+    return value
+
+
 def need_network(run: Reader, name: str) -> str:
     """Return the name of a network that has a finished training; RunError with the nearest name where it has none."""
     known = run.networks["name"].tolist()
@@ -49,6 +59,13 @@ def need_split(run: Reader, split: str) -> str:
     return split
 
 
+def choosing_split(run: Reader, split: str | None = None) -> str:
+    """Return the split that networks are chosen by unless another is named: validation where the run has it."""
+    if split is not None:
+        return split
+    return "validation" if "validation" in set(run.epochs["split"]) else "test"
+
+
 def done(run: Reader) -> pd.DataFrame:
     """Return the trainings that are done, `network` as plain text; RunError where there is none."""
 
@@ -58,14 +75,17 @@ def done(run: Reader) -> pd.DataFrame:
 
     rows = run.once("done", make)
     if not len(rows):
-        some = run.trainings["status"].value_counts()
-        what = listed(f"{n} {status}" for status, n in some.items()) or "none at all"
+        counts = run.trainings["status"].value_counts()
+        what = listed(f"{n} {status}" for status, n in counts.items()) or "none at all"
         raise RunError(f"{run.path} has no finished training yet ({what}): `netpick train {run.path}` makes some")
     return rows
 
 
-def notes(run: Reader) -> str:
-    """Say in words what is missing in a run, or "": trainings not done, files left out, replicates, one epoch only."""
+def notes(run: Reader, *more: str) -> str:
+    """Say in words what is missing in a run: trainings not done, files left out, replicates, one epoch only.
+
+    And after it what a question has to add; "" where there is nothing to say.
+    """
     said = []
     wanted = run.wanted
     counts = run.trainings["status"].value_counts()
@@ -81,4 +101,4 @@ def notes(run: Reader) -> str:
         said.append(f"numbers are means over up to {rows['replicate'].nunique()} replicates of a network")
     if len(run.epochs) and run.epochs["epoch"].max() == 1:
         said.append("there is one attempt (epoch) only")
-    return "; ".join(said)
+    return "; ".join(filter(None, (*said, *more)))

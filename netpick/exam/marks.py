@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from netpick.core.errors import NetpickError, listed
-from netpick.core.words import percent
+from netpick.core.errors import NetpickError
+from netpick.core.words import counted_word, percent
 from netpick.exam.checks import check_fraction, done, need_split
+from netpick.exam.timings import TIMED, alone, timed
 from netpick.store.reader import Reader
 
 GOOD, GOLD = 0.80, 0.98
@@ -23,106 +24,59 @@ TINY = 1e-9
 """Slack in comparing accuracies with thresholds: a mean over replicates may be off by a rounding."""
 
 
+def evaluations(run: Reader, split: str = "test") -> pd.DataFrame:
+    """Return the rows of `epochs` of the trainings that are done, `network` as plain text; don't change them."""
+
+    def make() -> pd.DataFrame:
+        rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
+        return rows.merge(done(run)[["network", "replicate"]])
+
+    return run.once(("evaluations", split), make)
+
+
+def last_evaluations(run: Reader, split: str = "test") -> pd.DataFrame:
+    """Return of each training its own last epoch: replicates can have stopped at different ones."""
+    rows = evaluations(run, split)
+    return rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()]
+
+
 def attempts(run: Reader, split: str = "test") -> pd.DataFrame:
     """Return the accuracy of each student at each attempt: a row a network, a column an epoch.
 
     Mean over replicates; NaN where a network stopped earlier.
     """
-    trained = done(run)  # raises first where there is nothing at all
+    done(run)  # raises first where there is nothing at all
     need_split(run, split)
 
     def make() -> pd.DataFrame:
-        rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
-        keys = ["network", "replicate"]
-        rows = rows.merge(trained[keys], on=keys)
-        table = rows.pivot_table("accuracy", "network", "epoch", aggfunc="mean")
-        present = [name for name in run.networks["name"] if name in table.index]
-        return table.loc[present]
+        table = evaluations(run, split).pivot_table("accuracy", "network", "epoch", aggfunc="mean")
+        return table.loc[[name for name in run.networks["name"] if name in table.index]]
 
     return run.once(("attempts", split), make).copy()
-
-
-TIMED = ("step_seconds", "latency", "throughput")
-"""Columns of `students` that `netpick time` measures; there where it has measured any student."""
-
-
-def timed(run: Reader) -> pd.DataFrame | None:
-    """Return what `netpick time` has measured on one device, a row a network by name; None where it has nothing.
-
-    The device is the one that the run was trained on, or else the one with the most networks; with the fewest threads.
-    """
-    rows = run.timings
-    if not len(rows):
-        return None
-    trained = set(run.trainings["device"])
-    counts = rows.groupby(["device", "threads"]).size().rename("networks").reset_index()
-    counts["trained"] = counts["device"].isin(trained)
-    best = counts.sort_values(["trained", "threads", "networks"], ascending=[False, True, False]).iloc[0]
-    mine = rows[(rows["device"] == best["device"]) & (rows["threads"] == best["threads"])]
-    return mine.set_index("network")
-
-
-def alone(run: Reader) -> bool:
-    """Whether the students' seconds are of each network alone: where all that are trained by gradient were timed so."""
-    from netpick.networks.paper.whole_networks import BASELINES
-
-    found = timed(run)
-    if found is None:
-        return False
-    students_there = set(done(run)["network"])
-    layers = run.networks.set_index("name").loc[list(students_there), "layers"]
-    fitted = {name for name, text in layers.items() if any(f'"{op}"' in text for op in BASELINES)}
-    return students_there - fitted <= set(found.index)
-
-
-def times(run: Reader) -> str:
-    """Say in a sentence where the times of the students come from, and what makes them hard to compare."""
-    rows = done(run)
-    found = timed(run)
-    if found is not None and alone(run):
-        return f"times are of each network alone on {found['device_name'].iloc[0]} ({found['device'].iloc[0]})"
-    said = []
-    devices, workers = sorted(rows["device"].unique()), int(rows["workers"].max())
-    if len(devices) > 1:
-        said.append(f"times are from different devices ({listed(devices)})")
-    if workers > 1:
-        said.append(f"times were taken while up to {workers} trainings shared the machine")
-    if found is not None:
-        some = len(set(found.index) & set(rows["network"]))
-        said.append(f"{some} of {rows['network'].nunique()} networks were timed alone: `netpick time` times the others")
-    return "; ".join(said)
 
 
 def _marks(run: Reader, split: str) -> pd.DataFrame:
     """Return the students with all that does not depend on what is called good."""
     by_epoch = attempts(run, split)
-    trained = done(run)
-    rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
-    rows = rows.merge(trained[["network", "replicate"]], on=["network", "replicate"])
-    seconds = rows.groupby(["network", "replicate"])["train_seconds"].sum().groupby("network").mean()
-    # Of each replicate its own last epoch: replicates can have stopped at different ones.
-    last = rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()].groupby("network")["accuracy"].mean()
-    frame = (
-        run.networks.drop(columns=["hash", "layers", "recipe", "thop_macs"], errors="ignore")
-        .set_index("name")
-        .loc[by_epoch.index]
-    )
-    frame = frame.rename_axis("name").reset_index()
+    trainings = evaluations(run, split).groupby(["network", "replicate"])
+    seconds = trainings["train_seconds"].sum().groupby("network").mean()
+    frame = run.networks.drop(columns=["hash", "layers", "recipe", "thop_macs"], errors="ignore")
+    frame = frame.set_index("name").loc[by_epoch.index].rename_axis("name").reset_index()
     names = frame["name"]
-    own: dict[str, pd.Series] = {}
-    if (found := timed(run)) is not None:
-        own = {column: names.map(found[column]) for column in TIMED}
-        if alone(run):  # no matter what trained beside it: steps of all epochs, each as long as it takes alone
-            counts = rows.groupby(["network", "replicate"])["epoch"].nunique().groupby("network").mean()
-            by_steps = found["step_seconds"] * found["epoch_steps"]
-            seconds = seconds.index.to_series().map(counts * by_steps).fillna(seconds)
+    timings = timed(run)
+    if timings is not None and alone(
+        run
+    ):  # no matter what trained beside it: steps of all epochs, each as long as alone
+        counts = trainings["epoch"].nunique().groupby("network").mean()
+        by_steps = timings["step_seconds"] * timings["epoch_steps"]
+        seconds = seconds.index.to_series().map(counts * by_steps).fillna(seconds)
     return frame.assign(
-        **own,
+        **{column: names.map(timings[column]) for column in TIMED if timings is not None},
         seconds=names.map(seconds),
-        accuracy=names.map(last),
+        accuracy=names.map(last_evaluations(run, split).groupby("network")["accuracy"].mean()),
         lowest=by_epoch.min(axis=1).to_numpy(),
         epochs=by_epoch.notna().sum(axis=1).to_numpy(),
-        replicates=names.map(trained.groupby("network").size()),
+        replicates=names.map(done(run).groupby("network").size()),
     )
 
 
@@ -213,11 +167,10 @@ def selected(
 
 def whom(frame: pd.DataFrame, everyone: bool) -> str:
     """Name the students of `selected` in a sentence: "812 good students (at least 80 % in every attempt)"."""
-    n = len(frame)
-    one = "" if n == 1 else "s"
     if everyone:
-        return f"{n} student{one}"
-    return f"{n} good student{one} (at least {percent(frame.attrs.get('good', GOOD))} in every attempt)"
+        return counted_word(len(frame), "student")
+    good = percent(frame.attrs.get("good", GOOD))
+    return f"{counted_word(len(frame), 'good student')} (at least {good} in every attempt)"
 
 
 def best(frame: pd.DataFrame) -> str:
@@ -229,3 +182,9 @@ def best(frame: pd.DataFrame) -> str:
 def basic(frame: pd.DataFrame) -> str | None:
     """Return "Basic" if it is among the students, else None."""
     return "Basic" if (frame["name"] == "Basic").any() else None
+
+
+def of_basic(frame: pd.DataFrame, column: str) -> float | None:
+    """Return what `Basic` has in a column of the students; None where it is not among them."""
+    values = frame.loc[frame["name"] == "Basic", column]
+    return float(values.iloc[0]) if len(values) else None

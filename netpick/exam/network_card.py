@@ -153,8 +153,8 @@ def card(run: Reader, name: str, most: int = 10) -> Card:
 def _layers(spec: NetworkSpec, row: dict[str, Any], image: tuple[int, ...]) -> pd.DataFrame:
     """Return the layer table; what a whole network has is what was measured of it."""
     table = layer_table(spec.layers, image)
-    for i, one in enumerate(spec.layers):
-        if one.op in WHOLE:  # the layers around it have neither
+    for i, layer in enumerate(spec.layers):
+        if layer.op in WHOLE:  # the layers around it have neither
             table.loc[i, ["params", "macs"]] = int(row["params"]), int(row["macs"])
     return table
 

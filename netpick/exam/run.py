@@ -15,6 +15,6 @@ class Run(Reader):
 
     def ask(self, name: str, **options: Any) -> Answer:
         """Ask the run a question by its name, such as ``weird``; see `netpick.exam.ask`."""
-        from netpick.exam.questions.questions import ask
+        from netpick.exam.questions.listing import ask
 
         return ask(self, name, **options)

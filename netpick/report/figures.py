@@ -22,8 +22,8 @@ import pandas as pd
 from netpick import exam
 from netpick.core.errors import NetpickError, WorkError, listed, suggest
 from netpick.core.files import named_errors
+from netpick.exam import questions
 from netpick.exam.answer import SUFFIXES, Answer
-from netpick.exam.questions import questions
 from netpick.exam.run import Run
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 import pytest
 
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 

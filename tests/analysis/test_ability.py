@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from netpick import Run
 from netpick.analysis import ability
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import item_response, plant
 
 
 def exam(networks, samples, seed=0, spread=0.5):
@@ -21,7 +21,7 @@ def exam(networks, samples, seed=0, spread=0.5):
 
 def test_planted_parameters_are_found():
     theta, difficulty, slope, right = exam(400, 600)
-    model = ability.fit(right)
+    model = item_response.fit(right)
     assert spearmanr(model.ability, theta).statistic > 0.98
     assert spearmanr(model.difficulty, difficulty, nan_policy="omit").statistic > 0.97
     assert spearmanr(model.slope, slope).statistic > 0.9
@@ -34,7 +34,7 @@ def test_planted_parameters_are_found():
 def test_a_slow_optimiser_finds_no_better_samples_and_no_other_abilities():
     """At the end each sample is the best for the networks, and the networks, standardised, the best for the samples."""
     right = exam(30, 25, seed=1)[3]
-    model = ability.fit(right, tolerance=1e-8, most=500)
+    model = item_response.fit(right, tolerance=1e-8, most=500)
 
     def log_likelihood(z, x):
         return sum(-np.log1p(np.exp(-v)) if one else -np.log1p(np.exp(v)) for v, one in zip(z, x, strict=True))
@@ -60,9 +60,9 @@ def test_a_slow_optimiser_finds_no_better_samples_and_no_other_abilities():
 
 def test_few_abilities_stand_for_all(monkeypatch):
     right = exam(300, 80, seed=2)[3]
-    few = ability.fit(right, tolerance=1e-7)
-    monkeypatch.setattr(ability, "EXACT", 10**6)
-    exact = ability.fit(right, tolerance=1e-7)
+    few = item_response.fit(right, tolerance=1e-7)
+    monkeypatch.setattr(item_response, "EXACT", 10**6)
+    exact = item_response.fit(right, tolerance=1e-7)
     assert few.ability == pytest.approx(exact.ability, abs=1e-6)
     assert few.slope == pytest.approx(exact.slope, abs=1e-6)
     assert few.logit == pytest.approx(exact.logit, abs=1e-6)
@@ -71,13 +71,13 @@ def test_few_abilities_stand_for_all(monkeypatch):
 def test_nodes_sum_polynomials_exactly():
     """A Gauss rule of n nodes is exact up to degree 2 n - 1; on -1 to 1 Legendre polynomials are a good scale."""
     values = np.random.default_rng(5).uniform(-1, 1, 700) ** 3
-    nodes, weights = ability._nodes(values)
-    assert len(nodes) == ability.NODES
+    nodes, weights = item_response._nodes(values)
+    assert len(nodes) == item_response.NODES
     assert (weights > 0).all()
-    for degree in range(2 * ability.NODES):
+    for degree in range(2 * item_response.NODES):
         p = np.polynomial.Legendre.basis(degree)
         assert weights @ p(nodes) == pytest.approx(p(values).sum(), abs=1e-9)
-    nodes, weights = ability._nodes(np.repeat([-2.0, 0.5, 1.0], [20, 30, 50]))
+    nodes, weights = item_response._nodes(np.repeat([-2.0, 0.5, 1.0], [20, 30, 50]))
     assert nodes == pytest.approx([-2, 0.5, 1])
     assert weights == pytest.approx([20, 30, 50])
 
@@ -86,7 +86,7 @@ def test_sums_over_right_answers_are_those_of_a_plain_product():
     rng = np.random.default_rng(6)
     for share in (0.1, 0.9):
         right = rng.random((40, 70)) < share
-        answers, networks, samples = ability._Answers(right), rng.normal(size=40), rng.normal(size=70)
+        answers, networks, samples = item_response._Answers(right), rng.normal(size=40), rng.normal(size=70)
         assert answers.over_networks(networks) == pytest.approx(networks @ right.astype(float))
         assert answers.over_samples(samples) == pytest.approx(right.astype(float) @ samples)
 
@@ -94,7 +94,7 @@ def test_sums_over_right_answers_are_those_of_a_plain_product():
 def test_samples_that_all_or_none_get_right_stay_finite():
     right = exam(40, 30, seed=3)[3]
     right[:, :5], right[:, 5:8] = True, False
-    model = ability.fit(right)
+    model = item_response.fit(right)
     assert np.isfinite(np.concatenate([model.ability, model.slope, model.logit])).all()
     assert model.difficulty[:5].max() < np.nanmin(model.difficulty[8:])
     assert model.difficulty[5:8].min() > np.nanmax(model.difficulty[8:])
@@ -103,21 +103,21 @@ def test_samples_that_all_or_none_get_right_stay_finite():
 def test_held_out_quality_is_scikit_learns():
     rng = np.random.default_rng(0)
     truth, p = rng.random(500) < 0.8, np.round(rng.random(500), 2)
-    assert ability._auc(p[truth], p[~truth]) == pytest.approx(roc_auc_score(truth, p))
-    assert np.isnan(ability._auc(p, p[:0]))
+    assert item_response._auc(p[truth], p[~truth]) == pytest.approx(roc_auc_score(truth, p))
+    assert np.isnan(item_response._auc(p, p[:0]))
     right = exam(60, 300, seed=4, spread=0.8)[3]
-    full, plain = ability.held_out(right), ability.held_out(right, discriminate=False)
+    full, plain = item_response.held_out(right), item_response.held_out(right, discriminate=False)
     share = right.mean()
     assert full[0] > 0.7
     assert full[1] > plain[1] > -log_loss(right.ravel(), np.full(right.size, share))
 
 
 def test_information_and_error():
-    model = ability.Model(np.array([-1.0, 0, 1]), np.array([2.0, 0.5]), np.array([-2.0, 0.0]), 1)
+    model = item_response.ResponseModel(np.array([-1.0, 0, 1]), np.array([2.0, 0.5]), np.array([-2.0, 0.0]), 1)
     assert model.difficulty.tolist() == [1, 0]
     p = 1 / (1 + np.exp(1.0))
     assert model.information(0.5) == pytest.approx([4 * p * (1 - p), 0.25 * (e := 1 / (1 + np.exp(-0.25))) * (1 - e)])
-    surprise = ability._surprise(model, np.array([[True, False]] * 3))
+    surprise = model.surprise(np.array([[True, False]] * 3))
     z = 2 * model.ability - 2
     expected = (np.log1p(np.exp(-z)) + np.log1p(np.exp(0.5 * model.ability))) / 2
     assert surprise == pytest.approx(expected)

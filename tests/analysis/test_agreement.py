@@ -10,7 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 from netpick import exam
 from netpick.analysis import agreement
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 SAMPLES = 200

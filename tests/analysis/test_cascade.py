@@ -5,7 +5,7 @@ from handmade import make_run, sure
 from netpick import exam
 from netpick.analysis import cascade
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 N = 400

@@ -7,7 +7,7 @@ from handmade import make_run, sure
 from netpick import exam
 from netpick.analysis import committee
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 N = 300

@@ -5,7 +5,7 @@ from handmade import make_run, sure
 from netpick import Run
 from netpick.analysis import compare
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.significance import bootstrap_difference, holm, mcnemar, mcnemar_counts
 
 

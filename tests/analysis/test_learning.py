@@ -4,7 +4,7 @@ from handmade import make_run, sure
 
 from netpick import Run
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 #        epochs 1-4 of samples 0-5, o is right

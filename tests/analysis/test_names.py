@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from handmade import make_run, sure
 
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 NAMES = ["$x_{$", "a$b$c"]

@@ -5,7 +5,7 @@ from scipy import stats
 
 from netpick.analysis import sets
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 RNG = np.random.default_rng(5)

@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 from netpick import Run
 from netpick.analysis import why_hard
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.significance import holm
 
 

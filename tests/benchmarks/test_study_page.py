@@ -7,7 +7,7 @@ import pytest
 from handmade import make_run, sure
 from test_benchmarks import script  # noqa: F401  a fixture
 
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 LABELS = np.arange(200) % 2

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from netpick.cli import app as cli
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.store.folder import Store
 
 TINY = """

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from netpick.cli import app, screen
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 
 NASTY = "[/red]\x1b[31m[bold]:smile: 12\x9b2J\u202etac\udcff"
 WRITTEN = "[/red]\\x1b[31m[bold]:smile: 12\\x9b2J\\u202etac\\udcff"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netpick import Run
 from netpick.core.words import short
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.store.folder import Store
 
 

@@ -6,8 +6,8 @@ from sklearn.metrics import confusion_matrix
 
 from netpick import Run
 from netpick.core.errors import RunError
+from netpick.exam import plant
 from netpick.exam.network_card import card, percentile
-from netpick.exam.planted.planted import plant
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.networks.paper.written import layer_table, written
 

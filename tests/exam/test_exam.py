@@ -13,7 +13,7 @@ from scipy import stats
 
 from netpick import exam
 from netpick.core.errors import NetpickError, RunError
-from netpick.exam.planted.planted import plant
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 
@@ -237,9 +237,40 @@ def test_words():
 
 def test_torch_is_never_loaded():
     code = (
-        "import sys\nfrom netpick.exam import pictures, theme\nfrom netpick.exam.planted import planted\n"
-        "from netpick.exam.questions import questions\n"
+        "import sys\nfrom netpick.exam import pictures, plant, questions, theme\n"
         "questions.questions()\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules, 'loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_network_that_is_not_timed_is_missed_whatever_its_layers_quote(run):
+    """Baselines are known by their operation; their name as the value of some argument makes no baseline."""
+    first, *others = run.networks["name"]
+    row = {"device": "cpu", "device_name": "A processor", "threads": 1}
+    run.__dict__["timings"] = pd.DataFrame([{"network": name, **row} for name in others])
+    done = run.trainings.loc[run.trainings["network"] == first, "status"]
+    assert set(done) == {"done"}
+    run.networks.loc[0, "layers"] = '[{"op": "netpick:Own", "of": "baseline:nearest_mean"}]'
+    assert exam.layers(run)[first] == [{"op": "netpick:Own", "of": "baseline:nearest_mean"}]
+    assert not exam.alone(run)
+    run.forget()
+    run.networks.loc[0, "layers"] = '[{"op": "baseline:nearest_mean"}]'
+    assert exam.alone(run)
+
+
+def test_a_choice_of_a_few_words_is_checked():
+    assert exam.check_choice("by", "family", ("student", "family", "attempt")) == "family"
+    with pytest.raises(NetpickError, match=r"^by is 'famly' .did you mean 'family'..: give student, .* or attempt$"):
+        exam.check_choice("by", "famly", ("student", "family", "attempt"))
+
+
+def test_what_a_question_adds_comes_after_what_is_missing(run):
+    assert exam.notes(run, "", "more") == f"{exam.notes(run)}; more"
+    assert exam.notes(run).startswith("the run is not finished")
+
+
+def test_the_split_to_choose_by_is_validation_where_there_is_one(run, tmp_path):
+    assert exam.choosing_split(run) == "validation"
+    assert exam.choosing_split(run, "test") == "test"
+    assert exam.choosing_split(Run(plant(tmp_path / "run", 12, 60, epochs=1).folder)) == "test"

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 
 from netpick import Run, exam
 from netpick.core.errors import NetpickError
-from netpick.exam.picking.picking import NUMBERS, pareto, pick
-from netpick.exam.planted.planted import plant
+from netpick.exam import pick, plant
+from netpick.exam.picking.columns import NUMBERS
+from netpick.exam.picking.constraints import bounds
+from netpick.exam.picking.objectives import pareto
 from netpick.exam.significance import mcnemar
 
 
@@ -125,6 +127,18 @@ def test_several_objectives(run):
 def test_bad_constraints(run, constraints, says):
     with pytest.raises(NetpickError, match=says):
         pick(run, constraints)
+
+
+def test_constraints_in_the_words_of_a_command_line():
+    words = ["--max-params", "20_000", "--min-class-accuracy=0.9"]
+    assert bounds(words) == {"max_params": 20_000.0, "min_class_accuracy": 0.9}
+    for words, says in (
+        (["--params", "3"], "netpick pick has no option '--params'"),
+        (["--max-params"], "--max-params: wants a number, got None"),
+        (["--max-params=few"], "--max-params: wants a number, got 'few'"),
+    ):
+        with pytest.raises(NetpickError, match=says):
+            bounds(words)
 
 
 def test_the_constraint_to_blame_and_the_nearest_network(run, halves):

@@ -6,7 +6,9 @@ from scipy import stats
 
 from netpick import exam
 from netpick.core.errors import NetpickError
-from netpick.exam.planted.planted import ACTIVATION_SKILL, COMPUTATION_SKILL, KINDS, plant
+from netpick.exam import plant
+from netpick.exam.planted.paper import KINDS
+from netpick.exam.planted.students import ACTIVATION_SKILL, COMPUTATION_SKILL
 from netpick.exam.run import Run
 
 

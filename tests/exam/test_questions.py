@@ -5,9 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from netpick.core.errors import NetpickError, WorkError
+from netpick.exam import plant
+from netpick.exam import questions as q
 from netpick.exam.answer import Answer
-from netpick.exam.planted.planted import plant
-from netpick.exam.questions import questions as q
 from netpick.exam.run import Run
 
 FIRST_PART = [

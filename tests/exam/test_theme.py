@@ -8,9 +8,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from netpick.exam import theme
+from netpick.exam import plant, theme
 from netpick.exam.pictures import BAR, image_grid
-from netpick.exam.planted.planted import plant
 from netpick.exam.run import Run
 
 # Machado, Oliveira and Fernandes (2009): how colours look to dichromats, on linear RGB

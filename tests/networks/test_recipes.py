@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from netpick import Run, exam
 from netpick.core.errors import RunError, TemplateError
-from netpick.exam.questions.questions import questions
+from netpick.exam.questions import questions
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.cells import NAME
 from netpick.networks.catalogue.sweeps import base_name

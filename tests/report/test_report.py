@@ -25,9 +25,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from netpick.core.errors import NetpickError, RunError, WorkError
+from netpick.exam import plant, questions
 from netpick.exam.answer import Answer
-from netpick.exam.planted.planted import plant
-from netpick.exam.questions import questions
 from netpick.exam.run import Run
 from netpick.report.figures import BYTES, WIDE, Written, each_figure, embedded, shrunk, write_figures
 from netpick.report.markup import cell, html_pages, markdown, markdown_pages, parts, table

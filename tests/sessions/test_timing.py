@@ -11,9 +11,8 @@ import pytest
 
 from netpick import Run, exam
 from netpick.core.errors import DeviceError, NetpickError, RunError
+from netpick.exam import pick, plant
 from netpick.exam.network_card import card
-from netpick.exam.picking.picking import pick
-from netpick.exam.planted.planted import plant
 from netpick.sessions import timing
 from netpick.sessions.timing import compare, time_run
 from netpick.store.folder import Store

@@ -1,0 +1,112 @@
+"""Pick a network: constraints, objectives, the Pareto front, and a suggestion with its reasons.
+
+Whoever takes the best of a thousand takes the luckiest too. So the choice is made on the validation split where the run
+has one, and the accuracy that is reported is that on the test samples, looked at for nothing else. Without a validation
+split the test samples are halved: one half to choose, the other to judge. Costs come from the run's tables. Nothing is
+printed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from netpick.core.errors import NetpickError
+from netpick.exam.answer import Answer
+from netpick.exam.checks import check_fraction, notes
+from netpick.exam.picking.candidates import Candidates
+from netpick.exam.picking.choice import Choice
+from netpick.exam.picking.columns import TIMES
+from netpick.exam.picking.constraints import Constraint, nobody_meets
+from netpick.exam.picking.figure import draw
+from netpick.exam.picking.objectives import Objectives
+from netpick.exam.timings import TIMED, times
+from netpick.store.reader import Reader
+
+
+@dataclass
+class Pick(Answer):
+    """A suggestion: an `Answer` whose table is the Pareto front.
+
+    Parameters
+    ----------
+    name : str
+        The suggested network.
+    runner_up : str or None
+        What would be suggested if there were no such network.
+    candidates : int
+        Networks that meet the constraints.
+
+    Notes
+    -----
+    Columns of the table: name, computation, activation, the costs; accuracy and class_accuracy (of the worst class) on
+    the samples that the choice was made on; judged, judged_class (the same on the other samples); suggested (bool).
+    """
+
+    name: str = ""
+    runner_up: str | None = None
+    candidates: int = 0
+
+
+def pick(
+    run: Reader,
+    constraints: Mapping[str, float | str | list[str]] | None = None,
+    minimize: Iterable[str] | None = None,
+    maximize: Iterable[str] | None = None,
+    *,
+    give_up: float | None = None,
+    seed: int = 0,
+) -> Pick:
+    """Suggest a network.
+
+    Parameters
+    ----------
+    run : Run
+    constraints : mapping
+        ``min_X`` and ``max_X`` of any column of `NUMBERS`; ``computation``, ``activation`` or ``name``, each a word or
+        a list of words. Accuracies are those on the samples that the choice is made on.
+    minimize, maximize : names of columns of `NUMBERS`
+        The objectives, the most important first; without any, few macs and high accuracy. The suggestion comes from
+        their Pareto front: the networks that no other one beats in one objective without losing in another.
+    give_up : float, optional
+        Accuracy that may be lost for a lower cost: of the networks of the front that are at most this much less
+        accurate than the most accurate one, the one is suggested that is best by the other objectives, in their order.
+        Without it one standard error of the highest accuracy: what a choice on so few samples can't tell anyway
+        (the rule of Breiman et al. 1984, "Classification and regression trees").
+    seed : int
+        Of the split into halves; a validation split has its own.
+
+    Raises
+    ------
+    NetpickError
+        Unknown column or word (the nearest is suggested), a value that makes no sense, and constraints that nothing
+        meets: then it says which one is to blame, and which network comes nearest.
+    """
+    if give_up is not None:
+        check_fraction("give_up", give_up)
+    constraints = constraints or {}
+    objectives = Objectives.checked(minimize, maximize)
+    candidates = Candidates.of(run, seed)
+    frame = candidates.frame
+    known = np.ones(len(frame), bool)
+    for column in {*objectives.columns, *(key.partition("_")[2] for key in constraints)} & {*TIMED}:
+        if column not in frame:
+            raise NetpickError(f"{column} has not been measured: `netpick time {run.path}` does")
+        known &= frame[column].notna().to_numpy()
+    wanted = [Constraint.checked(key, value, frame) for key, value in constraints.items()]
+    met = np.logical_and.reduce([known, *(c.met(frame) for c in wanted)])
+    if not met.any():
+        raise NetpickError(nobody_meets(frame, wanted))
+    choice = Choice.made(candidates, objectives, wanted, frame[met].reset_index(drop=True), give_up)
+    timed = {*objectives.columns, *(c.column for c in wanted)} & {*TIMES, "throughput"}
+    return Pick(
+        choice.front,
+        choice.text,
+        lambda: draw(choice),
+        "; ".join(filter(None, (candidates.note, notes(run), times(run) if timed else ""))),
+        name=str(choice.chosen["name"]),
+        runner_up=None if choice.second is None else str(choice.second["name"]),
+        candidates=len(choice.pool),
+    )
