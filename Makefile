@@ -8,7 +8,7 @@ ARGS     ?=
 BIN      := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo generate train status test lint types check figures clean
+.PHONY: help install demo generate train status test lint types check figures docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ install: .venv/.installed  ## make .venv and install netpick there
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netpick needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say: make PYTHON=/path/to/python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	@touch $@
 
 demo: install  ## generate 1001 networks for the bundled digits, train them all, print the result
@@ -50,5 +50,8 @@ types: install
 check: install
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
+docs: install  ## build the site into docs/_build/html, without a network; a warning is an error
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
+
 clean:  ## remove .venv and caches; runs/ stays
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build docs/gallery/questions docs/reference/rooms *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -41,17 +41,31 @@ class Recipe(Strict, frozen=True, kw_only=True):
     """How each network is trained."""
 
     optimizer: OptimizerName = "Adam"
+    """Name of the optimizer."""
     optimizer_args: dict[str, bool | float | list[float]] = {}
+    """Its arguments, as torch.optim names them."""
     lr: Annotated[float, Meta(gt=0)] = 0.001
+    """Learning rate."""
     batch_size: Positive = 32
+    """Samples in a step."""
     epochs: Times = 4
+    """Passes over the training samples."""
     shuffle: bool = True
+    """Whether each epoch has an order of its own."""
     normalize: Literal["standard", "unit"] = "standard"
+    """`standard`: pixels less the mean of the training images, by their standard deviation, a channel at a time.
+    `unit`: 0 to 1.
+    """
     precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
+    """Arithmetic; `tf32` is for NVIDIA GPUs alone, and `auto` takes the fastest that the device has."""
     train_samples: Positive | None = None
+    """Train on this many samples, the same share of each class."""
     validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Share of the training samples that becomes the split `validation`, evaluated beside `test`."""
     replicates: Times = 1
+    """Trainings of each network, from different seeds."""
     timeout: Annotated[float, Meta(gt=0)] | None = None
+    """Seconds after which a training is ended, with the status `timeout`."""
 
 
 def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:

@@ -1,7 +1,7 @@
 """Every Parquet column that netpick writes: name, type, unit, one sentence.
 
-This is the contract between training and analysis. `store` writes it into the Parquet metadata, and README and the
-documentation print it. No reading or writing here.
+This is the contract between training and analysis. `store` writes it into the Parquet metadata, and the
+documentation is made from it. No reading or writing here.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "seconds",
             "float64",
             "s",
-            "Wall time from building the network to its last evaluation; its share where replicates train as one.",
+            "Wall time from building the network to its last evaluation.",
         ),
         Column("optimizer", "string", "", "Optimizer of the recipe, as torch.optim names it."),
         Column("optimizer_args", "string", "JSON", "Its arguments besides the learning rate, as a JSON object."),

@@ -1,4 +1,4 @@
-"""Data of one's own, from the command line to a pick: what README tells a user with a folder of images to do."""
+"""Data of one's own, from the command line to a pick: as the documentation tells a user with images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from netpick.sessions.generate import generate_run
 from netpick.sessions.session import Listener, Options, train_run
 from netpick.store.folder import Store
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "images.md"
 
 TEMPLATE = """
 title = "Mine"
@@ -210,10 +210,10 @@ def test_a_run_of_arrays(here):
     assert run.image(0)[0, 0, 0] == pytest.approx(255 * (channel[test.index[0]] - images.min()) / np.ptp(images), abs=1)
 
 
-@pytest.mark.skipif(not README.is_file(), reason="the documentation is not installed")
-def test_the_commands_of_the_readme_take_a_folder_of_images_to_a_pick(tmp_path, monkeypatch, capsys):
-    section = re.split(r"^## Your own images$", README.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[1]
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)[:1]
+@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not installed")
+def test_the_commands_of_the_page_take_a_folder_of_images_to_a_pick(tmp_path, monkeypatch, capsys):
+    section = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     commands = [shlex.split(line.partition("  #")[0]) for line in block.splitlines() if line]
     monkeypatch.chdir(tmp_path)
     write_flat(tmp_path / "shoes", {"Ankle boot": 24, "Sneaker": 24, "Sandal, with a very long name": 24}, make=rgb)

@@ -45,44 +45,99 @@ class SampledOptions(Strict, frozen=True, kw_only=True):
     """
 
     depth: Range = msgspec.field(default_factory=lambda: [2, 6])
+    """Computation layers, the last one included. A residual block is two."""
     linear_depth: Range = msgspec.field(default_factory=lambda: [1, 3])
+    """How many of them are linear layers at the end (`ConvNdThenLinear`)."""
     features: Range = msgspec.field(default_factory=lambda: [10, 500])
+    """Outputs of a hidden linear layer. Drawn ones are at most twice the values of an image."""
     channels: Range = msgspec.field(default_factory=lambda: [2, 64])
+    """Outputs of a hidden convolution."""
     planes: Range = msgspec.field(default_factory=lambda: [4, 64])
+    """Outputs of a residual block (`ResNetStyle`)."""
     kernel_size: Range = msgspec.field(default_factory=lambda: [2, 7])
+    """Size of a hidden convolution's kernel. Drawn ones are at most what fits. One number is cut to what fits in a
+    `Conv3d`, and in images of one row.
+    """
     stride: Range = msgspec.field(default_factory=lambda: [1, 2])
+    """Stride of a residual block."""
     square: Probability = 1.0
+    """Probability that a kernel has the same size in all directions; so for strides, paddings, dilations and
+    poolings.
+    """
     bias: Probability = 0.35
+    """Probability that a linear layer or convolution has a bias; in a grid, whether."""
     activate: Probability = 0.5
+    """Probability that the activation follows a hidden layer. It follows one at least; in a grid, all."""
     end: tuple[Literal["Conv2d", "Linear"], ...] = ("Conv2d", "Linear")
+    """Last layer of a `ResNetStyle` network."""
     factorisation: Triple | Literal["cubic", "random"] = "cubic"
+    """Input of a `Conv3d`: `cubic` (28×28 becomes 16×7×7, 32×33 8×11×12), three numbers, or in a sampled cell
+    `random`.
+    """
     input_shape: Literal["image", "random"] | list[Positive] = "image"
+    """Input of the first convolution: `image`, or channels and sizes of the image's values, such as `[7, 112]` for
+    a `Conv1d` of 28×28; in a sampled cell also `random`.
+    """
     conv_stride: Range = 1
+    """Stride of a hidden convolution."""
     dilation: Range = 1
+    """Dilation of a hidden convolution."""
     padding: NaturalRange | Literal["same"] = 0
+    """Padding of a hidden convolution: at most half the kernel where it is drawn. `"same"` keeps the size, with
+    odd kernels and a stride of 1.
+    """
     groups: Range = 1
+    """Groups of a hidden convolution. A drawn number divides the input's channels, and the outputs are cut to a
+    multiple of it. In a grid also `"depthwise"`.
+    """
     depthwise: Probability = 0.0
+    """Probability that a hidden convolution has a group for each channel of its input."""
     batch_norm: Probability = 0.0
+    """Probability that a batch norm follows a hidden linear layer or convolution, before the activation; in a
+    grid, whether.
+    """
     skip: Probability = 0.0
+    """Probability that a hidden layer has a skip connection: it takes on the shape of an earlier one's output, and
+    that is added to its own. In a grid, whether the output of the layer before is added wherever its shape is the
+    same.
+    """
     pool: Probability = 0.0
+    """Probability that a pooling follows a hidden convolution or block, where there is room; in a grid, whether."""
     pool_kind: tuple[PoolKind, ...] = ("max",)
+    """Kind of the pooling: `max` or `avg`."""
     pool_size: Range = 2
+    """Size and stride of a pooling."""
     global_pool: Probability = 0.0
+    """Probability that the linear layers after convolutions get the mean of each channel alone; in a grid, whether."""
     dropout: Probability = 0.0
+    """Probability that a dropout follows a hidden layer; in a grid, whether."""
     dropout_p: RateRange = 0.5
+    """Share of the values that a dropout sets to zero, from 0 to below 1; not a whole number."""
     min_params: Positive | None = None
+    """Fewest parameters."""
     max_params: Positive | None = None
+    """Most parameters."""
     min_macs: Positive | None = None
+    """Fewest multiply-accumulates."""
     max_macs: Positive | None = None
+    """Most multiply-accumulates."""
 
 
 class SampledCell(SampledOptions, frozen=True, kw_only=True, tag_field="kind", tag="sampled"):
     """Networks of one computation, drawn at random: `count` of `activation`, or a table {activation: count}."""
 
     computation: str
+    """One of the computations; in a grid, several. In an explicit cell any word, for the tables;
+    left out it is worked out from the layers.
+    """
     count: Positive | dict[str, Annotated[int, Meta(ge=0)]]
+    """Number of networks, or a table `{ activation = number }`."""
     activation: str = "None"
+    """`None`, or an activation of `torch.nn` that needs no argument. In an explicit cell it is worked out where it
+    is left out; with several it is `Mixed`.
+    """
     recipe: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Values of the recipe for the networks of this cell alone."""
 
     def families(self) -> list[tuple[str, int]]:
         """Return (activation, count) of each family."""
@@ -133,7 +188,11 @@ class ExplicitCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="exp
     """
 
     name: str
+    """Name of the network."""
     layers: Layers
+    """The layers: `op` is a layer, an activation or a whole network, with its arguments. `"input"`, `"pixels"` and
+    `"classes"` stand for the numbers of the data set.
+    """
     computation: str | None = None
     activation: str | None = None
     recipe: dict[str, Any] = msgspec.field(default_factory=dict)

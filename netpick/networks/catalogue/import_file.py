@@ -1,4 +1,4 @@
-"""Networks from a file that may be anyone's: JSON or JSON lines in the form of docs/design.md, "A network, as data".
+"""Networks from a file that may be anyone's: JSON or JSON lines in the form of docs/reference/operations.md.
 
 Nothing in such a file can run code or reach outside the run's folder: names are plain words, operations come from the
 tables of `operations` and `whole`, and every shape and size is worked out on paper before anything is built. File,

@@ -44,16 +44,26 @@ class Template(Strict, frozen=True, kw_only=True):
     """
 
     title: str
+    """What the template is, in one line."""
     cells: tuple[Cell, ...]
+    """The cells, each under `[[cells]]`."""
     description: str = ""
+    """More of the same."""
     dataset: str = "mnist"
+    """The data set, `folder:PATH` or `npz:FILE`, where `--dataset` names no other."""
     classes: tuple[int | str, ...] | None = None
+    """Keep only these classes, by label or name, such as `[3, 7]`; they are numbered anew in this order."""
     image_size: Positive | Pair | None = None
+    """For `folder:PATH`: number, or `[height, width]`, that all images are brought to."""
     color: Literal["auto", "grey", "rgb"] = "auto"
+    """For `folder:PATH`: whether the images are grey or coloured; `auto` where they are all of one kind."""
     skip_unreadable: bool = False
+    """For `folder:PATH`: leave out images that can't be read."""
     recipe: Recipe = Recipe()
+    """How networks are trained."""
     sweep: dict[str, Any] = msgspec.field(default_factory=dict)
     defaults: SampledOptions = SampledOptions()
+    """Keys of sampled cells, for all of them. Grid and explicit cells take nothing from here."""
 
 
 def builtin_templates() -> dict[str, Path]:

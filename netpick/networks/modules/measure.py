@@ -1,7 +1,7 @@
 """What a network costs, counted on the network itself: parameters, memory, ops, depth, macs.
 
 All counts are of one forward pass of one input, and are made on a throwaway copy on the CPU, with whatever values lie
-in its memory; the module that is trained is never touched. The definitions are in docs/design.md.
+in its memory; the module that is trained is never touched. The definitions are in docs/explanation/measured.md.
 """
 
 from __future__ import annotations
