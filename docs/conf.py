@@ -20,6 +20,7 @@ myst_links_external_new_tab = False
 smartquotes = False  # two hyphens are an option, not a dash
 toc_object_entries = False  # the headings are enough
 default_role = "code"  # docstrings set names in single backticks
+autosummary_generate = False  # numpydoc brings the extension; nothing here uses it
 autodoc_typehints = "none"  # numpydoc's sections say them in words
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

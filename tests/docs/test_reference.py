@@ -14,7 +14,8 @@ from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.paper import operations
 from netpick.networks.paper import whole_networks as whole
 from netpick.store.schema import TABLES
-from netpick.training import choose
+from netpick.training import ENGINES, choose
+from netpick.training.engines import compiled as machine_code
 from netpick_docs import PLACE, columns, expanded, keys
 from netpick_docs import TABLES as MADE
 
@@ -148,6 +149,14 @@ def test_the_page_of_tables_has_every_column_with_its_sentence():
 def test_the_short_table_of_tables_is_complete():
     rows = {words(row[0])[0]: words(row[1]) for row in table("docs/reference/tables.md", "The tables of a run")}
     assert rows == {name: [c.name for c in held] for name, held in TABLES.items()}
+
+
+def test_every_engine_has_its_row():
+    page = "docs/explanation/engines.md"
+    assert [words(row[0])[0] for row in table(page, "Engines")] == list(ENGINES)
+    (sentence,) = re.findall(r"^Compiled are (.*)\.$", built(page), re.MULTILINE)
+    assert f"{machine_code.MOST_MACS:,} macs ({machine_code.MOST_LINEAR_MACS:,}" in sentence
+    assert set(words(sentence)) >= {*machine_code.ACTIVATIONS, *machine_code.OTHERS, *machine_code.OPTIMIZERS}
 
 
 def test_every_room_has_its_row():

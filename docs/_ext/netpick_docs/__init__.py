@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netpick_docs import columns, commands, gallery, keys, layers, python_api
+from netpick_docs import columns, commands, engines, gallery, keys, layers, python_api
 
 TABLES: dict[str, Callable[[], str]] = {
     "keys_of_a_template": keys.of_a_template,
@@ -25,6 +25,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "whole_networks": layers.whole_networks,
     "templates": layers.templates,
     "data_sets": layers.data_sets,
+    "engines": engines.engines,
+    "compiled": engines.compiled,
     "columns": columns.columns,
     "short_columns": columns.short,
     "commands": commands.commands,
