@@ -144,7 +144,7 @@ def train(
 ) -> None:
     """Train every network of a run that has no result yet; give the same command again to go on after a stop."""
     from netpick.cli.progress import ProgressListener
-    from netpick.sessions.session import Options, train_run
+    from netpick.sessions import Options, train_run
 
     many = options.worker_count(workers)
     folder = options.run_folder(run)

@@ -39,7 +39,7 @@ def estimate(
     form: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
     """Say what netpick train with the same options would take: time, disk, memory, the costliest networks."""
-    from netpick.sessions.session import Listener, Options, estimate_run
+    from netpick.sessions import Listener, Options, estimate_run
 
     class Notes(Listener):
         def note(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """What one sees while networks are trained: bars on a terminal, a line every so often elsewhere.
 
-A `Listener` of a session; computes nothing but rates, and the time left from what `cost` predicts.
+A `Listener` of a session; computes nothing but rates.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from rich.text import Text
 
 from netpick.core.result import TrainingResult
 from netpick.core.words import counted, duration
-from netpick.sessions.forecast import model as cost
-from netpick.sessions.session import Listener, Start
+from netpick.sessions.listener import Listener, Start
 from netpick.sessions.workers.task import Task
 
 LINE_SECONDS = 15.0
 """Between two lines where there is no terminal."""
-
-TRUST = 60.0
-"""Seconds of finished trainings that a calibrated prediction counts for."""
 
 
 class ProgressListener(Listener):
@@ -39,9 +35,8 @@ class ProgressListener(Listener):
         self.side: Progress | None = None
         self.clock = self.last_line = time.monotonic()
         self.done = 0
-        self.left: dict[tuple[str, int], float] = {}
-        self.predicted = 0.0
-        self.begun: float | None = None
+        self.left: float | None = None
+        self.looked = -1.0
         self.start: Start | None = None
         self.bar = Progress(TextColumn("networks"), BarColumn(None), MofNCompleteColumn(), console=console)
 
@@ -59,7 +54,6 @@ class ProgressListener(Listener):
         """Say what is about to happen, and show the bars."""
         self.start, self.statuses = start, Counter(start.finished)
         self.clock = self.last_line = time.monotonic()
-        self.left = dict(start.cost)
         recipe = start.recipe
         already = f", {sum(start.finished.values())} there already" if start.finished else ""
         epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''} of {recipe.optimizer}"
@@ -89,7 +83,6 @@ class ProgressListener(Listener):
         self.statuses[result.status] += 1
         self.done += 1
         assert self.start is not None
-        self._observe(result)
         if result.status != "done":
             self.console.print(f"{result.network}: {result.status}: {result.error}", highlight=False, markup=False)
         if self.live:
@@ -128,46 +121,20 @@ class ProgressListener(Listener):
         self.console.print(f"{text} ...", highlight=False, style="dim")
 
     def _rates(self) -> str:
-        """Return status counts, rate and time left; the latter by the work that is due, since large ones come first."""
+        """Return status counts, rate and time left."""
         passed = time.monotonic() - self.clock
         words = [counted(self.statuses), f"{60 * self.done / max(passed, 1e-9):.0f} a minute"]
         if (left := self.seconds_left()) is not None:
-            words.append(f"{duration(left)} left")
+            words.append(f"{duration(max(1.0, left))} left")
         return ", ".join(words)
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until all is done, or None where nothing can be said yet.
-
-        What the model predicts for the trainings that are left, as a schedule on the workers, times what the finished
-        ones took beside their prediction. A calibrated model counts as much as `TRUST` seconds of finished trainings;
-        a rough one knows the order of the costs, and not their size.
-        """
+        """Return the seconds until all is done, or None where nothing can be said yet; asks once a second."""
         assert self.start is not None
-        measured = self.start.estimate.basis != "rough"
-        trust = TRUST if measured else 0.0
-        if not self.left or (self.predicted + trust) <= 0:
-            return None
         now = time.monotonic()
-        begun = self.clock if self.begun is None else self.begun
-        # All that passes counts, handing over and writing down as well; but not the start of the workers.
-        busy_now = sum(min(now - since, now - begun) for _, since in self.running.values())
-        observed = max(0.0, (now - begun) * self.start.workers - busy_now) if self.done else 0.0
-        ratio = max(1e-6, (observed + trust) / (self.predicted + trust))
-        waiting = [seconds for key, seconds in self.left.items() if key not in self.running]
-        busy = []
-        for key, (_, since) in self.running.items():
-            whole = self.left.get(key, 0.0)
-            # A training that takes longer than was predicted is taken to be nearly through.
-            busy.append(max(0.05 * whole, whole - (now - since) / ratio))
-        return ratio * cost.schedule([*busy, *sorted(waiting, reverse=True)], self.start.workers)
-
-    def _observe(self, result: TrainingResult) -> None:
-        """Learn from a finished training how good the prediction is."""
-        predicted = self.left.pop((result.hash, result.replicate), 0.0)
-        # One that ended early says nothing of the prediction.
-        self.predicted += predicted if result.status == "done" else min(predicted, result.seconds)
-        began = time.monotonic() - result.seconds
-        self.begun = began if self.begun is None else min(self.begun, began)
+        if now - self.looked >= 1:
+            self.looked, self.left = now, self.start.left.seconds(now)
+        return None if self.left is None else max(0.0, self.left - (now - self.looked))
 
     def _render(self) -> Group:
         now = time.monotonic()

@@ -8,7 +8,9 @@ from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
     from netpick.sessions.generate import generate_run
-    from netpick.sessions.session import Listener, Options, estimate_run, train_run
+    from netpick.sessions.listener import Listener
+    from netpick.sessions.options import Options
+    from netpick.sessions.session import estimate_run, train_run
     from netpick.sessions.timing import time_run
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
 __getattr__, __dir__ = front_door(
     __name__,
     {
-        "session": ("Options", "Listener", "train_run", "estimate_run"),
         "generate": ("generate_run",),
+        "listener": ("Listener",),
+        "options": ("Options",),
+        "session": ("train_run", "estimate_run"),
         "timing": ("time_run",),
     },
 )

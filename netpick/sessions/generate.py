@@ -9,21 +9,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from netpick.core import recipe as recipes
 from netpick.core.errors import DataError, RunError, TemplateError
 from netpick.core.provenance import git_commit, versions
-from netpick.data import loading as data
-from netpick.networks.catalogue import import_file as intake
-from netpick.networks.catalogue import template
+from netpick.core.recipe import Recipe, applied
+from netpick.data.loading import DataInfo, DataRequest, data_dir, describe, manifest_entry
+from netpick.networks.catalogue import import_file
 from netpick.networks.catalogue.catalogue import generate
-from netpick.networks.catalogue.template import Recipe
+from netpick.networks.catalogue.template import Template, find, load, parse
 from netpick.networks.paper import inferred
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import is_baseline, is_whole
@@ -55,7 +54,7 @@ def generate_run(
     overwrite: bool = False,
     workers: int = 1,
     networks_file: str | Path | None = None,
-    max_params: int = intake.MAX_PARAMS,
+    max_params: int = import_file.MAX_PARAMS,
     strict: bool = False,
     modules: Sequence[str] = (),
 ) -> Generated:
@@ -68,10 +67,10 @@ def generate_run(
     dataset : name of the data set; the template's own by default
     seed : of sampled cells, splits, initial weights and batch order
     limit : number of networks, a share of every family
-    overrides : `key.path=value`, as `template.parse`
+    overrides : `key.path=value`, as in a template's file
     overwrite : whether to replace a run that is there, results and all
     workers : processes that measure
-    networks_file : JSON or JSON lines with networks, which come before those of the template; see `intake`
+    networks_file : JSON or JSON lines with networks, which come before those of the template; see `import_file`
     max_params : most parameters of a network from there
     strict : whether to refuse networks that there would be a warning about
     modules : `package.module` or `package.module:NAME` with networks of the user's own code; see `modules`
@@ -81,32 +80,14 @@ def generate_run(
     TemplateError, CatalogueError, SpecError, DataError, RunError
         Bad input. A run that is there already is fine if it has the very same networks and recipe.
     """
-    if name is None:
-        if networks_file is None and not modules:
-            raise TemplateError(
-                "generate wants a TEMPLATE, or networks of your own with --networks FILE or --module PACKAGE.MODULE"
-            )
-        path = Path(networks_file or modules[0].partition(":")[0].replace(".", "-"))
-        parsed = template.parse('title = "Networks of one\'s own"', "--set", overrides, cells_needed=False)
-    else:
-        path = template.find(name)
-        parsed = template.load(name, overrides)
     if limit is not None and limit < 1:
         raise TemplateError(f"--limit: wants a number of networks from 1 on, got {limit}")
+    parsed, path = _parsed(name, overrides, networks_file, modules)
     # What the data set refuses, such as a seed or a class, is refused now, and not when training starts.
     request = data_request(parsed, dataset or parsed.dataset, seed)
-    info = data.describe(request)
-    stem = path.stem if info.name == parsed.dataset else f"{path.stem}-{_word(info.name)}"
-    folder = Path(folder) if folder else Path("runs") / stem
-    taken = intake.Taken([], [])
-    if networks_file is not None:
-        taken = intake.read(networks_file, info.shape, len(info.classes), max_params)
-    for one in modules:
-        from netpick.networks.modules.user_code import read  # loads torch, since it makes and runs what it finds
-
-        more = read(one, info.shape, len(info.classes))
-        taken = intake.Taken([*taken.networks, *more.networks], [*taken.notes, *more.notes])
-    networks = generate(parsed, info.shape, len(info.classes), seed, limit, taken.networks)
+    info = describe(request)
+    own = _own_networks(networks_file, modules, info, max_params)
+    networks = generate(parsed, info.shape, len(info.classes), seed, limit, own.networks)
     warnings = (inferred.warning(names),) if (names := inferred.squashed(networks)) else ()
     if warnings and strict:
         raise TemplateError(f"{path}: {warnings[0]} (refused by --strict)")
@@ -117,7 +98,7 @@ def generate_run(
         "dataset": info.name,
         "shape": list(info.shape),
         "classes": list(info.classes),
-        "data": data.manifest_entry(request, info),
+        "data": manifest_entry(request, info),
         "seed": seed,
         "limit": limit,
         "networks": len(networks),
@@ -127,24 +108,57 @@ def generate_run(
         "recipe": resolved.pop("recipe"),
         "template": resolved,
     }
+    folder = Path(folder) if folder else Path("runs") / _stem(path, parsed, info)
+    notes = tuple(own.notes)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        if overwrite:
-            remove(folder)
-        else:
-            return Generated(_same(folder, manifest), networks, True, tuple(taken.notes), warnings)
-    from netpick.networks.modules.measure import measure_all  # loads torch, which all refusals above do without
+        if not overwrite:
+            return Generated(_same(folder, manifest), networks, True, notes, warnings)
+        remove(folder)
+    rows = _measured(networks, parsed.recipe, info, workers)
+    _judge_own(own, networks, rows, max_params)
+    return Generated(Store.create(folder, manifest, rows), networks, False, notes, warnings)
 
-    samples = [training_samples(recipes.applied(parsed.recipe, n.recipe), info.train_count) for n in networks]
+
+def _parsed(
+    name: str | None, overrides: Sequence[str], networks_file: str | Path | None, modules: Sequence[str]
+) -> tuple[Template, Path]:
+    """Return the template, and the file that the run is named after."""
+    if name is not None:
+        return load(name, overrides), find(name)
+    if networks_file is None and not modules:
+        raise TemplateError(
+            "generate wants a TEMPLATE, or networks of your own with --networks FILE or --module PACKAGE.MODULE"
+        )
+    path = Path(networks_file or modules[0].partition(":")[0].replace(".", "-"))
+    return parse('title = "Networks of one\'s own"', "--set", overrides, cells_needed=False), path
+
+
+def _own_networks(
+    networks_file: str | Path | None, modules: Sequence[str], info: DataInfo, max_params: int
+) -> import_file.Taken:
+    """Return the user's networks, of a file and of modules."""
+    taken = import_file.Taken([], [])
+    if networks_file is not None:
+        taken = import_file.read(networks_file, info.shape, len(info.classes), max_params)
+    for module in modules:
+        from netpick.networks.modules.user_code import read  # loads torch, since it makes and runs what it finds
+
+        more = read(module, info.shape, len(info.classes))
+        taken = import_file.Taken([*taken.networks, *more.networks], [*taken.notes, *more.notes])
+    return taken
+
+
+def _measured(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo, workers: int) -> list[dict[str, Any]]:
+    """Return the rows of networks.parquet."""
+    from netpick.networks.modules.measure import measure_all  # loads torch, which all refusals do without
+
+    by_samples: dict[int, list[NetworkSpec]] = {}  # which some baselines keep
+    for spec in networks:
+        by_samples.setdefault(training_samples(applied(recipe, spec.recipe), info.train_count), []).append(spec)
     counts: dict[str, Any] = {}
-    for number in dict.fromkeys(samples):  # which some baselines keep
-        part = [spec for spec, n in zip(networks, samples, strict=True) if n == number]
-        counts.update(zip((n.hash for n in part), measure_all(part, info.shape, workers, number), strict=True))
-    own = {spec.name for spec in taken.networks}
-    for spec in networks:  # what could not be said on paper
-        if spec.name in own and is_whole(spec.layers) and not is_baseline(spec.layers):
-            count = counts[spec.hash]
-            intake.judge(spec.name, count.params, count.memory, max_params)
-    rows = [
+    for number, specs in by_samples.items():
+        counts.update(zip((n.hash for n in specs), measure_all(specs, info.shape, workers, number), strict=True))
+    return [
         {
             "name": spec.name,
             "hash": spec.hash,
@@ -156,7 +170,16 @@ def generate_run(
         }
         for spec in networks
     ]
-    return Generated(Store.create(folder, manifest, rows), networks, False, tuple(taken.notes), warnings)
+
+
+def _judge_own(
+    own: import_file.Taken, networks: Sequence[NetworkSpec], rows: Sequence[Mapping[str, Any]], max_params: int
+) -> None:
+    """Refuse networks of the user's that are too large, which could not be said on paper."""
+    names = {spec.name for spec in own.networks}
+    for spec, row in zip(networks, rows, strict=True):
+        if spec.name in names and is_whole(spec.layers) and not is_baseline(spec.layers):
+            import_file.judge(spec.name, row["params"], row["memory"], max_params)
 
 
 def training_samples(recipe: Recipe, count: int) -> int:
@@ -165,12 +188,12 @@ def training_samples(recipe: Recipe, count: int) -> int:
     return min(left, recipe.train_samples or left)
 
 
-def data_request(parsed: template.Template, dataset: str, seed: int) -> data.DataRequest:
+def data_request(parsed: Template, dataset: str, seed: int) -> DataRequest:
     """Return the request for a template's data, but for what the recipe says of them; raises DataError."""
     size = parsed.image_size
-    return data.DataRequest(
+    return DataRequest(
         dataset,
-        data.data_dir(),
+        data_dir(),
         seed,
         classes=parsed.classes,
         image_size=(size, size) if isinstance(size, int) else None if size is None else (size[0], size[1]),
@@ -187,9 +210,12 @@ def size_list(text: str) -> list[int]:
     return [int(parts[1]), int(parts[2] or parts[1])]
 
 
-def _word(dataset: str) -> str:
-    """Return what stands for a data set in the name of a folder: of own data, their folder's or file's name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(dataset.partition(":")[2]).stem if ":" in dataset else dataset)
+def _stem(path: Path, parsed: Template, info: DataInfo) -> str:
+    """Return the name of the folder of a run: of one's own data, it has their folder's or file's name."""
+    if info.name == parsed.dataset:
+        return path.stem
+    word = Path(info.name.partition(":")[2]).stem if ":" in info.name else info.name
+    return f"{path.stem}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', word)}"
 
 
 def _same(folder: Path, manifest: dict[str, Any]) -> Store:
@@ -204,7 +230,7 @@ def _same(folder: Path, manifest: dict[str, Any]) -> Store:
         "recipe": "recipe",
         "catalogue of networks": "catalogue",
     }
-    plain, there = (_comparable(one) for one in (manifest, store.manifest))
+    plain, there = _comparable(manifest), _comparable(store.manifest)
     for word, key in wanted.items():
         if _clean(plain[key]) != _clean(there.get(key)):
             raise RunError(

@@ -139,7 +139,11 @@ class Store:
         self.manifest = manifest
 
     def networks(self) -> list[dict[str, Any]]:
-        """Return the networks as plain rows; `layers` is JSON text."""
+        """Return the networks as plain rows; `layers` is JSON text. They are read once, and never change."""
+        return list(self._networks)
+
+    @cached_property
+    def _networks(self) -> list[dict[str, Any]]:
         return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pylist()
 
     @contextmanager
@@ -176,11 +180,7 @@ class Store:
         path = self.path / "timings.parquet"
         if not path.is_file():
             return []
-        file = open_shard(path)
-        try:
-            return file.read().to_pylist()
-        finally:
-            file.close()
+        return _read_rows(path)
 
     def write_timings(self, rows: Iterable[dict[str, Any]]) -> None:
         """Put rows into timings.parquet, atomically, in the place of those of the same network, device and threads."""
@@ -403,6 +403,14 @@ def _is_event(event: Any) -> bool:
         )
     except (TypeError, KeyError, ValueError):
         return False
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    file = open_shard(path)
+    try:
+        return file.read().to_pylist()
+    finally:
+        file.close()
 
 
 def _without_none(value: Any) -> Any:

@@ -23,7 +23,7 @@ from netpick.store.schema import columns
 from netpick.store.shards import Block, BrokenShardError, Shard, join_blocks, open_shard, read_blocks, read_shards, scan
 
 Epochs = int | Iterable[int] | None
-Key = tuple[str, int, int, str]
+BlockKey = tuple[str, int, int, str]
 T = TypeVar("T")
 
 MOST_PIXELS = 2**24
@@ -79,16 +79,14 @@ class Reader:
     def wanted(self) -> int:
         """Number of trainings that the run has when it is finished."""
         replicates = int(self.recipe.get("replicates", 1))
-        own = self.networks.get("recipe")
-        if own is None or not own.str.contains("replicates").any():
+        if "recipe" not in self.networks:
             return len(self.networks) * replicates
-        return sum(int(json.loads(one).get("replicates", replicates)) for one in own)
+        return sum(int(_own_recipe(text).get("replicates", replicates)) for text in self.networks["recipe"])
 
     def recipe_of(self, network: str) -> dict[str, Any]:
         """Return how one network is trained: the run's recipe with the network's own values."""
         rows = self.networks.loc[self.networks["name"] == network]
-        own = rows["recipe"].iloc[0] if len(rows) and "recipe" in rows else None
-        return {**self.recipe, **(json.loads(own) if isinstance(own, str) else {})}
+        return {**self.recipe, **_own_recipe(rows["recipe"].iloc[0] if len(rows) and "recipe" in rows else None)}
 
     @property
     def classes(self) -> list[str]:
@@ -245,17 +243,17 @@ class Reader:
     @cached_property
     def _shards(self) -> list[tuple[Shard, set[tuple[str, int]]]]:
         """Shards of the predictions, each with the (network, replicate) of the trainings in it that have ended."""
-        found = scan(self.path / "predictions", self._broken)[0]
+        shards = scan(self.path / "predictions", self._broken)[0]
         if self._broken is not None:  # know now, so that `network_names` and `scores` agree
-            for shard in found:
+            for shard in shards:
                 try:
                     open_shard(shard.path).close()
                 except BrokenShardError as e:
                     self._broken.append(e.path)
-            found = [s for s in found if s.path not in self._broken]
+            shards = [s for s in shards if s.path not in self._broken]
         t = self.trainings
         keys = {f"{h}-{r}": (n, r) for n, h, r in zip(t["network"], t["hash"], t["replicate"], strict=True)}
-        return [(shard, {keys[s] for s in shard.holds if s in keys}) for shard in found]
+        return [(shard, {keys[s] for s in shard.holds if s in keys}) for shard in shards]
 
     @cached_property
     def _evaluations(self) -> pd.DataFrame:
@@ -283,7 +281,9 @@ class Reader:
                 raise RunError(f"no network '{name}'{near} in {self.path}: `netpick show {self.path}` lists them")
         return names
 
-    def _wanted(self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None) -> set[Key]:
+    def _wanted(
+        self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None
+    ) -> set[BlockKey]:
         """Return the keys of the blocks that are asked for and exist; RunError where nothing fits the run at all."""
         rows = self._evaluations
         if not len(rows):
@@ -311,7 +311,7 @@ class Reader:
             wanted = {key for key in wanted if key[:2] in readable}
         return wanted
 
-    def _read(self, wanted: set[Key], names: list[str]) -> Iterator[Block]:
+    def _read(self, wanted: set[BlockKey], names: list[str]) -> Iterator[Block]:
         """Yield the wanted blocks, with the columns of `names`, in the order of the files."""
         pairs = {key[:2] for key in wanted}
         for shard, held in self._shards:
@@ -396,6 +396,11 @@ def png_pixels(content: bytes, what: str) -> np.ndarray:
             return np.asarray(image, dtype=np.uint8)
     except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as e:
         raise RunError(f"{what} has no image that can be read ({e}): generate the run again") from None
+
+
+def _own_recipe(text: str | None) -> dict[str, Any]:
+    """Return the values in which a network differs from its run's recipe."""
+    return json.loads(text) if isinstance(text, str) else {}
 
 
 def _tidy(frame: pd.DataFrame, order: dict[str, int], sort: bool = True) -> pd.DataFrame:

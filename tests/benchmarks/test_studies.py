@@ -7,8 +7,8 @@ import pytest
 from netpick import Run
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.template import load
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 
 IMAGE = (1, 28, 28)
 

@@ -13,7 +13,8 @@ from netpick.core.words import counted, duration
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.forecast.estimate import Estimate
-from netpick.sessions.session import Start
+from netpick.sessions.forecast.remaining import TimeLeft
+from netpick.sessions.listener import Start
 from netpick.sessions.workers.task import Task
 from netpick.training import Job, Plan
 
@@ -31,7 +32,9 @@ def start_of(tasks, total, cost=10.0, basis="rough", workers=2):
         disk={"predictions": 3_000_000, "rest": 1000}, disk_free=10**10, worker_memory=300_000_000, data_memory=10**8,
         memory_free=10**10, device_memory=None, costliest=(),
     )  # fmt: skip
-    return Start(total, Counter(done=total - len(tasks)), len(tasks), workers, ["cpu"], Recipe(), seconds, said)
+    left = TimeLeft(seconds, 0.0, workers, basis != "rough")
+    finished = Counter(done=total - len(tasks))
+    return Start(total, finished, len(tasks), workers, ["cpu"], Recipe(), seconds, said, left)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +56,16 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     tasks = [task(n) for n in range(4)]
     with ProgressListener(Console(file=out, width=100)) as listener:
-        listener.begin(start_of(tasks, 6, workers=1))
+        start = start_of(tasks, 6, workers=1)
+        listener.begin(start)
         for one in tasks[:3]:
+            start.left.started(one.key, clock[0])
             listener.started(one)
             clock[0] += 10
-            status = "diverged" if one.seed == 1 else "done"
-            error = "loss became nan" if one.seed == 1 else None
+            status = "diverged" if one.job.seed == 1 else "done"
+            error = "loss became nan" if one.job.seed == 1 else None
             result = one.job.result(status, datetime.now(UTC), 10.0).with_(error=error)
+            start.left.finished(one.key, 10.0, 0.0, status == "done", clock[0])
             listener.finished(result)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("4 of 6 trainings to do, 2 there already")
@@ -86,42 +92,24 @@ def test_on_a_terminal_the_bars_say_what_each_worker_does():
     assert "training  Linear_1" in text.replace("\x1b[2m", "").replace("\x1b[0m", "")
 
 
-def left_after(monkeypatch, start, tasks, took):
-    """The time left, in seconds, after the first trainings took as long as is said, one after another."""
-    clock = [0.0]
+def test_the_time_left_is_asked_for_once_a_second_and_goes_down_in_between(monkeypatch):
+    clock, asked = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    start = start_of([task(0)], 1)
+    monkeypatch.setattr(start.left, "seconds", lambda now: asked.append(now) or 10.0)
     with ProgressListener(Console(file=io.StringIO(), width=100)) as listener:
         listener.begin(start)
-        for one, seconds in zip(tasks, took, strict=False):
-            listener.started(one)
-            clock[0] += seconds
-            listener.finished(one.job.result("done", datetime.now(UTC), seconds))
-        return listener.seconds_left()
+        assert listener.seconds_left() == 10
+        clock[0] += 0.5
+        assert listener.seconds_left() == 9.5
+        clock[0] += 0.5
+        assert listener.seconds_left() == 10
+    assert asked == [100, 101]
 
 
-def test_a_calibrated_model_says_the_time_left_at_once_and_a_rough_one_waits(monkeypatch):
-    tasks = [task(n) for n in range(4)]
-    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "timed", 2), tasks, []) == pytest.approx(20)
-    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "rough", 2), tasks, []) is None
-
-
-def test_the_time_left_follows_what_the_finished_ones_took(monkeypatch):
-    tasks = [task(n) for n in range(4)]
-    # A rough model's size counts for nothing: 30 s where 10 were said, and two more to go on one worker.
-    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "rough", 1), tasks, [30, 30]) == pytest.approx(60)
-    # A calibrated one counts for 60 seconds: (60 + 60) / (20 + 60) times 20.
-    assert left_after(monkeypatch, start_of(tasks, 4, 10.0, "timed", 1), tasks, [30, 30]) == pytest.approx(30)
-
-
-def test_what_is_being_trained_counts_less_and_less(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    tasks = [task(n) for n in range(2)]
+def test_the_time_left_is_never_0_before_the_last_training(monkeypatch):
+    start = start_of([task(0)], 1)
+    monkeypatch.setattr(start.left, "seconds", lambda now: 0.01)
     with ProgressListener(Console(file=io.StringIO(), width=100)) as listener:
-        listener.begin(start_of(tasks, 2, 10.0, "timed", 2))
-        for one in tasks:
-            listener.started(one)
-        clock[0] = 4.0
-        assert listener.seconds_left() == pytest.approx(6)
-        clock[0] = 30.0  # longer than was predicted: nearly through, but not less than nothing
-        assert listener.seconds_left() == pytest.approx(0.5)
+        listener.begin(start)
+        assert listener._rates().endswith(", 1 s left")

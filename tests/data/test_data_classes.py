@@ -20,8 +20,8 @@ from netpick.data.samples import Split
 from netpick.exam.exports import export
 from netpick.exam.network_card import card
 from netpick.networks.catalogue import template
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 
 TEMPLATE = """
 title = "Threes and sevens"

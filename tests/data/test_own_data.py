@@ -16,8 +16,8 @@ from netpick.cli.app import main
 from netpick.core.errors import DataError, RunError
 from netpick.data import loading as data
 from netpick.data.loading import DataRequest
+from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Listener, Options, train_run
 from netpick.store.folder import Store
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "images.md"

@@ -18,8 +18,8 @@ from netpick.networks.catalogue.cells import NAME
 from netpick.networks.catalogue.import_file import is_name, judge, parse, read, to_lines
 from netpick.networks.paper.operations import OPERATIONS
 from netpick.networks.paper.whole_networks import WHOLE
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 
 IMAGE = (1, 8, 8)
 LINEAR = [{"op": "Flatten"}, {"op": "Linear", "in_features": 64, "out_features": 10}, {"op": "LogSoftmax"}]

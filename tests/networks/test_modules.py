@@ -18,8 +18,8 @@ from netpick.exam.network_card import card
 from netpick.networks.modules.build import build
 from netpick.networks.modules.user_code import read
 from netpick.networks.paper.inferred import squashed
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 
 GOOD = """
 import torch

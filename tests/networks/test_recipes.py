@@ -21,8 +21,8 @@ from netpick.networks.catalogue.cells import NAME
 from netpick.networks.catalogue.sweeps import base_name
 from netpick.networks.catalogue.template import parse
 from netpick.networks.modules.build import build
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 
 NETWORKS = """
 [[cells]]

@@ -23,8 +23,8 @@ from netpick.networks.paper.inferred import family_of
 from netpick.networks.paper.operations import ACTIVATIONS
 from netpick.networks.paper.spec import check, layer
 from netpick.networks.paper.whole_networks import TORCHVISION
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 
 
 def template(*ops, extra=""):

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netpick.networks.catalogue.template import Recipe
-from netpick.networks.paper.spec import layer
-from netpick.sessions.forecast import model as cost
-from netpick.sessions.forecast.model import FEATURES, Samples, Timed, Work
+from netpick.networks.paper.spec import NetworkSpec, layer
+from netpick.sessions.forecast import model
+from netpick.sessions.forecast.model import Timed, fit, futures, rough, schedule
+from netpick.sessions.forecast.work import FEATURES, Workload, quantities, workload_of
+from netpick.sessions.situation import RunNetwork, Samples
 
 PLANTED = np.array(
     [
@@ -43,7 +45,7 @@ def planted(number, noise=0.0, seed=0):
             x[8 + kind] = x[4 + kind] * random.uniform(1, 8)
         params = np.array([name.endswith("params") for name in FEATURES])
         sample = np.where(ONCE, x * ~params, x / batch)
-        works.append(Work((f"{n:04}", 0), f"N{n}", f"kind{kind}", 100, 1000, x, sample))
+        works.append(Workload((f"{n:04}", 0), f"N{n}", f"kind{kind}", 100, 1000, x, sample))
         off = np.exp(random.normal(0, noise, 2) - noise**2 / 2)
         timed.append(Timed((f"{n:04}", 0), x @ PLANTED * off[0], sample @ (PLANTED / 3) * off[1], 0.05))
     return works, timed
@@ -53,31 +55,31 @@ def seconds_of(timed):
     return np.array([0.05 + 100 * one.step_seconds + 1000 * one.sample_seconds for one in timed])
 
 
-def unseen(model, works):
+def unseen(fitted, works):
     """Predictions as for networks that were not timed."""
-    return np.array([model.seconds(Work(("other", 0), *list(vars(work).values())[1:])) for work in works])
+    return np.array([fitted.seconds(Workload(("other", 0), *list(vars(work).values())[1:])) for work in works])
 
 
 def test_planted_coefficients_are_found(monkeypatch):
     works, timed = planted(300)
     others, truth = planted(100, seed=1)
-    model = cost.fit(works, timed, refits=1)
-    off = np.abs(unseen(model, others) / seconds_of(truth) - 1)
+    fitted = fit(works, timed, refits=1)
+    off = np.abs(unseen(fitted, others) / seconds_of(truth) - 1)
     assert np.median(off) < 0.05
-    assert unseen(model, others).sum() == pytest.approx(seconds_of(truth).sum(), rel=0.02)
-    assert model.fixed == pytest.approx(0.05)
-    monkeypatch.setattr(cost, "PRIOR", 1e-9)  # nothing but what was timed
-    model = cost.fit(works, timed, refits=1)
-    np.testing.assert_allclose(unseen(model, others), seconds_of(truth), rtol=0.02)
-    assert model.spread < 0.02
+    assert unseen(fitted, others).sum() == pytest.approx(seconds_of(truth).sum(), rel=0.02)
+    assert fitted.fixed == pytest.approx(0.05)
+    monkeypatch.setattr(model, "PRIOR", 1e-9)  # nothing but what was timed
+    fitted = fit(works, timed, refits=1)
+    np.testing.assert_allclose(unseen(fitted, others), seconds_of(truth), rtol=0.02)
+    assert fitted.spread < 0.02
 
 
 def test_a_dozen_noisy_networks_tell_enough_of_a_hundred():
     works, timed = planted(24, noise=0.2)
     others, truth = planted(100, noise=0.2, seed=1)
-    model = cost.fit(works, timed, refits=1)
-    assert unseen(model, others).sum() == pytest.approx(seconds_of(truth).sum(), rel=0.15)
-    assert 0.1 < model.spread < 0.45
+    fitted = fit(works, timed, refits=1)
+    assert unseen(fitted, others).sum() == pytest.approx(seconds_of(truth).sum(), rel=0.15)
+    assert 0.1 < fitted.spread < 0.45
 
 
 def test_predictions_are_not_too_low_in_the_mean():
@@ -85,33 +87,33 @@ def test_predictions_are_not_too_low_in_the_mean():
     ratios = []
     for seed in range(8):
         works, timed = planted(60, noise=0.5, seed=seed)
-        model = cost.fit(works, timed, refits=1)
+        fitted = fit(works, timed, refits=1)
         others, truth = planted(60, seed=100 + seed)
-        ratios.append(np.mean(unseen(model, others) / seconds_of(truth)))
+        ratios.append(np.mean(unseen(fitted, others) / seconds_of(truth)))
     assert np.mean(ratios) == pytest.approx(1, abs=0.1)
 
 
 def test_what_was_timed_itself_is_taken_as_it_was():
     works, timed = planted(12, noise=0.5)
-    model = cost.fit(works, timed, refits=1)
-    assert [model.seconds(work) for work in works] == pytest.approx(list(seconds_of(timed)))
+    fitted = fit(works, timed, refits=1)
+    assert [fitted.seconds(work) for work in works] == pytest.approx(list(seconds_of(timed)))
 
 
 def test_one_network_is_enough_for_a_model():
     works, timed = planted(1)
-    model = cost.fit(works, timed, refits=2)
-    assert np.isfinite(model.spread)
-    assert unseen(model, works) == pytest.approx(seconds_of(timed), rel=0.1)
+    fitted = fit(works, timed, refits=2)
+    assert np.isfinite(fitted.spread)
+    assert unseen(fitted, works) == pytest.approx(seconds_of(timed), rel=0.1)
 
 
 def test_the_range_holds_what_happens_and_narrows_with_what_is_known():
     works, timed = planted(24, noise=0.2)
     others, truth = planted(100, noise=0.2, seed=1)
-    model = cost.fit(works, timed)
-    low, high = np.quantile(cost.spans(model, others, 2), (0.05, 0.95))
-    assert low < cost.schedule(seconds_of(truth), 2) < high
+    fitted = fit(works, timed)
+    low, high = np.quantile(futures(fitted, others, 2), (0.05, 0.95))
+    assert low < schedule(seconds_of(truth), 2) < high
     assert high / low < 1.7
-    few = np.quantile(cost.spans(cost.rough(), others, 2), (0.05, 0.95))
+    few = np.quantile(futures(rough(), others, 2), (0.05, 0.95))
     assert few[1] / few[0] > 3  # nothing measured: nearly anything is possible
 
 
@@ -130,7 +132,7 @@ def test_layers_are_counted_by_kind_with_padded_channels():
     ]
     first, second, third = 24 * 24 * 6 * 25, 22 * 22 * 20 * 6 * 9, 7 * 20 * 22 * 22
     macs = first + second + third + 70
-    found = cost.quantities(layers, (1, 28, 28), macs)
+    found = quantities(layers, (1, 28, 28), macs)
     assert found["conv2d"] == first + second
     assert found["linear"] == third + 70
     # One channel has a kernel of its own; 6 become 16, 20 become 32.
@@ -142,22 +144,26 @@ def test_layers_are_counted_by_kind_with_padded_channels():
 def test_a_residual_block_counts_as_its_convolutions():
     layers = [layer("BasicBlock", inplanes=4, planes=8, stride=2)]
     macs = 14 * 14 * (9 * 4 * 8 + 9 * 8 * 8 + 4 * 8)
-    found = cost.quantities(layers, (4, 28, 28), macs)
+    found = quantities(layers, (4, 28, 28), macs)
     assert (found["conv2d"], found["padded2d"], found["other"]) == (macs, 14 * 14 * 9 * 16 * 32, 0)
 
 
 def test_what_paper_does_not_know_is_other():
-    assert cost.quantities([layer("SomethingNew", size=3)], (1, 8, 8), 12345)["other"] == 12345
-    found = cost.quantities([layer("Linear", in_features=3, out_features=2)], (1, 8, 8), 6)  # does not fit
+    assert quantities([layer("SomethingNew", size=3)], (1, 8, 8), 12345)["other"] == 12345
+    found = quantities([layer("Linear", in_features=3, out_features=2)], (1, 8, 8), 6)  # does not fit
     assert found["other"] == 6
     assert sum(found.values()) == 6
+
+
+def network(row, layers, recipe):
+    return RunNetwork(row, NetworkSpec(row["name"], row["computation"], "None", tuple(layers)), recipe)
 
 
 def test_a_training_is_its_steps_and_its_evaluated_samples():
     layers = [layer("Flatten"), layer("Linear", in_features=64, out_features=10), layer("LogSoftmax")]
     row = {"hash": "h", "name": "N", "computation": "Linear", "macs": 640, "ops": 4, "params": 650, "memory": 148}
-    work = cost.work_of(row, layers, 2, Recipe(batch_size=25, epochs=3), (1, 8, 8), Samples(101, 360))
-    assert (work.key, work.steps, work.evaluated) == (("h", 2), 3 * 5, 3 * 360)
+    work = workload_of(network(row, layers, Recipe(batch_size=25, epochs=3)), (1, 8, 8), Samples(101, 360))
+    assert (work.key, work.steps, work.evaluated) == (("h", 0), 3 * 5, 3 * 360)
     step = dict(zip(FEATURES, work.step, strict=True))
     assert (step["step"], step["ops"], step["params"]) == (1, 4, 650)
     assert (step["elements"], step["linear"]) == (25 * 148, 25 * 640)
@@ -167,17 +173,17 @@ def test_a_training_is_its_steps_and_its_evaluated_samples():
 def test_a_baseline_has_no_steps():
     layers = [layer("baseline:nearest_mean", num_classes=10, image=[1, 8, 8])]
     row = {"hash": "h", "name": "N", "computation": "x", "macs": 0, "ops": 0, "params": 0, "memory": 0}
-    work = cost.work_of(row, layers, 0, Recipe(), (1, 8, 8), Samples(101, 360))
+    work = workload_of(network(row, layers, Recipe()), (1, 8, 8), Samples(101, 360))
     assert work.step is None
-    assert cost.rough().seconds(work) == cost.UNTRAINED
+    assert rough().seconds(work) == model.UNTRAINED
 
 
 def test_the_rough_model_knows_that_more_costs_more():
     works, _ = planted(40)
-    model = cost.rough()
+    fitted = rough()
     for work in works:
-        larger = Work(work.key, "L", "k", work.steps, work.evaluated, 2 * work.step, 2 * work.sample)
-        assert model.seconds(larger) > model.seconds(work) > 0
+        larger = Workload(work.key, "L", "k", work.steps, work.evaluated, 2 * work.step, 2 * work.sample)
+        assert fitted.seconds(larger) > fitted.seconds(work) > 0
 
 
 # The schedule
@@ -196,18 +202,18 @@ def simulated(seconds, workers):
 
 @given(st.lists(st.floats(0.01, 100), max_size=40), st.integers(1, 9))
 def test_the_schedule_is_that_of_workers_who_take_the_next_one(seconds, workers):
-    assert cost.schedule(seconds, workers) == pytest.approx(simulated(seconds, workers))
+    assert schedule(seconds, workers) == pytest.approx(simulated(seconds, workers))
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=40), st.integers(1, 9))
 def test_longest_first_is_within_the_known_bound(seconds, workers):
     """Graham 1969: at most 4/3 - 1/(3 workers) times the best schedule, and that one is no shorter than these."""
     shortest = max(max(seconds), sum(seconds) / workers)
-    first = cost.schedule(sorted(seconds, reverse=True), workers)
+    first = schedule(sorted(seconds, reverse=True), workers)
     assert first >= shortest - 1e-9
     assert first <= sum(seconds) / workers + max(seconds) * (1 - 1 / workers) + 1e-9
 
 
 def test_nothing_to_do_takes_no_time():
-    assert cost.schedule([], 3) == 0
-    assert math.isfinite(cost.rough().fixed)
+    assert schedule([], 3) == 0
+    assert math.isfinite(rough().fixed)

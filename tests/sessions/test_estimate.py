@@ -12,14 +12,15 @@ import pytest
 from netpick.core.errors import NetpickError, RunError
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec
-from netpick.sessions.forecast import calibration as calibrate
-from netpick.sessions.forecast import estimate
-from netpick.sessions.forecast import model as cost
-from netpick.sessions.forecast import outlook as forecast
+from netpick.sessions import Listener, Options, estimate_run, train_run
+from netpick.sessions.forecast import calibration, estimate, outlook
 from netpick.sessions.forecast.estimate import Overheads, disk, predict, size
-from netpick.sessions.forecast.model import Samples, Timed
+from netpick.sessions.forecast.model import Timed, fit, rough
+from netpick.sessions.forecast.probe import time_task
+from netpick.sessions.forecast.work import workloads_of
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Listener, Options, estimate_run, train_run
+from netpick.sessions.settle import settled
+from netpick.sessions.situation import RunNetwork, Samples
 from netpick.store.folder import Store
 
 CPU = Options(device="cpu", workers=1)
@@ -69,7 +70,7 @@ def test_a_calibration_is_used_again_where_it_holds(calibrated, monkeypatch):
     def never(*args):
         raise AssertionError("timed again")
 
-    monkeypatch.setattr(calibrate, "calibrate", never)
+    monkeypatch.setattr(calibration, "calibrate", never)
     again = estimate_run(folder, CPU)
     assert (again.basis, again.measured, again.seconds) == ("timed", found.measured, pytest.approx(found.seconds))
     longer = estimate_run(folder, dataclasses.replace(CPU, epochs=20))  # epochs change nothing that was timed
@@ -77,15 +78,33 @@ def test_a_calibration_is_used_again_where_it_holds(calibrated, monkeypatch):
     assert longer.disk["predictions"] == pytest.approx(10 * again.disk["predictions"], rel=0.01)
     with pytest.raises(AssertionError, match="timed again"):
         estimate_run(folder, dataclasses.replace(CPU, overrides=["recipe.batch_size=16"]))
-    monkeypatch.setattr(calibrate, "engine", lambda: "another")
+    monkeypatch.setattr(calibration, "engine", lambda: "another")
     with pytest.raises(AssertionError, match="timed again"):
         estimate_run(folder, CPU)
+
+
+def test_a_calibration_holds_for_the_engines_as_they_are(tmp_path, monkeypatch):
+    package = tmp_path / "netpick"
+    for room in ("training", "networks", "exam"):
+        shutil.copytree(calibration.PACKAGE / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(calibration, "PACKAGE", package)
+    seen = {calibration.engine()}
+    folders = (package / "training", package / "networks" / "modules")
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    assert {"explicit", "compiled", "graphs"} <= {file.parent.name for file in files}
+    for file in files:
+        file.write_text(f"{file.read_text()}\n# changed\n")
+        assert calibration.engine() not in seen, file
+        seen.add(calibration.engine())
+    now = calibration.engine()
+    (package / "exam/planted/planted.py").write_text("# decides over no training")
+    assert calibration.engine() == now
 
 
 def test_a_calibration_file_that_is_broken_is_made_again(calibrated, tmp_path):
     folder = shutil.copytree(calibrated[0], tmp_path / "run")
     for text in ("", "{}", "[]", '{"circumstances": 1', "\x00"):
-        (folder / calibrate.FILE).write_text(text)
+        (folder / calibration.FILE).write_text(text)
         assert estimate_run(folder, CPU, seconds=0).basis == "rough"
 
 
@@ -119,7 +138,7 @@ def test_the_disk_follows_what_is_kept(made, tmp_path, scores, weights):
 
 def test_finished_trainings_tell_of_the_others(made, tmp_path, monkeypatch):
     folder = shutil.copytree(made, tmp_path / "run")
-    monkeypatch.setattr(forecast, "FINISHED", 5)
+    monkeypatch.setattr(outlook, "FINISHED", 5)
 
     class Stops(Listener):
         left = 6
@@ -134,7 +153,7 @@ def test_finished_trainings_tell_of_the_others(made, tmp_path, monkeypatch):
     found = estimate_run(folder, CPU)
     assert (found.due, found.basis, found.measured) == (2, "finished", 6)
     assert "from 6 finished trainings" in found.text
-    assert not (folder / calibrate.FILE).exists()
+    assert not (folder / calibration.FILE).exists()
 
 
 def test_replicates_and_retries_are_due_as_in_training(made):
@@ -164,50 +183,45 @@ def test_json_has_all_of_it(made):
 # The parts
 
 
-def works_of(folder, recipe_epochs=1):
-    store = Store.open(folder)
-    from netpick.networks.catalogue.template import parse_recipe
-
-    recipe = parse_recipe({**store.manifest["recipe"], "epochs": recipe_epochs}, "test")
-    return list(forecast.works(store, recipe, Samples(1000, 200)).values())
+def works_of(folder):
+    situation = settled(Store.open(folder), dataclasses.replace(CPU, epochs=1))
+    return list(workloads_of(situation, Samples(1000, 200)).values())
 
 
 def test_networks_are_chosen_of_every_kind_and_size(tmp_path):
     generate_run("smoke", tmp_path / "run", dataset="digits")
     works = works_of(tmp_path / "run")
-    chosen = [works[place] for place in calibrate.choose(works, 20)]
+    chosen = [works[place] for place in calibration.choose(works, 20)]
     assert len(chosen) == len({work.key for work in chosen}) <= 20
     assert {work.computation for work in chosen} == {work.computation for work in works}
-    seconds = [cost.rough().seconds(work) for work in chosen]
+    seconds = [rough().seconds(work) for work in chosen]
     assert seconds == sorted(seconds, reverse=True)
-    assert max(map(cost.rough().seconds, works)) == seconds[0]
-    assert len(calibrate.choose(works, 3)) == 3
-    assert calibrate.choose([], 3) == []
+    assert max(map(rough().seconds, works)) == seconds[0]
+    assert len(calibration.choose(works, 3)) == 3
+    assert calibration.choose([], 3) == []
 
 
 def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
     works = works_of(made)
-    model = cost.fit(works, [Timed(work.key, 0.01, 1e-5, 0.1) for work in works])
+    model = fit(works, [Timed(work.key, 0.01, 1e-5, 0.1) for work in works])
     each = works[0].steps * 0.01 + 200 * 1e-5 + 0.1
-    wall, low, high, busy = predict(model, works, 3, 4, Overheads(commit=1.0, merge=0.5))
+    said = predict(model, works, 3, 4, Overheads(commit=1.0, merge=0.5))
     # Three workers on four cores: the coordinator has a core of its own. 8 equal ones on 3 workers: three rounds.
-    assert wall == pytest.approx(Overheads().start + 8 * 0.5 + 3 * each)
-    assert busy == pytest.approx(8 * each)
-    assert low < wall < high
-    wall, *_ = predict(model, works, 4, 4, Overheads(commit=1.0, merge=0.0, start=2.5))
-    assert wall == pytest.approx(2.5 + 2 * (each + 1.0))
+    assert said.seconds == pytest.approx(Overheads().start + 8 * 0.5 + 3 * each)
+    assert said.worker_seconds == pytest.approx(8 * each)
+    assert said.low < said.seconds < said.high
+    said = predict(model, works, 4, 4, Overheads(commit=1.0, merge=0.0, start=2.5))
+    assert said.seconds == pytest.approx(2.5 + 2 * (each + 1.0))
 
 
-def test_bytes_by_hand(made):
-    works = works_of(made)[:2]
+def test_bytes_by_hand():
+    networks = [RunNetwork({"params": params}, None, Recipe(epochs=3)) for params in (100, 200)]
     keep = {"scores": "all", "weights": "last"}
-    found = disk(works, [100, 200], Samples(50, 1000), [3, 3], 10, keep, 64, first=True)
+    found = disk(networks, Samples(50, 1000), 10, keep, 64, first=True)
     rows = 2 * 3 * 1000
     assert found["predictions"] == round(rows * (10 * estimate.SCORE_BYTES + estimate.PREDICTED_BYTES))
     assert found["weights"] == 4 * 300
-    none = disk(
-        works, [100, 200], Samples(50, 1000), [3, 3], 10, {"scores": "none", "weights": "none"}, 64, first=False
-    )
+    none = disk(networks, Samples(50, 1000), 10, {"scores": "none", "weights": "none"}, 64, first=False)
     assert none["predictions"] == round(rows * estimate.PREDICTED_BYTES)
     assert set(none) == {"predictions", "rest"}
 
@@ -221,12 +235,12 @@ def test_bytes_in_words(number, words):
 
 
 def test_sessions_are_held_up_only_where_it_pays():
-    assert forecast.before_training(100) == 0
-    assert forecast.before_training(540) == pytest.approx(27)
-    assert forecast.before_training(1e6) == 60
-    assert forecast.on_request(None)(1e6) == 60
-    assert forecast.on_request(None)(1) == 10
-    assert forecast.on_request(7)(1) == 7
+    assert outlook.before_training(100) == 0
+    assert outlook.before_training(540) == pytest.approx(27)
+    assert outlook.before_training(1e6) == 60
+    assert outlook.on_request(None)(1e6) == 60
+    assert outlook.on_request(None)(1) == 10
+    assert outlook.on_request(7)(1) == 7
 
 
 def test_a_network_that_fails_is_left_out_of_the_calibration(made, monkeypatch):
@@ -238,6 +252,6 @@ def test_a_network_that_fails_is_left_out_of_the_calibration(made, monkeypatch):
     store = Store.open(made)
     spec = NetworkSpec.from_dict(store.networks()[0])
     task = Task(Job(spec, Recipe(), 1, plan=None), shared=None)  # nothing to train with
-    _, outcome = attempt(partial(calibrate.time_task, budget=0.1), task)
+    _, outcome = attempt(partial(time_task, budget=0.1), task)
     assert isinstance(outcome, Failure)
     assert outcome.error

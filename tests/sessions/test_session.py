@@ -20,14 +20,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from netpick.core.errors import DeviceError, NetpickError, RunError, TemplateError
+from netpick.core.errors import DataError, DeviceError, NetpickError, RunError, TemplateError
 from netpick.data.loading import DataRequest, load
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, seed_of
-from netpick.sessions import session
+from netpick.sessions import Listener, Options, estimate_run, signals, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Listener, Options, train_run
+from netpick.sessions.settle import settled
+from netpick.store import folder as run_folder
 from netpick.store.folder import Store
 from netpick.training import choose
 
@@ -315,19 +316,19 @@ def test_ctrl_c_keeps_what_is_finished_and_the_rest_is_resumed(undisturbed, fres
     assert_same(fresh, undisturbed[0])
 
 
-def test_the_second_ctrl_c_or_sigterm_ends_at_once(fresh, monkeypatch):
+def test_the_second_ctrl_c_or_sigterm_ends_at_once(monkeypatch):
     codes = []
-    monkeypatch.setattr(session.os, "_exit", codes.append)
+    monkeypatch.setattr(signals.os, "_exit", codes.append)
     with (  # noqa: PT012  what happens in the middle is what is tested
         pytest.raises(KeyboardInterrupt),
-        session._politely(Store.open(fresh)) as uninterrupted,
+        signals.interruptible(lambda: None) as uninterrupted,
         uninterrupted(),
     ):
         signal.raise_signal(signal.SIGINT)
         assert codes == []
         signal.raise_signal(signal.SIGTERM)
         assert codes == [130]
-    with pytest.raises(KeyboardInterrupt), session._politely(Store.open(fresh)):
+    with pytest.raises(KeyboardInterrupt), signals.interruptible(lambda: None):
         signal.raise_signal(signal.SIGTERM)
     assert codes == [130]
 
@@ -547,6 +548,69 @@ def test_bad_options_are_refused_before_anything_is_trained(fresh, options, kind
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert Store.open(fresh).finished() == {}
+
+
+def contents(folder):
+    """Everything in a run's folder but its lock, which holds nothing."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != ".lock"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"plan": "graph"},
+        {"precision": "tf32"},
+        {"overrides": ["recipe.lr=0.25", "recipe.timeout=5"], "device": "gpu"},
+        {"overrides": ["recipe.train_samples=5000", "recipe.lr=0.25"], "scores": "last", "plan": "eager"},
+        {"weights": "none", "plan": "compiled", "precision": "bf16"},
+    ],
+)
+def test_options_that_are_refused_leave_no_trace(fresh, options):
+    before = contents(fresh)
+    with pytest.raises(NetpickError):
+        train_run(fresh, Options(**{"device": "cpu", **options}))
+    assert contents(fresh) == before
+    assert not (fresh / ".cache").exists()
+    assert settled(Store.open(fresh), Options(device="cpu")).recipe.lr == 0.5  # a plain `train` is not refused
+
+
+def test_a_retry_that_is_refused_forgets_nothing(trained):
+    store = Store.open(trained)
+    store.update_manifest(input={**store.manifest["input"], "digests": {"101": "of other samples"}})
+    before = contents(trained)
+    options = {"device": "cpu", "retry": ["failed", "diverged"], "overrides": ["recipe.timeout=5"]}
+    with pytest.raises(RunError, match="has 7 results with --plan auto, got eager"):
+        train_run(trained, Options(plan="eager", **options))
+    with pytest.raises(DataError, match="has changed since"):
+        train_run(trained, Options(**options))
+    assert contents(trained) == before
+
+
+def test_the_networks_are_read_once_and_the_manifest_is_written_once(fresh, monkeypatch):
+    small(fresh, "Basic", "LinearTanh_1")
+    seen = Counter()
+    opened, written = run_folder.open_shard, Store.update_manifest
+
+    def open_shard(path):
+        seen[path.name] += 1
+        return opened(path)
+
+    def update_manifest(self, **keys):
+        seen["run.toml"] += 1
+        written(self, **keys)
+
+    monkeypatch.setattr(run_folder, "open_shard", open_shard)
+    monkeypatch.setattr(Store, "update_manifest", update_manifest)
+    options = Options(device="cpu", workers=1, epochs=1, plan="eager", scores="last", overrides=["recipe.lr=0.25"])
+    estimate_run(fresh, options, seconds=0)
+    assert seen == {"networks.parquet": 1}
+    seen.clear()
+    assert train_run(fresh, options) == {"done": 2}
+    assert seen == {"networks.parquet": 1, "run.toml": 1}
+    manifest = Store.open(fresh).manifest
+    assert (manifest["plan"], manifest["keep"]["scores"], manifest["recipe"]["lr"]) == ("eager", "last", 0.25)
+    assert manifest["input"]["digest"]
+    assert manifest["training"]["workers"] == 1
 
 
 def test_a_run_that_is_missing_or_in_use_is_refused(fresh):

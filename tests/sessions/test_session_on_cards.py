@@ -15,9 +15,8 @@ from netpick import Run
 from netpick.core import devices as device
 from netpick.data.loading import DataRequest, load
 from netpick.networks.paper.spec import NetworkSpec
-from netpick.sessions import session
+from netpick.sessions import Options, session, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.session import Options, train_run
 from netpick.sessions.workers import gpu_processes as cards
 from netpick.sessions.workers.task import Task
 from netpick.store.folder import Store
@@ -48,7 +47,7 @@ def given(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(CARDS))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: f"A card, {name}")
     monkeypatch.setattr(device, "usable_cores", lambda: 8)
-    monkeypatch.setattr(session.cards, "stream", stream)
+    monkeypatch.setattr(session.gpu_processes, "stream", stream)
     monkeypatch.setattr(session.pool, "stream", None)  # not the way of the CPU
     return found
 

@@ -13,8 +13,11 @@ from netpick import Run, exam
 from netpick.core.errors import DeviceError, NetpickError, RunError
 from netpick.exam import pick, plant
 from netpick.exam.network_card import card
-from netpick.sessions import timing
-from netpick.sessions.timing import compare, time_run
+from netpick.sessions import stopwatch, timing
+from netpick.sessions.comparison import compare
+from netpick.sessions.timing import time_run
+from netpick.sessions.workers.process import attempt
+from netpick.sessions.workers.task import Ended
 from netpick.store.folder import Store
 
 
@@ -72,7 +75,7 @@ def test_networks_are_timed_alone_and_the_rest_stays(run):
     assert 0 < mine["latency"] < 5
     # A batch is never slower, an input, than single ones.
     assert mine["throughput"] > 0.8 / mine["latency"]
-    assert (mine["threads"], mine["repeats"]) == (1, timing.REPEATS)
+    assert (mine["threads"], mine["repeats"]) == (1, stopwatch.REPEATS)
     # digits have 1437 training samples
     recipe = Run(run).recipe
     assert mine["epoch_steps"] == -(-1437 // recipe.get("batch_size", 32))
@@ -142,7 +145,10 @@ def test_baselines_are_left_out_and_named(tmp_path, capsys, monkeypatch):
     from netpick.cli.app import main
 
     # In this process: starting a worker takes seconds.
-    monkeypatch.setattr(timing.pool, "stream", lambda tasks, *_, work: (work(task) for task in tasks))
+    def in_this_process(tasks, work, workers, devices):
+        yield from (Ended(task, attempt(work, task)[1]) for task in tasks)
+
+    monkeypatch.setattr(timing.pool, "stream", in_this_process)
 
     def netpick(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -189,17 +195,17 @@ def test_a_forward_pass_is_timed_as_an_evaluation_does_it(monkeypatch, plan):
 
     monkeypatch.setattr(loop, "build", watched)
     monkeypatch.setattr(build, "build", watched)
-    x, y = torch.rand(timing.BATCH, 1, 4, 4), torch.zeros(timing.BATCH, dtype=torch.int64)
+    x, y = torch.rand(stopwatch.BATCH, 1, 4, 4), torch.zeros(stopwatch.BATCH, dtype=torch.int64)
     data, recipe = {"train": (x, y), "test": (x, y)}, Recipe(epochs=1)
     job = Job(CONV, recipe, 0, Plan(**pinned(plan)))
     assert train(job, data).status == "done"
     evaluated, seen[:] = set(seen), []
-    seconds, times = timing._forward(job, data, timing.BATCH, 0.01)
+    seconds, times = stopwatch.forward_seconds(job, data, stopwatch.BATCH, 0.01)
     assert evaluated == set(seen)
     assert len(evaluated) == 1
     assert seconds > 0
-    assert times >= timing.REPEATS
-    assert timing.BATCH == EVALUATION_BATCH
+    assert times >= stopwatch.REPEATS
+    assert stopwatch.BATCH == EVALUATION_BATCH
 
 
 # Which device

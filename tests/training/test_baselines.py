@@ -26,8 +26,8 @@ from netpick.exam.network_card import card
 from netpick.networks.modules.measure import measure
 from netpick.networks.paper.spec import NetworkSpec, check, layer
 from netpick.networks.paper.whole_networks import BASELINES, baseline_counts
+from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run, training_samples
-from netpick.sessions.session import Options, train_run
 from netpick.training.baselines import SMALLEST, train
 from netpick.training.job import Job
 from netpick.training.plan import Plan

@@ -1,7 +1,7 @@
 """Say beforehand what the trainings that are due will take: time with a range, disk, memory, the costliest networks.
 
-Puts together what `cost` predicts, what `calibrate` has timed, and what the schema says of the files. Trains nothing
-and prints nothing; what is due, and with which recipe, `session` knows.
+The value `Estimate` with its words, and the arithmetic behind it, on plain numbers. Trains nothing and prints nothing;
+which model of the costs holds, and what is due, `outlook` knows.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 
 from netpick.core.words import counted_word as counted
 from netpick.core.words import duration
-from netpick.sessions.forecast import model as cost
-from netpick.sessions.forecast.model import Model, Samples, Work
+from netpick.sessions.forecast.model import Model, futures, schedule
+from netpick.sessions.forecast.work import Workload
+from netpick.sessions.situation import RunNetwork, Samples
 from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER
 
 COSTLIEST = 10
@@ -135,39 +136,44 @@ class Overheads:
     start: float = 5.0
 
 
-def predict(
-    model: Model, works: Sequence[Work], workers: int, cores: int, overheads: Overheads
-) -> tuple[float, float, float, float]:
-    """Return wall seconds, lower and upper end of the range, and the seconds of all workers together."""
-    if not works:
-        return 0.0, 0.0, 0.0, 0.0
+@dataclass(frozen=True)
+class Prediction:
+    """Wall seconds, the lower and the upper end of their range, and the seconds of all workers together."""
+
+    seconds: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    worker_seconds: float = 0.0
+
+
+def predict(model: Model, loads: Sequence[Workload], workers: int, cores: int, overheads: Overheads) -> Prediction:
+    """Return what some trainings will take on some workers."""
+    if not loads:
+        return Prediction()
     # Where every core has a worker, the coordinator takes its time from them.
     extra = overheads.commit if workers >= cores else 0.0
     model = replace(model, fixed=model.fixed + extra)
-    outside = overheads.start + overheads.merge * len(works)
-    seconds = sorted((model.seconds(work) for work in works), reverse=True)
-    futures = cost.spans(model, works, workers)
-    low, high = np.quantile(futures, (0.05, 0.95))
-    wall = cost.schedule(seconds, workers)
-    return outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), sum(seconds)
+    outside = overheads.start + overheads.merge * len(loads)
+    seconds = sorted((model.seconds(load) for load in loads), reverse=True)
+    low, high = np.quantile(futures(model, loads, workers), (0.05, 0.95))
+    wall = schedule(seconds, workers)
+    return Prediction(outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), sum(seconds))
 
 
 def disk(
-    works: Sequence[Work],
-    params: Sequence[int],
+    networks: Sequence[RunNetwork],
     samples: Samples,
-    epochs: Sequence[int],
     classes: int,
     keep: Mapping[str, str],
     pixels: int,
     first: bool,
     compact: bool = True,
 ) -> dict[str, int]:
-    """Return the bytes that the trainings will add, by what they are.
+    """Return the bytes that trainings will add, by what they are.
 
     Parameters
     ----------
-    works, params, epochs : a value each training
+    networks : that of each training
     samples : of the data set
     classes : number of classes
     keep : `scores` (all, last, none) and `weights` (last, none)
@@ -175,42 +181,43 @@ def disk(
     first : whether the evaluated samples are still to be written down
     compact : whether the small files are merged at the end
     """
-    rows = samples.evaluated * sum(epochs)
-    scored = {"all": rows, "last": samples.evaluated * len(works), "none": 0}[keep["scores"]]
+    number = len(networks)
+    rows = samples.evaluated * sum(network.recipe.epochs for network in networks)
+    scored = {"all": rows, "last": samples.evaluated * number, "none": 0}[keep["scores"]]
     out = {"predictions": round(rows * PREDICTED_BYTES + scored * classes * SCORE_BYTES)}
     if keep["weights"] == "last":
-        out["weights"] = 4 * sum(params)
-    out["rest"] = TABLE_BYTES + len(works) * MERGED_BYTES if compact else len(works) * SHARD_BYTES
+        out["weights"] = 4 * sum(network.row["params"] for network in networks)
+    out["rest"] = TABLE_BYTES + number * MERGED_BYTES if compact else number * SHARD_BYTES
     if first:
         out["samples"] = round(samples.evaluated * (PNG_BYTES + pixels / 5))
     return out
 
 
-def memory(rows: Sequence[Mapping[str, Any]], batches: Sequence[int], pixels: int, samples: Samples) -> int:
+def memory(networks: Sequence[RunNetwork], pixels: int, samples: Samples) -> int:
     """Return the bytes of main memory that a worker on the CPU needs for the largest of some networks.
 
     Beside torch itself: weights with gradients and up to three states of the optimizer; every value of a batch with its
     gradient; the batches that are gathered at once; scores.
     """
-    largest = max(
-        20 * row["params"]
-        + 8 * row["memory"] * max(batch, EVALUATION_BATCH)
-        + 4 * pixels * min(STEPS_A_GATHER * batch, samples.train)
-        for row, batch in zip(rows, batches, strict=True)
+    return WORKER_BYTES + max(
+        20 * network.row["params"]
+        + 8 * network.row["memory"] * max(network.recipe.batch_size, EVALUATION_BATCH)
+        + 4 * pixels * min(STEPS_A_GATHER * network.recipe.batch_size, samples.train)
+        for network in networks
     )
-    return WORKER_BYTES + largest
 
 
-def costliest(model: Model, works: Sequence[Work], rows: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+def costliest(
+    model: Model, loads: Sequence[Workload], rows: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], ...]:
     """Return the networks that take longest: name, family, size, seconds, share of all seconds."""
-    seconds = {work.key: model.seconds(work) for work in works}
     by_network: dict[str, float] = {}
-    for (hash_, _), one in seconds.items():
-        by_network[hash_] = by_network.get(hash_, 0.0) + one
+    for load in loads:
+        by_network[load.key[0]] = by_network.get(load.key[0], 0.0) + model.seconds(load)
     whole = sum(by_network.values()) or 1.0
     out = []
     for hash_ in sorted(by_network, key=by_network.__getitem__, reverse=True)[:COSTLIEST]:
-        row = rows[hash_]
+        row, seconds = rows[hash_], by_network[hash_]
         named = {name: row[name] for name in ("name", "computation", "activation", "params", "macs")}
-        out.append({**named, "seconds": round(by_network[hash_], 3), "share": round(by_network[hash_] / whole, 4)})
+        out.append({**named, "seconds": round(seconds, 3), "share": round(seconds / whole, 4)})
     return tuple(out)

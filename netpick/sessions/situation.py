@@ -1,0 +1,104 @@
+"""`Situation`: what a session knows of its run, gathered once and handed from one part to the next.
+
+A value, which changes nothing and decides nothing; how it comes about is said in `settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from netpick.core.recipe import Recipe
+from netpick.networks.paper.spec import NetworkSpec
+from netpick.training.choice import choose
+from netpick.training.plan import Plan
+
+if TYPE_CHECKING:  # workers load this module, and need no files
+    from netpick.store.folder import Store
+
+TrainingKey = tuple[str, int]
+"""Hash of the network, and number of the replicate."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """How many samples are trained on in an epoch, and evaluated after it (all other splits together)."""
+
+    train: int
+    evaluated: int
+
+
+@dataclass(frozen=True)
+class RunNetwork:
+    """A network of a run: its row of networks.parquet, its spec, and the recipe that it is trained by."""
+
+    row: Mapping[str, Any]
+    spec: NetworkSpec
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class DueTraining:
+    """A training that has no result yet, or one that is to be replaced."""
+
+    network: RunNetwork
+    replicate: int
+
+    @property
+    def key(self) -> TrainingKey:
+        """Hash of the network, and replicate."""
+        return self.network.spec.hash, self.replicate
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A run as a session finds it, with what the user wants of it.
+
+    `recipe`, `keep` (which scores and weights) and `pin` (what is fixed of the plans) are those that the trainings that
+    are due will have, whether or not run.toml says so yet. `ended` has the status of each training with a result;
+    those with one of the statuses in `retry` are due again. `samples` are known once the data set has been looked at.
+    """
+
+    store: Store
+    networks: tuple[RunNetwork, ...]
+    recipe: Recipe
+    keep: Mapping[str, str]
+    pin: str
+    devices: tuple[str, ...]
+    workers: int
+    ended: Mapping[TrainingKey, str]
+    retry: frozenset[str] = frozenset()
+    samples: Samples | None = None
+
+    @cached_property
+    def standing(self) -> dict[TrainingKey, str]:
+        """The status of each training whose result stays."""
+        return {key: status for key, status in self.ended.items() if status not in self.retry}
+
+    @cached_property
+    def due(self) -> tuple[DueTraining, ...]:
+        """The trainings that are due, in the order of the catalogue."""
+        every = (DueTraining(network, n) for network in self.networks for n in range(network.recipe.replicates))
+        return tuple(training for training in every if training.key not in self.standing)
+
+    @property
+    def total(self) -> int:
+        """Number of trainings that the run has when it is finished."""
+        return sum(network.recipe.replicates for network in self.networks)
+
+    @cached_property
+    def plans(self) -> dict[str, Plan]:
+        """The plan of each network on these devices, by its hash."""
+        return {n.spec.hash: choose(n.recipe, self.devices[0], n.spec, self.pin) for n in self.networks}
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return list(self.store.manifest["classes"])
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Shape of an image: channels, height, width."""
+        return tuple(self.store.manifest["shape"])
