@@ -25,6 +25,7 @@ from netpick.networks.catalogue.decisions import Sampler
 from netpick.networks.catalogue.layouts import COMPUTATIONS, Computation
 from netpick.networks.paper import operations
 from netpick.networks.paper import whole_networks as whole
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.spec import NetworkSpec, check
 from netpick.report import tables_page as schema_table
 from netpick.sessions.generate import generate_run
@@ -213,7 +214,7 @@ def test_computations_and_activations_are_all_named():
     rows = {words(row[0])[0]: row[-1] for row in table(README, "Keys of a cell")}
     assert words(rows["computation"]) == list(COMPUTATIONS)
     (sentence,) = re.findall(r"^The activations: (.*?)\.$", text(README), re.MULTILINE | re.DOTALL)
-    assert words(sentence) == operations.ACTIVATIONS
+    assert words(sentence) == ACTIVATIONS
 
 
 def test_whole_networks_and_their_arguments_are_all_named():

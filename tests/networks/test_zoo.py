@@ -19,8 +19,8 @@ from netpick.networks.catalogue.template import parse
 from netpick.networks.modules.build import build
 from netpick.networks.modules.measure import measure
 from netpick.networks.modules.torchvision_models import torchvision_model, with_channels
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.inferred import family_of
-from netpick.networks.paper.operations import ACTIVATIONS
 from netpick.networks.paper.spec import check, layer
 from netpick.networks.paper.whole_networks import TORCHVISION
 from netpick.sessions.generate import generate_run

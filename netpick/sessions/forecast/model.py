@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from netpick.core.errors import SpecError
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, walk
 from netpick.networks.paper.whole_networks import is_baseline
 
