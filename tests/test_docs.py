@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import typer
 
+from netpick import data
 from netpick.cli import app as cli
 from netpick.cli import ask as cli_exam
-from netpick.data import loading as data
 from netpick.exam.picking import picking
 from netpick.exam.planted import planted
 from netpick.exam.questions import questions

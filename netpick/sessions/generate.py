@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
+from netpick import data
 from netpick.core import recipe as recipes
 from netpick.core.errors import DataError, RunError, TemplateError
 from netpick.core.provenance import git_commit, versions
-from netpick.data import loading as data
 from netpick.networks.catalogue import import_file as intake
 from netpick.networks.catalogue import template
 from netpick.networks.catalogue.catalogue import generate

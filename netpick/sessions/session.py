@@ -21,12 +21,12 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from netpick import data
 from netpick.core import devices as device
 from netpick.core.errors import DataError, RunError, listed, suggest
 from netpick.core.provenance import versions
 from netpick.core.recipe import applied, check_recipe
 from netpick.core.result import TrainingResult
-from netpick.data import loading as data
 from netpick.data import shared as share
 from netpick.networks.catalogue.template import Recipe, apply_override, parse_recipe
 from netpick.networks.modules import user_code as modules

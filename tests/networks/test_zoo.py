@@ -12,7 +12,7 @@ from torch import nn
 from netpick import Run
 from netpick.core.errors import CatalogueError, SpecError
 from netpick.core.torchvision_import import torchvision_models
-from netpick.data.loading import DataRequest, load
+from netpick.data import DataRequest, load
 from netpick.exam.exports import export
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.template import parse
