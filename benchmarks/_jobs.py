@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
+from netpick import data
 from netpick.core.torchvision_import import torchvision_datasets
-from netpick.data import loading as data
 from netpick.data import shared as share
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec

@@ -37,9 +37,9 @@ from _common import (
 from joblib import Parallel, delayed
 from scipy.optimize import nnls
 
+from netpick import data
 from netpick.core import devices as device
 from netpick.core.errors import CatalogueError
-from netpick.data import loading as data
 from netpick.networks.catalogue import catalogue, template
 from netpick.networks.catalogue.cells import SampledCell
 from netpick.networks.catalogue.template import Recipe, Template

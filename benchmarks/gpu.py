@@ -35,8 +35,8 @@ import torch
 import torch.nn.functional as F
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, run_netpick, write_json
 
+from netpick import data
 from netpick.core import devices as device
-from netpick.data import loading as data
 from netpick.data import shared as share
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build

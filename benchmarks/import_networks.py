@@ -24,7 +24,7 @@ from _common import (
     write_json,
 )
 
-from netpick.data import loading as data
+from netpick import data
 from netpick.exam.run import Run
 from netpick.networks.catalogue import catalogue, template
 

@@ -39,9 +39,9 @@ from _common import console, machine, main, new_parser, positive, print_machine,
 from _jobs import Job, check_same_samples, choose_data, load_both
 from _peers import WAYS, Outcome, lightning_module, on_gpu
 
+from netpick import data
 from netpick.core import devices as device
 from netpick.core.errors import DataError
-from netpick.data import loading as data
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec, seed_of, sizes
 

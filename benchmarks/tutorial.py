@@ -37,8 +37,8 @@ from _peers import Outcome
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from netpick import data
 from netpick.core.errors import DataError
-from netpick.data import loading as data
 from netpick.networks.catalogue import catalogue, template
 from netpick.networks.paper.spec import NetworkSpec, seed_of, sizes
 

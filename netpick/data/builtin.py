@@ -2,7 +2,7 @@
 
 Files are read, and where they are missing downloaded, by torchvision's own classes; scikit-learn brings `digits`.
 torchvision and scikit-learn are imported only in the functions that read. What is done with the samples is the business
-of `data`.
+of `loading`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def train_counts(name: str, seed: int) -> list[int]:
     return [source.train // len(source.classes)] * len(source.classes)
 
 
-def read(name: str, data_dir: str, seed: int) -> dict[str, Split]:
+def read_builtin(name: str, data_dir: str, seed: int) -> dict[str, Split]:
     """Read both parts of a data set of the table, "train" and "test", and check them.
 
     Downloads, by torchvision, only what is missing. `seed` splits digits, which has no test part of its own.
@@ -207,9 +207,9 @@ def _corrupt(name: str, data_dir: str, maker: Any, error: Exception) -> DataErro
     if isinstance(meta := getattr(maker, "meta", None), dict):
         sums.append((meta["filename"], meta["md5"]))
     for file, expected in sums:
-        found = hashlib.md5((folder / file).read_bytes(), usedforsecurity=False).hexdigest()
-        if found != expected:
-            return DataError(f"{folder / file} is corrupt: its MD5 sum is {found}, expected {expected}; {_AGAIN}")
+        digest = hashlib.md5((folder / file).read_bytes(), usedforsecurity=False).hexdigest()
+        if digest != expected:
+            return DataError(f"{folder / file} is corrupt: its MD5 sum is {digest}, expected {expected}; {_AGAIN}")
     return DataError(
         f"cannot read data set '{name}' in {folder}: {_line(error)}; delete its files there and give the"
         " command again to download them"

@@ -40,7 +40,9 @@ _FORMAT = 1
 _CHUNK = 100
 
 
-def read(listing: Listing, options: ImageOptions, kept: Path | None = None, report: Report | None = None) -> Pixels:
+def decode_images(
+    listing: Listing, options: ImageOptions, kept: Path | None = None, report: Report | None = None
+) -> Pixels:
     """Decode all images, or take what was decoded before.
 
     Parameters

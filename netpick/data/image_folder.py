@@ -86,11 +86,29 @@ def list_images(root: Path) -> Listing:
     if not root.is_dir():
         what = "is a file" if root.is_file() else "is not there"
         raise DataError(f"folder:{root}: the folder {what}; {_WANTED}")
+    folders = _class_folders(root)
+    classes = sorted(folders["train" if "train" in folders else "whole"])
+    if len(classes) < 2:
+        got = f"one class only, '{classes[0]}'" if classes else "no folders of classes"
+        raise DataError(f"folder:{root}: has {got}, wanted two or more; {_WANTED}")
+    if len(classes) > MAX_CLASSES:
+        raise DataError(f"folder:{root}: has {len(classes)} classes, the most is {MAX_CLASSES}; take some out")
+    parts = {
+        part: tuple(file for label, name in enumerate(classes) if name in of for file in _images(root, of[name], label))
+        for part, of in folders.items()
+    }
+    listing = Listing(root, tuple(classes), parts)
+    check_counts(listing, {part: [file.label for file in files] for part, files in parts.items()})
+    return listing
+
+
+def _class_folders(root: Path) -> dict[str, dict[str, Path]]:
+    """Return the folders of the classes by part: "train" and "test", or "whole" where a split is still to be made."""
     top = _folders(root)
     by_word = {folder.name.lower(): folder for folder in top}
-    given: dict[str, Path] = {
-        word: by_word[word] for word in ("train", "test") if word in by_word and _folders(by_word[word])
-    }
+    given = {word: by_word[word] for word in ("train", "test") if word in by_word and _folders(by_word[word])}
+    if not given:
+        return {"whole": {folder.name: folder for folder in top}}
     if len(given) == 1:
         (has,) = given
         lacks = "test" if has == "train" else "train"
@@ -98,32 +116,15 @@ def list_images(root: Path) -> Listing:
             f"folder:{root}: has a folder {has}/ and no {lacks}/: add it, or give folder:{given[has]} to have that one"
             " split by the seed"
         )
-    per_class: dict[str, dict[str, Path]]
-    if given:
-        per_class = {part: {c.name: c for c in _folders(folder)} for part, folder in given.items()}
-        only_test = sorted(set(per_class["test"]) - set(per_class["train"]))
-        if only_test:
-            raise DataError(
-                f"folder:{root}: test/ has classes that train/ lacks: {listed(only_test)}; give both the same folders"
-            )
-        classes = sorted(per_class["train"])
-    else:
-        per_class = {"whole": {c.name: c for c in top}}
-        classes = sorted(per_class["whole"])
-    if len(classes) < 2:
-        got = f"one class only, '{classes[0]}'" if classes else "no folders of classes"
-        raise DataError(f"folder:{root}: has {got}, wanted two or more; {_WANTED}")
-    if len(classes) > MAX_CLASSES:
-        raise DataError(f"folder:{root}: has {len(classes)} classes, the most is {MAX_CLASSES}; take some out")
-    parts = {
-        part: tuple(
-            file for label, name in enumerate(classes) if name in found for file in _images(root, found[name], label)
-        )
-        for part, found in per_class.items()
+    parts: dict[str, dict[str, Path]] = {
+        part: {inner.name: inner for inner in _folders(folder)} for part, folder in given.items()
     }
-    listing = Listing(root, tuple(classes), parts)
-    check_counts(listing, {part: [file.label for file in files] for part, files in parts.items()})
-    return listing
+    only_test = sorted(set(parts["test"]) - set(parts["train"]))
+    if only_test:
+        raise DataError(
+            f"folder:{root}: test/ has classes that train/ lacks: {listed(only_test)}; give both the same folders"
+        )
+    return parts
 
 
 _WANTED = "images are looked for in train/CLASS/ and test/CLASS/, or in CLASS/, as torchvision's ImageFolder does"
@@ -170,8 +171,8 @@ def _images(root: Path, folder: Path, label: int) -> list[File]:
             continue
         path = str(Path(entry.path).relative_to(root))
         try:
-            found = entry.stat()
-            files.append(File(path, label, found.st_size, found.st_mtime_ns))
+            status = entry.stat()
+            files.append(File(path, label, status.st_size, status.st_mtime_ns))
         except OSError:  # a link that leads nowhere: listed, and unreadable when its turn comes
             files.append(File(path, label, -1, 0))
     return sorted(files, key=lambda file: file.path)
@@ -202,10 +203,10 @@ def read_headers(listing: Listing, options: ImageOptions) -> Headers:
     if not options.skip_unreadable or not sizes:
         refuse_unreadable(where, unreadable, sum(1 for _ in listing.files()))
     if options.size is None and len(sizes) > 1:
-        (one, first), (other, second) = list(sizes.items())[:2]
+        (size, first), (other, second) = list(sizes.items())[:2]
         raise DataError(
-            f"{where}: images of {len(sizes)} sizes: {first} is {_by(one)}, {second} is {_by(other)} (height × width);"
-            f" give --image-size {one[0]}x{one[1]}, or another, to bring all to one size"
+            f"{where}: images of {len(sizes)} sizes: {first} is {_by(size)}, {second} is {_by(other)} (height × width);"
+            f" give --image-size {size[0]}x{size[1]}, or another, to bring all to one size"
         )
     if options.color == "auto" and len(modes) > 1:
         (grey, grey_mode), (coloured, color_mode) = modes[True], modes[False]
@@ -220,9 +221,9 @@ def read_headers(listing: Listing, options: ImageOptions) -> Headers:
 def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> None:
     """Raise a `DataError` that names and counts the images that can't be read; none is fine."""
     if unreadable:
-        some = listed([f"{path} ({reason})" for path, reason in unreadable.items()], 3)
+        shown = listed([f"{path} ({reason})" for path, reason in unreadable.items()], 3)
         raise DataError(
-            f"{where}: {len(unreadable)} of {images} images can't be read: {some}; mend or remove them, or give"
+            f"{where}: {len(unreadable)} of {images} images can't be read: {shown}; mend or remove them, or give"
             " --skip-unreadable to leave them out"
         )
 

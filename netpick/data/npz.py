@@ -35,7 +35,7 @@ class Header:
     labels: dict[str, np.ndarray]
 
 
-def describe(path: Path) -> Header:
+def read_header(path: Path) -> Header:
     """Read the labels, and of the pixels the shapes alone.
 
     Raises
@@ -44,19 +44,19 @@ def describe(path: Path) -> Header:
         The file is missing, no npz file, lacks an array, or holds what is not as the module's docstring says.
     """
     with _opened(path) as file:
-        return _describe(path, file)
+        return _checked_header(path, file)
 
 
-def read(path: Path) -> tuple[Header, dict[str, Split]]:
+def read_arrays(path: Path) -> tuple[Header, dict[str, Split]]:
     """Read all, and check it; the parts are "train" and "test", or "whole" where a split is still to be made.
 
     Raises
     ------
     DataError
-        As `describe`; pixels that are not numbers, or too large for memory.
+        As `read_header`; pixels that are not numbers, or too large for memory.
     """
     with _opened(path) as file:
-        header = _describe(path, file)
+        header = _checked_header(path, file)
         kinds = {name: _form(file, name)[1].kind for name in PIXELS if name in file}
         raw = {name: _pixels(path, name, file[name]) for name in kinds}
         dtype = np.result_type(*raw.values())  # whole numbers beyond 255 in one part make both float32
@@ -101,7 +101,7 @@ def _form(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _describe(path: Path, file: Any) -> Header:
+def _checked_header(path: Path, file: Any) -> Header:
     where = f"npz:{path}"
     names = set(file)
     unknown = sorted(names - {*PIXELS, *LABELS, *_MORE})
@@ -137,8 +137,8 @@ def _describe(path: Path, file: Any) -> Header:
     if len(kinds) > 1:  # as 0 to 255 and 0 to 1 would be
         raise DataError(f"{where}: {', '.join(kinds.values())}: give both in one type")
     given = [str(name) for name in np.atleast_1d(file["classes"])] if "classes" in names else None
-    classes, labels = _labels(where, {part: (parts[part][1], one) for part, one in raw.items()}, given)
-    return Header(next(iter(shapes.values())), classes, labels)
+    classes, numbers = _labels(where, {part: (parts[part][1], labels) for part, labels in raw.items()}, given)
+    return Header(next(iter(shapes.values())), classes, numbers)
 
 
 def _layout(path: Path, file: Any, name: str, form: tuple[int, ...]) -> str:
@@ -179,54 +179,67 @@ def _image_shape(path: Path, file: Any, name: str, form: tuple[int, ...]) -> tup
 def _labels(
     where: str, raw: dict[str, tuple[str, np.ndarray]], given: list[str] | None
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Return the names of the classes, and the labels as int64 from 0; names in place of labels are numbered."""
+    """Return the names of the classes, and the labels as int64 from 0; names in place of labels are numbered.
+
+    `raw` has, of each part, the name of the array and what it holds; `given` are the names that the file gives.
+    """
     if given is not None and len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)
         raise DataError(f"{where}: classes names '{twice}' twice: give each class a name of its own")
-    if all(one.dtype.kind in "US" for _, one in raw.values()):
-        texts = {part: one.astype(str) for part, (_, one) in raw.items()}
-        names = given or sorted(set(next(iter(texts.values())).tolist()))
-        place = {name: label for label, name in enumerate(names)}
-        for part, one in texts.items():
-            strange = sorted(set(one.tolist()) - set(place))
-            if strange:
-                known = "classes" if given else "y_train"
-                raise DataError(f"{where}: {raw[part][0]} has labels that {known} lacks: {listed(strange)}")
-        labels = {part: np.array([place[name] for name in one.tolist()], np.int64) for part, one in texts.items()}
-    else:
-        labels = {part: _whole(where, name, one) for part, (name, one) in raw.items()}
-        learned = next(iter(labels.values()))
-        count = len(given) if given is not None else int(learned.max()) + 1
-        names = given if given is not None else []
-        for part, one in labels.items():
-            low, high = int(one.min()), int(one.max())
-            if low < 0 or high >= count:
-                reach = "the names in classes" if given is not None else "y_train"
-                raise DataError(
-                    f"{where}: {raw[part][0]} has labels from {low} to {high}, wanted 0 to {count - 1} by {reach}"
-                )
-        if count <= MAX_CLASSES and not names:
-            names = [str(label) for label in range(count)]
-        if count > MAX_CLASSES and given is None:
-            raise DataError(
-                f"{where}: y_train has labels up to {count - 1}, for {count} classes; the most is {MAX_CLASSES}: number"
-                " the classes from 0 on"
-            )
+    words = all(labels.dtype.kind in "US" for _, labels in raw.values())
+    names, numbers = (_from_names if words else _from_numbers)(where, raw, given)
     if len(names) > MAX_CLASSES:
         raise DataError(f"{where}: has {len(names)} classes, the most is {MAX_CLASSES}: leave some out")
     if len(names) < 2:
         raise DataError(f"{where}: has one class only, '{names[0]}': wanted two or more")
-    part, learned = next(iter(labels.items()))
-    counts = np.bincount(learned, minlength=len(names))
-    least = 2 if part == "whole" else 1
-    for label, name in enumerate(names):
-        if counts[label] < least:
+    part, learned = next(iter(numbers.items()))
+    _check_counts(where, names, learned, least=2 if part == "whole" else 1)
+    return tuple(names), numbers
+
+
+def _from_names(
+    where: str, raw: dict[str, tuple[str, np.ndarray]], given: list[str] | None
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    texts = {part: labels.astype(str).tolist() for part, (_, labels) in raw.items()}
+    names = given or sorted(set(next(iter(texts.values()))))
+    number = {name: label for label, name in enumerate(names)}
+    for part, labels in texts.items():
+        strange = sorted(set(labels) - set(number))
+        if strange:
+            known = "classes" if given else "y_train"
+            raise DataError(f"{where}: {raw[part][0]} has labels that {known} lacks: {listed(strange)}")
+    return names, {part: np.array([number[name] for name in labels], np.int64) for part, labels in texts.items()}
+
+
+def _from_numbers(
+    where: str, raw: dict[str, tuple[str, np.ndarray]], given: list[str] | None
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    numbers = {part: _whole(where, name, labels) for part, (name, labels) in raw.items()}
+    count = len(given) if given is not None else int(next(iter(numbers.values())).max()) + 1
+    for part, labels in numbers.items():
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= count:
+            reach = "the names in classes" if given is not None else "y_train"
+            raise DataError(
+                f"{where}: {raw[part][0]} has labels from {low} to {high}, wanted 0 to {count - 1} by {reach}"
+            )
+    if count > MAX_CLASSES and given is None:
+        raise DataError(
+            f"{where}: y_train has labels up to {count - 1}, for {count} classes; the most is {MAX_CLASSES}: number"
+            " the classes from 0 on"
+        )
+    return given or [str(label) for label in range(count)], numbers
+
+
+def _check_counts(where: str, names: list[str], learned: np.ndarray, least: int) -> None:
+    """Refuse classes with fewer samples to train on than are needed."""
+    for label, count in enumerate(np.bincount(learned, minlength=len(names))):
+        if count < least:
             need = "1 or more" if least == 1 else "2 or more, to split them"
             raise DataError(
-                f"{where}: class {label} ('{name}') has {counts[label]} samples in y_train, wanted {need}; number the"
+                f"{where}: class {label} ('{names[label]}') has {count} samples in y_train, wanted {need}; number the"
                 " classes from 0 on without gaps"
             )
-    return tuple(names), labels
 
 
 def _whole(where: str, name: str, labels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Data of one's own, by names such as "folder:shoes" and "npz:shoes.npz": where they lie, and who reads them.
 
-Folders of images are the business of `image_folder` and `image_decoding`, arrays that of `npz_file`.
+Folders of images are the business of `image_folder` and `image_decoding`, arrays that of `npz`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from netpick.core.errors import DataError, listed
-from netpick.data import image_decoding, image_folder
-from netpick.data import npz as npz_file
-from netpick.data.image_decoding import Report
-from netpick.data.image_folder import ImageOptions
+from netpick.data import image_decoding
+from netpick.data.image_decoding import Report, decode_images
+from netpick.data.image_folder import ImageOptions, list_images, read_headers
+from netpick.data.npz import read_arrays, read_header
 from netpick.data.samples import Split
 
 OWN = ("folder", "npz")
@@ -51,7 +51,7 @@ def locate(name: str, data_dir: str, resolved: str | None = None) -> Path:
     )
 
 
-def describe(
+def own_counts(
     name: str, data_dir: str, options: ImageOptions
 ) -> tuple[tuple[int, int, int], tuple[str, ...], dict[str, list[int]]]:
     """Return the shape of an image, the classes, and the samples a class of each part ("train", "test", or "whole").
@@ -60,17 +60,17 @@ def describe(
     """
     path = locate(name, data_dir)
     if own_kind(name) == "folder":
-        listing = image_folder.list_images(path)
-        shape = image_folder.read_headers(listing, options).shape
+        listing = list_images(path)
+        shape = read_headers(listing, options).shape
         labels = {part: np.array([file.label for file in files]) for part, files in listing.parts.items()}
         classes = listing.classes
     else:
-        header = npz_file.describe(path)
+        header = read_header(path)
         shape, classes, labels = header.shape, header.classes, header.labels
     return shape, classes, {p: np.bincount(one, minlength=len(classes)).tolist() for p, one in labels.items()}
 
 
-def read(
+def read_own(
     name: str, data_dir: str, options: ImageOptions, kept: Path | None = None, report: Report | None = None
 ) -> tuple[tuple[str, ...], dict[str, Split], int]:
     """Return the names of all classes, the parts "train" and "test", or "whole", and how many images were left out.
@@ -79,11 +79,11 @@ def read(
     """
     path = locate(name, data_dir)
     if own_kind(name) == "folder":
-        listing = image_folder.list_images(path)
-        parts = image_decoding.read(listing, options, kept, report)
+        listing = list_images(path)
+        parts = decode_images(listing, options, kept, report)
         left_out = sum(1 for _ in listing.files()) - sum(map(len, parts.values()))
         return listing.classes, parts, left_out
-    header, parts = npz_file.read(path)
+    header, parts = read_arrays(path)
     return header.classes, parts, 0
 
 
@@ -93,6 +93,6 @@ def fingerprint(name: str, data_dir: str) -> str:
         return ""
     path = locate(name, data_dir)
     if own_kind(name) == "folder":
-        return image_decoding.fingerprint(image_folder.list_images(path))
-    found = path.stat()
-    return f"{found.st_size}-{found.st_mtime_ns}"
+        return image_decoding.fingerprint(list_images(path))
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -51,6 +51,10 @@ class Split:
         """Return the samples at these positions of this split."""
         return Split(self.pixels[positions], self.labels[positions], self.index[positions], self.pixel_max)
 
+    def without(self, positions: np.ndarray) -> Split:
+        """Return the samples at all other positions."""
+        return self.take(np.setdiff1d(np.arange(len(self)), positions))
+
     def only(self, labels: Sequence[int]) -> Split:
         """Return the samples that have one of these labels, which are numbered anew, from 0, in the order given."""
         numbers = np.full(max(*labels, int(self.labels.max(initial=0))) + 1, -1, np.int64)

@@ -20,9 +20,12 @@ import numpy as np
 
 from netpick.core.errors import DataError, WorkError
 from netpick.core.files import atomic_write
+from netpick.data.builtin import DATASETS
 from netpick.data.image_decoding import Report
-from netpick.data.loading import DATASETS, DataRequest, Dataset, load
+from netpick.data.loading import load
 from netpick.data.own import fingerprint, own_kind
+from netpick.data.request import DataRequest
+from netpick.data.samples import Dataset
 
 _FORMAT = 2
 """Part of the shared files' names: raise it when what is written into them changes."""

@@ -19,7 +19,7 @@ import msgspec
 from netpick.core.errors import DataError, RunError, TemplateError
 from netpick.core.provenance import git_commit, versions
 from netpick.core.recipe import Recipe, applied
-from netpick.data.loading import DataInfo, DataRequest, data_dir, describe, manifest_entry
+from netpick.data import DataInfo, DataRequest, data_dir, describe, manifest_entry
 from netpick.networks.catalogue import import_file
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.template import Template, find, load, parse

@@ -17,7 +17,7 @@ import numpy as np
 
 from netpick.core.errors import DataError, listed
 from netpick.core.recipe import Recipe
-from netpick.data.loading import DataRequest, data_dir, load, request_of, sample_rows
+from netpick.data import DataRequest, data_dir, load, request_of, sample_rows
 from netpick.data.shared import SharedData, attach, prepare
 from netpick.sessions.settle import changes_of_results
 from netpick.sessions.situation import RunNetwork, Samples, Situation

@@ -11,7 +11,7 @@ def input_of(layers: Sequence[LayerSpec]) -> tuple[int, ...] | None:
     """Return a shape that a network's input may have, or None where the layers don't say."""
     if layers and layers[0].op == "Reshape":
         return tuple(layers[0].resolved["shape"])
-    if len(layers) > 1 and (layers[0].op, layers[1].op) == ("Flatten", "Linear"):
+    if len(layers) > 1 and (layers[0].op, layers[1].op) == ("Flatten", "Linear") and not layers[0].options:
         return (layers[1].resolved["in_features"],)
     return None
 

@@ -21,12 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from netpick import data
 from netpick.core import torchvision_import
 from netpick.core.errors import DataError, NetpickError, WorkError
-from netpick.data import loading as data
-from netpick.data import samples
-from netpick.data import shared as share
-from netpick.data.loading import DataRequest
+from netpick.data import DataRequest, samples
+from netpick.data.shared import _stem, attach, prepare
 
 ROOT = Path(__file__).parents[2]
 TRAIN, TEST = 60, 20
@@ -35,7 +34,7 @@ TRAIN, TEST = 60, 20
 @pytest.fixture(autouse=True)
 def _forget_attached():
     yield
-    share.attach.cache_clear()
+    attach.cache_clear()
 
 
 def write_idx(path: Path, array: np.ndarray, magic: int) -> None:
@@ -550,73 +549,73 @@ def request_v(request_):
 
 
 def test_attach_gives_what_load_gives(request_v, tmp_path):
-    shared = share.prepare(request_v, tmp_path / "run" / ".cache")
+    shared = prepare(request_v, tmp_path / "run" / ".cache")
     shared = pickle.loads(pickle.dumps(shared))
     assert shared.splits == ("train", "test", "validation")
-    got = share.attach(shared)
+    got = attach(shared)
     assert_same(got, expected_of(request_v))
-    assert share.attach(pickle.loads(pickle.dumps(shared))) is got
+    assert attach(pickle.loads(pickle.dumps(shared))) is got
 
 
 def test_attach_reads_the_shared_files_and_not_the_data_set(request_v, raw, tmp_path, monkeypatch):
-    shared = share.prepare(request_v, tmp_path / "cache")
+    shared = prepare(request_v, tmp_path / "cache")
     expected = expected_of(request_v)
-    monkeypatch.setattr(share, "load", lambda request: pytest.fail("read the data set again"))
-    assert_same(share.attach(shared), expected)
-    assert share.prepare(request_v, tmp_path / "cache") == shared
+    monkeypatch.setattr("netpick.data.shared.load", lambda request: pytest.fail("read the data set again"))
+    assert_same(attach(shared), expected)
+    assert prepare(request_v, tmp_path / "cache") == shared
 
 
 def test_a_worker_that_writes_changes_nothing_for_others(request_v, tmp_path):
-    shared = share.prepare(request_v, tmp_path / "cache")
-    share.attach(shared)["train"][0][:] = 0
-    share.attach.cache_clear()
-    assert_same(share.attach(shared), expected_of(request_v))
+    shared = prepare(request_v, tmp_path / "cache")
+    attach(shared)["train"][0][:] = 0
+    attach.cache_clear()
+    assert_same(attach(shared), expected_of(request_v))
 
 
 def test_torch_takes_attached_arrays_without_a_warning(request_v, tmp_path, recwarn):
     import torch
 
-    inputs, labels = share.attach(share.prepare(request_v, tmp_path / "cache"))["train"]
+    inputs, labels = attach(prepare(request_v, tmp_path / "cache"))["train"]
     assert torch.from_numpy(inputs).dtype == torch.float32
     assert torch.from_numpy(labels).dtype == torch.int64
     assert not [w for w in recwarn if "writable" in str(w.message)]
 
 
 def test_without_a_folder_workers_load_by_themselves(request_v):
-    shared = share.prepare(request_v, None)
+    shared = prepare(request_v, None)
     assert shared.folder is None
-    assert_same(share.attach(shared), expected_of(request_v))
+    assert_same(attach(shared), expected_of(request_v))
 
 
 def test_without_the_shared_files_workers_load_by_themselves(request_v, tmp_path):
     import shutil
 
-    shared = share.prepare(request_v, tmp_path / "cache")
+    shared = prepare(request_v, tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")
-    assert_same(share.attach(shared), expected_of(request_v))
+    assert_same(attach(shared), expected_of(request_v))
 
 
 def test_another_machine_has_its_own_data_directory(request_v, tmp_path, arrays, monkeypatch):
     expected = expected_of(request_v)
-    shared = replace(share.prepare(request_v, None), request=replace(request_v, data_dir=str(tmp_path / "not there")))
+    shared = replace(prepare(request_v, None), request=replace(request_v, data_dir=str(tmp_path / "not there")))
     write_mnist(tmp_path / "own", arrays)
     monkeypatch.setenv("NETPICK_DATA", str(tmp_path / "own"))
-    assert_same(share.attach(shared), expected)
+    assert_same(attach(shared), expected)
 
 
 def test_another_machine_with_other_data_is_refused(request_v, tmp_path):
-    shared = share.prepare(request_v, None)
+    shared = prepare(request_v, None)
     write_mnist(tmp_path, fake_arrays(seed=1))
     with pytest.raises(DataError, match="differs"):
-        share.attach(shared)
+        attach(shared)
 
 
 def test_each_request_has_its_own_files(request_v, tmp_path):
     cache = tmp_path / "cache"
-    a, b = share.prepare(request_v, cache), share.prepare(replace(request_v, seed=9), cache)
+    a, b = prepare(request_v, cache), prepare(replace(request_v, seed=9), cache)
     assert a != b
-    assert_same(share.attach(a), expected_of(a.request))
-    assert_same(share.attach(b), expected_of(b.request))
+    assert_same(attach(a), expected_of(a.request))
+    assert_same(attach(b), expected_of(b.request))
     assert not list(cache.glob(".*"))
 
 
@@ -634,57 +633,57 @@ def test_a_prepare_that_dies_is_begun_anew(request_v, tmp_path, monkeypatch, die
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", die)
         with pytest.raises(KeyboardInterrupt):
-            share.prepare(request_v, cache)
+            prepare(request_v, cache)
     assert not list(cache.glob("*.json"))
-    (cache / f".{share._stem(request_v)}-train-inputs.npy.1.tmp").write_bytes(b"left by a killed process")
-    assert_same(share.attach(share.prepare(request_v, cache)), expected_of(request_v))
+    (cache / f".{_stem(request_v)}-train-inputs.npy.1.tmp").write_bytes(b"left by a killed process")
+    assert_same(attach(prepare(request_v, cache)), expected_of(request_v))
     assert not list(cache.glob(".*"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", None, "half"])
 def test_a_damaged_shared_file_is_never_used(request_v, tmp_path, content):
     cache = tmp_path / "cache"
-    shared = share.prepare(request_v, cache)
+    shared = prepare(request_v, cache)
     for path in cache.glob("*.npy"):
         whole = path.read_bytes()
         if content is None:
             path.unlink()
         else:
             path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
-        assert_same(share.attach(shared), expected_of(request_v))
-        share.attach.cache_clear()
-        assert share.prepare(request_v, cache) == shared
+        assert_same(attach(shared), expected_of(request_v))
+        attach.cache_clear()
+        assert prepare(request_v, cache) == shared
         assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"splits": 3, "digest": ""}'])
 def test_a_damaged_marker_is_never_used(request_v, tmp_path, text):
     cache = tmp_path / "cache"
-    shared = share.prepare(request_v, cache)
+    shared = prepare(request_v, cache)
     [marker] = cache.glob("*.json")
     marker.write_text(text)
-    assert share.prepare(request_v, cache) == shared
+    assert prepare(request_v, cache) == shared
     assert json.loads(marker.read_text())["digest"] == shared.digest
 
 
 def test_a_folder_that_cannot_be_written(request_v, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError) as caught:
-        share.prepare(request_v, tmp_path / "file" / "cache")
+        prepare(request_v, tmp_path / "file" / "cache")
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, NetpickError)
 
 
 def test_another_process_gets_the_same_data_and_loads_no_torch(tmp_path):
     request = DataRequest("digits", str(tmp_path), seed=5, validation=0.1, train_samples=500)
-    alone, shared = share.prepare(request, None), share.prepare(request, tmp_path / "cache")
+    alone, shared = prepare(request, None), prepare(request, tmp_path / "cache")
     code = (
         "import sys, pickle, hashlib\n"
-        "from netpick.data import loading as data, shared as share\n"
+        "from netpick.data.shared import attach\n"
         "heavy = {'torch', 'torchvision', 'sklearn'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "for shared in pickle.load(sys.stdin.buffer):\n"
-        "    arrays = share.attach(shared)\n"
+        "    arrays = attach(shared)\n"
         "    print(hashlib.sha256(b''.join(a.tobytes() for pair in arrays.values() for a in pair)).hexdigest())\n"
         "    assert shared.folder is None or 'sklearn' not in sys.modules\n"
     )

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netpick import Run
+from netpick import Run, data
 from netpick.cli.app import main
 from netpick.core.errors import DataError, RunError, TemplateError
-from netpick.data import loading as data
-from netpick.data.loading import DataRequest, chosen_classes
+from netpick.data.request import DataRequest, chosen_classes
 from netpick.data.samples import Split
 from netpick.exam.exports import export
 from netpick.exam.network_card import card

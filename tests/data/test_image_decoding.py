@@ -11,12 +11,11 @@ import pytest
 from own_images import grey, rgb, write_folder, write_image
 from PIL import Image
 
+from netpick import data
 from netpick.core.errors import DataError
-from netpick.data import image_decoding
-from netpick.data import loading as data
-from netpick.data import shared as share
+from netpick.data import DataRequest, image_decoding
 from netpick.data.image_folder import UnreadableError
-from netpick.data.loading import DataRequest
+from netpick.data.shared import attach, prepare
 
 
 def decode(path, channels=1, height=6, width=5):
@@ -129,7 +128,7 @@ def test_images_are_decoded_once_with_progress(root, tmp_path, counted):
 def test_a_changed_folder_is_noticed(root, tmp_path, counted, change):
     kept = tmp_path / "kept"
     request = DataRequest(f"folder:{root}", "")
-    shared = share.prepare(request, tmp_path / "cache", kept)
+    shared = prepare(request, tmp_path / "cache", kept)
     file = root / "train/bag/3.png"
     if change == "content":
         size, times = file.stat().st_size, file.stat()
@@ -142,11 +141,11 @@ def test_a_changed_folder_is_noticed(root, tmp_path, counted, change):
     else:
         file.rename(file.with_name("33.png"))
     before = len(counted)
-    other = share.prepare(request, tmp_path / "cache", kept)
+    other = prepare(request, tmp_path / "cache", kept)
     assert len(counted) > before
     assert (other.digest != shared.digest) == (change != "renamed")  # 33 stands where 3 stood: the same samples
     assert len([p for p in kept.iterdir() if not p.name.startswith(".")]) == 1  # those of the older files are gone
-    share.attach.cache_clear()
+    attach.cache_clear()
 
 
 @pytest.mark.parametrize("damage", ["pixels", "list", "half"])
@@ -183,15 +182,15 @@ def test_images_that_do_not_fit_into_memory(root, monkeypatch):
 
 def test_workers_map_the_same_files_and_others_find_the_folder_in_their_data_directory(root, tmp_path, monkeypatch):
     request = DataRequest(f"folder:{root}", str(tmp_path / "none"), validation=0.25)
-    shared = share.prepare(request, tmp_path / "cache", tmp_path / "kept")
+    shared = prepare(request, tmp_path / "cache", tmp_path / "kept")
     expected = {name: data.load(request).inputs(name) for name in ("train", "validation", "test")}
     shutil.move(root, tmp_path / "other" / "shoes")  # neither is needed again by workers of this machine
-    share.attach.cache_clear()
-    for name, (inputs, _) in share.attach(shared).items():
+    attach.cache_clear()
+    for name, (inputs, _) in attach(shared).items():
         np.testing.assert_array_equal(inputs, expected[name])
     shutil.rmtree(tmp_path / "cache")
-    share.attach.cache_clear()
+    attach.cache_clear()
     monkeypatch.setenv("NETPICK_DATA", str(tmp_path / "other"))
-    for name, (inputs, _) in share.attach(shared).items():
+    for name, (inputs, _) in attach(shared).items():
         np.testing.assert_array_equal(inputs, expected[name])
-    share.attach.cache_clear()
+    attach.cache_clear()

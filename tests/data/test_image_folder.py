@@ -10,9 +10,9 @@ import pytest
 from own_images import grey, rgb, write_flat, write_folder, write_image
 from PIL import Image
 
+from netpick import data
 from netpick.core.errors import DataError
-from netpick.data import loading as data
-from netpick.data.loading import DataRequest
+from netpick.data import DataRequest
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from netpick import data
 from netpick.core.errors import DataError
-from netpick.data import loading as data
-from netpick.data import shared as share
-from netpick.data.loading import DataRequest
+from netpick.data import DataRequest
+from netpick.data.shared import attach, prepare
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 6, 5), dtype=np.uint8)
 LABELS = np.arange(30) % 3
@@ -266,11 +266,11 @@ def test_a_file_that_promises_more_than_memory_holds(path):
 def test_floating_point_data_are_shared_and_told_apart(path, tmp_path):
     values = IMAGES / 255
     write(path, x_train=values[:12], x_test=values[12:18])
-    shared = share.prepare(request(path), tmp_path / "cache")
-    inputs, labels = share.attach(shared)["train"]
+    shared = prepare(request(path), tmp_path / "cache")
+    inputs, labels = attach(shared)["train"]
     np.testing.assert_array_equal(inputs, load(path).inputs("train"))
     np.testing.assert_array_equal(labels, LABELS[:12])
     write(path, x_train=values[:12] + 1e-3, x_test=values[12:18])
-    other = share.prepare(request(path), tmp_path / "cache")
+    other = prepare(request(path), tmp_path / "cache")
     assert other.digest != shared.digest
-    share.attach.cache_clear()
+    attach.cache_clear()

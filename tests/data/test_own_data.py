@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from own_images import grey, rgb, write_flat, write_folder, write_image
 
-from netpick import Run
+from netpick import Run, data
 from netpick.cli.app import main
 from netpick.core.errors import DataError, RunError
-from netpick.data import loading as data
-from netpick.data.loading import DataRequest
+from netpick.data import DataRequest
 from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run
 from netpick.store.folder import Store

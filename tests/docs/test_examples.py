@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pages import CONTRIBUTING, PAGES, README, TEMPLATE, blocks, needs_pages, shell_commands, table, text, words
 
+from netpick import data
 from netpick.cli import app as cli
-from netpick.data import loading as data
 from netpick.exam import plant, questions
 from netpick.networks.catalogue import layouts as computations
 from netpick.networks.catalogue import template

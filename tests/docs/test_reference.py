@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from pages import MEASURED, PAGES, ROOT, built, needs_pages, table, tables, text, words
 
-from netpick.data import loading as data
+from netpick import data
 from netpick.networks.catalogue import cells, template
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.paper import operations
 from netpick.networks.paper import whole_networks as whole
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.store.schema import TABLES
 from netpick.training import ENGINES, choose
 from netpick.training.engines import compiled as machine_code
@@ -89,7 +90,7 @@ def test_values_are_said_in_words():
 
 
 def test_computations_and_activations_are_all_named():
-    for start, names in (("The computations", list(COMPUTATIONS)), ("The activations", operations.ACTIVATIONS)):
+    for start, names in (("The computations", list(COMPUTATIONS)), ("The activations", ACTIVATIONS)):
         (sentence,) = re.findall(rf"^{start}: (.*?)\.$", built(KEYS), re.MULTILINE)
         assert words(sentence) == list(names)
 

@@ -56,6 +56,15 @@ NETWORKS = {
         LayerSpec("Add", {"from": 2}), LayerSpec("Add", {"from": 5}), layer("GroupNorm", num_groups=2, num_channels=4),
         layer("Dropout2d", p=0.1), layer("AdaptiveMaxPool2d", output_size=[4, 4]),
         layer("LayerNorm", normalized_shape=[4, 4]), *END],
+    "Arguments": [START, conv(2, 1, 4, [2, 3], padding="same", padding_mode="reflect"),
+        layer("BatchNorm2d", num_features=4, eps=1e-3, momentum=None, bias=False),
+        layer("LeakyReLU", negative_slope=0.25, inplace=True), conv(2, 4, 4, 1, device=None, padding_mode="zeros"),
+        layer("Hardtanh", min_val=-0.5, inplace=True), layer("Dropout", p=0.25, inplace=True),
+        layer("AvgPool2d", kernel_size=3, stride=2, ceil_mode=True, count_include_pad=False),
+        layer("MaxPool2d", kernel_size=2, stride=1, padding=1, dilation=2), layer("PReLU", num_parameters=4),
+        layer("AdaptiveAvgPool2d", output_size=[4, None]), layer("GELU", approximate="tanh"),
+        layer("LayerNorm", normalized_shape=4, elementwise_affine=False), layer("Flatten", start_dim=2),
+        layer("Flatten"), *END[1:]],
     "BasicBlock": [START, conv(2, 1, 4, 5), layer("GELU"), *END],
 }  # fmt: skip
 

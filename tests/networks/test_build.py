@@ -8,7 +8,7 @@ from torch import nn
 from netpick.core.torchvision_import import torchvision_models
 from netpick.networks.catalogue import catalogue, template
 from netpick.networks.modules.build import BasicBlock, Reshape, build, build_layer, make_activation
-from netpick.networks.paper.operations import ACTIVATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.spec import layer
 
 IN_PLACE = {

@@ -22,7 +22,7 @@ from netpick.networks.catalogue.decisions import factorisations
 from netpick.networks.catalogue.layouts import COMPUTATIONS, cubic_factorisation
 from netpick.networks.modules.build import build
 from netpick.networks.paper import spec
-from netpick.networks.paper.operations import ACTIVATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.generate import digest
 

@@ -233,7 +233,7 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 OPS = st.sampled_from(sorted({**OPERATIONS, **WHOLE})) | st.text(max_size=6)
-ARGUMENTS = sorted({name for row in {**OPERATIONS, **WHOLE}.values() for name in row.arguments})
+ARGUMENTS = sorted({name for row in {**OPERATIONS, **WHOLE}.values() for name in [*row.arguments, *row.options]})
 NUMBERS = st.integers(-2, 70) | st.lists(st.integers(-1, 9), max_size=4) | ANYTHING
 LAYERS = st.builds(
     lambda op, args: {**args, "op": op}, OPS, st.dictionaries(st.sampled_from(ARGUMENTS), NUMBERS, max_size=4)

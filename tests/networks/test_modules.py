@@ -12,7 +12,7 @@ import torch
 
 from netpick import Run
 from netpick.core.errors import CatalogueError, NetpickError, RunError, SpecError
-from netpick.data.loading import DataRequest, load
+from netpick.data import DataRequest, load
 from netpick.exam.exports import export
 from netpick.exam.network_card import card
 from netpick.networks.modules.build import build

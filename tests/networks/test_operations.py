@@ -12,7 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netpick.core.errors import SpecError
 from netpick.networks.modules.build import build_layer
-from netpick.networks.paper.operations import ACTIVATIONS, MAX_SIZE, OPERATIONS, output_shape, resolve
+from netpick.networks.paper.activations import ACTIVATIONS
+from netpick.networks.paper.arguments import MAX_SIZE
+from netpick.networks.paper.operations import OPERATIONS, output_shape, resolve
 from netpick.networks.paper.spec import layer
 
 SHAPES = {
@@ -41,9 +43,10 @@ def convolutions(draw):
     }
     optional = {
         "stride": sizes(dims, 1, 3),
-        "padding": sizes(dims, 0, 2),
+        "padding": sizes(dims, 0, 2) | st.sampled_from(["same", "valid"]),
         "dilation": sizes(dims, 1, 2),
         "bias": st.booleans(),
+        "padding_mode": st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
     }
     return f"Conv{dims}d", {**args, **draw(st.fixed_dictionaries({}, optional=optional))}, given
 
@@ -54,10 +57,17 @@ def poolings(draw):
     given = draw(SHAPES[dims])
     if draw(st.booleans()):
         kind = draw(st.sampled_from(["Avg", "Max"]))
-        return f"Adaptive{kind}Pool{dims}d", {"output_size": draw(sizes(dims, 1, 5))}, given
+        size = sizes(dims, 1, 5)
+        if dims > 1:
+            size |= st.lists(st.none() | st.integers(1, 5), min_size=dims, max_size=dims)
+        return f"Adaptive{kind}Pool{dims}d", {"output_size": draw(size)}, given
     args = {"kernel_size": draw(sizes(dims, 1, 4))}
-    optional = {"stride": sizes(dims, 1, 3), "padding": sizes(dims, 0, 2)}
+    optional = {"stride": sizes(dims, 1, 3), "padding": sizes(dims, 0, 2), "ceil_mode": st.booleans()}
     kind = draw(st.sampled_from(["MaxPool", "AvgPool"]))
+    if kind == "MaxPool":
+        optional["dilation"] = sizes(dims, 1, 3)
+    else:
+        optional["count_include_pad"] = st.booleans()
     return f"{kind}{dims}d", {**args, **draw(st.fixed_dictionaries({}, optional=optional))}, given
 
 
@@ -83,21 +93,26 @@ def normalisations(draw):
     kind = draw(st.sampled_from(["batch", "layer", "group", "dropout"]))
     if kind == "layer":
         last = list(given[draw(st.integers(0, dims)) :])
-        return "LayerNorm", {"normalized_shape": last[0] if len(last) == 1 and draw(st.booleans()) else last}, given
+        shape = last[0] if len(last) == 1 and draw(st.booleans()) else last
+        options = {name: st.booleans() for name in ("elementwise_affine", "bias")}
+        return "LayerNorm", {"normalized_shape": shape, **draw(st.fixed_dictionaries({}, optional=options))}, given
+    options = draw(st.fixed_dictionaries({}, optional={name: st.booleans() for name in ("affine", "bias")}))
     if kind == "group":
-        return "GroupNorm", {"num_groups": draw(st.integers(1, 4)), "num_channels": given[0]}, given
+        return "GroupNorm", {"num_groups": draw(st.integers(1, 4)), "num_channels": given[0], **options}, given
     if kind == "dropout":
         return f"Dropout{dims}d", draw(st.sampled_from([{}, {"p": 0.25}])), given
     if dims == 1 and draw(st.booleans()):
         given = given[:1]
-    return f"BatchNorm{dims}d", {"num_features": given[0]}, given
+    return f"BatchNorm{dims}d", {"num_features": given[0], **options}, given
 
 
 @st.composite
 def reshapes(draw):
     given = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
     if draw(st.booleans()):
-        return "Flatten", {}, tuple(given)
+        dims = st.integers(-len(given), 4).filter(bool)  # not the batch
+        options = {"start_dim": dims, "end_dim": dims}
+        return "Flatten", draw(st.fixed_dictionaries({}, optional=options)), tuple(given)
     return "Reshape", {"shape": draw(st.permutations(given))}, tuple(given)
 
 
@@ -105,7 +120,11 @@ def reshapes(draw):
 def elementwise(draw):
     given = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
     op = draw(st.sampled_from([*ACTIVATIONS, "Identity", "Dropout", "AlphaDropout", "LogSoftmax", "Softmax"]))
-    args = {"Dropout": {"p": 0.25}, "LogSoftmax": {"dim": 1}, "Softmax": {"dim": -1}}.get(op, {})
+    if "Softmax" in op:  # torch's default would depend on the number of dimensions
+        return op, {"dim": draw(st.sampled_from([1, -1]))}, given
+    args = {"Dropout": {"p": 0.25}}.get(op, {})
+    if op == "PReLU":
+        args = {"num_parameters": draw(st.integers(1, 4))}
     return op, draw(st.sampled_from([args, {}])), given
 
 
@@ -120,13 +139,13 @@ def refused(op, args, given):
 def run_in_torch(op, args, given):
     """Shape, parameters and multiply-accumulates of torch's own module on a random input; None where torch can't."""
     try:
-        module = build_layer(layer(op, **args)).eval()
+        module = (getattr(nn, op)(**args) if hasattr(nn, op) else build_layer(layer(op, **args))).eval()
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             out = module(torch.randn(2, *given))
         if op == "GroupNorm":  # torch looks at the whole batch; a single value a group and sample must not be
             module(torch.randn(1, *given))
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, IndexError):
         return None
     params = sum(p.numel() for p in module.parameters())
     return tuple(out.shape[1:]), params, counter.get_total_flops() // 2 // 2  # two operations each, two samples
@@ -188,7 +207,21 @@ def test_activations_are_all_the_elementwise_ones_of_torch_that_need_no_argument
         ("Lineer", {}, ["unknown operation 'Lineer'", "did you mean 'Linear'?", "BasicBlock"]),
         ("", {}, ["unknown operation ''"]),
         ("Linear", {"in_feature": 3}, ["Linear has no argument 'in_feature'", "did you mean 'in_features'?", "bias"]),
-        ("ReLU", {"inplace": True}, ["ReLU has no argument 'inplace'", "allowed: none"]),
+        ("Tanh", {"inplace": True}, ["Tanh has no argument 'inplace'", "allowed: none"]),
+        ("ReLU", {"inplace": 1}, ["ReLU.inplace wants true or false, got 1"]),
+        ("ELU", {"alpha": float("inf")}, ["ELU.alpha wants a finite number, got inf"]),
+        ("ELU", {"alpha": 10**400}, ["ELU.alpha wants a finite number, got 1000"]),
+        ("CELU", {"alpha": 0}, ["CELU.alpha wants a finite number other than 0, got 0"]),
+        ("GELU", {"approximate": "tang"}, ["wants one of none, tanh (did you mean 'tanh'?), got 'tang'"]),
+        ("Linear", {"in_features": 1, "out_features": 1, "device": "cpu"}, ["Linear.device wants null alone, since a"]),
+        ("MaxPool2d", {"kernel_size": 2, "return_indices": True}, ["wants false alone, since a layer has one output"]),
+        ("BatchNorm1d", {"num_features": 2, "track_running_stats": False}, ["wants true alone, since without them"]),
+        (
+            "Conv1d",
+            {"in_channels": 1, "out_channels": 1, "kernel_size": 3, "padding": "same", "stride": 2},
+            ["Conv1d with padding 'same' wants a stride of 1, got [2]"],
+        ),
+        ("AdaptiveAvgPool1d", {"output_size": None}, ["AdaptiveAvgPool1d.output_size wants an integer or a list of 1"]),
         ("Linear", {"in_features": 3}, ["Linear needs the argument 'out_features'"]),
         ("Linear", {"in_features": 0, "out_features": 1}, ["Linear.in_features wants a positive integer, got 0"]),
         ("Linear", {"in_features": -1, "out_features": 1}, ["positive integer, got -1"]),
@@ -264,6 +297,16 @@ def test_bad_arguments_are_refused_in_words(op, args, words):
             "Conv3d with kernel_size [5, 5, 5] does not fit into [1, 5, 5, 4]",
         ),
         ("MaxPool2d", {"kernel_size": 5}, (1, 4, 9), "MaxPool2d with kernel_size [5, 5] does not fit into [1, 4, 9]"),
+        (
+            "Conv1d",
+            {"in_channels": 1, "out_channels": 1, "kernel_size": 1, "padding": 4, "padding_mode": "reflect"},
+            (1, 4),
+            "Conv1d with padding_mode 'reflect' wants a padding below each size of [1, 4]",
+        ),
+        ("Hardtanh", {"min_val": 1}, (4,), "Hardtanh wants min_val below max_val, got 1 and 1"),
+        ("RReLU", {"lower": 0.5}, (4,), "RReLU wants lower up to upper, got 0.5 and 0.333333"),
+        ("PReLU", {"num_parameters": 2}, (3, 4), "num_parameters = 1 or one a channel, got 2 for [3, 4]"),
+        ("Flatten", {"start_dim": 3}, (3, 4), "dimensions of a batch of [3, 4] in order, got 3 to -1"),
         ("AvgPool1d", {"kernel_size": 2, "padding": 2}, (1, 4), "padding of at most half the kernel_size, got [2]"),
         ("AdaptiveAvgPool2d", {"output_size": 2}, (4,), "[channels, height, width], got [4]"),
         ("BatchNorm2d", {"num_features": 2}, (3, 4, 4), "num_features = 2, got an input of shape [3, 4, 4]"),
@@ -304,6 +347,10 @@ def test_resolve_writes_out_every_argument():
     }
     assert resolve("MaxPool3d", {"kernel_size": [1, 2, 3]})["stride"] == (1, 2, 3)
     assert resolve("LogSoftmax", {}) == {"dim": 1}
+    conv = {"in_channels": 1, "out_channels": 2, "kernel_size": [2, 3], "dilation": 2, "padding": "same"}
+    assert resolve("Conv2d", conv)["padding"] == (1, 2)
+    assert resolve("Conv2d", {**conv, "dilation": [1, 2]})["padding"] == "same"  # more on one side
+    assert resolve("ELU", {"alpha": 2, "inplace": False}) == {"alpha": 2.0}
 
 
 ANYTHING = st.recursive(
@@ -316,7 +363,8 @@ ANYTHING = st.recursive(
 @given(st.data())
 def test_no_arguments_and_no_shape_raise_anything_but_spec_error(data):
     op = data.draw(st.sampled_from(sorted(OPERATIONS)))
-    values = {name: ANYTHING | st.integers(0, 4) for name in OPERATIONS[op].arguments}
+    row = OPERATIONS[op]
+    values = {name: ANYTHING | st.integers(0, 4) for name in [*row.arguments, *row.options]}
     args = data.draw(st.fixed_dictionaries({}, optional=values))
     shape = tuple(data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=5)))
     try:

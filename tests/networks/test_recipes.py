@@ -242,7 +242,7 @@ def test_each_combination_is_a_training_with_its_recipe_in_the_tables(swept):
 
 def test_the_recipe_is_what_it_was_trained_by(swept):
     """Accuracy and loss of a student by a plain loop of one's own."""
-    from netpick.data.loading import DataRequest, load
+    from netpick.data import DataRequest, load
 
     row = swept.trainings.set_index("network").loc["Mlp.lr-0.1.epochs-3.normalize-unit.train_samples-200"]
     data = load(DataRequest("digits", "", 0, 200, 0.2, "unit"))

@@ -16,7 +16,7 @@ from netpick.core.errors import NetpickError, TemplateError
 from netpick.networks.catalogue import template
 from netpick.networks.catalogue.cells import GridCell, SampledCell, SampledOptions
 from netpick.networks.catalogue.template import OPTIMIZERS, Recipe, parse, parse_recipe
-from netpick.networks.paper.operations import ACTIVATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.training import Job, Plan
 from netpick.training.choice import UNKNOWN
 from netpick.training.steps import make_optimizer

@@ -17,7 +17,7 @@ from netpick.networks.catalogue import catalogue, template
 from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.modules.build import build
 from netpick.networks.paper import spec
-from netpick.networks.paper.operations import ACTIVATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.sessions import generate
 from netpick.training import Job, choose, train
 

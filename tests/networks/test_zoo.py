@@ -12,15 +12,15 @@ from torch import nn
 from netpick import Run
 from netpick.core.errors import CatalogueError, SpecError
 from netpick.core.torchvision_import import torchvision_models
-from netpick.data.loading import DataRequest, load
+from netpick.data import DataRequest, load
 from netpick.exam.exports import export
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.template import parse
 from netpick.networks.modules.build import build
 from netpick.networks.modules.measure import measure
 from netpick.networks.modules.torchvision_models import torchvision_model, with_channels
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.inferred import family_of
-from netpick.networks.paper.operations import ACTIVATIONS
 from netpick.networks.paper.spec import check, layer
 from netpick.networks.paper.whole_networks import TORCHVISION
 from netpick.sessions import Options, train_run

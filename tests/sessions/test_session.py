@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 from netpick.core.errors import DataError, DeviceError, NetpickError, RunError, TemplateError
-from netpick.data.loading import DataRequest, load
+from netpick.data import DataRequest, load
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, seed_of

@@ -13,7 +13,7 @@ from test_session import STATUSES, TEMPLATE, Recorder
 
 from netpick import Run
 from netpick.core import devices as device
-from netpick.data.loading import DataRequest, load
+from netpick.data import DataRequest, load
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Options, session, train_run
 from netpick.sessions.generate import generate_run

@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from netpick import Run
 from netpick.core.errors import CatalogueError, NetpickError
 from netpick.core.recipe import Recipe
-from netpick.data.loading import DataRequest, load
+from netpick.data import DataRequest, load
 from netpick.exam.exports import export
 from netpick.exam.network_card import card
 from netpick.networks.modules.measure import measure

@@ -18,7 +18,7 @@ from netpick.networks.catalogue import catalogue, template
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper import operations
-from netpick.networks.paper.operations import ACTIVATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, train
 from netpick.training.engines.explicit.layers import MANY, BatchNorm

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from netpick.data.builtin import DATASETS
 from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.catalogue.template import builtin_templates, load
-from netpick.networks.paper.operations import ACTIVATIONS, OPERATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
+from netpick.networks.paper.operations import OPERATIONS
 from netpick.networks.paper.whole_networks import BASELINES, MODELS
 from netpick_docs.markdown import cell, code, table
 

@@ -26,7 +26,7 @@ from netpick.networks.catalogue.decisions import Combination, Sampler
 from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.catalogue.template import Template, cell_recipes
 from netpick.networks.paper.inferred import family_of
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check
 from netpick.networks.paper.whole_networks import completed, is_baseline
 

@@ -16,8 +16,8 @@ from msgspec import Meta, Struct
 from netpick.core.errors import TemplateError, listed, suggest
 from netpick.core.recipe import Positive, Strict
 from netpick.networks.catalogue.layouts import COMPUTATIONS
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.inferred import MIXED
-from netpick.networks.paper.operations import ACTIVATIONS
 
 Natural = Annotated[int, Meta(ge=0, le=2**40)]
 Probability = Annotated[float, Meta(ge=0, le=1)]

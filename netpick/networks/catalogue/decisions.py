@@ -14,7 +14,7 @@ from typing import Any
 from netpick.core.errors import SpecError
 from netpick.networks.catalogue.cells import SampledCell
 from netpick.networks.catalogue.layouts import cubic_factorisation, cuts_of, factorisations
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 
 
 class Sampler:

@@ -16,8 +16,11 @@ from typing import Any
 
 from netpick.core.errors import SpecError, listed, suggest
 from netpick.networks.catalogue.cells import NAME
+from netpick.networks.paper.activations import ACTIVATIONS
+from netpick.networks.paper.in_place import overwrites
 from netpick.networks.paper.inferred import MIXED, family_of
-from netpick.networks.paper.operations import ACTIVATIONS, OPERATIONS, Shape
+from netpick.networks.paper.operation import Shape
+from netpick.networks.paper.operations import OPERATIONS
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, walk
 from netpick.networks.paper.whole_networks import BASELINES, MODELS, OWN, WHOLE, completed, is_baseline
 
@@ -176,7 +179,7 @@ def _judge(layers: Sequence[LayerSpec], image: Shape, size: Size, max_params: in
         raise SpecError(f"has {size.params:,} parameters, at most {max_params:,} are taken: see --max-params")
     memory = math.prod(image)
     for index, (shape, _) in enumerate(walk(layers, image)):
-        memory += math.prod(shape)
+        memory += 0 if overwrites(layers[index]) else math.prod(shape)
         if memory > MAX_MEMORY:
             raise SpecError(f"layer {index}: holds {memory:,} elements for one input, at most {MAX_MEMORY:,} are taken")
     if size.macs > MAX_MACS:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from netpick.networks.catalogue.sketch import Decisions, Sketch
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec
 
 

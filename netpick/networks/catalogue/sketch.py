@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from netpick.networks.paper import operations
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, layer
 
 

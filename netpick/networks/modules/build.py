@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netpick.core.errors import SpecError
 from netpick.networks.modules import user_code as modules
 from netpick.networks.modules.blocks import JOINS, Skipping, make_join
 from netpick.networks.modules.torchvision_models import torchvision_model
@@ -162,7 +163,10 @@ def build_layer(layer: LayerSpec, tuned: bool = False) -> nn.Module:
         return torchvision_model(layer.op.partition(":")[2], **layer.resolved)
     known = {**OURS, **TUNED} if tuned else OURS
     kind = known.get(layer.op) or getattr(nn, layer.op)
-    return kind(**layer.resolved)
+    try:
+        return kind(**layer.resolved)
+    except TypeError as error:  # an argument that came into torch later
+        raise SpecError(f"{layer.op} can't be made by the installed torch {torch.__version__}: {error}") from None
 
 
 def build(layers: Sequence[LayerSpec], tuned: bool = False) -> nn.Sequential:

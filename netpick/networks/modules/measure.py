@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netpick.core.errors import NetpickError, SpecError, last_line
 from netpick.networks.modules.build import Reshape, build
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, sizes
 from netpick.networks.paper.whole_networks import OWN, WHOLE, baseline_counts, is_baseline, is_whole
 

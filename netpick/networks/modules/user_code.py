@@ -22,8 +22,9 @@ from netpick.core.errors import NetpickError, RunError, SpecError, last_line, li
 from netpick.core.provenance import PACKAGE
 from netpick.networks.catalogue.cells import NAME
 from netpick.networks.catalogue.import_file import Taken
+from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.inferred import MIXED
-from netpick.networks.paper.operations import ACTIVATIONS, Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, layer
 
 OP = "Module"

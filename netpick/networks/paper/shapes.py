@@ -1,84 +1,37 @@
-"""What each kind of operation does to a shape, and what it costs, worked out on paper.
+"""What layers without windows do to a shape, and what they cost: reshapes, products, norms, blocks and joins.
 
-`Operation` is a row of the table in `operations`; the functions here make such rows. Shapes are per sample, without the
-batch dimension. What the real modules do is checked against this by tests. No torch here.
+The functions make rows of the table in `operations`, or are parts of them; convolutions and poolings are in `windows`.
+Shapes are per sample, without the batch dimension. What the real modules do is checked against this by tests.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 from netpick.core.errors import SpecError, suggest
+from netpick.networks.paper.activations import ACTIVATIONS
+from netpick.networks.paper.arguments import (
+    BOOL,
+    DIM,
+    IN_PLACE,
+    INT,
+    LAST_SIZES,
+    NOT_NEGATIVE,
+    NUMBER,
+    PLACED,
+    RATE,
+    Option,
+    only,
+    optional,
+)
+from netpick.networks.paper.operation import Args, Operation, Shape, want_dims
+from netpick.networks.paper.windows import places
 
-Shape = tuple[int, ...]
-Args = Mapping[str, Any]
-
-ACTIVATIONS = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "LeakyReLU",
-    "LogSigmoid",
-    "Mish",
-    "PReLU",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SELU",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-]
-"""Every elementwise activation of torch.nn that needs no argument.
-
-Left out, with the reason: Threshold and MultiheadAttention need arguments; GLU halves its input; Softmax, Softmax2d,
-Softmin and LogSoftmax normalise over a dimension instead of working on each element.
-"""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What is known of an operation: shapes are per sample, without the batch dimension.
-
-    `arguments` maps each argument to its kind (`int`, `bool`, `float`, `positive`, `str`, `one of A B`, `shape`, `dim`,
-    `layer`, `sizes` for one or more integers, or `sizes1` to `sizes3` for one or N); `defaults` has the optional ones,
-    None for one that follows `kernel_size`, or for no value where there is none. `shape(input, args)` gives the output
-    shape or raises SpecError; `params` and `macs` count from input shape, output shape and arguments. An operation with
-    `join` takes the output of an earlier layer too, the one that its argument `from` says: `join(input, earlier, args)`
-    then gives the output shape in place of `shape`.
-    """
-
-    role: str
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    shape: Callable[[Shape, Args], Shape] = lambda given, args: given
-    params: Callable[[Shape, Shape, Args], int] = lambda given, out, args: 0
-    macs: Callable[[Shape, Shape, Args], int] = lambda given, out, args: 0
-    join: Callable[[Shape, Shape, Args], Shape] | None = None
-
-
-def _spatial(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """Size after a convolution or pooling, by the formula in torch.nn.Conv2d's documentation."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def _want_dims(name: str, given: Shape, dims: int) -> None:
-    if len(given) != dims:
-        wanted = {1: "[features]", 2: "[channels, length]", 3: "[channels, height, width]"}.get(
-            dims, "[channels, depth, height, width]"
-        )
-        raise SpecError(f"{name} wants an input of shape {wanted}, got {list(given)}")
+_EPS = {"eps": Option(NOT_NEGATIVE, 1e-5)}
+_AFFINE = {"affine": Option(BOOL, True), "bias": Option(BOOL, True)}
+DROPOUT = Operation("regularisation", {"p": RATE}, {"p": 0.5}, options=IN_PLACE)
+FLATTENED = {"start_dim": Option(DIM, 1), "end_dim": Option(DIM, -1)}
 
 
 def reshape(given: Shape, args: Args) -> Shape:
@@ -90,8 +43,13 @@ def reshape(given: Shape, args: Args) -> Shape:
 
 
 def flatten(given: Shape, args: Args) -> Shape:
-    """Give one dimension."""
-    return (math.prod(given),)
+    """Give one dimension in place of some, by default of all."""
+    dims = len(given) + 1  # those of a batch, which is the first
+    first, last = (args.get(name, FLATTENED[name].default) for name in ("start_dim", "end_dim"))
+    start, end = (dim + dims if dim < 0 else dim for dim in (first, last))
+    if not 1 <= start <= end < dims:
+        raise SpecError(f"Flatten wants dimensions of a batch of {list(given)} in order, got {first} to {last}")
+    return (*given[: start - 1], math.prod(given[start - 1 : end]), *given[end:])
 
 
 def linear(given: Shape, args: Args) -> Shape:
@@ -111,108 +69,46 @@ def linear_macs(given: Shape, out: Shape, args: Args) -> int:
     return math.prod(out) * args["in_features"]
 
 
-def conv(dims: int) -> Operation:
-    """Make the row of a convolution in 1, 2 or 3 dimensions."""
-    name = f"Conv{dims}d"
-
-    def shape(given: Shape, args: Args) -> Shape:
-        _want_dims(name, given, dims + 1)
-        if given[0] != args["in_channels"]:
-            raise SpecError(f"{name} wants in_channels = {args['in_channels']}, got an input of shape {list(given)}")
-        if args["in_channels"] % args["groups"] or args["out_channels"] % args["groups"]:
-            raise SpecError(
-                f"{name} wants channels that groups = {args['groups']} divides, "
-                f"got {args['in_channels']} and {args['out_channels']}"
-            )
-        sizes = zip(given[1:], args["kernel_size"], args["stride"], args["padding"], args["dilation"], strict=True)
-        out = tuple(_spatial(*five) for five in sizes)
-        if min(out) < 1:
-            raise SpecError(f"{name} with kernel_size {list(args['kernel_size'])} does not fit into {list(given)}")
-        return (args["out_channels"], *out)
-
-    def params(given: Shape, out: Shape, args: Args) -> int:
-        per_output = args["in_channels"] // args["groups"] * math.prod(args["kernel_size"])
-        return args["out_channels"] * (per_output + args["bias"])
-
-    def macs(given: Shape, out: Shape, args: Args) -> int:
-        return math.prod(out) * (args["in_channels"] // args["groups"]) * math.prod(args["kernel_size"])
-
-    sizes = f"sizes{dims}"
-    return Operation(
-        "computation",
-        {
-            "in_channels": "int",
-            "out_channels": "int",
-            "kernel_size": sizes,
-            "stride": sizes,
-            "padding": sizes + "+0",
-            "dilation": sizes,
-            "groups": "int",
-            "bias": "bool",
-        },
-        {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True},
-        shape,
-        params,
-        macs,
-    )
-
-
-def pool(name: str, dims: int) -> Operation:
-    """Make the row of a pooling."""
-
-    def shape(given: Shape, args: Args) -> Shape:
-        _want_dims(name, given, dims + 1)
-        sizes = zip(given[1:], args["kernel_size"], args["stride"], args["padding"], strict=True)
-        if any(2 * p > k for k, p in zip(args["kernel_size"], args["padding"], strict=True)):
-            raise SpecError(f"{name} wants a padding of at most half the kernel_size, got {list(args['padding'])}")
-        out = tuple(_spatial(*four) for four in sizes)
-        # torch wants the kernel of this one to fit even without the padding.
-        too_small = name == "AvgPool3d" and any(k > s for k, s in zip(args["kernel_size"], given[1:], strict=True))
-        if min(out) < 1 or too_small:
-            raise SpecError(f"{name} with kernel_size {list(args['kernel_size'])} does not fit into {list(given)}")
-        return (given[0], *out)
-
-    sizes = f"sizes{dims}"
-    return Operation(
-        "pooling",
-        {"kernel_size": sizes, "stride": sizes, "padding": sizes + "+0"},
-        {"stride": None, "padding": 0},
-        shape,
-    )
-
-
-def adaptive_pool(name: str, dims: int) -> Operation:
-    """Make the row of a pooling to a given size."""
-
-    def shape(given: Shape, args: Args) -> Shape:
-        _want_dims(name, given, dims + 1)
-        return (given[0], *args["output_size"])
-
-    return Operation("pooling", {"output_size": f"sizes{dims}"}, {}, shape)
-
-
 def batch_norm(name: str, dims: int) -> Operation:
     """Make the row of a batch norm."""
 
     def shape(given: Shape, args: Args) -> Shape:
         if not (dims == 1 and len(given) == 1):  # BatchNorm1d takes [features] too
-            _want_dims(name, given, dims + 1)
+            want_dims(name, given, dims + 1)
         if given[0] != args["num_features"]:
             raise SpecError(f"{name} wants num_features = {args['num_features']}, got an input of shape {list(given)}")
         return given
 
     return Operation(
-        "normalisation", {"num_features": "int"}, {}, shape, lambda given, out, args: 2 * args["num_features"]
+        "normalisation",
+        {"num_features": INT},
+        {},
+        shape,
+        lambda given, out, args: _scales_and_shifts(args["num_features"], args),
+        options={
+            **_EPS,
+            "momentum": Option(optional(NUMBER), 0.1),
+            **_AFFINE,
+            "track_running_stats": Option(
+                only(True, "since without them the scores of a sample depend on the others of its batch"), True
+            ),
+            **PLACED,
+        },
     )
 
 
+def _scales_and_shifts(count: int, args: Args) -> int:
+    """Count the parameters of a norm, where it has them."""
+    return count * (1 + args.get("bias", True)) if args.get("affine", True) else 0
+
+
 def _block_sizes(given: Shape, args: Args) -> tuple[int, int]:
-    return _spatial(given[1], 3, args["stride"], 1), _spatial(given[2], 3, args["stride"], 1)
+    return places(given[1], 3, args["stride"], 1), places(given[2], 3, args["stride"], 1)
 
 
 def block(given: Shape, args: Args) -> Shape:
     """Give the shape after a residual block."""
-    _want_dims("BasicBlock", given, 3)
+    want_dims("BasicBlock", given, 3)
     if given[0] != args["inplanes"]:
         raise SpecError(f"BasicBlock wants inplanes = {args['inplanes']}, got an input of shape {list(given)}")
     if args["activation"] not in ("None", *ACTIVATIONS):
@@ -245,22 +141,31 @@ def channel_dropout(dims: int) -> Operation:
     """Dropout of whole channels."""
 
     def shape(given: Shape, args: Args) -> Shape:
-        _want_dims(f"Dropout{dims}d", given, dims + 1)
+        want_dims(f"Dropout{dims}d", given, dims + 1)
         return given
 
-    return Operation("regularisation", {"p": "float"}, {"p": 0.5}, shape)
+    return replace(DROPOUT, shape=shape)
 
 
-def layer_norm(given: Shape, args: Args) -> Shape:
-    """Keep the shape, whose last sizes must be the norm's."""
+def _layer_norm_shape(given: Shape, args: Args) -> Shape:
     wanted = args["normalized_shape"]
     if given[-len(wanted) :] != wanted:
         raise SpecError(f"LayerNorm wants an input whose last sizes are {list(wanted)}, got {list(given)}")
     return given
 
 
-def group_norm(given: Shape, args: Args) -> Shape:
-    """Keep the shape; the groups must divide the channels."""
+def layer_norm() -> Operation:
+    """Make the row of a norm over the last sizes of each sample."""
+
+    def params(given: Shape, out: Shape, args: Args) -> int:
+        affine = args.get("elementwise_affine", True)
+        return _scales_and_shifts(math.prod(args["normalized_shape"]), {**args, "affine": affine})
+
+    options = {**_EPS, "elementwise_affine": Option(BOOL, True), "bias": Option(BOOL, True), **PLACED}
+    return Operation("normalisation", {"normalized_shape": LAST_SIZES}, {}, _layer_norm_shape, params, options=options)
+
+
+def _group_norm_shape(given: Shape, args: Args) -> Shape:
     groups, channels = args["num_groups"], args["num_channels"]
     if given[0] != channels:
         raise SpecError(f"GroupNorm wants num_channels = {channels}, got an input of shape {list(given)}")
@@ -269,6 +174,18 @@ def group_norm(given: Shape, args: Args) -> Shape:
     if math.prod(given) == groups:
         raise SpecError(f"GroupNorm wants more than one value a group, got {list(given)} in {groups} groups")
     return given
+
+
+def group_norm() -> Operation:
+    """Make the row of a norm over groups of channels of each sample."""
+    return Operation(
+        "normalisation",
+        {"num_groups": INT, "num_channels": INT},
+        {},
+        _group_norm_shape,
+        lambda given, out, args: _scales_and_shifts(args["num_channels"], args),
+        options={**_EPS, **_AFFINE, **PLACED},
+    )
 
 
 def _from(args: Args) -> str:

@@ -18,7 +18,9 @@ from typing import Any
 from netpick.core.errors import SpecError
 from netpick.core.recipe import FOR_A_CELL
 from netpick.networks.paper import operations
-from netpick.networks.paper.operations import OPERATIONS, Shape
+from netpick.networks.paper.in_place import check_overwriting
+from netpick.networks.paper.operation import Shape
+from netpick.networks.paper.operations import OPERATIONS
 from netpick.networks.paper.whole_networks import ASIDE, WHOLE, is_baseline, is_whole
 
 
@@ -33,6 +35,12 @@ class LayerSpec:
     def resolved(self) -> dict[str, Any]:
         """All arguments, defaults included; raises SpecError where one is wrong."""
         return operations.resolve(self.op, self.args)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of torch's further arguments that are not as torch has them by default."""
+        row = operations.find(self.op)
+        return {name: value for name, value in self.resolved.items() if row and name in row.options}
 
     def to_dict(self) -> dict[str, Any]:
         """Return {"op": ..., argument: value, ...} with lists for tuples, as in a template."""
@@ -206,13 +214,14 @@ def check(layers: Sequence[LayerSpec], image: Shape, classes: int) -> Size:
     Raises
     ------
     SpecError
-        As `walk`, and where the last layer does not give one score a class.
+        As `walk`, where a layer overwrites what others need, and where the last does not give one score a class.
     """
     if not layers:
         raise SpecError("a network needs at least one layer")
     if len(layers) > 1 and is_baseline(layers):
         raise SpecError(f"a baseline is the only layer of its network, got {len(layers)} layers: leave the others out")
     steps = list(walk(layers, image))
+    check_overwriting(layers, last_uses(layers))
     last = steps[-1][0]
     if last != (classes,):
         raise SpecError(f"the last layer gives {list(last)}, wanted [{classes}], one score a class")

@@ -13,17 +13,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netpick.core.errors import SpecError
-from netpick.networks.paper.shapes import Args, Operation, Shape
+from netpick.networks.paper.arguments import BOOL, INT, POSITIVE, WORD, Kind, one_of, optional
+from netpick.networks.paper.operation import Args, Operation, Shape
 
-_COUNTS = {"num_classes": "int"}
-_IMAGE = {"in_channels": "int", "num_classes": "int"}
+_COUNTS = {"num_classes": INT}
+_IMAGE = {"in_channels": INT, "num_classes": INT}
 
 
 def _classes(given: Shape, args: Args) -> Shape:
     return (args["num_classes"],)
 
 
-def _for_images(name: str, arguments: Mapping[str, str], defaults: Mapping[str, Any]) -> Operation:
+def _for_images(name: str, arguments: Mapping[str, Kind], defaults: Mapping[str, Any]) -> Operation:
     def shape(given: Shape, args: Args) -> Shape:
         if len(given) != 3 or given[0] != args["in_channels"]:
             wanted = f"[{args['in_channels']}, height, width]"
@@ -34,27 +35,29 @@ def _for_images(name: str, arguments: Mapping[str, str], defaults: Mapping[str, 
 
 
 BASELINES: dict[str, Operation] = {
-    "baseline:nearest_mean": Operation("baseline", {"metric": "one of L1 L2", **_COUNTS}, {"metric": "L2"}, _classes),
+    "baseline:nearest_mean": Operation(
+        "baseline", {"metric": one_of("L1", "L2"), **_COUNTS}, {"metric": "L2"}, _classes
+    ),
     "sklearn:LogisticRegression": Operation(
         "baseline",
-        {"C": "positive", "max_iter": "int", "tol": "positive", "fit_intercept": "bool", **_COUNTS},
+        {"C": POSITIVE, "max_iter": INT, "tol": POSITIVE, "fit_intercept": BOOL, **_COUNTS},
         {"C": 1.0, "max_iter": 100, "tol": 1e-4, "fit_intercept": True},
         _classes,
     ),
     "sklearn:KNeighborsClassifier": Operation(
         "baseline",
-        {"n_neighbors": "int", "weights": "one of uniform distance", "p": "positive", **_COUNTS},
+        {"n_neighbors": INT, "weights": one_of("uniform", "distance"), "p": POSITIVE, **_COUNTS},
         {"n_neighbors": 5, "weights": "uniform", "p": 2.0},
         _classes,
     ),
     "sklearn:RandomForestClassifier": Operation(
         "baseline",
         {
-            "n_estimators": "int",
-            "max_depth": "int",
-            "min_samples_leaf": "int",
-            "max_features": "one of sqrt log2",
-            "criterion": "one of gini entropy log_loss",
+            "n_estimators": INT,
+            "max_depth": optional(INT),
+            "min_samples_leaf": INT,
+            "max_features": one_of("sqrt", "log2"),
+            "criterion": one_of("gini", "entropy", "log_loss"),
             **_COUNTS,
         },
         {"n_estimators": 100, "max_depth": None, "min_samples_leaf": 1, "max_features": "sqrt", "criterion": "gini"},
@@ -101,10 +104,10 @@ WHOLE: dict[str, Operation] = {
     OWN: Operation(
         "network",
         {
-            "of": "str",
-            "gives": "one of logits log_probabilities probabilities",
-            "source": "str",
-            "path": "str",
+            "of": WORD,
+            "gives": one_of("logits", "log_probabilities", "probabilities"),
+            "source": WORD,
+            "path": WORD,
             **_COUNTS,
         },
         {},

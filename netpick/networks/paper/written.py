@@ -44,7 +44,7 @@ def written(layer: LayerSpec) -> str:
     for key, value in layer.resolved.items():
         if key in POSITIONAL:
             out.append(str(value))
-        elif key in _needed(layer) or value != unwritten[key]:
+        elif key in _needed(layer) or key not in unwritten or value != unwritten[key]:
             # LayerNorm's sizes are a shape: one number would be another.
             out.append(f"{key}={value!r}" if key == "normalized_shape" else f"{key}={_value(value)}")
     return f"{layer.op}({', '.join(out)})"
@@ -66,6 +66,6 @@ def _needed(layer: LayerSpec) -> set[str]:
 
 
 def _value(value: object) -> str:
-    if isinstance(value, tuple) and len(set(value)) == 1:
+    if isinstance(value, tuple) and len(set(value)) == 1 and value[0] is not None:
         return str(value[0])  # a square kernel
     return repr(value)

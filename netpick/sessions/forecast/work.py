@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netpick.core.errors import SpecError
-from netpick.networks.paper.operations import Shape
+from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, walk
 from netpick.networks.paper.whole_networks import is_baseline
 from netpick.sessions.situation import RunNetwork, Samples, Situation, TrainingKey

@@ -30,7 +30,10 @@ SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""
 
 OTHERS = ("Linear", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-"""Operations that there is machine code for whatever their arguments, beside convolutions and residual blocks."""
+"""Operations that there is machine code for, beside convolutions and residual blocks."""
+
+OPTIONS = ("inplace",)
+"""Arguments other than torch's defaults that make no difference: no output takes the place of another here."""
 
 MOST_MACS = 1_000_000
 """Multiply-accumulates of a sample up to which machine code is faster than torch's kernels."""
@@ -84,6 +87,8 @@ def train(job: Job, data: Data) -> TrainingResult:
 
 def _known(layer: LayerSpec) -> bool:
     """Return whether there is machine code for a layer."""
+    if {*layer.options} - {*OPTIONS} or layer.resolved.get("padding") == "same":
+        return False
     if layer.op in ("Conv1d", "Conv2d", "Conv3d"):
         return bool(layer.resolved["groups"] == 1)
     if layer.op == "BasicBlock":

@@ -134,6 +134,8 @@ class BatchNorm:
 _SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)
 """Alpha, scale, input scale: Klambauer et al. 2017, arXiv 1706.02515, as torch has them."""
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
 Function = Callable[..., Tensor]
 
 MANY = 8_000
@@ -214,16 +216,19 @@ class FromInput:
 
 
 class LogSoftmax:
-    """The logarithm of the softmax over the classes."""
+    """The logarithm of the softmax over a dimension."""
 
     reusable = False
 
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
     def forward(self, x: Tensor) -> Tensor:
-        self.y = torch._log_softmax(x, 1, False)
+        self.y = torch._log_softmax(x, self.dim, False)
         return self.y
 
     def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
-        return aten._log_softmax_backward_data(g, self.y, 1, self.y.dtype) if wanted else None
+        return aten._log_softmax_backward_data(g, self.y, self.dim, self.y.dtype) if wanted else None
 
 
 class Autograd:
@@ -237,6 +242,8 @@ class Autograd:
 
     def __init__(self, module: nn.Module, gradients: Gradients) -> None:
         self.module = module
+        if getattr(module, "inplace", False):  # its input is kept by the layer before, and is a leaf to autograd
+            module.inplace = False
         self.parameters = list(module.parameters())
         self.gradients = [gradients[p] for p in self.parameters]
 
@@ -317,13 +324,13 @@ def make(module: nn.Module, gradients: Gradients, before: Layer | None) -> Layer
         return Shape((-1,), reusable)
     if type(module) is nn.Identity:
         return Same(reusable)
-    if type(module) is nn.LogSoftmax and module.dim in (1, -1):
-        return LogSoftmax()
+    if type(module) is nn.LogSoftmax and module.dim is not None:
+        return LogSoftmax(module.dim)
     if type(module) is nn.Linear:
         return Linear(module, gradients)
-    if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+    if type(module) in NORMS and module.bias is not None and module.momentum is not None:
         return BatchNorm(module, gradients)
-    if isinstance(module, CONVOLUTIONS):
+    if isinstance(module, CONVOLUTIONS) and module.padding_mode == "zeros" and module.padding != "same":
         return convolution(module, gradients)
     # An activation within the block that would itself need autograd can't overwrite what autograd must keep.
     if type(module) is BasicBlock and (_activation(module.activation1) or type(module.activation1) is nn.Identity):
