@@ -8,7 +8,7 @@ ARGS     ?=
 BIN      := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo generate train status test lint types check figures docs clean
+.PHONY: help install demo generate train status test lint types check lowest figures docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,5 +53,13 @@ check: install
 docs: install  ## build the site into docs/_build/html, without a network; a warning is an error
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 
+lowest: .venv-lowest/.installed  ## tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	.venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
+
+.venv-lowest/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable ".[dev]"
+	@touch $@
+
 clean:  ## remove .venv and caches; runs/ stays
-	rm -rf .venv build docs/_build docs/gallery/questions docs/reference/rooms *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest build docs/_build docs/gallery/questions docs/reference/rooms *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

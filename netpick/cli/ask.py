@@ -61,8 +61,7 @@ def ask(
     from netpick.exam import questions
 
     if question and not question.startswith("-"):
-        found = questions.find(question)
-        _question_command(found, run or "")(
+        _question_command(questions.find(question), run or "")(
             [*ctx.args], standalone_mode=False, prog_name=f"netpick ask {run} {question}"
         )
         return

@@ -25,9 +25,9 @@ def front_door(
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = import_module(f".{homes[name]}", package)
-        found = module if homes[name] == name else getattr(module, name)
-        setattr(sys.modules[package], name, found)
-        return found
+        value = module if homes[name] == name else getattr(module, name)
+        setattr(sys.modules[package], name, value)
+        return value
 
     def list_names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *homes})

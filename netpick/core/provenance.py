@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def versions() -> dict[str, str]:
     """Return the versions that results may depend on."""
     names = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "joblib", "thop", "scikit-learn")
-    found = {name: metadata.version(name) for name in names}
-    return {"netpick": metadata.version("netpick"), "python": platform.python_version(), **found}
+    libraries = {name: metadata.version(name) for name in names}
+    return {"netpick": metadata.version("netpick"), "python": platform.python_version(), **libraries}
 
 
 def git_commit() -> str | None:

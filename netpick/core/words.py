@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from netpick.core.result import STATUSES
-
-if TYPE_CHECKING:
-    pass
 
 
 def duration(seconds: float) -> str:

@@ -137,7 +137,7 @@ def html_pages() -> Environment:
 def _prose(text: str) -> Markup:
     """Escape a text for HTML, set the names within backticks as code, and keep "98 %" on one line."""
     safe = re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", str(escape(text)))
-    return Markup(CODE.sub(lambda found: f"<code>{found[0][1:-1]}</code>", safe))
+    return Markup(CODE.sub(lambda code: f"<code>{code[0][1:-1]}</code>", safe))
 
 
 class Raw(str):

@@ -94,10 +94,10 @@ def write_report(
     with TemporaryDirectory(prefix="netpick-") as temporary:
         written, sections = [], []
         place = folder if folder is not None else temporary
-        for one in each_figure(run, place, ("svg", "png"), names, on_progress):
-            image, size = embedded(one)
-            sections.append(_section(run, one, image, size, rows, run_as))
-            written.append(one if folder is not None else replace(one, files=()))
+        for question in each_figure(run, place, ("svg", "png"), names, on_progress):
+            image, size = embedded(question)
+            sections.append(_section(run, question, image, size, rows, run_as))
+            written.append(question if folder is not None else replace(question, files=()))
     _write(path, html_pages().get_template("report.html.jinja").render(_facts(run, written, sections, run_as)))
     return written
 
@@ -139,16 +139,16 @@ def write_markdown(
     exam.check_count("rows", rows, 0)
     path = _tried(path)
     written, sections = [], []
-    for one in each_figure(run, image_folder, ("png",), names, on_progress):
+    for question in each_figure(run, image_folder, ("png",), names, on_progress):
         link, size = "", (0, 0)
-        if (file := one.file("png")) is not None:
+        if (file := question.file("png")) is not None:
             small, size = shrunk(file)
             with named_errors(file):
                 file.write_bytes(small)
             relative = Path(os.path.relpath(file.absolute(), path.absolute().parent)).as_posix()
             link = quote(os.fsencode(relative))  # bytes: a path need not be valid Unicode
-        sections.append(_section(run, one, link, size, rows, run_as))
-        written.append(one)
+        sections.append(_section(run, question, link, size, rows, run_as))
+        written.append(question)
     facts = _facts(run, written, sections, run_as)
     _write(path, markdown_pages().get_template("exam.md.jinja").render(facts, command=command))
     return written
@@ -254,11 +254,11 @@ def _asked(run: Run, name: str) -> Written | None:
     return Written(name, "", answer.text, table=answer.table)
 
 
-def _section(run: Run, one: Written, image: str, size: tuple[int, int], rows: int, run_as: str | None) -> Section:
-    command = f"netpick ask {shlex.quote(_run_as(run, run_as))} {one.name}"
+def _section(run: Run, asked: Written, image: str, size: tuple[int, int], rows: int, run_as: str | None) -> Section:
+    command = f"netpick ask {shlex.quote(_run_as(run, run_as))} {asked.name}"
     return Section(
-        one.name, one.title, one.text, one.note.rstrip("."), one.error, image, one.alt, *size, table(one.table, rows),
-        about=parts(one.doc), command=command,
+        asked.name, asked.title, asked.text, asked.note.rstrip("."), asked.error, image, asked.alt, *size,
+        table(asked.table, rows), about=parts(asked.doc), command=command,
     )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def test_the_figure_says_where_its_axis_starts_and_moves_dots_by_less_than_half_
     left, right = fig.axes
     assert left.get_xlim()[0] > 0
     assert f"the axis starts at {left.get_xlim()[0]:g}" in left.get_xlabel()
-    moved = np.abs(right.collections[0].get_offsets()[:, 1] / 100 - answer.table["coverage"])
+    moved = np.abs(right.collections[0].get_offsets()[:, 1] / 100 - answer.table["coverage"].to_numpy())
     assert 0 < moved.max() < 0.5 / 200
     assert "by chance (95 %; wide, as only\n200 samples calibrate)" in right.get_legend_handles_labels()[1]
 

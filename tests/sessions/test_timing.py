@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -216,6 +217,18 @@ def frame_of(sizes, first, second):
     rows = [row(n, s, "cpu") for n, s in zip(names, first, strict=True)]
     rows += [row(n, s, "cuda:0") for n, s in zip(names, second, strict=True)]
     return pd.DataFrame(rows), dict(zip(names, sizes, strict=True))
+
+
+def test_an_overview_has_one_device_in_milliseconds_and_several_beside_each_other():
+    frame, macs = frame_of([10, 1000], [0.002, 0.001], [0.001, 0.002])
+    timed = timing.Timings(frame.to_dict("records"), [], ["cpu", "cuda:0"], [], macs=macs)
+    assert timed.overview().text == compare(frame, macs).text
+    assert list(timed.overview().table) == ["network", "macs", "cpu", "cuda:0", "fastest"]
+    alone = replace(timed, rows=[row | {"latency": 0.5, "throughput": 7.0} for row in timed.rows[:2]])
+    expected = {"network": ["N1", "N0"], "macs": [1000, 10], "step_ms": [1.0, 2.0], "latency_ms": [500.0] * 2}
+    assert alone.overview().table.to_dict("list") == expected | {"throughput": [7.0] * 2}
+    assert alone.overview().text == ""
+    assert alone.where() == f"cpu ({timed.rows[0]['device_name']})"
 
 
 def test_the_size_from_which_on_the_other_device_is_faster_is_found():
