@@ -121,7 +121,8 @@ def generate(
     families = Counter(spec.computation for spec in made.networks)
     counts = ", ".join(f"{number} {name}" for name, number in families.items())
     say(f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}")
-    say(f"next: netpick train {made.store.path}")
+    own = "".join(f" --module {name.partition(':')[0]}" for name in module or ())
+    say(f"next: netpick train {made.store.path}{own}")
 
 
 @app.command()
@@ -137,6 +138,8 @@ def train(
     retry: options.Retry = None,
     precision: options.Precision = None,
     plan: options.Plan = None,
+    module: options.Modules = None,
+    trust: options.Trust = None,
     compact: Annotated[bool, typer.Option(help="Merge the many small files at the end.")] = True,
     estimate: Annotated[
         bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
@@ -161,6 +164,8 @@ def train(
         plan=plan,
         compact=compact,
         estimate=estimate,
+        modules=module or (),
+        trust=trust,
     )
     try:
         with ProgressListener(console) as listener:

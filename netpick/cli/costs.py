@@ -32,6 +32,8 @@ def estimate(
     weights: options.Weights = None,
     data_dir: options.DataDir = None,
     retry: options.Retry = None,
+    module: options.Modules = None,
+    trust: options.Trust = None,
     seconds: Annotated[
         float | None,
         typer.Option(metavar="N", help="What timing some networks may take, 60 at most; 0 for a rough guess."),
@@ -59,6 +61,8 @@ def estimate(
         retry=retry or (),
         precision=precision,
         plan=plan,
+        modules=module or (),
+        trust=trust,
     )
     estimated = estimate_run(run, settings, seconds, Notes())
     if form == "json":
@@ -82,6 +86,8 @@ def time_(
     ] = "auto",
     threads: Annotated[str, typer.Option(metavar="LIST", help="Threads on the CPU, such as 1,2.")] = "1",
     seconds: Annotated[float, typer.Option(min=0.05, help="For one network on one device, about.")] = 0.6,
+    module: options.Modules = None,
+    trust: options.Trust = None,
     busy: Annotated[bool, typer.Option("--busy", help="Measure although other processes use the machine.")] = False,
     data_dir: options.DataDir = None,
     form: options.Form = "table",
@@ -113,6 +119,9 @@ def time_(
         data_dir,
         busy,
         on_start,
+        modules=module or (),
+        trust=trust,
+        on_note=lambda text: say(text, "dim", error=True),
     )
     for line in timings.missing:
         say(f"left out: {line}", error=True)

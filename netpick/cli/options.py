@@ -36,6 +36,14 @@ Plan = Annotated[
     typer.Option(metavar="auto|reference|WORDS", help="How it is executed, such as eager/plain; auto chooses."),
 ]
 
+Modules = Annotated[
+    list[str] | None,
+    typer.Option("--module", metavar="MODULE", help="Run the code of this module; repeatable."),
+]
+Trust = Annotated[
+    str | None, typer.Option("--trust", metavar="RUN", help="Run the code of all modules that the run names.")
+]
+
 Computations = Annotated[list[str] | None, typer.Option(help="Only these computations; repeatable.")]
 Plot = Annotated[
     str | None, typer.Option("--plot", metavar="FILE", help="Draw the figure into a .svg, .png or .pdf file.")

@@ -34,6 +34,8 @@ class Options:
     plan: str | None = None
     compact: bool = True
     estimate: bool = True
+    modules: Sequence[str] = ()
+    trust: str | None = None
 
     @property
     def recipe_overrides(self) -> list[str]:

@@ -19,14 +19,13 @@ from netpick.core import devices
 from netpick.core.errors import NetpickError
 from netpick.core.provenance import versions
 from netpick.core.result import TrainingResult
-from netpick.networks.modules.user_code import check_sources
 from netpick.sessions.forecast import outlook
 from netpick.sessions.forecast.estimate import Estimate
 from netpick.sessions.forecast.remaining import TimeLeft
 from netpick.sessions.inputs import Evidence, discard, evidence, lay_out, passing_cache
 from netpick.sessions.listener import Listener, Start
 from netpick.sessions.options import Options, check_options
-from netpick.sessions.settle import decisions, refuse_changes, settled
+from netpick.sessions.settle import decisions, refuse_changes, settled, with_code
 from netpick.sessions.signals import interruptible
 from netpick.sessions.situation import Situation
 from netpick.sessions.tasks import tasks_of
@@ -57,7 +56,8 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
     store = Store.open(folder)
     with store.lock():
         situation = settled(store, options)
-        check_sources([network.spec for network in situation.networks])
+        if situation.due or options.modules or options.trust is not None:
+            situation = with_code(situation, options, listener.note)
         refuse_changes(situation)
         if situation.due:
             _train_due(situation, options, listener)
@@ -100,6 +100,7 @@ def estimate_run(
     tasks: list[Task] = []
     with passing_cache(store), store.lock():
         if samples is None:
+            situation = with_code(situation, options, listener.note)
             networks = [training.network for training in situation.due]
             inputs = lay_out(situation, networks, options.data_dir)
             samples = inputs.samples

@@ -6,8 +6,9 @@ Nothing is written. What was settled goes into run.toml once all the rest has be
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from netpick.core import devices
 from netpick.core.errors import RunError
 from netpick.core.recipe import Recipe, applied, check_recipe
 from netpick.networks.catalogue.template import apply_override, parse_recipe
+from netpick.networks.modules.user_code import located, modules_of, source_file, source_hash
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions.options import Options
 from netpick.sessions.situation import RunNetwork, Situation
@@ -55,6 +57,24 @@ def gathered(store: Store, options: Options, where: Sequence[str]) -> Situation:
         retry=frozenset(options.retry),
     )
     return replace(situation, workers=_workers(options.workers, where, len(situation.due)))
+
+
+def with_code(situation: Situation, options: Options, on_note: Callable[[str], None]) -> Situation:
+    """Return the situation with the code of networks that are Python modules, where the user has said that it may run.
+
+    Raises RunError where he has not, or where it isn't the code that the run was generated with. Imports nothing.
+    """
+    specs = [network.spec for network in situation.networks]
+    names = modules_of(specs)
+    if not names:
+        return situation
+    if options.trust is not None and Path(options.trust).resolve() != situation.store.path.resolve():
+        raise RunError(f"--trust: wants the run itself, {situation.store.path}, got '{options.trust}'")
+    specs = located(specs, None if options.trust is not None else options.modules)
+    for name in names:
+        on_note(f"runs code of {source_file(name, str(Path().resolve()))} ({source_hash(name, str(Path().resolve()))})")
+    networks = (replace(n, spec=spec) for n, spec in zip(situation.networks, specs, strict=True))
+    return replace(situation, networks=tuple(networks))
 
 
 def refuse_changes(situation: Situation) -> None:

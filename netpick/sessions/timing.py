@@ -25,7 +25,7 @@ from netpick.sessions.forecast.calibration import choose
 from netpick.sessions.forecast.work import workload_of
 from netpick.sessions.inputs import lay_out, passing_cache
 from netpick.sessions.options import Options
-from netpick.sessions.settle import gathered
+from netpick.sessions.settle import gathered, with_code
 from netpick.sessions.situation import DueTraining, RunNetwork, Samples, Situation
 from netpick.sessions.stopwatch import BATCH, time_alone
 from netpick.sessions.tasks import tasks_of
@@ -90,6 +90,9 @@ def time_run(
     busy: bool = False,
     on_start: Callable[[int, float], None] = lambda number, seconds: None,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    modules: Sequence[str] = (),
+    trust: str | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Timings:
     """Time networks of a run alone, and keep what was found in `timings.parquet`.
 
@@ -116,8 +119,10 @@ def time_run(
     """
     store = Store.open(folder)
     here, missing = _devices(devices)
-    situation = gathered(store, Options(), here)
+    options = Options(modules=modules, trust=trust)
+    situation = gathered(store, options, here)
     chosen, skipped = _chosen(situation, networks, computations, limit)
+    chosen = with_code(replace(situation, networks=chosen), options, on_note).networks
     if not busy:
         check_idle()
     ways = [(device, n) for device in here for n in (threads if device == "cpu" else (1,))]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import sys
 import textwrap
+import tomllib
 import uuid
 
+import pyarrow.parquet as pq
 import pytest
+import tomli_w
 import torch
 
 from netpick import Run
+from netpick.cli.app import main
 from netpick.core.errors import CatalogueError, NetpickError, RunError, SpecError
 from netpick.data import DataRequest, load
 from netpick.exam.exports import export
@@ -18,7 +24,7 @@ from netpick.exam.network_card import card
 from netpick.networks.modules.build import build
 from netpick.networks.modules.user_code import read
 from netpick.networks.paper.inferred import squashed
-from netpick.sessions import Options, train_run
+from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run
 
 GOOD = """
@@ -158,7 +164,7 @@ def test_modules_are_measured_trained_asked_shown_and_exported(module, tmp_path)
     overrides = ["recipe.epochs=1", "recipe.train_samples=100"]
     made = generate_run(None, tmp_path / "run", "digits", overrides=overrides, modules=[f"{name}:SEVERAL"])
     assert len(made.networks) == 3
-    train_run(tmp_path / "run", Options(device="cpu", workers=1))
+    train_run(tmp_path / "run", Options(device="cpu", workers=1, modules=[name]))
     run = Run(tmp_path / "run")
     assert run.trainings["status"].tolist() == ["done"] * 3, run.trainings["error"].tolist()
     networks = run.networks.set_index("name")
@@ -177,12 +183,73 @@ def test_modules_are_measured_trained_asked_shown_and_exported(module, tmp_path)
         assert scores == pytest.approx(run.scores(networks=[one])[0, :9], abs=1e-3)
     (tmp_path / f"{name}.py").write_text(GOOD + "\n# another line\n")
     with pytest.raises(RunError, match=rf"{name}.py has changed") as caught:
-        train_run(tmp_path / "run", Options(device="cpu", workers=1))
+        train_run(tmp_path / "run", Options(device="cpu", workers=1, modules=[name]))
     assert "\n" not in str(caught.value)
     (tmp_path / f"{name}.py").unlink()
     assert card(run, "Flat").text == told.text  # nothing of the user's is imported to show it
     with pytest.raises(RunError, match=r"is not in .* any more"):
-        train_run(tmp_path / "run", Options(device="cpu", workers=1))
+        train_run(tmp_path / "run", Options(device="cpu", workers=1, modules=[name]))
+
+
+@pytest.mark.parametrize("of", ["evil:Net", "evil.deeper:Net", "os:abort"])
+def test_no_command_runs_the_code_of_a_run_that_the_user_has_not_named(module, tmp_path, monkeypatch, capsys, of):
+    """A run from elsewhere: its table names code that lies in it, and in the folder where the user stands."""
+    name = module(GOOD)
+    folder, mark = tmp_path / "run", tmp_path / "executed"
+    generate_run(None, folder, "digits", modules=[f"{name}:Flat"])
+    code = f"open({str(mark)!r}, 'w').close()\n"
+    for place in (tmp_path, folder):
+        (place / "evil").mkdir()
+        (place / "evil" / "__init__.py").write_text(code)
+        (place / "evil" / "deeper.py").write_text(code)
+    table = pq.read_table(folder / "networks.parquet")
+    text = table["layers"][0].as_py().replace(f"{name}:Flat", of).replace(str(tmp_path), str(folder))
+    source = next(one["source"] for one in json.loads(text) if "source" in one)
+    text = text.replace(source, hashlib.sha256(code.encode()).hexdigest()[:16] if "evil" in of else "")
+    index = table.schema.get_field_index("layers")
+    pq.write_table(table.set_column(index, "layers", [[text]]), folder / "networks.parquet")
+    manifest = tomllib.loads((folder / "run.toml").read_text())
+    manifest.pop("catalogue")
+    (folder / "run.toml").write_text(tomli_w.dumps(manifest))
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        ["show", "Flat"],
+        ["show", "Flat", "--as", "json"],
+        ["estimate"],
+        ["time", "--busy"],
+        ["train"],
+        ["status"],
+    ):
+        with pytest.raises(SystemExit):
+            main([command[0], str(folder), *command[1:]])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        if command[0] in ("estimate", "time", "train"):
+            assert f"code of the module '{of.partition(':')[0]}', which is run only where you say so" in captured.err
+        assert not mark.exists()
+    if of == "os:abort":
+        for way in (["--module", "os"], ["--trust", str(folder)]):
+            with pytest.raises(SystemExit):
+                main(["train", str(folder), "--device", "cpu", *way])
+            assert "since the run was generated" in capsys.readouterr().err
+
+
+def test_trust_shows_file_and_hash_and_takes_the_run_alone(module, tmp_path, capsys, monkeypatch):
+    name = module(GOOD)
+    monkeypatch.chdir(tmp_path)
+    generate_run(None, "run", "digits", modules=[f"{name}:Flat"], overrides=["recipe.train_samples=50"])
+    with pytest.raises(RunError, match="wants the run itself"):
+        train_run("run", Options(device="cpu", workers=1, trust="other"))
+    assert not list((tmp_path / "run" / "trainings").iterdir())
+
+    class Notes(Listener):
+        def note(self, text):
+            notes.append(text)
+
+    notes = []
+    assert train_run("run", Options(device="cpu", workers=1, trust="run", epochs=1), Notes())["done"] == 1
+    digest = hashlib.sha256((tmp_path / f"{name}.py").read_bytes()).hexdigest()[:16]
+    assert f"runs code of {tmp_path / name}.py ({digest})" in notes
 
 
 CLASS = """

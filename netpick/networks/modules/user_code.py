@@ -1,8 +1,8 @@
 """Networks from the user's own Python: found in a module, tried out, written down so that a worker can make them again.
 
-The code is the user's, and is trusted since the user names it; nothing but `--module` leads here. A network is written
-down as the operation `Module`: where it is (`package.module:NAME`), what it gives, and a hash of the file, by which
-a change is noticed. torch is loaded in the functions that need it. Files of the run are not touched.
+The code is the user's, and is trusted since the user names it; nothing but `--module` and `--trust` leads here. A
+network is written down as the operation `Module`: where it is (`package.module:NAME`), what it gives, and a hash of the
+file, by which a change is noticed. torch is loaded in the functions that need it. Files of the run are not touched.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import importlib
 import importlib.util
 import inspect
 import math
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,21 +123,55 @@ def source_hash(name: str, path: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else ""
 
 
-def check_sources(networks: Sequence[NetworkSpec]) -> None:
-    """Refuse to go on with a run whose modules have changed since it was generated; raises RunError."""
-    known: dict[tuple[str, str], str] = {}
-    for spec in networks:
-        for one in spec.layers:
-            if one.op == OP:
-                key = str(one.args["of"]).partition(":")[0], str(one.args["path"])
-                known.setdefault(key, source_hash(*key))
-                if known[key] != one.args["source"]:
-                    file = source_file(*key)
-                    what = f"{file} has changed" if file else f"module {key[0]} is not in {key[1]} any more"
-                    raise RunError(
-                        f"{what} since the run was generated, and results of different sources can't be compared: "
-                        "undo that, or generate another run with --run runs/OTHER"
-                    )
+def located(
+    networks: Sequence[NetworkSpec], trusted: Collection[str] | None, folder: str | Path = "."
+) -> list[NetworkSpec]:
+    """Return the networks with their modules looked for where the user stands; imports nothing.
+
+    A run may be anyone's: where its table says that code lies is never looked at, and code is run only where the user
+    has named its module.
+
+    Parameters
+    ----------
+    networks : of a run
+    trusted : names of modules whose code may be run; None for all that the run names
+    folder : where modules are looked for first
+
+    Raises
+    ------
+    RunError
+        A module that the user has not named, that isn't there, or whose file is not the one that the run was made of.
+    """
+    path = str(Path(folder).resolve())
+    names = None if trusted is None else {name.partition(":")[0] for name in trusted}
+    return [replace(spec, layers=tuple(_located(one, names, path) for one in spec.layers)) for spec in networks]
+
+
+def modules_of(networks: Iterable[NetworkSpec]) -> list[str]:
+    """Return the names of the modules whose code networks are made by, each once."""
+    names = (str(one.args["of"]).partition(":")[0] for spec in networks for one in spec.layers if one.op == OP)
+    return list(dict.fromkeys(names))
+
+
+def _located(layer: LayerSpec, names: Collection[str] | None, path: str) -> LayerSpec:
+    if layer.op != OP:
+        return layer
+    name = str(layer.args["of"]).partition(":")[0]
+    if names is not None and name not in names:
+        raise RunError(
+            f"networks of this run are made by code of the module {name!r:.100}, which is run only where you say so: "
+            f"--module {shlex.quote(name)} for one of yours, --trust RUN for all modules that the run names"
+        )
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise RunError(f"{name!r:.100} is no name of a module: such a run is not netpick's")
+    if source_hash(name, path) != layer.args["source"] or not layer.args["source"]:
+        file = source_file(name, path)
+        what = f"{file} has changed" if file else f"module {name} is not in {path} any more"
+        raise RunError(
+            f"{what} since the run was generated, and results of different sources can't be compared: "
+            "undo that, or generate another run with --run runs/OTHER"
+        )
+    return LayerSpec(OP, {**layer.args, "path": path})
 
 
 def _classes(module: Any, notes: list[str]) -> list[tuple[str, str]]:
