@@ -9,8 +9,7 @@ from netpick.core.recipe import Recipe
 from netpick.core.result import TrainingResult
 from netpick.sessions.forecast.estimate import Estimate
 from netpick.sessions.forecast.remaining import TimeLeft
-from netpick.sessions.situation import TrainingKey
-from netpick.sessions.workers.task import Task
+from netpick.sessions.workers.task import Task, TrainingKey
 
 
 @dataclass(frozen=True)

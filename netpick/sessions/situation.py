@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec
+from netpick.sessions.workers.task import TrainingKey
 from netpick.training.choice import choose
 from netpick.training.plan import Plan
 
 if TYPE_CHECKING:  # workers load this module, and need no files
     from netpick.store.folder import Store
-
-TrainingKey = tuple[str, int]
-"""Hash of the network, and number of the replicate."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ GROUP_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Layout:
+class RunFiles:
     """What must be known of a run to handle its shards: its folder, number of classes, and network name by hash."""
 
     path: Path
@@ -55,29 +55,29 @@ class Layout:
         return self.path / "weights" / f"{network}-{replicate}.safetensors"
 
 
-def drop(layout: Layout, stems: Collection[str], tables: Collection[str] = TABLES) -> None:
+def drop(files: RunFiles, stems: Collection[str], tables: Collection[str] = TABLES) -> None:
     """Take trainings out of the tables, the row in `trainings` first, so that a kill leaves orphans and no gaps."""
     stems = set(stems)
     for table in tables:
-        folder = layout.path / table
+        folder = files.path / table
         for shard in scan(folder)[0]:
             if stems.isdisjoint(shard.holds):
                 continue
             keep = [s for s in shard.holds if s not in stems]
             if keep:
-                _rewrite(layout, table, shard, keep)
+                _rewrite(files, table, shard, keep)
             else:
                 shard.path.unlink(missing_ok=True)
         if folder.is_dir():
             sync_folder(folder)
     for stem in stems:
-        layout.weights(stem).unlink(missing_ok=True)
+        files.weights(stem).unlink(missing_ok=True)
 
 
-def _rewrite(layout: Layout, table: str, shard: Shard, keep: list[str]) -> None:
+def _rewrite(files: RunFiles, table: str, shard: Shard, keep: list[str]) -> None:
     """Put a merged file in its own place without some of its trainings, row group by row group."""
-    schema = arrow_schema(table, layout.classes, keep)
-    networks, replicates = zip(*map(layout.key, keep), strict=True)
+    schema = arrow_schema(table, files.classes, keep)
+    networks, replicates = zip(*map(files.key, keep), strict=True)
 
     def groups() -> Iterator[pa.Table]:
         wanted = set(zip(networks, replicates, strict=True))
@@ -100,43 +100,43 @@ def _rewrite(layout: Layout, table: str, shard: Shard, keep: list[str]) -> None:
     write_groups(shard.path, schema, groups())
 
 
-def recover(layout: Layout) -> None:
+def recover(files: RunFiles) -> None:
     """Remove unfinished and superseded files, and whatever belongs to no row of `trainings`.
 
     After it, what a bare reader of the folders sees is exactly the finished trainings.
     """
-    for folder in (layout.path, *(layout.path / t for t in (*TABLES, "weights"))):
+    for folder in (files.path, *(files.path / t for t in (*TABLES, "weights"))):
         for path in folder.glob(".*.tmp"):
             path.unlink(missing_ok=True)
     live: dict[str, list[Shard]] = {}
     for table in TABLES:
-        live[table], superseded = scan(layout.path / table)
+        live[table], superseded = scan(files.path / table)
         for path in superseded:
             path.unlink(missing_ok=True)
     finished = {stem for s in live["trainings"] for stem in s.holds}
     for table in TABLES[1:]:
         orphans = {stem for s in live[table] for stem in s.holds} - finished
         if orphans:
-            drop(layout, orphans, [table])
-    kept = {layout.weights(stem) for stem in finished}
-    for path in (layout.path / "weights").glob("*.safetensors"):
+            drop(files, orphans, [table])
+    kept = {files.weights(stem) for stem in finished}
+    for path in (files.path / "weights").glob("*.safetensors"):
         if path not in kept:
             path.unlink(missing_ok=True)
 
 
-def compact(layout: Layout, rows_per_file: int) -> dict[str, tuple[int, int]]:
+def compact(files: RunFiles, rows_per_file: int) -> dict[str, tuple[int, int]]:
     """Merge shards into files of about `rows_per_file` rows; return each table's number of files before and after."""
-    recover(layout)
+    recover(files)
     out = {}
     for table in TABLES:
-        shards = scan(layout.path / table)[0]
-        for batch in _batches(layout, shards, rows_per_file):
-            _merge(layout, table, batch)
-        out[table] = len(shards), len(scan(layout.path / table)[0])
+        shards = scan(files.path / table)[0]
+        for batch in _batches(files, shards, rows_per_file):
+            _merge(files, table, batch)
+        out[table] = len(shards), len(scan(files.path / table)[0])
     return out
 
 
-def _batches(layout: Layout, shards: list[Shard], rows_per_file: int) -> list[list[Shard]]:
+def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[list[Shard]]:
     """Share out whole shards among the files to come; a merged file that is large enough, or alone, is left alone."""
     units = []
     for shard in shards:
@@ -144,7 +144,7 @@ def _batches(layout: Layout, shards: list[Shard], rows_per_file: int) -> list[li
         rows = file.metadata.num_rows
         file.close()
         if not shard.merged or rows < rows_per_file / 2:
-            units.append((min(map(layout.key, shard.holds)), rows, shard))
+            units.append((min(map(files.key, shard.holds)), rows, shard))
     batches: list[list[Shard]] = []
     filled = rows_per_file
     for _, rows, shard in sorted(units, key=lambda unit: unit[0]):
@@ -156,16 +156,16 @@ def _batches(layout: Layout, shards: list[Shard], rows_per_file: int) -> list[li
     return [b for b in batches if len(b) > 1 or not b[0].merged]
 
 
-def _merge(layout: Layout, table: str, batch: list[Shard]) -> None:
+def _merge(files: RunFiles, table: str, batch: list[Shard]) -> None:
     """Write one merged file in the place of the shards of `batch`, and remove these."""
-    folder = layout.path / table
-    holds = sorted((stem for s in batch for stem in s.holds), key=layout.key)
+    folder = files.path / table
+    holds = sorted((stem for s in batch for stem in s.holds), key=files.key)
     # What the replaced files themselves replaced was removed before this began.
-    schema = arrow_schema(table, layout.classes, holds, [s.path.name for s in batch if s.merged])
+    schema = arrow_schema(table, files.classes, holds, [s.path.name for s in batch if s.merged])
     if table == "predictions":
-        groups = _sorted_predictions(layout, batch, schema)
+        groups = _sorted_predictions(files, batch, schema)
     else:
-        rows = read_shards(batch, table, layout.classes)
+        rows = read_shards(batch, table, files.classes)
         order = ["network", "replicate", "epoch", "split"] if table == "epochs" else ["network", "replicate"]
         plain = pa.table(
             {k: rows.column(k).cast(pa.string()) if k in ("network", "split") else rows.column(k) for k in order}
@@ -180,7 +180,7 @@ def _merge(layout: Layout, table: str, batch: list[Shard]) -> None:
     sync_folder(folder)
 
 
-def _sorted_predictions(layout: Layout, batch: list[Shard], schema: pa.Schema) -> Iterator[pa.Table]:
+def _sorted_predictions(files: RunFiles, batch: list[Shard], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield row groups by epoch, then split, then network, holding no more than about one of them in memory."""
     held: dict[Shard, list[tuple[int, str, str, int]]] = {}
     expected = 0
@@ -188,7 +188,7 @@ def _sorted_predictions(layout: Layout, batch: list[Shard], schema: pa.Schema) -
         blocks = list(read_blocks(shard, ["epoch"]))
         held[shard] = [(b.epoch, b.split, b.network, b.replicate) for b in blocks]
         expected += sum(len(b.table) for b in blocks)
-    row_bytes = 4 * layout.classes + 20
+    row_bytes = 4 * files.classes + 20
     limit = min(GROUP_ROWS, max(1, GROUP_BYTES // row_bytes))
     done = 0
     for epoch, split in sorted({key[:2] for keys in held.values() for key in keys}):
@@ -211,7 +211,7 @@ def _sorted_predictions(layout: Layout, batch: list[Shard], schema: pa.Schema) -
             yield _group(waiting, schema)
             done += rows
     if done != expected:  # nothing is in place yet, and nothing was removed
-        raise WorkError(f"{layout.path / 'predictions'}: merging got {done} of {expected} rows; nothing was changed")
+        raise WorkError(f"{files.path / 'predictions'}: merging got {done} of {expected} rows; nothing was changed")
 
 
 def _group(blocks: list[Block], schema: pa.Schema) -> pa.Table:

@@ -27,8 +27,9 @@ import tomli_w
 from netpick.core.errors import RunError, WorkError, listed, suggest
 from netpick.core.files import append_line, atomic_write, deepest, read_text, sync_folder
 from netpick.core.result import TrainingResult
-from netpick.store import compact as compaction
+from netpick.store import compact
 from netpick.store.catalogue import read_catalogue
+from netpick.store.compact import RunFiles
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import (
     TABLES,
@@ -201,7 +202,7 @@ class Store:
         if scores not in SCORES:
             raise ValueError(f"scores is {scores!r}; allowed: {', '.join(SCORES)}")
         stem = f"{result.hash}-{result.replicate}"
-        if self._layout.names.get(result.hash) != result.network:
+        if self._files.names.get(result.hash) != result.network:
             raise RunError(f"{self.path} has no network {result.network} with hash {result.hash}: generate it first")
         if not self._recovered:
             self.recover()
@@ -223,7 +224,7 @@ class Store:
                 write_groups(paths["trainings"], schema, [_table([_training_row(result)], schema)])
                 sync_folder(paths["trainings"].parent)
         except WorkError:
-            for path in (*paths.values(), self._layout.weights(stem)):
+            for path in (*paths.values(), self._files.weights(stem)):
                 with suppress(OSError):  # `recover` will do it
                     path.unlink(missing_ok=True)
             raise
@@ -241,14 +242,14 @@ class Store:
         if stems:
             self._recovered = False  # until it is through: what a failure leaves is to be cleared before a commit
             with self._work():
-                compaction.drop(self._layout, stems)
+                compact.drop(self._files, stems)
             self.recover()
         return len(stems)
 
     def recover(self) -> None:
-        """Clear up after a kill: unfinished files, files of trainings without a row, an interrupted compaction."""
+        """Clear up after a kill: unfinished files, files of trainings without a row, an interrupted compact."""
         with self._work():
-            compaction.recover(self._layout)
+            compact.recover(self._files)
         merged = (s for t in TABLES for s in scan(self.path / t)[0] if s.merged)
         self._in_merged = {stem for s in merged for stem in s.holds}
         self._recovered = True
@@ -262,7 +263,7 @@ class Store:
         """
         self._recovered = False
         with self._work():
-            out = compaction.compact(self._layout, rows_per_file)
+            out = compact.compact(self._files, rows_per_file)
         self.recover()
         return out
 
@@ -309,13 +310,13 @@ class Store:
             os.close(fd)
 
     @cached_property
-    def _layout(self) -> compaction.Layout:
-        return compaction.Layout(self.path, self.classes, {n["hash"]: n["name"] for n in self.networks()})
+    def _files(self) -> RunFiles:
+        return RunFiles(self.path, self.classes, {n["hash"]: n["name"] for n in self.networks()})
 
     def _write_weights(self, stem: str, weights: dict[str, np.ndarray]) -> None:
         from safetensors.numpy import save  # not needed by those who keep no weights
 
-        path = self._layout.weights(stem)
+        path = self._files.weights(stem)
         path.parent.mkdir(exist_ok=True)
         data = save({name: np.asarray(w, order="C") for name, w in weights.items()})
         atomic_write(path, data)
@@ -381,17 +382,17 @@ class Store:
 
 def newest_run(folder: str | Path = "runs") -> Path:
     """Return the run in `folder` that was generated last; RunError where there is none."""
-    found: list[tuple[float, Path]] = []
+    runs: list[tuple[float, Path]] = []
     for file in Path(folder).glob(f"*/{MANIFEST}"):
         try:
             created = tomllib.loads(file.read_text(encoding="utf-8")).get("created")
             moment = created if isinstance(created, datetime) else datetime.fromisoformat(str(created))
-            found.append((moment.timestamp(), file.parent))
+            runs.append((moment.timestamp(), file.parent))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError):
             continue  # half-written: not a run that anyone wants by default
-    if not found:
+    if not runs:
         raise RunError(f"no run in {folder}: make one with `netpick generate TEMPLATE`, or name the run's folder")
-    return max(found)[1]
+    return max(runs)[1]
 
 
 def _is_event(event: Any) -> bool:

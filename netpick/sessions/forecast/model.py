@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netpick.sessions.forecast.work import COMPILED, FEATURES, Workload
-from netpick.sessions.situation import TrainingKey
+from netpick.sessions.workers.task import TrainingKey
 
 ROUGH = np.array(
     [

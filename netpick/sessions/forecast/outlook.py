@@ -20,8 +20,8 @@ from netpick.sessions.forecast.estimate import Estimate, Overheads, Prediction, 
 from netpick.sessions.forecast.model import UNTRAINED, Model, Timed, fit, rough
 from netpick.sessions.forecast.remaining import TimeLeft
 from netpick.sessions.forecast.work import Workload, workloads_of
-from netpick.sessions.situation import Samples, Situation, TrainingKey
-from netpick.sessions.workers.task import Task
+from netpick.sessions.situation import Samples, Situation
+from netpick.sessions.workers.task import Task, TrainingKey
 from netpick.store.spent import seconds_spent
 
 WORTH_SECONDS = 120.0

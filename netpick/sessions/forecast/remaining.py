@@ -17,7 +17,7 @@ from statistics import fmean
 
 import numpy as np
 
-from netpick.sessions.situation import TrainingKey
+from netpick.sessions.workers.task import TrainingKey
 
 TRUST, SHARE = 60.0, 0.05
 """Seconds of finished trainings that a calibrated prediction counts for, and at most which share of all that is due."""

@@ -16,7 +16,8 @@ from netpick.core.errors import SpecError
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, walk
 from netpick.networks.paper.whole_networks import is_baseline
-from netpick.sessions.situation import RunNetwork, Samples, Situation, TrainingKey
+from netpick.sessions.situation import RunNetwork, Samples, Situation
+from netpick.sessions.workers.task import TrainingKey
 
 KINDS = ("linear", "conv1d", "conv2d", "conv3d", "other")
 COMPILED = "compiled_"

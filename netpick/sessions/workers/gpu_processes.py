@@ -32,7 +32,7 @@ from netpick.sessions.workers.gpu_budget import CONTEXT_BYTES, Budget, Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder, Training
 from netpick.sessions.workers.process import prepare as prepare_worker
 from netpick.sessions.workers.process import resident, started_without_ctrl_c, train_task, watch
-from netpick.sessions.workers.task import Ended, Failure, Key, Task
+from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Prepare = Callable[[str, Layout, Executor], Feeder]
 
@@ -134,8 +134,8 @@ class _Process:
     device: str
     layout: Layout
     prepare: Prepare
-    given: dict[Key, Task] = field(default_factory=dict)
-    begun: dict[Key, datetime] = field(default_factory=dict)
+    given: dict[TrainingKey, Task] = field(default_factory=dict)
+    begun: dict[TrainingKey, datetime] = field(default_factory=dict)
     fruitless: int = 0
     open: bool = False
 

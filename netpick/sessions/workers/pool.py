@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from netpick.sessions.workers.process import attempt, started_without_ctrl_c, watch
-from netpick.sessions.workers.task import Ended, Failure, Key, Task
+from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Outcome = TypeVar("Outcome")
 
@@ -77,8 +77,8 @@ class _Hand:
 
     def __init__(self, devices: Sequence[str], on_start: Callable[[Task], None]) -> None:
         self.devices, self.on_start = devices, on_start
-        self.by_key: dict[Key, Task] = {}
-        self.since: dict[Key, datetime] = {}
+        self.by_key: dict[TrainingKey, Task] = {}
+        self.since: dict[TrainingKey, datetime] = {}
 
     def give(self, task: Task) -> Task:
         """Choose the device of a task and note that it is in hand."""
@@ -88,7 +88,7 @@ class _Hand:
         self.on_start(task)
         return task
 
-    def take(self, key: Key) -> Task:
+    def take(self, key: TrainingKey) -> Task:
         """Note that a task has come back."""
         return self.by_key.pop(key)
 
@@ -98,7 +98,7 @@ class _Hand:
 
 def _parallel(
     queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], Outcome]
-) -> Generator[tuple[Key, Outcome | Failure], None, None]:
+) -> Generator[tuple[TrainingKey, Outcome | Failure], None, None]:
     from joblib import Parallel, delayed
     from joblib._parallel_backends import LokyBackend
     from joblib.parallel import get_active_backend

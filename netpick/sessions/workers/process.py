@@ -17,14 +17,14 @@ from typing import TypeVar
 
 from netpick.core.result import TrainingResult
 from netpick.data.shared import SharedData, attach
-from netpick.sessions.workers.task import Failure, Key, Task
+from netpick.sessions.workers.task import Failure, Task, TrainingKey
 from netpick.training.engines import train
 from netpick.training.job import Data
 
 Outcome = TypeVar("Outcome")
 
 
-def attempt(work: Callable[[Task], Outcome], task: Task) -> tuple[Key, Outcome | Failure]:
+def attempt(work: Callable[[Task], Outcome], task: Task) -> tuple[TrainingKey, Outcome | Failure]:
     """Do a task's work; whatever goes wrong comes back as a failure."""
     started = datetime.now(UTC)
     try:

@@ -13,7 +13,7 @@ from netpick.core.result import TrainingResult
 from netpick.data.shared import SharedData
 from netpick.training.job import Job
 
-Key = tuple[str, int]
+TrainingKey = tuple[str, int]
 """Hash of the network, and replicate."""
 
 Outcome = TypeVar("Outcome")
@@ -31,7 +31,7 @@ class Task:
     params: int = 0
 
     @property
-    def key(self) -> Key:
+    def key(self) -> TrainingKey:
         """Hash of the network, and replicate."""
         return self.job.spec.hash, self.job.replicate
 
