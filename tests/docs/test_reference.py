@@ -127,6 +127,20 @@ def test_operations_and_their_arguments_are_all_named():
                 assert tomllib.loads(f"x = {value}")["x"] == default, (op, name)
 
 
+def test_torchs_further_arguments_are_all_named():
+    said = {
+        (op, words(argument)[0]): (words(default)[0], wanted)
+        for argument, default, wanted, ops in table(LAYERS, "Torch's further arguments")
+        for op in words(ops)
+    }
+    known = {(op, name): held for op, row in operations.OPERATIONS.items() for name, held in row.options.items()}
+    assert set(said) == set(known)
+    for key, option in known.items():
+        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        assert msgspec.json.decode(said[key][0]) == default, key
+        assert said[key][1] == option.kind.wanted, key
+
+
 def test_templates_and_data_sets_are_those_that_there_are():
     rows = {words(row[0])[0]: row[1] for row in table("docs/howto/template.md", "Templates that come along")}
     assert rows == {name: template.load(name).title for name in template.builtin_templates()}

@@ -35,6 +35,17 @@ def layers() -> str:
     return table(ARGUMENTS, ([code(ops), arguments or "none"] for arguments, ops in together.items()))
 
 
+def options() -> str:
+    """Return the table of the further arguments of torch's layers: default, values, and which layers have them."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for op, row in OPERATIONS.items():
+        for name, option in row.options.items():
+            key = (f"`{name}`", f"`{json.dumps(option.default)}`", cell(option.kind.wanted))
+            together.setdefault(key, []).append(op)
+    rows = ([*key, code(ops)] for key, ops in sorted(together.items()))
+    return table(["argument", "torch's default", "values", "of"], rows)
+
+
 def whole_networks() -> str:
     """Return the table of the operations that are a whole network, torchvision's in one row."""
     (model, *_) = MODELS.values()
