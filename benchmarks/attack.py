@@ -17,6 +17,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -33,6 +35,8 @@ KINDS: dict[str, Kind] = {
     kind.name: kind for module in (inputs, data, runs, tables, forged, standing) for kind in module.KINDS
 }
 
+LIGHT = ("manifest", "events", "tables", "bits")
+
 
 def work() -> int:
     """Do the cases, print what did not hold."""
@@ -40,14 +44,18 @@ def work() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all chance (0)")
     parser.add_argument("--cases", type=positive, default=300, help="of each kind; of slow kinds a share (300)")
     parser.add_argument("--only", nargs="+", choices=[*KINDS], metavar="KIND", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--light", action="store_true", help=f"without torch and data sets: {', '.join(LIGHT)} alone")
     parser.add_argument("--case", type=int, help="this case of each kind alone")
     parser.add_argument("--show", action="store_true", help="print all that a case says, and leave its folder")
     parser.add_argument("--jobs", type=positive, default=1, help="cases at the same time (1)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the faults there, for those who mend them")
     args = parser.parse_args()
-    kinds = [KINDS[name] for name in args.only or KINDS]
+    kinds = [KINDS[name] for name in args.only or (LIGHT if args.light else KINDS)]
+    if args.light:
+        kinds = [kind._replace(torch=False, bases=("planted", "compacted")) for kind in kinds if kind.name in LIGHT]
     facts = machine()
     print_machine(facts)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no case outlives its watcher
     folder = Path(tempfile.mkdtemp(prefix="netpick-attack-"))
     start = time.perf_counter()
     try:
@@ -64,7 +72,7 @@ def work() -> int:
             shutil.rmtree(os.fsencode(folder), ignore_errors=True)
     outcomes.sort(key=lambda outcome: ([*KINDS].index(outcome.kind), outcome.case))
     seconds = time.perf_counter() - start
-    _report(outcomes, args.seed, seconds)
+    _report(outcomes, args.seed, args.light, seconds)
     if args.markdown:
         args.markdown.write_text(as_markdown(outcomes, args.seed), encoding="utf-8", errors="backslashreplace")
     write_json(
@@ -79,11 +87,11 @@ def work() -> int:
     return 1 if any(outcome.is_fault for outcome in outcomes) else 0
 
 
-def _report(outcomes: list[Outcome], seed: int, seconds: float) -> None:
+def _report(outcomes: list[Outcome], seed: int, light: bool, seconds: float) -> None:
     for (name, text), members in grouped(outcomes):
         first = members[0]
         lines = [f"\n{name} x {len(members)}: {text}", f"{first.what!r:.160}", f"{first.line!r:.160}"]
-        console.print("\n  ".join([*lines, reproduction(first, seed)]), markup=False, soft_wrap=True)
+        console.print("\n  ".join([*lines, reproduction(first, seed, light)]), markup=False, soft_wrap=True)
     print_table(f"outcomes of {len(outcomes)} cases in {seconds:.0f} s, seed {seed}", *table(outcomes))
 
 

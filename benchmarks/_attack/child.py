@@ -29,6 +29,7 @@ SHOWN = 4000
 def run_case(kind: Kind, case: int, seed: int, box: Box, log: Path) -> NoReturn:
     """Make and do one case in this process, a fresh fork, and end it."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open(log, "a", encoding="utf-8", errors="surrogateescape") as file:
 

@@ -130,9 +130,19 @@ def _odd(rng: random.Random, box: Box) -> str:
 _DATA = ("--set", "--data-dir", "--device", "--workers", "--epochs", "--precision", "--plan", "--scores", "--weights")
 _FLAGS = ("--overwrite", "--strict", "--skip-unreadable", "--skip-broken", "--no-compact", "--busy", "--help")
 _OPTIONS: dict[str, tuple[str, ...]] = {
-    "generate": tuple(
-        "--dataset --image-size --color --seed --limit --set --networks --module --max-params --strict --overwrite"
-        " --skip-unreadable".split()
+    "generate": (
+        "--dataset",
+        "--image-size",
+        "--color",
+        "--seed",
+        "--limit",
+        "--set",
+        "--networks",
+        "--module",
+        "--max-params",
+        "--strict",
+        "--overwrite",
+        "--skip-unreadable",
     ),
     "train": (*_DATA, "--retry", "--no-compact", "--help"),
     "estimate": (*_DATA, "--retry", "--seconds", "--format"),
@@ -140,9 +150,20 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "status": ("--help",),
     "compact": ("--help",),
     "ask": ("--plot", "--format", "--rows", "--skip-broken", "--least", "--split", "--networks", "--help", "--by"),
-    "pick": tuple(
-        "--minimize --maximize --computation --activation --give-up --seed --plot --format --rows --max-params"
-        " --min-accuracy --max- --min-x".split()
+    "pick": (
+        "--minimize",
+        "--maximize",
+        "--computation",
+        "--activation",
+        "--give-up",
+        "--seed",
+        "--plot",
+        "--format",
+        "--rows",
+        "--max-params",
+        "--min-accuracy",
+        "--max-",
+        "--min-x",
     ),
     "show": ("--skip-broken",),
     "export": ("--to", "--overwrite"),

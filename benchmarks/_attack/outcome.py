@@ -72,9 +72,10 @@ class Outcome:
         return asdict(self)
 
 
-def reproduction(outcome: Outcome, seed: int) -> str:
+def reproduction(outcome: Outcome, seed: int, light: bool = False) -> str:
     """Return the command that shows one case again."""
-    return f"python benchmarks/attack.py --only {outcome.kind} --case {outcome.case} --seed {seed} --show"
+    words = f"python benchmarks/attack.py --only {outcome.kind} --case {outcome.case} --seed {seed} --show"
+    return f"{words} --light" if light else words
 
 
 def grouped(outcomes: list[Outcome]) -> list[tuple[tuple[str, str], list[Outcome]]]:

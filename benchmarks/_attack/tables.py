@@ -21,7 +21,7 @@ FOLDERS = ("trainings", "epochs", "predictions")
 
 def tables(rng: random.Random, box: Box) -> Attempt:
     """Spoil one table of a run: its columns, rows, values, or the file as a whole."""
-    run = box.copy(base(rng))
+    run = box.copy(base(rng, box))
     (run / "weights").mkdir(exist_ok=True)
     file = rng.choice(_parquet(run))
     way = rng.choice((*_WHOLE, *_COLUMNS, *_COLUMNS, *_COLUMNS))
