@@ -24,6 +24,8 @@ from .box import Attempt, Box, Kind
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 ALONE = "from netpick.cli import main\n\nmain()\n"
 SHOWN = 4000
+ZEN = "Beautiful is better than ugly"
+"""What Python's module `this` prints when it is imported."""
 
 
 def run_case(kind: Kind, case: int, seed: int, box: Box, log: Path) -> NoReturn:
@@ -57,6 +59,9 @@ def _do(kind: Kind, rng: random.Random, box: Box, log: Path, note: Any) -> None:
     for command in made.commands:
         note(command=" ".join(command))
         note(**(_alone(command, output, box) if made.alone else _forked(command, output)))
+        if box.marker.exists():
+            note(result="CODE", line="a marker was written")
+            return
     if made.check:
         note(command="(check)")
         note(**_checked(made))
@@ -118,6 +123,8 @@ def _alone(command: tuple[str, ...], output: Path, box: Box) -> dict[str, Any]:
 def _judged(code: Any, output: Path, told: dict[str, Any]) -> dict[str, Any]:
     text = output.read_bytes()[:1_000_000].decode("utf-8", "replace")
     shown = {"output": text[:SHOWN]}
+    if ZEN in text:
+        return {"result": "CODE", "line": "the module that was named was imported", **shown}
     if told:
         return {"result": "TRACEBACK", **told, **shown}
     if found := CONTROL.search(text):

@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,8 @@ def npz(rng: random.Random, box: Box) -> Attempt:
     else:
         what = str(_NPZ[way](rng, members, name, box) or "")
     method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-    with zipfile.ZipFile(file, "w", method) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of members that are there twice
         for member, raw in members.items():
             archive.writestr(member, raw)
             if way == "members twice" and member == name:
@@ -224,7 +226,7 @@ def _bytes_name(rng: random.Random, folder: Path, box: Box) -> None:
 
 
 def _class_name(rng: random.Random, folder: Path, box: Box) -> str:
-    name = rng.choice((b"\xff\xfe", b"\x1b[31mred", b"[/b]", b"a\nb", b"=1+1", "名前".encode(), b"-", b"x" * 250))
+    name = rng.choice((b"\xff\xfe", b"\x1b[31mred", b"[red", b"a\nb", b"=1+1", "名前".encode(), b"-", b"x" * 250))
     for part in ("train", "test"):
         top = os.fsencode(folder.parent.parent / part)
         os.rename(top + b"/boot", top + b"/" + name)
@@ -273,9 +275,9 @@ def _spoilt(rng: random.Random, folder: Path, box: Box) -> None:
 
 
 def _layout(rng: random.Random, folder: Path, box: Box) -> None:
-    deep = folder / "/".join(["d"] * rng.choice((1, 100, 1000)))
+    deep = [folder / "/".join(["d"] * depth) for depth in range(1, 1 + rng.choice((1, 100, 300)))]
     ways: tuple[Callable[[], Any], ...] = (
-        lambda: deep.mkdir(parents=True),
+        lambda: [path.mkdir() for path in deep],
         lambda: [path.unlink() for path in folder.iterdir()],
         lambda: (folder.parent / "empty").mkdir(),
         lambda: [(folder.parent / f"c{i}").mkdir() for i in range(1100)],

@@ -58,7 +58,7 @@ def code(rng: random.Random, box: Box) -> Attempt:
             "evil:Net",
             "evil:Net",
             "os:abort",
-            "posix:abort",
+            "this:s",
             f"os:system('echo x > {box.marker}') or __import__('torch').nn.Identity",
             f"os:__class__.__name__ or open('{box.marker}', 'w')",
             "evil:Net\nopen('marker', 'w')",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,9 +62,12 @@ class Outcome:
             return self.outcome, f"{self.line.partition(':')[0]} in {self.where}"
         if self.outcome in ("HANG", "MEMORY", "CRASH"):
             return self.outcome, f"netpick {self.command.partition(' ')[0]}, {self.where or self.line or 'unknown'}"
-        if self.outcome in ("UNSAID", "ESCAPE"):
-            return self.outcome, f"netpick {self.command.partition(' ')[0]}: {re.sub(r'[0-9]+', 'N', self.what)[:60]}"
-        return self.outcome, f"{self.kind}: {self.line}"[:120]
+        return self.outcome, f"{self.kind}, netpick {self.command.partition(' ')[0]}{self._which()}"
+
+    def _which(self) -> str:
+        if self.outcome in ("OUTSIDE", "SILENT"):
+            return f": {self.line.removeprefix('SILENT: ')}"[:120]
+        return f": {self.what.partition(',')[0].partition(' ')[0]}" if self.outcome == "CODE" else ""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -161,7 +161,8 @@ _COLUMNS: dict[str, Callable[[random.Random, Any], tuple[str, Any]]] = {
 
 
 def _exchange(rng: random.Random, file: Path, run: Path) -> None:
-    shutil.copyfile(rng.choice([path for path in _parquet(run) if path != file]), file)
+    others = [path for path in _parquet(run) if path != file]
+    file.write_bytes(rng.choice(others).read_bytes() if others else b"")
 
 
 def _swap(rng: random.Random, file: Path, run: Path) -> None:
