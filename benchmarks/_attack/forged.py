@@ -61,7 +61,7 @@ def code(rng: random.Random, box: Box) -> Attempt:
             "this:s",
             f"os:system('echo x > {box.marker}') or __import__('torch').nn.Identity",
             f"os:__class__.__name__ or open('{box.marker}', 'w')",
-            "evil:Net\nopen('marker', 'w')",
+            f"evil:Net\nopen('{box.marker}', 'w')",
         )
     )
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
