@@ -78,7 +78,7 @@ def fill_store(folder: Path, networks: int, samples: int, classes: int = 10) -> 
     The images and labels are those of a small planted run; a dozen networks' scores are used again and again.
     """
     small = folder.with_name(f"{folder.name}-small")
-    plant(small, 12, samples, classes, epochs=1)
+    plant(small, 12, samples, classes=classes, epochs=1)
     base = Store.open(small)
     row = base.networks()[-1]
     names = [f"{row['computation']}_{n}" for n in range(networks)]
