@@ -67,10 +67,10 @@ def resolve(choice: str) -> list[str]:
     gpus = [device for device in have if device.startswith("cuda")]
     if choice == "auto":
         return gpus or have[:1]
-    found = gpus if choice in ("all", "cuda") else [device for device in have if device == choice]
-    if not found:
+    chosen = gpus if choice in ("all", "cuda") else [device for device in have if device == choice]
+    if not chosen:
         raise DeviceError(f"no device '{choice}' on this machine: it has {listed(have)}; give one of these or 'auto'")
-    return found
+    return chosen
 
 
 def _several(choice: str) -> list[str]:

@@ -260,6 +260,15 @@ def test_the_plan_follows_from_size_recipe_and_pin():
         choose(Recipe(), "cpu", small, "compiled/tuned")
 
 
+@pytest.mark.parametrize("what", ["ACTIVATIONS", "OPTIMIZERS"])
+def test_the_kernels_number_things_as_the_engine_names_them(what):
+    from netpick.training.engines.compiled import kernels
+
+    for number, name in enumerate(getattr(compiled, what)):
+        (constant,) = (key for key in vars(kernels) if key.isupper() and key.replace("_", "") == name.upper())
+        assert getattr(kernels, constant) == number
+
+
 # Compiling
 
 

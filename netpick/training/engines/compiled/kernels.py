@@ -1,7 +1,7 @@
-"""Whole training steps of small networks in machine code: what `compiled` runs, compiled by numba.
+"""Whole training steps of small networks in machine code: what the engine runs, compiled by numba.
 
 A small network's step is a dozen kernels of a few microseconds, each called from Python; here one call runs many
-steps. All values lie in flat float32 arrays, a table of numbers says which layer takes what from where (`compiled`
+steps. All values lie in flat float32 arrays, a table of numbers says which layer takes what from where (`table`
 writes it), and the functions below are one pass of one kind of layer each. The samples of a batch lie beside each
 other, (values of a sample, batch): so the innermost loop of a convolution runs over a row of an image times the batch,
 which is long and in one piece however small the image, and no output is computed that is not asked for. Matrix
@@ -13,6 +13,7 @@ lies in `__pycache__`. All in one file, since numba looks at no other to see whe
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -48,13 +49,18 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}
 """Freedom for sums in another order, as every vectorised sum has it; infinities and NaN stay what they are."""
 
 
-def jit(function: Any) -> Any:
+def jit(function: Any, fast: set[str] = FAST) -> Any:
     """Compile on the first call, or read what an earlier process compiled."""
-    options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"fastmath": fast, "nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder for the cache can be written: every process compiles for itself
         return numba.njit(**options)(function)
+
+
+def part(function: Any) -> Any:
+    """Make a function a part of those that call it: nothing is compiled for it alone."""
+    return numba.njit(inline="always")(function)
 
 
 @intrinsic
@@ -319,8 +325,8 @@ TILE = 1024
 @jit
 def places(row, axis):
     """Return how many outputs a convolution has along an axis."""
-    reach = row[DILATION + axis] * (row[KERNEL + axis] - 1) + 1
-    return (row[SHAPE + axis] - reach) // row[STRIDE + axis] + 1
+    wide = row[DILATION + axis] * (row[KERNEL + axis] - 1) + 1
+    return (row[SHAPE + axis] - wide) // row[STRIDE + axis] + 1
 
 
 @jit
@@ -335,22 +341,33 @@ def pieces(row, n):
     return span // n, n, row[STRIDE + 2] * n
 
 
+@part
+def extent(row, n):
+    """Return the outputs of a convolution: in depth, height and a row of the batch; in all; and `pieces` of a row."""
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    count, longest, apart = pieces(row, n)
+    return depths, heights, span, depths * heights * span, count, longest, apart
+
+
+@part
+def reach(row, d, h, n):
+    """Return where in the input the row of outputs at depth d and height h begins to read."""
+    return (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * row[SHAPE + 2] * n
+
+
 @jit
 def conv(row, x, weight, bias, y, n, taps):
     """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table."""
     taps = find_taps(row, n, taps)
     many, outputs = len(taps), row[OUTPUTS]
-    height, width = row[SHAPE + 1], row[SHAPE + 2]
-    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    plane = depths * heights * span
-    count, longest, apart = pieces(row, n)
+    depths, heights, span, plane, count, longest, apart = extent(row, n)
     for o in range(outputs):
         y[o * plane : (o + 1) * plane] = bias[o] if len(bias) else ZERO
     for d in range(depths):
         for h in range(heights):
             for piece in range(count):
                 size = min(longest, span - piece * longest)
-                source = x[(d * row[STRIDE] * height + h * row[STRIDE + 1]) * width * n + piece * apart :]
+                source = x[reach(row, d, h, n) + piece * apart :]
                 at = (d * heights + h) * span + piece * longest
                 o = 0
                 while o + 2 <= outputs:
@@ -367,16 +384,13 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps):
     """Write the gradients of a convolution's weights, and of its bias unless that is empty."""
     taps = find_taps(row, n, taps)
     many, outputs = len(taps), row[OUTPUTS]
-    height, width = row[SHAPE + 1], row[SHAPE + 2]
-    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    plane = depths * heights * span
-    count, longest, apart = pieces(row, n)
+    depths, heights, span, plane, count, longest, apart = extent(row, n)
     d_weight[:] = ZERO
     for d in range(depths):
         for h in range(heights):
             for piece in range(count):
                 size = min(longest, span - piece * longest)
-                source = x[(d * row[STRIDE] * height + h * row[STRIDE + 1]) * width * n + piece * apart :]
+                source = x[reach(row, d, h, n) + piece * apart :]
                 at = (d * heights + h) * span + piece * longest
                 o = 0
                 while o + 2 <= outputs:
@@ -396,10 +410,7 @@ def conv_back_input(row, weight, dy, dx, n, taps, turned):
     taps = find_taps(row, n, taps)
     many, outputs, channels = len(taps), row[OUTPUTS], row[INPUTS]
     kernel = many // channels
-    height, width = row[SHAPE + 1], row[SHAPE + 2]
-    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    plane = depths * heights * span
-    count, longest, apart = pieces(row, n)
+    depths, heights, span, plane, count, longest, apart = extent(row, n)
     for t in range(many):
         for o in range(outputs):
             turned[t * outputs + o] = weight[o * many + t]
@@ -409,7 +420,7 @@ def conv_back_input(row, weight, dy, dx, n, taps, turned):
         for h in range(heights):
             for piece in range(count):
                 size = min(longest, span - piece * longest)
-                into = dx[(d * row[STRIDE] * height + h * row[STRIDE + 1]) * width * n + piece * apart :]
+                into = dx[reach(row, d, h, n) + piece * apart :]
                 source = dy[(d * heights + h) * span + piece * longest :]
                 for t in range(kernel):  # two channels at a time; two taps of one channel would overlap
                     c = 0
@@ -564,51 +575,56 @@ def loss_back(y, labels, dy):
     return total * share
 
 
-@jit
-def update(kind, values, gradients, first, second, largest, hyper, flags, step):
-    """Take a step of SGD, Adam or AdamW, as torch.optim documents them.
+@functools.partial(jit, fast=FAST - {"contract"})
+def decayed(gradient, decay, value):
+    """Return a gradient with weight decay, its product rounded by itself: runs that were begun keep their numbers."""
+    return gradient + decay * value
 
-    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon; flags: maximize, and nesterov
-    or amsgrad; `first`, `second`, `largest`: the states; step: from 1.
-    """
-    lr, decay = np.float32(hyper[0]), np.float32(hyper[1])
-    b1, b2, eps = np.float32(hyper[2]), np.float32(hyper[3]), np.float32(hyper[4])
-    sign = np.float32(-1) if flags[0] else ONE
-    if kind == SGD:
-        damped = ONE if step == 1 else ONE - b2
-        for i in range(len(values)):
-            g = sign * gradients[i] + decay * values[i]
-            if b1 != ZERO:
-                first[i] = b1 * first[i] + damped * g
-                g = g + b1 * first[i] if flags[1] else first[i]
-            values[i] -= lr * g
-        return
+
+@jit
+def step_sgd(values, gradients, first, hyper, nesterov, step):
+    """Take a step of SGD, as torch.optim documents it; see `train` for hyper, step is from 1."""
+    lr, decay, b1, b2 = np.float32(hyper[0]), np.float32(hyper[1]), np.float32(hyper[2]), np.float32(hyper[3])
+    damped = ONE if step == 1 else ONE - b2
+    for i in range(len(values)):
+        g = gradients[i] + decay * values[i]
+        if b1 != ZERO:
+            first[i] = b1 * first[i] + damped * g
+            g = g + b1 * first[i] if nesterov else first[i]
+        values[i] -= lr * g
+
+
+@part
+def constants_of_adam(kind, hyper, step):
+    """Return what does not differ from value to value: the parts of what is new, sizes, and the two weight decays."""
+    decay, b2, eps = np.float32(hyper[1]), np.float32(hyper[3]), np.float32(hyper[4])
     rest1, rest2 = np.float32(1 - hyper[2]), np.float32(1 - hyper[3])
     size = np.float32(hyper[0] / (1 - hyper[2] ** step))
     root = np.float32(1 / math.sqrt(1 - hyper[3] ** step))
     shrink = np.float32(1 - hyper[0] * hyper[1]) if kind == ADAMW else ONE
     added = ZERO if kind == ADAMW else decay
+    return b2, eps, rest1, rest2, size, root, shrink, added
+
+
+@jit
+def step_adam(kind, values, gradients, first, second, hyper, step):
+    """Take a step of Adam or AdamW, as torch.optim documents them; see `train` for hyper, step is from 1."""
+    b2, eps, rest1, rest2, size, root, shrink, added = constants_of_adam(kind, hyper, step)
     for i in range(len(values)):
         value = values[i] * shrink
-        g = sign * gradients[i] + added * value
+        g = decayed(gradients[i], added, value)
         first[i] += rest1 * (g - first[i])
         second[i] = b2 * second[i] + rest2 * g * g
         values[i] = value - size * first[i] / (np.float32(math.sqrt(second[i])) * root + eps)
 
 
 @jit
-def update_amsgrad(kind, values, gradients, first, second, largest, hyper, flags, step):
-    """Do `update` for Adam and AdamW with the largest of the second moments so far."""
-    decay, b2, eps = np.float32(hyper[1]), np.float32(hyper[3]), np.float32(hyper[4])
-    sign = np.float32(-1) if flags[0] else ONE
-    rest1, rest2 = np.float32(1 - hyper[2]), np.float32(1 - hyper[3])
-    size = np.float32(hyper[0] / (1 - hyper[2] ** step))
-    root = np.float32(1 / math.sqrt(1 - hyper[3] ** step))
-    shrink = np.float32(1 - hyper[0] * hyper[1]) if kind == ADAMW else ONE
-    added = ZERO if kind == ADAMW else decay
+def step_amsgrad(kind, values, gradients, first, second, largest, hyper, step):
+    """Do `step_adam` with the largest of the second moments so far; a loop of its own, which is one of vectors."""
+    b2, eps, rest1, rest2, size, root, shrink, added = constants_of_adam(kind, hyper, step)
     for i in range(len(values)):
         value = values[i] * shrink
-        g = sign * gradients[i] + added * value
+        g = gradients[i] + added * value
         first[i] += rest1 * (g - first[i])
         second[i] = b2 * second[i] + rest2 * g * g
         largest[i] = largest[i] if not second[i] > largest[i] else second[i]
@@ -744,9 +760,13 @@ def gather(images, chosen, turn, rows, x):
 @jit
 def train(
     table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, turned, classes, statistics,
-    optimizer, first, second, largest, hyper, flags, step, losses,
+    optimizer, first, second, largest, hyper, nesterov, step, losses,
 ):  # fmt: skip
-    """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps."""
+    """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
+
+    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon; `first`, `second`, `largest`:
+    the states of the optimizer, empty where it has none; step: those that were taken before.
+    """
     turn = table[0, KIND] != LINEAR
     end = table[-1, OUTPUT]
     taken = 0
@@ -759,11 +779,13 @@ def train(
         dy = d_arena[end * n : (end + classes) * n].reshape((classes, n))
         losses[taken] = loss_back(y, labels[chosen], dy)
         backward(table, values, gradients, part, x, arena, d_arena, taps, turned, statistics)
-        if len(largest):
-            update_amsgrad(optimizer, values, gradients, first, second, largest, hyper, flags, step + taken + 1)
-        else:
-            update(optimizer, values, gradients, first, second, largest, hyper, flags, step + taken + 1)
         taken += 1
+        if optimizer == SGD:
+            step_sgd(values, gradients, first, hyper, nesterov, step + taken)
+        elif len(largest):
+            step_amsgrad(optimizer, values, gradients, first, second, largest, hyper, step + taken)
+        else:
+            step_adam(optimizer, values, gradients, first, second, hyper, step + taken)
     return taken
 
 

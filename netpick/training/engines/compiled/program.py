@@ -117,7 +117,8 @@ class Program:
         assert gradient is not None
         self.gradients = gradient.numpy()
         self.optimizer = [*OPTIMIZERS].index(recipe.optimizer)
-        self.hyper, self.flags, amsgrad = hyperparameters(recipe)
+        self.hyper = hyperparameters(recipe)
+        self.nesterov, amsgrad = (bool(recipe.optimizer_args.get(name)) for name in ("nesterov", "amsgrad"))
         self.first, self.second, self.largest = (
             np.zeros(len(self.values) if used else 0, np.float32) for used in (True, recipe.optimizer != "SGD", amsgrad)
         )
@@ -145,7 +146,7 @@ class Program:
         self.step += self.kernels.train(
             *(self.table, self.values, self.gradients, images, labels, order, self.batch, self.rows, self.x),
             *(self.arena, self.d_arena, self.taps, self.turned, self.classes, self.statistics, self.optimizer),
-            *(self.first, self.second, self.largest, self.hyper, self.flags, self.step, losses),
+            *(self.first, self.second, self.largest, self.hyper, self.nesterov, self.step, losses),
         )
         for module in self.norms:
             module.num_batches_tracked.add_(len(losses))
@@ -163,15 +164,12 @@ class Program:
         return scores
 
 
-def hyperparameters(recipe: Recipe) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return what `kernels.update` wants, in its order, with torch.optim's defaults; and whether amsgrad is on."""
+def hyperparameters(recipe: Recipe) -> np.ndarray:
+    """Return what `kernels.train` wants of an optimizer, in its order, with torch.optim's defaults."""
     given: dict[str, Any] = dict(recipe.optimizer_args)
-    flag = bool(given.get("amsgrad" if recipe.optimizer != "SGD" else "nesterov", False))
     if recipe.optimizer == "SGD":
         moments = (given.get("momentum", 0.0), given.get("dampening", 0.0))
     else:
         moments = tuple(given.get("betas", (0.9, 0.999)))
     decay = given.get("weight_decay", 0.01 if recipe.optimizer == "AdamW" else 0.0)
-    hyper = np.array([recipe.lr, decay, *moments, given.get("eps", 1e-8)], np.float64)
-    flags = np.array([bool(given.get("maximize", False)), flag])
-    return hyper, flags, recipe.optimizer != "SGD" and flag
+    return np.array([recipe.lr, decay, *moments, given.get("eps", 1e-8)], np.float64)

@@ -21,8 +21,8 @@ def is_ready() -> bool:
     try:
         written = SOURCE.stat().st_mtime
         version = f"py{sys.version_info.major}{sys.version_info.minor}"
-        found = (SOURCE.parent / "__pycache__").glob(f"kernels.score-*.{version}*.nbi")
-        return any(one.stat().st_mtime >= written for one in found)
+        kept = (SOURCE.parent / "__pycache__").glob(f"kernels.score-*.{version}*.nbi")
+        return any(file.stat().st_mtime >= written for file in kept)
     except OSError:
         return False
 
@@ -32,7 +32,7 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> None:
 
     Where that fails the workers compile for themselves, and say what is wrong if it is not the cache.
     """
-    if any(one.mode == "compiled" for one in plans) and not is_ready():
+    if any(plan.mode == "compiled" for plan in plans) and not is_ready():
         on_note("compiling the training steps of small networks, once after an installation, for half a minute")
         code = "from netpick.training.engines.compiled.program import prepare; prepare()"
         subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)

@@ -38,10 +38,10 @@ class Table:
         self.norms: list[tuple[Any, int]] = []
         self.learning = False  # whether a layer before has parameters: only then its output's gradient is wanted
         self.shape = tuple(image)
-        for one, module, after in zip(layers, model, shapes(layers, self.shape), strict=True):
+        for layer, module, after in zip(layers, model, shapes(layers, self.shape), strict=True):
             if isinstance(module, BasicBlock):
                 self._block(module)
-            elif one.op not in (*SHAPES, "LogSoftmax"):
+            elif layer.op not in (*SHAPES, "LogSoftmax"):
                 self._layer(module, after)
             self.shape = after
         (self.classes,) = self.shape

@@ -255,16 +255,16 @@ class Autograd:
 
     def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
         inputs = [*self.parameters, self.x] if wanted else self.parameters
-        found = torch.autograd.grad(self.y, inputs, g, allow_unused=True)
+        computed = torch.autograd.grad(self.y, inputs, g, allow_unused=True)
         del self.y
-        for into, gradient in zip(self.gradients, found, strict=False):
+        for into, gradient in zip(self.gradients, computed, strict=False):
             if gradient is None:
                 into.zero_()
             else:
                 into.copy_(gradient)
         if not wanted:
             return None
-        return found[-1] if found[-1] is not None else torch.zeros_like(self.x)
+        return computed[-1] if computed[-1] is not None else torch.zeros_like(self.x)
 
 
 class Block:
@@ -273,9 +273,9 @@ class Block:
     reusable = False
 
     def __init__(self, module: BasicBlock, gradients: Gradients) -> None:
-        one: list[Layer] = [convolution(module.conv1, gradients), BatchNorm(module.bn1, gradients)]
-        one.append(make(module.activation1, gradients, one[-1]))
-        self.main: list[Layer] = [*one, convolution(module.conv2, gradients), BatchNorm(module.bn2, gradients)]
+        first: list[Layer] = [convolution(module.conv1, gradients), BatchNorm(module.bn1, gradients)]
+        first.append(make(module.activation1, gradients, first[-1]))
+        self.main: list[Layer] = [*first, convolution(module.conv2, gradients), BatchNorm(module.bn2, gradients)]
         self.short: list[Layer] = []
         if len(module.shortcut):
             conv, norm = module.shortcut
