@@ -184,11 +184,11 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Write one network as PyTorch source that needs no netpick, with its weights beside it; or all as JSON lines."""
-    from netpick.exam.exports import describe
     from netpick.exam.exports import export as write
+    from netpick.exam.exports import export_networks
 
     if to.endswith(".jsonl"):
-        number = describe(open_run(run), to, network, overwrite)
+        number = export_networks(open_run(run), to, network, overwrite)
         say(f"{to}: {number} network{'' if number == 1 else 's'}")
         return
     if network is None:

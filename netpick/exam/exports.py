@@ -63,9 +63,7 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
     if target.suffix != ".py":
         raise NetpickError(f"{target} does not end in .py: give the name of a Python file, or a folder")
     beside = target.with_name(f"{name}.safetensors") if weights else None
-    for one in filter(None, (target, beside)):
-        if one.exists() and not overwrite:
-            raise NetpickError(f"{one} is there already: give another path, or ask to overwrite it")
+    _refuse_existing(overwrite, target, *([beside] if beside else []))
     with named_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if weights and beside and beside.resolve() != weights.resolve():
@@ -75,7 +73,7 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
     return Exported(target, beside, note)
 
 
-def describe(run: Reader, path: str | Path, name: str | None = None, overwrite: bool = False) -> int:
+def export_networks(run: Reader, path: str | Path, name: str | None = None, overwrite: bool = False) -> int:
     """Write the networks of a run, or one of them, as JSON lines that `netpick generate --networks` takes.
 
     Returns how many there are; raises as `export`.
@@ -83,15 +81,20 @@ def describe(run: Reader, path: str | Path, name: str | None = None, overwrite: 
     target = Path(path)
     names = run.networks["name"].tolist() if name is None else [name]
     specs: dict[str, NetworkSpec] = {}
-    for one in names:  # by several recipes it is the same network
-        spec = replace(NetworkSpec.from_dict(network_row(run, one)), recipe={})
+    for network in names:  # by several recipes it is the same network
+        spec = replace(NetworkSpec.from_dict(network_row(run, network)), recipe={})
         specs.setdefault(spec.layers_hash, spec)
-    if target.exists() and not overwrite:
-        raise NetpickError(f"{target} is there already: give another path, or ask to overwrite it")
+    _refuse_existing(overwrite, target)
     with named_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(target, to_lines(list(specs.values())).encode())
     return len(specs)
+
+
+def _refuse_existing(overwrite: bool, *paths: Path) -> None:
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise NetpickError(f"{path} is there already: give another path, or ask to overwrite it")
 
 
 def source(run: Reader, name: str) -> tuple[str, Path | None]:
@@ -168,9 +171,9 @@ def _about(run: Reader, spec: NetworkSpec, normalised: bool, weights: bool) -> s
     out = f"For {image} images of {run.manifest.get('dataset', 'a data set')}, in {len(run.classes)} classes."
     if spec.name in set(run.trainings.loc[run.trainings["status"] == "done", "network"]):
         students = marks.students(run)
-        one = students[students["name"] == spec.name].iloc[0]
-        epochs = f"{one['epochs']} epoch{'' if one['epochs'] == 1 else 's'}"
-        out += f" After {epochs} it was right on {percent(one['accuracy'])} of {len(run.labels())} test samples."
+        student = students[students["name"] == spec.name].iloc[0]
+        epochs = f"{student['epochs']} epoch{'' if student['epochs'] == 1 else 's'}"
+        out += f" After {epochs} it was right on {percent(student['accuracy'])} of {len(run.labels())} test samples."
     if not normalised:
         out += "\nPixels from 0 to 1 are to be normalised with the mean and standard deviation of the training set."
     needs = "PyTorch and safetensors" if weights else "PyTorch"
@@ -261,19 +264,19 @@ def _module(activation: str) -> str:
 
 def _adapted(spec: NetworkSpec) -> bool | None:
     """Say whether a model of torchvision gets another first convolution; None where there is no such model."""
-    found = [layer.resolved["in_channels"] != 3 for layer in spec.layers if layer.op in MODELS]
-    return any(found) if found else None
+    others = [layer.resolved["in_channels"] != 3 for layer in spec.layers if layer.op in MODELS]
+    return any(others) if others else None
 
 
 def _block(blocks: Sequence[dict[str, Any]], activations: set[str]) -> dict[str, Any]:
     """Say what the class BasicBlock has to be able to do."""
     several = len(activations) > 1
-    one = next(iter(activations))
+    activation = next(iter(activations))
     return {
         "stride": any(b["stride"] != 1 for b in blocks),
         "shortcut": any(b["stride"] != 1 or b["inplanes"] != b["planes"] for b in blocks),
         "several": several,
-        "activation": "activation" if several else ("" if one == "None" else f"nn.{one}"),
+        "activation": "activation" if several else ("" if activation == "None" else f"nn.{activation}"),
     }
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from template_cells import BASIC
 
 from netpick import Run, data
 from netpick.cli.app import main
@@ -22,7 +23,7 @@ from netpick.networks.catalogue import template
 from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
 
-TEMPLATE = """
+TEMPLATE = f"""
 title = "Threes and sevens"
 dataset = "digits"
 classes = [7, 3]
@@ -31,19 +32,11 @@ classes = [7, 3]
 epochs = 1
 batch_size = 50
 
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-
+{BASIC}
 [[cells]]
 kind = "sampled"
 computation = "Conv2d"
-count = { ReLU = 2 }
+count = {{ ReLU = 2 }}
 channels = [1, 4]
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from own_images import grey, rgb, write_flat, write_folder, write_image
+from template_cells import BASIC
 
 from netpick import Run, data
 from netpick.cli.app import main
@@ -21,7 +22,7 @@ from netpick.store.folder import Store
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "images.md"
 
-TEMPLATE = """
+TEMPLATE = f"""
 title = "Mine"
 dataset = "folder:shoes"
 
@@ -29,15 +30,7 @@ dataset = "folder:shoes"
 epochs = 1
 batch_size = 4
 
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-
+{BASIC}
 [[cells]]
 kind = "sampled"
 computation = "Conv2d"

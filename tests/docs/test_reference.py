@@ -8,6 +8,7 @@ import pytest
 from pages import MEASURED, PAGES, ROOT, built, needs_pages, table, tables, text, words
 
 from netpick import data
+from netpick.core.recipe import OPTIMIZERS
 from netpick.networks.catalogue import cells, template
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.layouts import COMPUTATIONS
@@ -70,8 +71,8 @@ def test_keys_of_the_recipe():
     for key, (default, *_) in rows.items():
         check_default(default, template.Recipe, key)
     said = {row[0].strip("`"): tuple(words(row[1])) for row in table(KEYS, "Arguments of the optimizers")}
-    assert said == template.OPTIMIZERS
-    assert set(words(rows["optimizer"][1])) == {f'"{name}"' for name in template.OPTIMIZERS}
+    assert said == OPTIMIZERS
+    assert set(words(rows["optimizer"][1])) == {f'"{name}"' for name in OPTIMIZERS}
 
 
 @pytest.mark.parametrize("heading", ["Keys of a template", "Keys of a cell", "Keys of the recipe"])

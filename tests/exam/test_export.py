@@ -48,7 +48,7 @@ NETWORKS = {
     "ResNetStyle_1": [START, conv(2, 1, 4, 1), block(4, 4), block(4, 4, 2), *END],
     "ResNetStylePlain": [START, conv(2, 1, 4, 5, groups=1), block(4, 4, 1, "None"), *END],
     "ResNetStylePReLU": [START, conv(2, 1, 2, 5, dilation=[1, 1]), block(2, 4, 1, "PReLU"), *END],
-    "2 mixed": [START, conv(2, 1, 4, [2, 2], stride=2),
+    "2.mixed": [START, conv(2, 1, 4, [2, 2], stride=2),
         block(4, 2, 1, "Tanh"), block(2, 4), block(4, 4, 1, "None"), *END],
     "Skips": [START, conv(2, 1, 4, 3, padding=1), layer("ReLU"), conv(2, 4, 4, 3, padding=1, groups=4),
         layer("BatchNorm2d", num_features=4), LayerSpec("Add", {"from": 1}), LayerSpec("Concat", {"from": 2}),
@@ -188,7 +188,7 @@ def test_source_says_only_what_is_needed(run):
     assert "self.shortcut" not in source(run, "ResNetStylePlain")[0]
     assert "activation1" not in source(run, "ResNetStylePlain")[0]
     assert "stride" not in source(run, "ResNetStylePReLU")[0].split("class ResNetStylePReLU")[0]
-    mixed = source(run, "2 mixed")[0]
+    mixed = source(run, "2.mixed")[0]
     assert "class Network2mixed(nn.Module):" in mixed
     assert "BasicBlock(4, 2, activation=nn.Tanh)" in mixed
     assert "BasicBlock(4, 4, activation=nn.Identity)" in mixed

@@ -13,6 +13,7 @@ import tomli_w
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from template_cells import BASIC
 from torch import nn
 
 from netpick.core.errors import CatalogueError
@@ -41,17 +42,6 @@ STUDY = {
     "ResNetStyle": (0, 100, 0, 0, 0),
 }
 FIVE = ("None", "ReLU", "SELU", "Sigmoid", "Tanh")
-
-BASIC = """
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-"""
 
 
 def parse(cells):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from netpick import Run
 from netpick.core.errors import CatalogueError, NetpickError, SpecError
-from netpick.exam.exports import describe
+from netpick.core.names import NAME, is_name
+from netpick.exam.exports import export_networks
 from netpick.networks.catalogue import catalogue, template
-from netpick.networks.catalogue.cells import NAME
-from netpick.networks.catalogue.import_file import is_name, judge, parse, read, to_lines
+from netpick.networks.catalogue.import_file import judge, parse, read, to_lines
 from netpick.networks.paper.operations import OPERATIONS
 from netpick.networks.paper.whole_networks import WHOLE
 from netpick.sessions import Options, train_run
@@ -47,15 +47,15 @@ def refused(value, **options):
 
 def test_what_a_run_writes_comes_back_with_the_same_hashes(tmp_path):
     made = generate_run("smoke", tmp_path / "one", "digits", limit=20)
-    assert describe(Run(tmp_path / "one"), tmp_path / "nets.jsonl") == 20
+    assert export_networks(Run(tmp_path / "one"), tmp_path / "nets.jsonl") == 20
     again = generate_run(None, tmp_path / "two", "digits", networks_file=tmp_path / "nets.jsonl")
     assert again.networks == made.networks
     one, two = (pd.read_parquet(tmp_path / run / "networks.parquet") for run in ("one", "two"))
     pd.testing.assert_frame_equal(one, two)
-    assert describe(Run(tmp_path / "two"), tmp_path / "basic.jsonl", "Basic") == 1
+    assert export_networks(Run(tmp_path / "two"), tmp_path / "basic.jsonl", "Basic") == 1
     assert read(tmp_path / "basic.jsonl", IMAGE, 10).networks == made.networks[:1]
     with pytest.raises(NetpickError, match="is there already"):
-        describe(Run(tmp_path / "two"), tmp_path / "basic.jsonl")
+        export_networks(Run(tmp_path / "two"), tmp_path / "basic.jsonl")
 
 
 def test_families_are_worked_out_as_the_generator_says_them():

@@ -12,33 +12,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from template_cells import MLP, explicit, linear
 
 from netpick import Run, exam
 from netpick.core.errors import RunError, TemplateError
+from netpick.core.names import NAME
 from netpick.exam.questions import questions
 from netpick.networks.catalogue.catalogue import generate
-from netpick.networks.catalogue.cells import NAME
 from netpick.networks.catalogue.sweeps import base_name
 from netpick.networks.catalogue.template import parse
 from netpick.networks.modules.build import build
 from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
 
-NETWORKS = """
-[[cells]]
-kind = "explicit"
-name = "Mlp"
-layers = [
-    { op = "Flatten" },
-    { op = "Linear", in_features = "pixels", out_features = 6 },
-    { op = "ReLU" },
-    { op = "Linear", in_features = 6, out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-"""
 
-
-def students(recipe, cells=NETWORKS, overrides=()):
+def students(recipe, cells=MLP, overrides=()):
     parsed = parse(f'title = "x"\ndataset = "digits"\n[recipe]\n{recipe}\n{cells}', "x.toml", overrides)
     return {spec.name: dict(spec.recipe) for spec in generate(parsed, (1, 8, 8), 10)}
 
@@ -53,7 +41,7 @@ def test_a_list_makes_a_student_of_each_value():
 
 
 def test_nothing_swept_leaves_names_and_hashes_as_they_are():
-    plain = parse(f'title = "x"\n[recipe]\nlr = 0.1\n{NETWORKS}')
+    plain = parse(f'title = "x"\n[recipe]\nlr = 0.1\n{MLP}')
     (spec,) = generate(plain, (1, 8, 8), 10)
     assert (spec.name, spec.recipe, spec.hash) == ("Mlp", {}, spec.layers_hash)
     assert "recipe" not in spec.to_dict()
@@ -81,7 +69,7 @@ def test_arguments_go_with_their_optimizer():
     # A pair by itself is one value of betas, a list of pairs is a sweep.
     assert students("optimizer_args.betas = [0.9, 0.99]") == {"Mlp": {}}
     assert len(students("optimizer_args.betas = [[0.9, 0.99], [0.8, 0.9]]")) == 2
-    cell = NETWORKS + 'recipe = { optimizer = ["Adam", "SGD"] }\n'
+    cell = MLP + 'recipe = { optimizer = ["Adam", "SGD"] }\n'
     assert students("optimizer_args.amsgrad = true", cell) == {
         "Mlp.optimizer-Adam": {},
         "Mlp.optimizer-SGD": {"optimizer": "SGD", "optimizer_args": {}},
@@ -139,7 +127,7 @@ layers = [{ op = "baseline:nearest_mean", num_classes = "classes" }]
 )
 def test_what_makes_no_sense_is_refused_in_one_line(recipe, cell, said):
     with pytest.raises(TemplateError, match=re.escape(said)) as error:
-        students(recipe, NETWORKS + cell)
+        students(recipe, MLP + cell)
     assert str(error.value).startswith("x.toml: ")
     assert "\n" not in str(error.value)
 
@@ -168,7 +156,7 @@ VALUES = {
 )
 def test_combinations_are_the_product_and_have_names_of_their_own(lists):
     text = "\n".join(f"{key} = {json.dumps(values)}" for key, values in lists.items())
-    made = generate(parse(f'title = "x"\n[recipe]\n{text}\n{NETWORKS}'), (1, 8, 8), 10)
+    made = generate(parse(f'title = "x"\n[recipe]\n{text}\n{MLP}'), (1, 8, 8), 10)
     base = {key: values[0] for key, values in lists.items()}
     expected = [dict(zip(lists, chosen, strict=True)) for chosen in itertools.product(*lists.values())]
     assert [{**base, **spec.recipe} for spec in made] == expected
@@ -192,17 +180,9 @@ optimizer = "SGD"
 batch_size = 25
 validation = 0.2
 """
-    + NETWORKS
-    + """
-[[cells]]
-kind = "explicit"
-name = "Thrice"
-layers = [
-    { op = "Flatten" },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-recipe = { lr = 0.5, epochs = 2, normalize = "unit", train_samples = 200, replicates = 3 }
+    + MLP
+    + explicit("Thrice", '"Flatten"', linear("pixels", "classes"), '"LogSoftmax"')
+    + """recipe = { lr = 0.5, epochs = 2, normalize = "unit", train_samples = 200, replicates = 3 }
 """
 )
 
@@ -327,7 +307,7 @@ lr = [0.1, 1e30]
 epochs = [1, 2]
 optimizer = "SGD"
 train_samples = 200
-{NETWORKS}"""
+{MLP}"""
 
 
 def test_retrying_trains_those_students_alone_and_by_their_own_recipe(tmp_path):
@@ -348,7 +328,7 @@ def test_retrying_trains_those_students_alone_and_by_their_own_recipe(tmp_path):
 
 
 def test_a_run_from_before_there_were_recipes_of_networks_is_read_as_it_was(tmp_path):
-    (tmp_path / "plain.toml").write_text(f'title = "Plain"\ndataset = "digits"\n[recipe]\nepochs = 2\n{NETWORKS}')
+    (tmp_path / "plain.toml").write_text(f'title = "Plain"\ndataset = "digits"\n[recipe]\nepochs = 2\n{MLP}')
     folder = tmp_path / "run"
     generate_run(str(tmp_path / "plain.toml"), folder, overrides=["recipe.lr=0.03", "recipe.replicates=2"])
     assert train_run(folder, Options(workers=1)) == {"done": 2}

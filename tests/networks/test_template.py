@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netpick.core.errors import NetpickError, TemplateError
+from netpick.core.recipe import OPTIMIZERS, Recipe
 from netpick.networks.catalogue import template
 from netpick.networks.catalogue.cells import GridCell, SampledCell, SampledOptions
-from netpick.networks.catalogue.template import OPTIMIZERS, Recipe, parse, parse_recipe
+from netpick.networks.catalogue.template import parse, parse_recipe
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.training import Job, Plan
 from netpick.training.choice import UNKNOWN

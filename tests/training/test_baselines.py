@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from template_cells import BASIC
 
 from netpick import Run
 from netpick.core.errors import CatalogueError, NetpickError
@@ -32,36 +33,28 @@ from netpick.training.baselines import SMALLEST, train
 from netpick.training.job import Job
 from netpick.training.plan import Plan
 
-TEMPLATE = """
+TEMPLATE = f"""
 title = "Baselines"
 dataset = "digits"
 [recipe]
 epochs = 2
 train_samples = 300
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-[[cells]]
+{BASIC}[[cells]]
 kind = "explicit"
 name = "Mean"
-layers = [{ op = "baseline:nearest_mean", metric = "L1" }]
+layers = [{{ op = "baseline:nearest_mean", metric = "L1" }}]
 [[cells]]
 kind = "explicit"
 name = "Logistic"
-layers = [{ op = "sklearn:LogisticRegression", C = 0.5, max_iter = 50 }]
+layers = [{{ op = "sklearn:LogisticRegression", C = 0.5, max_iter = 50 }}]
 [[cells]]
 kind = "explicit"
 name = "Neighbours"
-layers = [{ op = "sklearn:KNeighborsClassifier", n_neighbors = 3 }]
+layers = [{{ op = "sklearn:KNeighborsClassifier", n_neighbors = 3 }}]
 [[cells]]
 kind = "explicit"
 name = "Forest"
-layers = [{ op = "sklearn:RandomForestClassifier", n_estimators = 5, max_depth = 4 }]
+layers = [{{ op = "sklearn:RandomForestClassifier", n_estimators = 5, max_depth = 4 }}]
 """
 
 

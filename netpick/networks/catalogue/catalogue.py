@@ -12,18 +12,17 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from netpick.core import recipe as recipes
 from netpick.core.errors import CatalogueError, SpecError
-from netpick.core.recipe import Recipe
+from netpick.core.recipe import Recipe, difference
 from netpick.networks.catalogue import sweeps
-from netpick.networks.catalogue.cells import NAME, Cell, ExplicitCell, GridCell, SampledCell
+from netpick.networks.catalogue.cells import Cell, ExplicitCell, GridCell, SampledCell
 from netpick.networks.catalogue.decisions import Combination, Sampler
 from netpick.networks.catalogue.layouts import COMPUTATIONS
+from netpick.networks.catalogue.register import Register, Variants
 from netpick.networks.catalogue.template import Template, cell_recipes
 from netpick.networks.paper.inferred import family_of
 from netpick.networks.paper.operation import Shape
@@ -32,12 +31,6 @@ from netpick.networks.paper.whole_networks import completed, is_baseline
 
 MAX_DRAWS = 2000
 """Draws in a row that may be refused before a cell is given up: far more than any cell of ours ever needs."""
-
-LONGEST = 100
-"""Characters of a name."""
-
-Variants = Sequence[tuple[dict[str, Any], dict[str, Any]]]
-"""What differs from the base recipe, and the values that were swept."""
 
 CONSTRAINTS = ("min_params", "max_params", "min_macs", "max_macs")
 
@@ -53,44 +46,11 @@ def _broken(cell: SampledCell | GridCell, size: Size) -> str | None:
 
 
 class _Catalogue:
-    """The networks found so far: their names and hashes."""
+    """Networks of cells, for images of one shape and a number of classes; `register` has those so far."""
 
     def __init__(self, image: Shape, classes: int) -> None:
         self.image, self.classes = image, classes
-        self.hashes: dict[str, str] = {}
-        self.bases: dict[str, str] = {}  # what a network is called, whatever it is trained by: hash of layers -> name
-        self.numbers: Counter[str] = Counter()
-        self.names: set[str] = set()
-        self.taken: set[str] = set()  # without what was swept
-
-    def number(self, stem: str, network: NetworkSpec) -> NetworkSpec:
-        """Name a network by its family and the family's next number; one that was there keeps its name."""
-        if network.layers_hash in self.bases:
-            return replace(network, name=self.bases[network.layers_hash])
-        number = self.numbers[stem] + 1
-        while f"{stem}_{number}" in self.taken:  # an explicit cell has taken it
-            number += 1
-        self.numbers[stem] = number
-        return replace(network, name=f"{stem}_{number}")
-
-    def students(self, network: NetworkSpec, variants: Variants) -> Iterator[NetworkSpec]:
-        """Yield a network once for each recipe by which it is not trained yet."""
-        self.bases.setdefault(network.layers_hash, network.name)
-        self.taken.add(network.name)
-        for changes, swept in variants:
-            if is_baseline(network.layers):
-                own = recipes.FOR_BASELINES
-                changes, swept = ({k: v for k, v in one.items() if k in own} for one in (changes, swept))
-            spec = replace(network, name=network.name + sweeps.suffix(swept), recipe=changes)
-            if spec.hash in self.hashes:
-                continue
-            if spec.name in self.names:  # by values that were not swept: say them all
-                spec = replace(spec, name=network.name + sweeps.suffix(changes))
-            if len(spec.name) > LONGEST or not NAME.fullmatch(spec.name) or spec.name in self.names:
-                spec = replace(spec, name=f"{network.name[: LONGEST - 17]}.{spec.hash}")
-            self.hashes[spec.hash] = spec.name
-            self.names.add(spec.name)
-            yield spec
+        self.register = Register()
 
     def explicit(self, cell: ExplicitCell, where: str, variants: Variants) -> Iterator[NetworkSpec]:
         numbers = {"classes": self.classes, "pixels": math.prod(self.image)}
@@ -104,8 +64,8 @@ class _Catalogue:
 
         try:
             # The operation's name stays as it is; the placeholders stand for arguments only.
-            given = [{k: v if k == "op" else filled(v) for k, v in one.items()} for one in cell.layers]
-            layers = tuple(LayerSpec.from_dict(one) for one in completed(given, self.image, self.classes))
+            given = [{k: v if k == "op" else filled(v) for k, v in entry.items()} for entry in cell.layers]
+            layers = tuple(LayerSpec.from_dict(entry) for entry in completed(given, self.image, self.classes))
             check(layers, self.image, self.classes)
             if layers[-1].op != "LogSoftmax" and not is_baseline(layers):
                 raise SpecError(f"layer {len(layers) - 1}: the last layer must be LogSoftmax, got {layers[-1].op}")
@@ -113,21 +73,7 @@ class _Catalogue:
             raise CatalogueError(f"{where} ({cell.name}): {error}") from None
         computation, activation = family_of(layers)
         spec = NetworkSpec(cell.name, cell.computation or computation, cell.activation or activation, layers)
-        if spec.name in self.names | self.taken:
-            raise CatalogueError(f"{where}: the name '{cell.name}' is taken, give each network a name of its own")
-        made = list(self.students(spec, variants))
-        if not made:
-            raise CatalogueError(f"{where} ({cell.name}): the same network as {self.hashes[spec.hash]}, take one out")
-        yield from made
-
-    def given(self, spec: NetworkSpec, variants: Variants) -> Iterator[NetworkSpec]:
-        """Take over a network that was made elsewhere, and checked."""
-        if spec.name in self.names | self.taken:
-            raise CatalogueError(f"the name '{spec.name}' is taken, give each network a name of its own")
-        made = list(self.students(spec, variants))
-        if not made:
-            raise CatalogueError(f"{spec.name}: the same network as {self.hashes[spec.hash]}, take one out")
-        yield from made
+        yield from self.register.named(spec, variants, where)
 
     def sampled(
         self, cell: SampledCell, where: str, streams: Counter[tuple[str, str]], seed: int, variants: Variants
@@ -139,17 +85,17 @@ class _Catalogue:
             streams[family] += 1
             stem = row.family_name(*family)
             draw = Sampler(cell, activation, rng)
-            for found in range(count):
+            for done in range(count):
                 refused: Counter[str] = Counter()
                 sizes: dict[str, list[int]] = defaultdict(list)
                 while True:
                     reason, spec = self._draw(cell, draw, stem, row.layout, sizes)
                     if spec is not None:
-                        yield from self.students(spec, variants)
+                        yield from self.register.students(spec, variants)
                         break
                     refused[reason] += 1
                     if refused.total() == MAX_DRAWS:
-                        raise CatalogueError(_unfillable(f"{where} ({stem})", cell, found, count, refused, sizes))
+                        raise CatalogueError(_unfillable(f"{where} ({stem})", cell, done, count, refused, sizes))
 
     def _draw(
         self,
@@ -170,13 +116,13 @@ class _Catalogue:
             sizes[broken].append(getattr(size, broken[4:]))
             return broken, None
         spec = NetworkSpec("", cell.computation, draw.activation, tuple(layers))
-        repeated = spec.layers_hash in self.bases
-        return "repeats an earlier network", None if repeated else self.number(stem, spec)
+        repeated = self.register.has(spec)
+        return "repeats an earlier network", None if repeated else self.register.numbered(stem, spec)
 
     def grid(self, cell: GridCell, where: str, variants: Variants) -> Iterator[NetworkSpec]:
         keys = [f.name for f in msgspec.structs.fields(cell) if f.name not in (*CONSTRAINTS, "recipe")]
         combinations = list(itertools.product(*(getattr(cell, key) for key in keys)))
-        found, reasons = 0, Counter[str]()
+        students, reasons = 0, Counter[str]()
         for combination in combinations:
             values = dict(zip(keys, combination, strict=True))
             row = COMPUTATIONS[values["computation"]]
@@ -193,10 +139,10 @@ class _Catalogue:
             stem = row.family_name(values["computation"], values["activation"])
             spec = NetworkSpec("", values["computation"], values["activation"], tuple(layers))
             # Keys that a computation does not use make equal networks: one is kept.
-            for student in self.students(self.number(stem, spec), variants):
-                found += 1
+            for student in self.register.students(self.register.numbered(stem, spec), variants):
+                students += 1
                 yield student
-        if not found and (reasons or not cell.recipe):  # students of an earlier cell may be all that a sweep gives
+        if not students and (reasons or not cell.recipe):  # students of an earlier cell may be all that a sweep gives
             reason, times = reasons.most_common(1)[0] if reasons else ("all repeat earlier networks", len(combinations))
             raise CatalogueError(
                 f"{where}: none of {len(combinations)} combinations can be used; {times} times: {reason}"
@@ -204,7 +150,7 @@ class _Catalogue:
 
 
 def _unfillable(
-    where: str, cell: SampledCell, found: int, count: int, refused: Counter[str], sizes: dict[str, list[int]]
+    where: str, cell: SampledCell, done: int, count: int, refused: Counter[str], sizes: dict[str, list[int]]
 ) -> str:
     reason, times = refused.most_common(1)[0]
     if reason in sizes:
@@ -217,7 +163,7 @@ def _unfillable(
     else:
         advice = "change the cell's ranges to fit the image"
     return (
-        f"{where}: can't be filled, {found} of {count} networks found; {times} of the last {MAX_DRAWS} draws: "
+        f"{where}: can't be filled, {done} of {count} networks found; {times} of the last {MAX_DRAWS} draws: "
         f"{reason}; {advice}"
     )
 
@@ -244,7 +190,7 @@ def enumerate_networks(
     if given:
         variants = _variants(template, ExplicitCell(name="given", layers=[]), "networks")
         for spec in given:
-            yield from catalogue.given(spec, variants)
+            yield from catalogue.register.named(spec, variants)
     # Explicit networks come first, so that no drawn one takes their place as "the earlier".
     order = sorted(range(len(template.cells)), key=lambda i: not isinstance(template.cells[i], ExplicitCell))
     streams: Counter[tuple[str, str]] = Counter()
@@ -264,8 +210,8 @@ def _variants(template: Template, cell: Cell, where: str) -> Variants:
     if not cell.recipe and not template.sweep:
         return [({}, {})]
     made = cell_recipes(template, cell, where)
-    recipe = [recipes.difference(msgspec.convert(one.values, Recipe), template.recipe) for one in made]
-    return list(zip(recipe, (one.swept for one in made), strict=True))
+    recipe = [difference(msgspec.convert(combination.values, Recipe), template.recipe) for combination in made]
+    return list(zip(recipe, (combination.swept for combination in made), strict=True))
 
 
 def share(networks: list[NetworkSpec], limit: int | None) -> list[NetworkSpec]:

@@ -6,7 +6,6 @@ be filled is the business of `catalogue`. Nothing here reads files or draws numb
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from netpick.core.errors import TemplateError, listed, suggest
+from netpick.core.names import NAME
 from netpick.core.recipe import Positive, Strict
 from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.paper.activations import ACTIVATIONS
@@ -201,7 +201,6 @@ class ExplicitCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="exp
 Cell = SampledCell | GridCell | ExplicitCell
 
 KINDS: dict[str, type[Struct]] = {"sampled": SampledCell, "grid": GridCell, "explicit": ExplicitCell}
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 RANGES = [f.name for f in msgspec.structs.fields(SampledOptions) if f.type in (Range, RateRange)] + ["padding"]
 
 

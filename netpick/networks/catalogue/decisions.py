@@ -76,8 +76,7 @@ class Sampler:
         groups = self._groups(given[0], keep)
         if groups > 1 and not keep:
             args["out_channels"] = max(groups, channels - channels % groups)
-        found = {"stride": stride, "padding": padding, "dilation": dilation}
-        args |= {key: list(value) for key, value in found.items() if set(value) != {0 if key == "padding" else 1}}
+        args |= _spelt(stride=stride, padding=padding, dilation=dilation)
         return args | ({"groups": groups} if groups > 1 else {})
 
     def _kernel(self, room: tuple[int, ...]) -> tuple[int, ...]:
@@ -135,9 +134,9 @@ class Sampler:
     def pool(self, at: int, sizes: Shape, left: int) -> tuple[str, list[int]] | None:
         if not self.cell.pool or not self._chance(self.cell.pool):
             return None
-        found = self._each("pool_size", [max(1, size // (left + 1)) for size in sizes])
+        size = self._each("pool_size", [max(1, whole // (left + 1)) for whole in sizes])
         kind = self.cell.pool_kind[self.rng.randrange(len(self.cell.pool_kind))]
-        return None if max(found) == 1 else (kind.title(), list(found))
+        return None if max(size) == 1 else (kind.title(), list(size))
 
     def global_pool(self) -> bool:
         return self.cell.global_pool > 0 and self._chance(self.cell.global_pool)
@@ -214,8 +213,7 @@ class Combination:
             padding = tuple(span // 2 for span in spans)
         else:
             padding = self._each("padding", at, dims)
-        found = {"stride": self._each("conv_stride", at, dims), "padding": padding, "dilation": dilation}
-        args |= {key: list(value) for key, value in found.items() if set(value) != {0 if key == "padding" else 1}}
+        args |= _spelt(stride=self._each("conv_stride", at, dims), padding=padding, dilation=dilation)
         groups = given[0] if self.values["groups"] == "depthwise" else self._at("groups", at)
         return args | ({"groups": groups} if groups > 1 else {})
 
@@ -251,8 +249,8 @@ class Combination:
     def pool(self, at: int, sizes: Shape, left: int) -> tuple[str, list[int]] | None:
         if not self.values["pool"]:
             return None
-        found = self._each("pool_size", at, len(sizes))
-        return None if max(found) == 1 else (self.values["pool_kind"].title(), list(found))
+        size = self._each("pool_size", at, len(sizes))
+        return None if max(size) == 1 else (self.values["pool_kind"].title(), list(size))
 
     def global_pool(self) -> bool:
         return self.values["global_pool"]
@@ -268,6 +266,11 @@ class Combination:
 
     def end(self) -> str:
         return self.values["end"]
+
+
+def _spelt(**sizes: Sequence[int]) -> dict[str, list[int]]:
+    """Return the arguments of a convolution that are not as torch has them by default."""
+    return {key: list(value) for key, value in sizes.items() if set(value) != {0 if key == "padding" else 1}}
 
 
 def _given_input(wanted: object, dims: int, image: Shape) -> Shape | None:

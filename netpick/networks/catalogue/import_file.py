@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from netpick.core.errors import SpecError, listed, suggest
-from netpick.networks.catalogue.cells import NAME
+from netpick.core.names import NAME, is_name
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.in_place import overwrites
 from netpick.networks.paper.inferred import MIXED, family_of
@@ -145,11 +145,6 @@ def network(entry: Any, image: Shape, classes: int, max_params: int = MAX_PARAMS
     return NetworkSpec(str(name), words["computation"], words["activation"], tuple(layers))
 
 
-def is_name(name: object) -> bool:
-    """Whether this can be a network's name, which files are called by."""
-    return isinstance(name, str) and NAME.fullmatch(name) is not None and name not in (".", "..")
-
-
 def to_lines(networks: Sequence[NetworkSpec]) -> str:
     """Write networks as JSON lines, which `parse` reads."""
     return "".join(json.dumps(spec.to_dict()) + "\n" for spec in networks)
@@ -160,17 +155,17 @@ def _layers(given: Any, image: Shape, classes: int) -> list[LayerSpec]:
         raise SpecError(f"layers: wants a list of layers, got {given!r:.80}")
     if len(given) > MAX_LAYERS:
         raise SpecError(f"layers: got {len(given)}, at most {MAX_LAYERS} are taken")
-    for index, one in enumerate(given):
-        op = one.get("op") if isinstance(one, Mapping) else None
+    for index, entry in enumerate(given):
+        op = entry.get("op") if isinstance(entry, Mapping) else None
         if not isinstance(op, str):
-            raise SpecError(f"layer {index}: wants an object with an 'op', got {one!r:.80}")
+            raise SpecError(f"layer {index}: wants an object with an 'op', got {entry!r:.80}")
         if op == OWN or (op not in OPERATIONS and op not in WHOLE):
             known = [*OPERATIONS, *BASELINES, *MODELS]
             raise SpecError(
                 f"layer {index}: unknown operation '{op:.100}'{suggest(op[:100], known)}; "
                 f"allowed are {listed(OPERATIONS, 100)}, baseline:..., sklearn:..., torchvision:..."
             )
-    return [LayerSpec.from_dict(one) for one in completed(given, image, classes)]
+    return [LayerSpec.from_dict(entry) for entry in completed(given, image, classes)]
 
 
 def _judge(layers: Sequence[LayerSpec], image: Shape, size: Size, max_params: int) -> None:

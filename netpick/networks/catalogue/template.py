@@ -13,15 +13,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
 
-from netpick.core import recipe as recipes
 from netpick.core.errors import TemplateError, listed, suggest
-from netpick.core.recipe import OPTIMIZERS as OPTIMIZERS  # part of what a template may say
-from netpick.core.recipe import Recipe, check_recipe
+from netpick.core.recipe import FOR_A_CELL, Recipe, check_recipe
 from netpick.networks.catalogue import sweeps
 from netpick.networks.catalogue.cells import (
     KINDS,
@@ -35,6 +32,7 @@ from netpick.networks.catalogue.cells import (
     check_cell,
     check_ranges,
 )
+from netpick.networks.catalogue.messages import convert
 
 
 class Template(Strict, frozen=True, kw_only=True):
@@ -111,31 +109,12 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = (), ce
     TemplateError
         Syntax error (the line is quoted), unknown key, wrong type, impossible range; the key's path is quoted.
     """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
-        lines = text.splitlines()
-        number = int(found[1]) if found else len(lines)
-        line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
-        raise TemplateError(f"{source}: not valid TOML: {error}: `{line:.100}`") from None
-    except RecursionError:
-        raise TemplateError(f"{source}: not a template: its brackets are nested too deeply") from None
+    raw = _read_toml(text, source)
     for override in overrides:
         apply_override(raw, override)
-    if not isinstance(raw.get("cells", []), list) or not all(isinstance(c, dict) for c in raw.get("cells", [])):
-        raise TemplateError(f"{source}: cells: write each cell as a table under [[cells]]")
     defaults = convert(raw.get("defaults", {}), SampledOptions, source, "defaults")
     check_ranges(defaults, source, "defaults")
-    cells = []
-    for index, cell in enumerate(raw.get("cells", [])):
-        where = f"cells[{index}]"
-        kind = cell.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise TemplateError(f"{source}: {where}.kind: got {kind!r}, allowed are {listed(KINDS)}")
-        merged = {**raw.get("defaults", {}), **cell} if kind == "sampled" else cell
-        cells.append(convert(merged, KINDS[kind], source, where))
-        check_cell(cells[-1], source, where)
+    cells = _cells(raw, source)
     if not cells and cells_needed:
         raise TemplateError(f"{source}: a template needs at least one [[cells]]")
     if "sweep" in raw:
@@ -150,10 +129,40 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = (), ce
     return made
 
 
+def _read_toml(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"line (\d+)", str(error))
+        lines = text.splitlines()
+        number = int(place[1]) if place else len(lines)
+        line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        raise TemplateError(f"{source}: not valid TOML: {error}: `{line:.100}`") from None
+    except RecursionError:
+        raise TemplateError(f"{source}: not a template: its brackets are nested too deeply") from None
+
+
+def _cells(raw: Mapping[str, Any], source: str) -> list[Cell]:
+    """Return the cells of a template, each checked by itself; a sampled one has what `defaults` say."""
+    tables = raw.get("cells", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise TemplateError(f"{source}: cells: write each cell as a table under [[cells]]")
+    cells = []
+    for index, table in enumerate(tables):
+        where = f"cells[{index}]"
+        kind = table.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise TemplateError(f"{source}: {where}.kind: got {kind!r}, allowed are {listed(KINDS)}")
+        merged = {**raw.get("defaults", {}), **table} if kind == "sampled" else table
+        cells.append(convert(merged, KINDS[kind], source, where))
+        check_cell(cells[-1], source, where)
+    return cells
+
+
 def _is_plain(written: Mapping[str, Any]) -> bool:
     """Whether a recipe is written without lists, and without tables for optimizers."""
     args = written.get("optimizer_args", {})
-    odd = isinstance(args, dict) and any(isinstance(one, list | dict) for one in args.values())
+    odd = isinstance(args, dict) and any(isinstance(value, list | dict) for value in args.values())
     return not odd and not any(isinstance(value, list) for value in written.values())
 
 
@@ -165,16 +174,16 @@ def _recipes(written: Mapping[str, Any], source: str, where: str, most: float) -
             f"{source}: {where}: {number:,} recipes for this cell's networks come to more than {sweeps.MOST:,} "
             "trainings (networks × recipes): take values out"
         )
-    for one in sweeps.combinations(written, source, where):
-        check_recipe(convert(one.values, Recipe, source, where), source, where)
-        yield one
+    for combination in sweeps.combinations(written, source, where):
+        check_recipe(convert(combination.values, Recipe, source, where), source, where)
+        yield combination
 
 
 def cell_recipes(template: Template, cell: Cell, where: str, source: str = "template") -> list[sweeps.Combination]:
     """Return the recipes that each network of a cell is trained by; raises TemplateError."""
     written = template.sweep or {k: v for k, v in msgspec.to_builtins(template.recipe).items() if v is not None}
     for key, value in cell.recipe.items():
-        if key in Recipe.__struct_fields__ and key not in (*sweeps.SWEEPABLE, "optimizer_args", *recipes.FOR_A_CELL):
+        if key in Recipe.__struct_fields__ and key not in (*sweeps.SWEEPABLE, "optimizer_args", *FOR_A_CELL):
             raise TemplateError(
                 f"{source}: {where}.recipe.{key}: is one for all networks of a run, got {value!r:.80}: write it under "
                 "[recipe]"
@@ -236,64 +245,3 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
     recipe = convert(raw, Recipe, source, "recipe")
     check_recipe(recipe, source)
     return recipe
-
-
-def convert(raw: object, kind: type[Any], source: str, where: str) -> Any:
-    """Turn plain values into a Struct; an error quotes the path, what was got and what is allowed."""
-    try:
-        return msgspec.convert(raw, kind, strict=True)
-    except msgspec.ValidationError as error:
-        message, _, inner = str(error).partition(" - at `$")
-        inner = inner.removesuffix("`")
-        raise TemplateError(f"{source}: {_explain(raw, kind, message, where, inner)}") from None
-
-
-def _explain(raw: Any, kind: type[Any], message: str, where: str, inner: str) -> str:
-    if "[...]" in inner:
-        inner = inner.replace("[...]", f".{_refused_entry(raw, kind, inner.partition('[...]')[0])}")
-    path = (where + inner).lstrip(".")
-    unknown = re.search(r"unknown field `(.*)`", message, re.DOTALL)
-    if unknown:
-        allowed = [f.name for f in msgspec.structs.fields(_type_at(kind, inner))]
-        full = f"{path}.{unknown[1]}".lstrip(".")
-        return f"{full}: unknown key{suggest(unknown[1], allowed)}; allowed are {listed(allowed, 40)}"
-    missing = re.search(r"missing required field `(.*)`", message)
-    if missing:
-        return f"{path or 'the template'}: needs the key '{missing[1]}'".lstrip(".")
-    got = raw
-    for key in re.findall(r"\w+", inner):
-        try:
-            got = got[int(key)] if isinstance(got, list) else got[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            break
-    message = message.replace("`", "").replace("Expected", "expected")
-    if "Invalid enum value" in message:
-        words = _words(_type_at(kind, inner))
-        message = f"expected one of {listed(words)}{suggest(str(got), words)}"
-    return f"{path}: {message}, got {got!r:.80}" if ", got" not in message else f"{path}: {message}: {got!r:.80}"
-
-
-def _type_at(kind: Any, inner: str) -> Any:
-    """Return the type of the field that a path leads to."""
-    for key in re.findall(r"\w+", inner):
-        if isinstance(kind, type) and issubclass(kind, Struct):
-            kind = {f.name: f.type for f in msgspec.structs.fields(kind)}.get(key, kind)
-    return kind
-
-
-def _words(kind: Any) -> list[str]:
-    """Return the words that a type with a Literal in it allows."""
-    return [word for arg in get_args(kind) for word in ([arg] if isinstance(arg, str) else _words(arg))]
-
-
-def _refused_entry(raw: Any, kind: type[Any], inner: str) -> str:
-    """Return the key of the entry that msgspec refused in a table of free keys, which it writes as `[...]`."""
-    *keys, last = re.findall(r"\w+", inner)
-    for key in keys:
-        raw, kind = raw[key], _type_at(kind, key)
-    for key, value in raw[last].items():
-        try:
-            msgspec.convert({key: value}, _type_at(kind, last), strict=True)
-        except msgspec.ValidationError:
-            return key
-    return "..."

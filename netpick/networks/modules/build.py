@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from netpick.core.errors import SpecError
-from netpick.networks.modules import user_code as modules
 from netpick.networks.modules.blocks import JOINS, Skipping, make_join
 from netpick.networks.modules.torchvision_models import torchvision_model
+from netpick.networks.modules.user_code import make
 from netpick.networks.paper.spec import LayerSpec, last_uses
 from netpick.networks.paper.whole_networks import MODELS, OWN
 
@@ -158,7 +158,7 @@ def build_layer(layer: LayerSpec, tuned: bool = False) -> nn.Module:
     if layer.op in JOINS:
         return make_join(layer.op, layer.resolved)
     if layer.op == OWN:
-        return modules.make(**{key: layer.resolved[key] for key in ("of", "path", "source")})
+        return make(**{key: layer.resolved[key] for key in ("of", "path", "source")})
     if layer.op in MODELS:
         return torchvision_model(layer.op.partition(":")[2], **layer.resolved)
     known = {**OURS, **TUNED} if tuned else OURS

@@ -70,7 +70,7 @@ def _measure_whole(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
     """Measure a network whose inside is not ours, with real tensors where it is small enough or can't be without."""
     try:
         device = "cpu"
-        if not any(one.op == OWN for one in layers):  # the user's own may hold values that it needs
+        if not any(layer.op == OWN for layer in layers):  # the user's own may hold values that it needs
             with contextlib.suppress(NotImplementedError, RuntimeError):  # it reads a number while it is made
                 with torch.device("meta"):
                     model = build(layers).eval()
@@ -82,7 +82,7 @@ def _measure_whole(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
     except NetpickError:
         raise
     except Exception as error:  # noqa: BLE001  whatever a network that is not ours raises is said in one line
-        what = next(one.op for one in layers if one.op in WHOLE)
+        what = next(layer.op for layer in layers if layer.op in WHOLE)
         shape = "×".join(map(str, image))
         raise SpecError(f"{what} can't take images of {shape}: {last_line(error)}") from None
     return counted
@@ -92,16 +92,16 @@ def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1,
     """Measure many networks, in the order given, in several processes where that pays for starting them."""
     workers = min(workers, len(networks) // WORTH_A_PROCESS)
     if workers < 2:
-        return _measure_some(networks, image, samples)
+        return _measure_here(networks, image, samples)
     parts = [networks[i::workers] for i in range(workers)]  # neighbours are alike: deal them out in turn
     from joblib import Parallel, delayed
 
     with safe_path():
-        done = Parallel(n_jobs=workers)(delayed(_measure_some)(part, image, samples) for part in parts)
+        done = Parallel(n_jobs=workers)(delayed(_measure_here)(part, image, samples) for part in parts)
     return [done[i % workers][i // workers] for i in range(len(networks))]
 
 
-def _measure_some(networks: Sequence[NetworkSpec], image: Shape, samples: int) -> list[Measurement]:
+def _measure_here(networks: Sequence[NetworkSpec], image: Shape, samples: int) -> list[Measurement]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one small input: more threads only wait for each other
     try:
@@ -132,10 +132,10 @@ def measure_module(model: nn.Module, given: Tensor) -> Measurement:
 
     def count_memory(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal memory
-        before = {one.untyped_storage()._cdata for one in _tensors(inputs)}
-        for one in _tensors(output):
-            if one.untyped_storage()._cdata not in before or isinstance(module, Reshape):
-                memory += one.numel()
+        before = {tensor.untyped_storage()._cdata for tensor in _tensors(inputs)}
+        for tensor in _tensors(output):
+            if tensor.untyped_storage()._cdata not in before or isinstance(module, Reshape):
+                memory += tensor.numel()
 
     handles = [leaf.register_forward_hook(count_memory) for leaf in leaves]
     counter = FlopCounterMode(display=False)
@@ -157,7 +157,7 @@ def _tensors(value: Any) -> list[Tensor]:
     """Return the tensors in what a module takes or gives, which may be nested tuples."""
     if isinstance(value, Tensor):
         return [value]
-    return [one for part in value for one in _tensors(part)] if isinstance(value, tuple | list) else []
+    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, tuple | list) else []
 
 
 def count_nodes(output: Tensor) -> int:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from netpick.core.errors import NetpickError, RunError, SpecError, last_line, listed, suggest
+from netpick.core.names import NAME
 from netpick.core.provenance import PACKAGE
-from netpick.networks.catalogue.cells import NAME
 from netpick.networks.catalogue.import_file import Taken
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.inferred import MIXED
@@ -56,16 +56,16 @@ def read(target: str, image: Shape, classes: int, folder: str | Path = ".") -> T
 
 def _read(target: str, image: Shape, classes: int, path: str) -> Taken:
     name, _, attribute = target.partition(":")
-    module = load(name, path)
+    module = import_user_module(name, path)
     notes: list[str] = []
-    found = _named(module, attribute) if attribute else _classes(module, notes)
-    if not found:
+    networks = _named(module, attribute) if attribute else _classes(module, notes)
+    if not networks:
         raise SpecError(
             f"{target}: no class of torch.nn.Module in it that can be made without arguments: name one as {name}:NAME"
         )
     out: list[NetworkSpec] = []
     seen: set[str] = set()
-    for short, where in found:
+    for short, where in networks:
         spec, note = _tried(f"{name}:{where}", short, path, image, classes)
         if spec.name in seen:
             raise SpecError(f"{target}: the name '{spec.name}' is taken, give each network a name of its own")
@@ -75,7 +75,7 @@ def _read(target: str, image: Shape, classes: int, path: str) -> Taken:
     return Taken(out, [note for note in notes if note])
 
 
-def load(name: str, path: str) -> Any:
+def import_user_module(name: str, path: str) -> Any:
     """Import a module, looked for in `path` first; SpecError with its own error where that fails."""
     if path not in sys.path:
         sys.path.insert(0, path)
@@ -97,7 +97,7 @@ def make(of: str, path: str, source: str = "") -> Any:
     if source and source_hash(name, path) != source:
         raise SpecError(f"{of}: its source has changed since the run was generated: generate another run")
     try:
-        return _maker(load(name, path), where)()
+        return _maker(import_user_module(name, path), where)()
     except NetpickError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001  the user's own error is what is to be said
@@ -111,10 +111,10 @@ def source_file(name: str, path: str) -> Path | None:
         if file.is_file():
             return file
     try:
-        found = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)
     except Exception:  # noqa: BLE001  a parent package of the user's that can't be imported
         return None
-    return Path(found.origin) if found and found.origin and Path(found.origin).is_file() else None
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
 
 
 def source_hash(name: str, path: str) -> str:
@@ -214,10 +214,10 @@ def _named(module: Any, attribute: str) -> list[tuple[str, str]]:
         )
     value = getattr(module, attribute)
     if isinstance(value, list | tuple):
-        names = [getattr(one, "__name__", str(i)) for i, one in enumerate(value)]
-        if not all(callable(one) and not isinstance(one, nn.Module) for one in value):
+        names = [getattr(kind, "__name__", str(i)) for i, kind in enumerate(value)]
+        if not all(callable(kind) and not isinstance(kind, nn.Module) for kind in value):
             raise SpecError(f"{name}:{attribute} wants classes (or functions) in its list, which can be made anew")
-        return [(_unique(one, i, names), f"{attribute}[{i}]") for i, one in enumerate(names)]
+        return [(_unique(kind, i, names), f"{attribute}[{i}]") for i, kind in enumerate(names)]
     if isinstance(value, nn.Module) or not callable(value):
         raise SpecError(
             f"{name}:{attribute} is a {type(value).__name__}: name a class, a list of classes or a function"
@@ -232,9 +232,9 @@ def _named(module: Any, attribute: str) -> list[tuple[str, str]]:
         raise SpecError(f"{name}:{attribute} can't be called: {_own(error)}") from None
     if isinstance(made, nn.Module):
         return [(attribute, attribute)]
-    if isinstance(made, list | tuple) and made and all(isinstance(one, nn.Module) for one in made):
-        names = [type(one).__name__ for one in made]
-        return [(_unique(one, i, names), f"{attribute}()[{i}]") for i, one in enumerate(names)]
+    if isinstance(made, list | tuple) and made and all(isinstance(module, nn.Module) for module in made):
+        names = [type(module).__name__ for module in made]
+        return [(_unique(kind, i, names), f"{attribute}()[{i}]") for i, kind in enumerate(names)]
     raise SpecError(f"{name}:{attribute} gives a {type(made).__name__}, wanted a torch.nn.Module or a list of them")
 
 
@@ -274,15 +274,15 @@ def _tried(of: str, name: str, path: str, image: Shape, classes: int) -> tuple[N
     images = torch.rand(4, *image)
     failures: list[str] = []
     scores, shape, shown = None, list(image), ""
-    for text, one in _inputs(image):
+    for text, sizes in _inputs(image):
         try:
             with torch.no_grad():
-                out = model(images.reshape(4, *one))
+                out = model(images.reshape(4, *sizes))
         except (Exception, SystemExit) as error:  # noqa: BLE001  the user's own error is what is to be said
             failures.append(f"of {text}: {_own(error)}")
             continue
         if isinstance(out, torch.Tensor) and out.shape == (4, classes):
-            scores, shape, shown = out.double(), one, text
+            scores, shape, shown = out.double(), sizes, text
             break
         got = f"({', '.join(map(str, ('N', *out.shape[1:])))})" if isinstance(out, torch.Tensor) else type(out).__name__
         failures.insert(0, f"of {text} it makes {got}, wanted (N, {classes})")

@@ -35,12 +35,12 @@ def family_of(layers: Sequence[LayerSpec]) -> tuple[str, str]:
     convolution of most dimensions, with `ThenLinear` where a linear layer comes after it, else `Linear`.
     The activation is the only one that appears, `None` for none, `Mixed` for several.
     """
-    ops = [one.op for one in layers]
+    ops = [layer.op for layer in layers]
     roles = [getattr(operations.find(op), "role", "") for op in ops]
-    inside = [str(one.args.get("activation", "ReLU")) for one in layers if one.op == "BasicBlock"]
+    inside = [str(layer.args.get("activation", "ReLU")) for layer in layers if layer.op == "BasicBlock"]
     inside += [TORCHVISION[op.partition(":")[2]] for op in ops if op in MODELS]
-    found = {op for op, role in zip(ops, roles, strict=True) if role == "activation"} | {*inside} - {"None"}
-    activation = next(iter(found)) if len(found) == 1 else (MIXED if found else "None")
+    used = {op for op, role in zip(ops, roles, strict=True) if role == "activation"} | {*inside} - {"None"}
+    activation = next(iter(used)) if len(used) == 1 else (MIXED if used else "None")
     return _computation(ops, roles), activation
 
 
@@ -66,14 +66,14 @@ def output_kind(layers: Sequence[LayerSpec]) -> Kind:
     `LogSoftmax` after a softmax or a sigmoid is "probabilities", as its scores are those of a network that gave
     probabilities to the loss. `LogSoftmax` after `LogSoftmax` changes nothing.
     """
-    ends = [one.op for one in layers if one.op not in PASSING]
+    ends = [layer.op for layer in layers if layer.op not in PASSING]
     logs = 0
     while ends and ends[-1] == "LogSoftmax":
         logs += 1
         ends.pop()
     last = ends[-1] if ends else ""
     if last == OWN:
-        return next(one.args["gives"] for one in reversed(layers) if one.op == OWN)
+        return next(layer.args["gives"] for layer in reversed(layers) if layer.op == OWN)
     if last in PROBABILITIES:
         return "probabilities"
     if logs or last in BASELINES:

@@ -120,7 +120,7 @@ class NetworkSpec:
             layers = json.loads(layers)
         if isinstance(recipe, str):
             recipe = json.loads(recipe)
-        specs = tuple(LayerSpec.from_dict(one) for one in layers)
+        specs = tuple(LayerSpec.from_dict(entry) for entry in layers)
         return cls(data["name"], data["computation"], data["activation"], specs, recipe if recipe else {})
 
 
@@ -153,14 +153,14 @@ def walk(layers: Sequence[LayerSpec], image: Shape) -> Iterator[tuple[Shape, Siz
         A layer is unknown, has a wrong argument or gets a shape that does not fit; says which layer and what it got.
     """
     before = [image]
-    for index, one in enumerate(layers):
+    for index, layer_spec in enumerate(layers):
         shape = before[-1]
         try:
-            args = one.resolved
-            out = operations.output_shape(one.op, args, shape, before)
+            args = layer_spec.resolved
+            out = operations.output_shape(layer_spec.op, args, shape, before)
         except SpecError as error:
             raise SpecError(f"layer {index}: {error}") from None
-        row = OPERATIONS.get(one.op) or WHOLE[one.op]
+        row = OPERATIONS.get(layer_spec.op) or WHOLE[layer_spec.op]
         yield out, Size(row.params(shape, out, args), row.macs(shape, out, args))
         before.append(out)
 
@@ -168,7 +168,9 @@ def walk(layers: Sequence[LayerSpec], image: Shape) -> Iterator[tuple[Shape, Siz
 def last_uses(layers: Sequence[LayerSpec]) -> dict[int, int]:
     """Return, for each layer whose output is asked for again, the last layer that asks for it; -1 is the input."""
     return {
-        one.args["from"]: index for index, one in enumerate(layers) if (OPERATIONS.get(one.op) or WHOLE[one.op]).join
+        source.args["from"]: index
+        for index, source in enumerate(layers)
+        if (OPERATIONS.get(source.op) or WHOLE[source.op]).join
     }
 
 
@@ -180,8 +182,8 @@ def needs_two(layers: Sequence[LayerSpec], image: Shape) -> bool:
     """
     if is_whole(layers):
         return True  # what is inside can't be seen
-    for one, out in zip(layers, shapes(layers, image), strict=True):
-        if (one.op == "BasicBlock" or one.op.startswith("BatchNorm")) and math.prod(out[1:]) == 1:
+    for layer_spec, out in zip(layers, shapes(layers, image), strict=True):
+        if (layer_spec.op == "BasicBlock" or layer_spec.op.startswith("BatchNorm")) and math.prod(out[1:]) == 1:
             return True
     return False
 

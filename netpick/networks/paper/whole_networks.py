@@ -118,12 +118,12 @@ WHOLE: dict[str, Operation] = {
 
 def is_whole(layers: Sequence[Any]) -> bool:
     """Whether one of the layers is a whole network, whose size can't be told on paper."""
-    return any(one.op in WHOLE for one in layers)
+    return any(layer.op in WHOLE for layer in layers)
 
 
 def is_baseline(layers: Sequence[Any]) -> bool:
     """Whether these layers are a baseline, which has no gradient, no epochs and no module."""
-    return any(one.op in BASELINES for one in layers)
+    return any(layer.op in BASELINES for layer in layers)
 
 
 def completed(layers: Sequence[Mapping[str, Any]], image: Shape, classes: int) -> list[dict[str, Any]]:
@@ -141,12 +141,12 @@ def completed(layers: Sequence[Mapping[str, Any]], image: Shape, classes: int) -
         A network of the user's own code, which only the user can name.
     """
     out = []
-    for index, one in enumerate(layers):
-        if one.get("op") == OWN:
+    for index, layer in enumerate(layers):
+        if layer.get("op") == OWN:
             raise SpecError(f"layer {index}: {OWN} stands for code of one's own, which is named with --module alone")
-        known = WHOLE.get(one["op"]) if isinstance(one.get("op"), str) else None
+        known = WHOLE.get(layer["op"]) if isinstance(layer.get("op"), str) else None
         filled: dict[str, Any] = {"in_channels": image[0], "num_classes": classes} if known else {}
-        out.append({**one, **{k: v for k, v in filled.items() if known and k in known.arguments and k not in one}})
+        out.append({**layer, **{k: v for k, v in filled.items() if known and k in known.arguments and k not in layer}})
     if out and out[-1].get("op") in MODELS:
         out.append({"op": "LogSoftmax", "dim": 1})
     return out

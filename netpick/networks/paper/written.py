@@ -17,15 +17,15 @@ def layer_table(layers: Iterable[LayerSpec], image: tuple[int, ...]) -> pd.DataF
     Where there are skip connections each layer has its number, since that is what they go back to.
     """
     layers = list(layers)
-    numbered = any(one.op in ("Add", "Concat") for one in layers)
+    numbered = any(layer.op in ("Add", "Concat") for layer in layers)
     rows = [
         {
-            "layer": (f"{at}: " if numbered else "") + written(one) + _joined(one, layers),
+            "layer": (f"{at}: " if numbered else "") + written(layer) + _joined(layer, layers),
             "shape": "×".join(map(str, shape)),
             "params": size.params,
             "macs": size.macs,
         }
-        for at, (one, (shape, size)) in enumerate(zip(layers, walk(layers, image), strict=True))
+        for at, (layer, (shape, size)) in enumerate(zip(layers, walk(layers, image), strict=True))
     ]
     return pd.DataFrame(rows, columns=["layer", "shape", "params", "macs"])
 
