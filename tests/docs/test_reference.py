@@ -1,5 +1,6 @@
 """The tables that are made from the code say what the code does, have a meaning for everything, and are not typed."""
 
+import json
 import re
 import tomllib
 
@@ -126,6 +127,20 @@ def test_operations_and_their_arguments_are_all_named():
             if default is not None:
                 value = re.search(rf"`{name}` = (\S+?)(?:,|$)", said[op])[1]
                 assert tomllib.loads(f"x = {value}")["x"] == default, (op, name)
+
+
+def test_torchs_further_arguments_are_all_named():
+    said = {
+        (op, name): (default, wanted)
+        for argument, default, wanted, ops in table(LAYERS, "Torch's further arguments")
+        for op in words(ops)
+        for name in words(argument)
+    }
+    known = {(op, name): option for op, row in operations.OPERATIONS.items() for name, option in row.options.items()}
+    assert set(said) == set(known)
+    for place, (default, wanted) in said.items():
+        assert json.loads(default.strip("`")) == json.loads(json.dumps(known[place].default)), place
+        assert wanted == known[place].kind.wanted
 
 
 def test_templates_and_data_sets_are_those_that_there_are():

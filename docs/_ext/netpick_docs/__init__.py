@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "computations": layers.computations,
     "activations": layers.activations,
     "layers": layers.layers,
+    "further_arguments": layers.further_arguments,
     "whole_networks": layers.whole_networks,
     "templates": layers.templates,
     "data_sets": layers.data_sets,

@@ -35,6 +35,16 @@ def layers() -> str:
     return table(ARGUMENTS, ([code(ops), arguments or "none"] for arguments, ops in together.items()))
 
 
+def further_arguments() -> str:
+    """Return the table of the arguments that a network says only where they are not as torch has them by default."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for op, row in OPERATIONS.items():
+        for name, option in row.options.items():
+            together.setdefault((f"`{name}`", f"`{json.dumps(option.default)}`", option.kind.wanted), []).append(op)
+    rows = ([*argument, code(ops)] for argument, ops in together.items())
+    return table(["argument", "torch's default", "it can be", "of"], rows)
+
+
 def whole_networks() -> str:
     """Return the table of the operations that are a whole network, torchvision's in one row."""
     (model, *_) = MODELS.values()
