@@ -53,7 +53,7 @@ def test_edges(edge):
 
 def test_of_students_with_one_and_with_three_attempts_each_ones_own_last_counts(tmp_path):
     labels = np.array([0, 1, 0, 1])
-    rights = {"short": [1.0], "long": [0.25, 0.5, 0.75], "short too": [0.75]}  # of the four samples
+    rights = {"short": [1.0], "long": [0.25, 0.5, 0.75], "short-too": [0.75]}  # of the four samples
     answers = {
         name: np.array([sure([*labels[: int(4 * share)], *(1 - labels[int(4 * share) :])], 2) for share in shares])
         for name, shares in rights.items()
