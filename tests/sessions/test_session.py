@@ -378,6 +378,15 @@ def start(folder, workers):
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def test_modules_where_the_user_stands_are_no_concern_of_the_workers(fresh, tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    for name in ("random", "queue", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('executed')")
+    netpick = [Path(sys.executable).with_name("netpick"), "train", fresh, "--device", "cpu", "--workers", "2"]
+    subprocess.run(netpick, cwd=tmp_path, check=False, capture_output=True, timeout=300)
+    assert Counter(Store.open(fresh).finished().values()) == STATUSES
+
+
 def kill_and_wait_for_orphans(process):
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)

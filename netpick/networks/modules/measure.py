@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netpick.core.errors import NetpickError, SpecError, last_line
+from netpick.core.processes import safe_path
 from netpick.networks.modules.build import Reshape, build
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, sizes
@@ -95,7 +96,8 @@ def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1,
     parts = [networks[i::workers] for i in range(workers)]  # neighbours are alike: deal them out in turn
     from joblib import Parallel, delayed
 
-    done = Parallel(n_jobs=workers)(delayed(_measure_some)(part, image, samples) for part in parts)
+    with safe_path():
+        done = Parallel(n_jobs=workers)(delayed(_measure_some)(part, image, samples) for part in parts)
     return [done[i % workers][i // workers] for i in range(len(networks))]
 
 

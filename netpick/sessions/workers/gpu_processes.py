@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from netpick.core.errors import WorkError
+from netpick.core.processes import safe_path
 from netpick.core.result import TrainingResult
 from netpick.data.shared import attach
 from netpick.networks.paper.whole_networks import is_baseline
@@ -145,7 +146,7 @@ class _Process:
 
         context = get_context("loky")
         self.connection, theirs = context.Pipe()
-        with started_without_ctrl_c():
+        with started_without_ctrl_c(), safe_path():
             arguments = (theirs, self.device, self.layout, self.prepare)
             self.process = context.Process(target=serve, args=arguments, daemon=True)
             self.process.start()

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from netpick.core.processes import safe_path
 from netpick.sessions.workers.process import attempt, started_without_ctrl_c, watch
 from netpick.sessions.workers.task import Ended, Failure, Key, Task
 
@@ -119,9 +120,9 @@ def _parallel(
         max_nbytes=None,
         **({"initializer": watch, "initargs": (os.getpid(),)} if own else {}),
     )
-    with started_without_ctrl_c():
-        outcomes = pool(calls())
-    with warnings.catch_warnings():
+    with safe_path(), warnings.catch_warnings():  # to the end: joblib starts other workers in the place of large ones
+        with started_without_ctrl_c():
+            outcomes = pool(calls())
         # joblib replaces a worker whose memory has grown, between two tasks; nothing is lost by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         # and what is in hand when the stream is closed is dropped: that is what closing is for
