@@ -14,6 +14,15 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
+def is_file_name(name: object) -> bool:
+    """Whether files can be called by this, and a terminal shows it: what a network of a run that is there may be called.
+
+    Wider than what netpick gives, so that runs of others stay readable.
+    """
+    plain = isinstance(name, str) and 0 < len(name) <= 150 and name.isprintable()
+    return plain and name[0] != "." and not {"/", "\\"} & {*name}
+
+
 def is_hash(text: object) -> bool:
     """Whether this can be the hash of a network."""
     return isinstance(text, str) and HASH.fullmatch(text) is not None

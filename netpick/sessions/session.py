@@ -28,12 +28,11 @@ from netpick.sessions.options import Options, check_options
 from netpick.sessions.settle import decisions, refuse_changes, settled, with_code
 from netpick.sessions.signals import interruptible
 from netpick.sessions.situation import Situation
-from netpick.sessions.tasks import tasks_of
+from netpick.sessions.tasks import tasks_of, with_engines_ready
 from netpick.sessions.workers import gpu_budget, gpu_processes, pool
 from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Ended, Task, result_of
 from netpick.store.folder import Store
-from netpick.training.engines.compiled.ready import make_ready
 
 
 def train_run(folder: str | Path, options: Options, listener: Listener | None = None) -> Counter[str]:
@@ -104,8 +103,8 @@ def estimate_run(
             networks = [training.network for training in situation.due]
             inputs = lay_out(situation, networks, options.data_dir)
             samples = inputs.samples
+            situation = with_engines_ready(situation, situation.due, listener.note)
             tasks = tasks_of(situation, inputs, situation.due)
-            make_ready((task.job.plan for task in tasks), listener.note)
         situation = replace(situation, samples=samples)
         budget = outlook.on_request(seconds) if tasks else outlook.never
         return outlook.look_ahead(situation, tasks, budget, options.compact, listener.note).estimate
@@ -117,9 +116,8 @@ def _train_due(situation: Situation, options: Options, listener: Listener) -> No
     try:
         inputs = lay_out(situation, [t.network for t in situation.due], options.data_dir, listener.progress)
         facts = evidence(situation, inputs, listener.note)
-        situation = replace(situation, samples=inputs.samples)
+        situation = with_engines_ready(replace(situation, samples=inputs.samples), situation.due, listener.note)
         tasks = tasks_of(situation, inputs, situation.due)
-        make_ready((task.job.plan for task in tasks), listener.note)
         budget = outlook.before_training if options.estimate else outlook.never
         ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note)
     except NetpickError:

@@ -56,7 +56,8 @@ class Situation:
 
     `recipe`, `keep` (which scores and weights) and `pin` (what is fixed of the plans) are those that the trainings that
     are due will have, whether or not run.toml says so yet. `ended` has the status of each training with a result;
-    those with one of the statuses in `retry` are due again. `samples` are known once the data set has been looked at.
+    those with one of the statuses in `retry` are due again. `samples` are known once the data set has been looked at,
+    and which engines are `missing` on this machine once they have been made ready.
     """
 
     store: Store
@@ -69,6 +70,7 @@ class Situation:
     ended: Mapping[TrainingKey, str]
     retry: frozenset[str] = frozenset()
     samples: Samples | None = None
+    missing: frozenset[str] = frozenset()
 
     @cached_property
     def standing(self) -> dict[TrainingKey, str]:
@@ -89,7 +91,8 @@ class Situation:
     @cached_property
     def plans(self) -> dict[str, Plan]:
         """The plan of each network on these devices, by its hash."""
-        return {n.spec.hash: choose(n.recipe, self.devices[0], n.spec, self.pin) for n in self.networks}
+        device = self.devices[0]
+        return {n.spec.hash: choose(n.recipe, device, n.spec, self.pin, self.missing) for n in self.networks}
 
     @property
     def classes(self) -> list[str]:

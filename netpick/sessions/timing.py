@@ -28,11 +28,10 @@ from netpick.sessions.options import Options
 from netpick.sessions.settle import gathered, with_code
 from netpick.sessions.situation import DueTraining, RunNetwork, Samples, Situation
 from netpick.sessions.stopwatch import BATCH, time_alone
-from netpick.sessions.tasks import tasks_of
+from netpick.sessions.tasks import tasks_of, with_engines_ready
 from netpick.sessions.workers import pool
 from netpick.sessions.workers.task import Ended, Failure, Task
 from netpick.store.folder import Store
-from netpick.training.engines.compiled.ready import make_ready
 
 Row = dict[str, Any]
 """Of the table `timings`."""
@@ -150,8 +149,8 @@ def time_run(
 def _timed(situation: Situation, data_dir: str | None, work: Callable[[Task], Row]) -> Iterator[Ended[Row]]:
     """Time the first training of each network, one after the other, on the first device."""
     inputs = lay_out(situation, situation.networks, data_dir)
-    tasks = tasks_of(situation, inputs, [DueTraining(network, 0) for network in situation.networks])
-    make_ready((task.job.plan for task in tasks), lambda text: None)
+    due = [DueTraining(network, 0) for network in situation.networks]
+    tasks = tasks_of(with_engines_ready(situation, due), inputs, due)
     with contextlib.closing(pool.stream(tasks, work, 1, situation.devices)) as stream:
         yield from stream
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from netpick.core.errors import RunError, listed
 from netpick.core.files import deepest
-from netpick.core.names import is_hash, is_name
+from netpick.core.names import is_file_name, is_hash
 from netpick.store.shards import BrokenShardError, arrow_schema, open_shard
 
 LAYERS_NESTED = 20
@@ -65,7 +65,7 @@ def read_catalogue(path: Path, known_hash: str | None = None) -> pa.Table:
     rows = table.select([n for n in ("name", "hash", "computation", "activation", "layers", "recipe") if n in there])
     seen: set[str] = set()
     for row in rows.to_pylist():
-        if not is_name(row["name"]) or row["name"] in seen:
+        if not is_file_name(row["name"]) or row["name"] in seen:
             raise RunError(f"{path}: {row['name']!r:.80} can't be a network's name, or is there twice: {again}")
         seen.add(row["name"])
         if (

@@ -6,6 +6,7 @@ and where it pays, the engines say themselves.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from netpick.core.errors import DeviceError, PlanError
@@ -36,7 +37,13 @@ UNKNOWN = NetworkSpec("unknown", "None", "None", ())
 """A network of which nothing is known."""
 
 
-def choose(recipe: Recipe, device: str, spec: NetworkSpec = UNKNOWN, pin: str = "auto") -> Plan:
+def choose(
+    recipe: Recipe,
+    device: str,
+    spec: NetworkSpec = UNKNOWN,
+    pin: str = "auto",
+    missing: Collection[str] = (),
+) -> Plan:
     """Return the plan of a network on a device.
 
     Parameters
@@ -45,6 +52,7 @@ def choose(recipe: Recipe, device: str, spec: NetworkSpec = UNKNOWN, pin: str = 
     device : `cpu`, `cuda:0`, `mps`, ...
     spec : the network
     pin : what the user fixed, as `pinned` reads it
+    missing : engines that can't be used on this machine, whatever the network, as `make_ready` finds out
 
     Raises
     ------
@@ -63,12 +71,14 @@ def choose(recipe: Recipe, device: str, spec: NetworkSpec = UNKNOWN, pin: str = 
     kernel = fixed.get("kernel", "fused" if fused else "foreach")
     job = Job(spec, applied(recipe, {"precision": asked}), 0, Plan(precision, kernel=kernel), device)
     jobs = {mode: replace(job, plan=_with_mode(job.plan, mode, fixed)) for mode in ENGINES}
-    if (mode := fixed.get("mode")) is None:
-        mode = _best(jobs)
+    usable = {mode: job for mode, job in jobs.items() if mode not in missing}
+    mode = fixed.get("mode")
+    if mode not in usable:
+        mode = _best(usable)
     elif refusal := ENGINES[mode].refuses(jobs[mode]):
         if refusal.whatever:
             raise PlanError(f"--plan: {refusal.reason}")
-        mode = _best(jobs)
+        mode = _best(usable)
     if kernel == "fused" and not fused:
         raise PlanError(f"--plan: torch has no fused {recipe.optimizer} on {device}: say foreach")
     return jobs[mode].plan

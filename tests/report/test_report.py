@@ -491,7 +491,7 @@ def rename(path):
             at = read.column_names.index(key)
             values = pa.array([f"<i>{v}" for v in read[key].to_pylist()]).cast(pa.string())
             read = read.set_column(at, key, values)
-    pq.write_table(read, path)
+    pq.write_table(read.replace_schema_metadata(None), path)  # not the old checksum
 
 
 # ---------------------------------------------------------------- the Markdown page

@@ -25,7 +25,7 @@ from netpick.data import DataRequest, load
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, seed_of
-from netpick.sessions import Listener, Options, estimate_run, signals, train_run
+from netpick.sessions import Listener, Options, estimate_run, signals, tasks, train_run
 from netpick.sessions.generate import generate_run
 from netpick.sessions.settle import settled
 from netpick.store import folder as run_folder
@@ -385,6 +385,14 @@ def test_modules_where_the_user_stands_are_no_concern_of_the_workers(fresh, tmp_
     netpick = [Path(sys.executable).with_name("netpick"), "train", fresh, "--device", "cpu", "--workers", "2"]
     subprocess.run(netpick, cwd=tmp_path, check=False, capture_output=True, timeout=300)
     assert Counter(Store.open(fresh).finished().values()) == STATUSES
+
+
+def test_an_engine_that_is_missing_on_this_machine_is_in_no_plan(fresh, monkeypatch):
+    situation = settled(Store.open(fresh), Options(device="cpu"))
+    assert "compiled" in {plan.mode for plan in situation.plans.values()}
+    monkeypatch.setattr(tasks, "make_ready", lambda plans, on_note: frozenset(plan.mode for plan in plans))
+    ready = tasks.with_engines_ready(situation, situation.due)
+    assert not {plan.mode for plan in ready.plans.values()} & {plan.mode for plan in situation.plans.values()}
 
 
 def kill_and_wait_for_orphans(process):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +23,8 @@ from netpick.networks.paper import operations
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, choose, train
 from netpick.training.engines import compiled
-from netpick.training.engines.compiled import ACTIVATIONS, MOST_MACS, ready
+from netpick.training.engines.compiled import ACTIVATIONS, MOST_MACS, cache, ready
+from netpick.training.engines.compiled.program import kernels
 
 CLASSES = 3
 MACHINE_CODE = Plan(mode="compiled", convolutions="plain")
@@ -271,28 +277,165 @@ def test_the_kernels_number_things_as_the_engine_names_them(what):
 
 # Compiling
 
+VERSION = f"py{sys.version_info.major}{sys.version_info.minor}"
+
+
+def run_code(code, **environment):
+    """Run some code in a process of its own; return what it prints."""
+    command, environment = [sys.executable, "-c", code], {**os.environ, **environment}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def place(monkeypatch, tmp_path):
+    """A folder of the user's for machine code, with nothing in it."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    return cache.folder()
+
+
+class Compiler:
+    """What is started to load the kernels; writes their files where there are none, and ends with what it is told."""
+
+    def __init__(self, place, errors=()):
+        self.place, self.errors, self.ran = place, list(errors), 0
+
+    def __call__(self, command, **options):
+        assert command[:2] == [sys.executable, "-P"]
+        self.ran += 1
+        time.sleep(0.02)
+        file = self.place / f"kernels.score-7.{VERSION}.nbi"
+        error = self.errors.pop(0) if self.errors else "" if file.exists() else "it is not kept"
+        if not file.exists():
+            file.write_text("code")
+        return subprocess.CompletedProcess(command, bool(error), "", error)
+
 
 def test_planning_and_looking_for_the_cache_load_neither_numba_nor_torch():
     code = (
-        "import sys; from netpick.training.engines.compiled import ready; ready.is_ready(); "
+        "import sys; from netpick.training.engines.compiled import cache, ready; cache.is_checked(cache.folder()); "
         "from netpick.training import ENGINES, Job, choose, train;"
         "sys.exit(bool({'numba', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, tmp_path):
-    ran, notes = [], []
-    monkeypatch.setattr(ready.subprocess, "run", lambda command, **options: ran.append(command))
-    monkeypatch.setattr(ready, "SOURCE", tmp_path / "kernels.py")
-    assert not ready.is_ready()  # no source, no cache
-    ready.SOURCE.write_text("")
-    ready.make_ready([Plan(mode="explicit")], notes.append)
-    assert ran == notes == []
-    ready.make_ready([Plan(mode="explicit"), MACHINE_CODE], notes.append)
-    assert len(ran) == len(notes) == 1
-    (tmp_path / "__pycache__").mkdir()
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    (tmp_path / "__pycache__" / f"kernels.score-7.{version}.nbi").write_text("")
+def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, place):
+    compiler, notes = Compiler(place), []
+    monkeypatch.setattr(ready.subprocess, "run", compiler)
+    assert not cache.is_checked(place)
+    assert ready.make_ready([Plan(mode="explicit")], notes.append) == frozenset()
+    assert compiler.ran == len(notes) == 0
+    assert ready.make_ready([Plan(mode="explicit"), MACHINE_CODE], notes.append) == frozenset()
+    assert (compiler.ran, len(notes)) == (2, 1)  # one process compiles, another one loads what is kept
+    assert cache.is_checked(place)
     ready.make_ready([MACHINE_CODE], notes.append)
-    assert len(ran) == 1
+    assert (compiler.ran, len(notes)) == (2, 1)
+
+
+def test_files_that_are_there_are_trusted_only_as_they_were_checked(monkeypatch, place):
+    file = place / f"kernels.score-7.{VERSION}.nbi"
+    file.write_text("code")
+    assert not cache.is_checked(place)
+    cache.mark_checked(place)
+    assert cache.is_checked(place)
+    file.write_text("")
+    assert not cache.is_checked(place)
+    cache.mark_checked(place)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert not cache.is_checked(place)
+    monkeypatch.delenv("NUMBA_CPU_NAME")
+    assert cache.is_checked(place)
+    (source := place / "kernels.py").write_text("changed")
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "SOURCE", source)
+        assert not cache.is_checked(place)
+    next(place.glob("*.checked")).write_text("{")
+    assert not cache.is_checked(place)
+
+
+def test_code_that_can_be_neither_loaded_nor_compiled_leaves_the_networks_to_another_engine(monkeypatch, place):
+    compiler, notes = Compiler(place, ["Traceback\nOSError: No space left on device"] * 9), []
+    monkeypatch.setattr(ready.subprocess, "run", compiler)
+    missing = ready.make_ready([MACHINE_CODE], notes.append)
+    assert missing == {"compiled"}
+    assert len(notes) == 2
+    assert notes[1].endswith("since machine code can't be had here: OSError: No space left on device")
+    assert not cache.is_checked(place)
+    small = network((1, 4, 4), flat=True)
+    for pin in ("auto", "compiled", "fp32/compiled/fused/plain"):
+        assert choose(Recipe(), "cpu", small, pin).mode == "compiled"
+        assert choose(Recipe(), "cpu", small, pin, missing).mode == "explicit"
+
+
+def test_only_one_process_compiles_at_a_time(monkeypatch, place):
+    compiler = Compiler(place)
+    monkeypatch.setattr(ready.subprocess, "run", compiler)
+    threads = [threading.Thread(target=ready.make_ready, args=([MACHINE_CODE], len)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert compiler.ran == 2
+
+
+def test_a_folder_that_can_be_written_is_found(monkeypatch, tmp_path):
+    (file := tmp_path / "file").write_text("")  # what no folder can be made in, not even by root
+    (tmp_path / "package").mkdir()
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(cache.tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(cache, "SOURCE", tmp_path / "package" / "kernels.py")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "users"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert cache.folder().parent == tmp_path / "users"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(file))
+    assert cache.folder() == tmp_path / "package" / "__pycache__"
+    monkeypatch.setattr(cache, "SOURCE", file / "kernels.py")
+    assert cache.folder().parent == tmp_path / "home"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    place = cache.folder()
+    assert place.parent == temporary
+    assert place.stat().st_mode & 0o777 == 0o700
+    place.chmod(0o777)  # where others may have put machine code, none is loaded from
+    assert cache.folder() is None
+    place.rmdir()
+    place.symlink_to(tmp_path)
+    assert cache.folder() is None
+    notes = []
+    assert ready.make_ready([MACHINE_CODE], notes.append) == {"compiled"}
+    assert len(notes) == 1
+    assert notes[0].endswith("no folder can be written that would keep it: name one in NUMBA_CACHE_DIR")
+
+
+def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_scores_to_the_bit(place):
+    code = (
+        "from netpick.training.engines.compiled.program import prepare; assert prepare(); "
+        "import test_compiled as t; print(t.scores_of_a_small_network().tobytes().hex())"
+    )
+    print_folder = (
+        "from netpick.training.engines.compiled.program import kernels; print(kernels().train.stats.cache_path)"
+    )
+    kept = Path(run_code(print_folder))
+    assert kept.is_relative_to(place)
+    for number, file in enumerate(sorted(Path(kernels().train.stats.cache_path).glob("kernels.*.nb[ic]"))):
+        shutil.copy(file, kept)
+        if file.suffix == ".nbc":  # as after a full disk or a power failure: cut off, or empty
+            os.truncate(kept / file.name, file.stat().st_size // 2 if number % 4 == 1 else 0)
+    notes = []
+    assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()
+    assert len(notes) == 1
+    assert cache.is_checked(place)
+    tests = os.pathsep.join(sys.path)
+    assert run_code(code, PYTHONPATH=tests) == scores_of_a_small_network().tobytes().hex()
+    stamp = next(place.glob("*.checked")).stat().st_mtime_ns
+    assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()
+    assert (next(place.glob("*.checked")).stat().st_mtime_ns, len(notes)) == (stamp, 1)
+
+
+def scores_of_a_small_network():
+    """The scores after an epoch in machine code."""
+    convolution = layer("Conv2d", in_channels=2, out_channels=3, kernel_size=3)
+    spec = network((2, 6, 6), convolution, layer("BatchNorm2d", num_features=3), layer("GELU"))
+    data = {"train": samples((2, 6, 6), 10), "test": samples((2, 6, 6), 7, 1)}
+    result = train(Job(spec, Recipe(epochs=1, batch_size=4), 5, MACHINE_CODE), data)
+    return result.epochs[-1].splits[0].scores

@@ -2,7 +2,8 @@
 
 For networks of linear layers, convolutions, residual blocks, batch norm and the usual activations that are so small
 that torch's kernels, made for larger ones, take longer to call than to compute. `table` writes a network down as
-numbers, `program` runs them, `kernels` are the functions that numba compiles, `ready` has that done beforehand.
+numbers, `program` runs them, `kernels` are the functions that numba compiles, `cache` knows where they are kept, and
+`ready` has them compiled beforehand.
 """
 
 from __future__ import annotations

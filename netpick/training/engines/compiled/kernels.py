@@ -7,8 +7,8 @@ other, (values of a sample, batch): so the innermost loop of a convolution runs 
 which is long and in one piece however small the image, and no output is computed that is not asked for. Matrix
 products are BLAS's.
 
-On the CPU, in float32, without torch. Compiled once for each version of this file and of the processor; the result
-lies in `__pycache__`. All in one file, since numba looks at no other to see whether what it has kept is out of date.
+On the CPU, in float32, without torch. Compiled once for each version of this file and of the processor; `cache` says
+where the result lies. All in one file, since numba looks at no other to see whether what it has kept is out of date.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from netpick.core.recipe import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import LayerSpec, layer
 from netpick.training.engines.compiled import OPTIMIZERS
+from netpick.training.engines.compiled.cache import in_use
 from netpick.training.engines.compiled.table import Table
 from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER
 from netpick.training.loop import Setup
@@ -32,19 +33,22 @@ def kernels() -> ModuleType:
     """Return the module `kernels`, on one thread: as many as a worker has, so that sums have one order everywhere."""
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that numba calls: loaded now, so that it can be told
 
-    from netpick.training.engines.compiled import kernels
+    with in_use():
+        from netpick.training.engines.compiled import kernels
 
     threadpoolctl.threadpool_limits(1, "blas")
     return kernels
 
 
-def prepare() -> None:
-    """Compile the kernels, for some twenty seconds, unless an earlier process has left them in the cache."""
+def prepare() -> bool:
+    """Compile the kernels, for some twenty seconds, unless they are in the cache; return whether they were."""
     layers = [layer("Flatten"), layer("Linear", in_features=2, out_features=2), layer("LogSoftmax")]
     program = Program(layers, build(layers), Recipe(batch_size=2), (2,), 2, 2)
     images = np.ones((2, 2), np.float32)
     program.train(images, np.zeros(2, np.int64), np.arange(2))
     program.score(images)
+    used = (program.kernels.train.stats, program.kernels.score.stats)
+    return all(stats.cache_hits and not stats.cache_misses for stats in used)
 
 
 class CompiledEpochs:

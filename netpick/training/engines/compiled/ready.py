@@ -1,38 +1,87 @@
-"""Whether the kernels of `compiled` have been compiled on this machine, and having it done before workers need them.
+"""Getting the machine code of `kernels` ready before workers need it, by one process for all.
 
 Without it every worker would compile for itself, at the same time, and the first networks would seem to take half a
-minute. Loads neither torch nor numba here.
+minute. What lies in the cache is trusted only when a process of its own could load it: a file that was cut off would
+fail every network, or take a worker down. Loads neither torch nor numba here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import filelock
+
+from netpick.training.engines.compiled import cache
 from netpick.training.plan import Plan
 
-SOURCE = Path(__file__).with_name("kernels.py")
 
+def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozenset[str]:
+    """Have the kernels compiled, if a plan needs them and they are not there yet.
 
-def is_ready() -> bool:
-    """Return whether numba's cache beside the source has what was compiled last, `score`, from the source as it is."""
-    try:
-        written = SOURCE.stat().st_mtime
-        version = f"py{sys.version_info.major}{sys.version_info.minor}"
-        kept = (SOURCE.parent / "__pycache__").glob(f"kernels.score-*.{version}*.nbi")
-        return any(file.stat().st_mtime >= written for file in kept)
-    except OSError:
-        return False
-
-
-def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> None:
-    """Compile the kernels in a process of their own, if a plan needs them and they are not there yet.
-
-    Where that fails the workers compile for themselves, and say what is wrong if it is not the cache.
+    Returns
+    -------
+    frozenset
+        The engines that can't be used on this machine, for `choose`: `compiled`, or none.
     """
-    if any(plan.mode == "compiled" for plan in plans) and not is_ready():
+    if all(plan.mode != "compiled" for plan in plans):
+        return frozenset()
+    why: str | None
+    place = cache.folder()
+    if place is None:
+        why = "no folder can be written that would keep it: name one in NUMBA_CACHE_DIR"
+    elif cache.is_checked(place):
+        return frozenset()
+    else:
         on_note("compiling the training steps of small networks, once after an installation, for half a minute")
-        code = "from netpick.training.engines.compiled.program import prepare; prepare()"
-        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+        with _alone(place):
+            if cache.is_checked(place):  # another process has done it meanwhile
+                return frozenset()
+            why = _compile(place)
+    if why is None:
+        return frozenset()
+    on_note(f"small networks are trained by torch, some times slower, since machine code can't be had here: {why}")
+    return frozenset({"compiled"})
+
+
+def _compile(place: Path) -> str | None:
+    """Fill the cache, anew where that is needed; return why that can't be done, or None."""
+    why = _load() and _load()  # the first one may have had to compile
+    if why is not None:
+        cache.clear(place)
+        why = _load() and _load()
+    if why is None:
+        cache.mark_checked(place)
+    return why
+
+
+def _load() -> str | None:
+    """Load the kernels in a process of its own, which compiles what is not there; None if all was there, or why not.
+
+    It looks for modules where this process does, not in the folder where the user stands.
+    """
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from netpick.training.engines.compiled.program import prepare\n"
+        "sys.exit(None if prepare() else 'it is not kept')"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    return said[-1] if said else f"the process that loads it ended with exit code {done.returncode}"
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Wait until no other process compiles into the folder, where its file system has locks."""
+    lock = filelock.FileLock(place / ".kernels.lock")
+    with contextlib.suppress(OSError, NotImplementedError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
