@@ -15,12 +15,13 @@ def is_name(name: object) -> bool:
 
 
 def is_file_name(name: object) -> bool:
-    """Whether files can be called by this, and a terminal shows it: what a network of a run that is there may be called.
+    """Whether files can be called by this, and a terminal shows it: so may networks be called of a run that is there.
 
     Wider than what netpick gives, so that runs of others stay readable.
     """
-    plain = isinstance(name, str) and 0 < len(name) <= 150 and name.isprintable()
-    return plain and name[0] != "." and not {"/", "\\"} & {*name}
+    if not isinstance(name, str) or not 0 < len(name) <= 150 or not name.isprintable():
+        return False
+    return name[0] != "." and "/" not in name and "\\" not in name
 
 
 def is_hash(text: object) -> bool:
