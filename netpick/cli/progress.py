@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from netpick.cli.screen import Screen, printable
 from netpick.core.result import TrainingResult
 from netpick.core.words import counted, duration
 from netpick.sessions.listener import Listener, Start
@@ -27,7 +28,7 @@ LINE_SECONDS = 15.0
 class ProgressListener(Listener):
     """Shows the progress on a console; use as a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         self.console = console
         self.statuses: Counter[str] = Counter()
         self.running: dict[tuple[str, int], tuple[str, float]] = {}
@@ -59,15 +60,13 @@ class ProgressListener(Listener):
         epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''} of {recipe.optimizer}"
         swept = f", {', '.join(start.swept)} swept" if start.swept else ""
         workers = f"{start.workers} worker{'s' if start.workers > 1 else ''}"
-        self.console.print(
+        self.console.say(
             f"{start.due} of {start.total} trainings to do{already}: {epochs}, batch size {recipe.batch_size}"
-            f"{swept}, on {', '.join(start.devices)} with {workers}",
-            highlight=False,
-            soft_wrap=True,
+            f"{swept}, on {', '.join(start.devices)} with {workers}"
         )
         if start.due:
             for text in (start.estimate.time_text, start.estimate.disk_text, start.estimate.memory_text):
-                self.console.print(text, highlight=False, soft_wrap=True)
+                self.console.say(text)
         if self.console.is_terminal and start.due:
             self.task = self.bar.add_task("networks", total=start.total, completed=sum(start.finished.values()))
             self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)
@@ -84,32 +83,32 @@ class ProgressListener(Listener):
         self.done += 1
         assert self.start is not None
         if result.status != "done":
-            self.console.print(f"{result.network}: {result.status}: {result.error}", highlight=False, markup=False)
+            self.console.say(f"{result.network}: {result.status}: {result.error}")
         if self.live:
             self.bar.update(self.task, advance=1)
         elif time.monotonic() - self.last_line > LINE_SECONDS:
             self.last_line = time.monotonic()
             total = sum(self.statuses.values())
-            self.console.print(f"{total} of {self.start.total} networks ({self._rates()})", highlight=False)
+            self.console.say(f"{total} of {self.start.total} networks ({self._rates()})")
 
     def progress(self, text: str, done: int, total: int) -> None:
         """Show a bar of its own until all is done; where there is no terminal, a line every so often."""
         if not total:
-            self.console.print(text, highlight=False, markup=False)
+            self.console.say(text)
             return
         if self.console.is_terminal:
             if self.side is None:
-                columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn())
+                columns = (TextColumn("{task.description}", markup=False), BarColumn(None), MofNCompleteColumn())
                 self.side = Progress(*columns, console=self.console, transient=True)
-                self.side.add_task(text, total=total)
+                self.side.add_task(printable(text), total=total)
                 self.side.start()
             self.side.update(self.side.tasks[0].id, completed=done)
         elif time.monotonic() - self.last_line > LINE_SECONDS:
             self.last_line = time.monotonic()
-            self.console.print(f"{text}: {done} of {total}", highlight=False)
+            self.console.say(f"{text}: {done} of {total}")
         if done >= total:
             self._end_side()
-            self.console.print(f"{text}: {total} done", highlight=False, style="dim")
+            self.console.say(f"{text}: {total} done", "dim")
 
     def _end_side(self) -> None:
         if self.side:
@@ -118,7 +117,7 @@ class ProgressListener(Listener):
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(f"{text} ...", highlight=False, style="dim")
+        self.console.say(f"{text} ...", "dim")
 
     def _rates(self) -> str:
         """Return status counts, rate and time left."""
@@ -140,5 +139,5 @@ class ProgressListener(Listener):
         now = time.monotonic()
         table = Table.grid(padding=(0, 2))
         for name, since in sorted(self.running.values(), key=lambda pair: pair[1])[:16]:
-            table.add_row(Text("  training", "dim"), Text(name), Text(duration(now - since), "dim"))
+            table.add_row(Text("  training", "dim"), Text(printable(name)), Text(duration(now - since), "dim"))
         return Group(self.bar, Text(self._rates()), table)

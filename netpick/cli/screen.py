@@ -36,14 +36,18 @@ class Screen(Console):
         """Return a string as it is to be shown."""
         return Text(printable(text), style=style, justify=justify, overflow=overflow)
 
+    def say(self, text: str, style: str = "") -> None:
+        """Print a text; lines are not broken, so that a path can be copied."""
+        self.print(text, style=style, soft_wrap=True)
+
 
 console = Screen()
 errors = Screen(stderr=True)
 
 
 def say(text: str, style: str = "", error: bool = False) -> None:
-    """Print a text; lines are not broken, so that a path can be copied."""
-    (errors if error else console).print(text, style=style, soft_wrap=True)
+    """Print a text on standard output, or on standard error."""
+    (errors if error else console).say(text, style)
 
 
 def show_frame(frame: pd.DataFrame, form: Format = "table", rows: int = 40) -> None:

@@ -2,13 +2,14 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from rich.console import Console
 
 from netpick.cli import progress
 from netpick.cli.progress import ProgressListener
+from netpick.cli.screen import Screen
 from netpick.core.words import counted, duration
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
@@ -55,7 +56,7 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     tasks = [task(n) for n in range(4)]
-    with ProgressListener(Console(file=out, width=100)) as listener:
+    with ProgressListener(Screen(file=out, width=100)) as listener:
         start = start_of(tasks, 6, workers=1)
         listener.begin(start)
         for one in tasks[:3]:
@@ -81,7 +82,7 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
 def test_on_a_terminal_the_bars_say_what_each_worker_does():
     out = io.StringIO()
     tasks = [task(n) for n in range(3)]
-    with ProgressListener(Console(file=out, width=100, force_terminal=True)) as listener:
+    with ProgressListener(Screen(file=out, width=100, force_terminal=True)) as listener:
         listener.begin(start_of(tasks, 3))
         listener.started(tasks[0])
         listener.started(tasks[1])
@@ -92,12 +93,32 @@ def test_on_a_terminal_the_bars_say_what_each_worker_does():
     assert "training  Linear_1" in text.replace("\x1b[2m", "").replace("\x1b[0m", "")
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_are_shown_as_they_are(terminal):
+    out = io.StringIO()
+    nasty, written = "[/red]\x1b[35m[bold]", "[/red]\\x1b[35m[bold]"
+    job = task(0).job
+    named = Task(replace(job, spec=replace(job.spec, name=nasty)), shared=None)
+    with ProgressListener(Screen(file=out, width=100, force_terminal=terminal)) as listener:
+        listener.begin(start_of([named], 1))
+        listener.started(named)
+        if listener.live:
+            listener.live.refresh()
+        listener.finished(named.job.result("failed", datetime.now(UTC), 1.0).with_(error=nasty))
+        listener.progress(nasty, 1, 2)
+        listener.progress(nasty, 2, 2)
+        listener.progress(nasty, 0, 0)
+        listener.note(nasty)
+    assert "\x1b[35m" not in out.getvalue()
+    assert out.getvalue().count(written) >= 5
+
+
 def test_the_time_left_is_asked_for_once_a_second_and_goes_down_in_between(monkeypatch):
     clock, asked = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     start = start_of([task(0)], 1)
     monkeypatch.setattr(start.left, "seconds", lambda now: asked.append(now) or 10.0)
-    with ProgressListener(Console(file=io.StringIO(), width=100)) as listener:
+    with ProgressListener(Screen(file=io.StringIO(), width=100)) as listener:
         listener.begin(start)
         assert listener.seconds_left() == 10
         clock[0] += 0.5
@@ -110,6 +131,6 @@ def test_the_time_left_is_asked_for_once_a_second_and_goes_down_in_between(monke
 def test_the_time_left_is_never_0_before_the_last_training(monkeypatch):
     start = start_of([task(0)], 1)
     monkeypatch.setattr(start.left, "seconds", lambda now: 0.01)
-    with ProgressListener(Console(file=io.StringIO(), width=100)) as listener:
+    with ProgressListener(Screen(file=io.StringIO(), width=100)) as listener:
         listener.begin(start)
         assert listener._rates().endswith(", 1 s left")
