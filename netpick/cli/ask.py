@@ -114,7 +114,7 @@ def _question_command(question: Question, run: str) -> typer.Typer:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = escape(question.doc)  # help is set with rich's markup
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     single.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
     return single
 
