@@ -407,29 +407,23 @@ def test_a_folder_that_can_be_written_is_found(monkeypatch, tmp_path):
     assert notes[0].endswith("no folder can be written that would keep it: name one in NUMBA_CACHE_DIR")
 
 
-def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_scores_to_the_bit(place):
-    code = (
-        "from netpick.training.engines.compiled.program import prepare; assert prepare(); "
-        "import test_compiled as t; print(t.scores_of_a_small_network().tobytes().hex())"
-    )
-    print_folder = (
-        "from netpick.training.engines.compiled.program import kernels; print(kernels().train.stats.cache_path)"
-    )
+def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_scores_to_the_bit_at_once(place):
+    code = "import test_compiled as t; print(t.scores_of_a_small_network().tobytes().hex())"
+    print_folder = "from netpick.training.engines.compiled.program import load; print(load().train.stats.cache_path)"
     kept = Path(run_code(print_folder))
     assert kept.is_relative_to(place)
     for number, file in enumerate(sorted(Path(kernels().train.stats.cache_path).glob("kernels.*.nb[ic]"))):
         shutil.copy(file, kept)
         if file.suffix == ".nbc":  # as after a full disk or a power failure: cut off, or empty
             os.truncate(kept / file.name, file.stat().st_size // 2 if number % 4 == 1 else 0)
-    notes = []
-    assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()
-    assert len(notes) == 1
-    assert cache.is_checked(place)
     tests = os.pathsep.join(sys.path)
+    # The process that finds nothing to load has it compiled, and loads it then: its own would give other bits.
     assert run_code(code, PYTHONPATH=tests) == scores_of_a_small_network().tobytes().hex()
+    assert cache.is_checked(place)
+    notes = []
     stamp = next(place.glob("*.checked")).stat().st_mtime_ns
     assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()
-    assert (next(place.glob("*.checked")).stat().st_mtime_ns, len(notes)) == (stamp, 1)
+    assert (next(place.glob("*.checked")).stat().st_mtime_ns, notes) == (stamp, [])
 
 
 def scores_of_a_small_network():

@@ -17,11 +17,13 @@ import threadpoolctl
 import torch
 from torch import Tensor, nn
 
+from netpick.core.errors import PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import LayerSpec, layer
 from netpick.training.engines.compiled import OPTIMIZERS
 from netpick.training.engines.compiled.cache import in_use
+from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
 from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER
 from netpick.training.loop import Setup
@@ -30,6 +32,20 @@ from netpick.training.steps import FlatParameters
 
 @functools.lru_cache(maxsize=1)
 def kernels() -> ModuleType:
+    """Return the module `kernels` as the cache has it: what a process has just compiled for itself gives other bits.
+
+    Raises
+    ------
+    PlanError
+        If machine code can't be had on this machine.
+    """
+    if (why := make_kept()) is not None:
+        raise PlanError(f"machine code can't be had here: {why}")
+    return load()
+
+
+@functools.lru_cache(maxsize=1)
+def load() -> ModuleType:
     """Return the module `kernels`, on one thread: as many as a worker has, so that sums have one order everywhere."""
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that numba calls: loaded now, so that it can be told
 
@@ -43,7 +59,7 @@ def kernels() -> ModuleType:
 def prepare() -> bool:
     """Compile the kernels, for some twenty seconds, unless they are in the cache; return whether they were."""
     layers = [layer("Flatten"), layer("Linear", in_features=2, out_features=2), layer("LogSoftmax")]
-    program = Program(layers, build(layers), Recipe(batch_size=2), (2,), 2, 2)
+    program = Program(load(), layers, build(layers), Recipe(batch_size=2), (2,), 2, 2)
     images = np.ones((2, 2), np.float32)
     program.train(images, np.zeros(2, np.int64), np.arange(2))
     program.score(images)
@@ -58,7 +74,7 @@ class CompiledEpochs:
         self.setup = setup
         count, *image = setup.inputs.shape
         job = setup.job
-        self.program = Program(job.spec.layers, setup.model, job.recipe, image, count, EVALUATION_BATCH)
+        self.program = Program(kernels(), job.spec.layers, setup.model, job.recipe, image, count, EVALUATION_BATCH)
         self.images, self.labels = setup.inputs.flatten(1).numpy(), setup.labels.numpy()
 
     def epoch(self) -> float:
@@ -84,6 +100,7 @@ class Program:
 
     Parameters
     ----------
+    kernels : the module
     layers : of the network, the last of them LogSoftmax
     model : made of them, on the CPU, in float32; its parameters are moved into one tensor, which is trained
     recipe : its optimizer and batch size
@@ -94,6 +111,7 @@ class Program:
 
     def __init__(
         self,
+        kernels: ModuleType,
         layers: Sequence[LayerSpec],
         model: nn.Sequential,
         recipe: Recipe,
@@ -101,9 +119,9 @@ class Program:
         samples: int,
         together: int,
     ) -> None:
-        self.kernels = kernels()
+        self.kernels = kernels
         self.flat = FlatParameters(model)
-        table = Table(self.kernels, layers, model, image)
+        table = Table(kernels, layers, model, image)
         self.table, self.classes, size = np.stack(table.rows), table.classes, table.room + table.classes
         self.statistics = np.zeros(max(1, table.statistics), np.float32)
         self.norms = [self._adopt(norm, begin) for norm, begin in table.norms]

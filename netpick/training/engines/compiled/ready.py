@@ -29,22 +29,25 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozens
     """
     if all(plan.mode != "compiled" for plan in plans):
         return frozenset()
-    why: str | None
-    place = cache.folder()
-    if place is None:
-        why = "no folder can be written that would keep it: name one in NUMBA_CACHE_DIR"
-    elif cache.is_checked(place):
-        return frozenset()
-    else:
-        on_note("compiling the training steps of small networks, once after an installation, for half a minute")
-        with _alone(place):
-            if cache.is_checked(place):  # another process has done it meanwhile
-                return frozenset()
-            why = _compile(place)
+    note = "compiling the training steps of small networks, once after an installation, for half a minute"
+    why = make_kept(lambda: on_note(note))
     if why is None:
         return frozenset()
     on_note(f"small networks are trained by torch, some times slower, since machine code can't be had here: {why}")
     return frozenset({"compiled"})
+
+
+def make_kept(on_begin: Callable[[], None] = lambda: None) -> str | None:
+    """Have the machine code in the cache, checked; return why that can't be done, or None."""
+    place = cache.folder()
+    if place is None:
+        return "no folder can be written that would keep it: name one in NUMBA_CACHE_DIR"
+    if cache.is_checked(place):
+        return None
+    on_begin()
+    with _alone(place):
+        # Another process may have done it meanwhile.
+        return None if cache.is_checked(place) else _compile(place)
 
 
 def _compile(place: Path) -> str | None:
