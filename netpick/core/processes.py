@@ -1,7 +1,4 @@
-"""How the processes that we start begin: with nothing of the folder where the user stands.
-
-What they do is no concern of this module.
-"""
+"""What holds for processes whatever they do: where those that we start look for modules, and waiting for a core."""
 
 from __future__ import annotations
 
@@ -26,3 +23,12 @@ def safe_path() -> Iterator[None]:
             del os.environ["PYTHONSAFEPATH"]
         else:
             os.environ["PYTHONSAFEPATH"] = before
+
+
+def waited_for_core() -> float:
+    """Return the seconds for which this thread could have run and others had the cores; 0 where no system says so."""
+    try:
+        with open("/proc/thread-self/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

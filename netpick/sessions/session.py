@@ -17,6 +17,7 @@ from typing import Any
 
 from netpick.core import devices
 from netpick.core.errors import NetpickError
+from netpick.core.processes import waited_for_core
 from netpick.core.provenance import versions
 from netpick.core.result import TrainingResult
 from netpick.sessions.forecast import outlook
@@ -179,12 +180,13 @@ def _train_all(
         with contextlib.closing(stream):
             for result in map(result_of, stream):
                 with uninterrupted():
-                    clock = time.monotonic()
+                    clock, waited = time.monotonic(), waited_for_core()
                     store.commit(result, labels, situation.keep["scores"])
                     event = {"event": result.status, "network": result.network, "replicate": result.replicate}
                     store.append_event({**event, "seconds": round(result.seconds, 3), "error": result.error})
                     now, key = time.monotonic(), (result.hash, result.replicate)
-                    left.finished(key, result.seconds, now - clock, result.status == "done", now)
+                    waited = waited_for_core() - waited
+                    left.finished(key, result.seconds, now - clock, result.status == "done", now, waited)
                     listener.finished(result)
 
 

@@ -215,13 +215,14 @@ class Store:
                     self._write_weights(stem, result.weights)
                 if result.epochs:
                     schema = arrow_schema("predictions", self.classes)
-                    write_groups(paths["predictions"], schema, self._prediction_groups(result, labels, scores, schema))
+                    groups = self._prediction_groups(result, labels, scores, schema)
+                    write_groups(paths["predictions"], schema, groups, "lz4")
                     sync_folder(paths["predictions"].parent)
                     schema = arrow_schema("epochs", self.classes)
-                    write_groups(paths["epochs"], schema, [_table(list(_epoch_rows(result)), schema)])
+                    write_groups(paths["epochs"], schema, [_table(list(_epoch_rows(result)), schema)], "lz4")
                     sync_folder(paths["epochs"].parent)
                 schema = arrow_schema("trainings")
-                write_groups(paths["trainings"], schema, [_table([_training_row(result)], schema)])
+                write_groups(paths["trainings"], schema, [_table([_training_row(result)], schema)], "lz4")
                 sync_folder(paths["trainings"].parent)
         except WorkError:
             for path in (*paths.values(), self._files.weights(stem)):

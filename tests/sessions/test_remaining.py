@@ -20,8 +20,7 @@ def session(true, predicted, fixed, workers, measured, commit, commit_alone=None
     """Train in the order of what is predicted; return (seconds left as said, as it then was) after each training.
 
     A worker that is free is given the next training at once, and results are written down one after the other, for
-    `commit` seconds; for `commit_alone` where no worker trains any more, or where the coordinator has slept before, so
-    that the system lets it go first.
+    `commit` seconds; for `commit_alone` where no worker trains any more, so that the coordinator waits for no core.
     """
     order = np.argsort(-predicted, kind="stable")
     true, predicted = true[order], predicted[order]
@@ -37,13 +36,15 @@ def session(true, predicted, fixed, workers, measured, commit, commit_alone=None
     starts.sort(reverse=True)
     now, last, said = 0.0, max(free), []
     for end, key, seconds in sorted(ends):
-        slept, now = now < end, max(now, end)
-        took = commit if commit_alone is None or (now < last and not slept) else commit_alone
+        now = max(now, end)
+        waits = commit_alone is not None and now < last
+        took = commit if waits or commit_alone is None else commit_alone
+        waited = commit - commit_alone if waits else 0.0
         now += took
         while starts and starts[-1][0] <= now:
             left.started(starts[-1][1], starts[-1][0])
             starts.pop()
-        left.finished(key, float(seconds), took, True, now)
+        left.finished(key, float(seconds), took, True, now, waited)
         said.append((left.seconds(now), now))
     return [(seconds, now - moment) for seconds, moment in said]
 

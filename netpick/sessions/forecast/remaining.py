@@ -57,9 +57,11 @@ class TimeLeft:
         self._predicted, self._waiting = dict(predicted), dict(predicted)
         self._running: dict[TrainingKey, float] = {}
         self._begun: float | None = None
-        # Of those that have ended: predicted and taken seconds, both as sums and one by one; seconds to write it down.
+        # Of those that have ended: predicted and taken seconds, both as sums and one by one; seconds to write it
+        # down, by itself too, and where others wait.
         self._compared: list[tuple[float, float]] = []
         self._commits: list[float] = []
+        self._alone: list[float] = []
         self._queued: list[float] = []
         self._foreseen = self._spent = 0.0
         # Trainings that have come back, and the seconds until then that their workers spent on none.
@@ -75,7 +77,9 @@ class TimeLeft:
             self._waiting.pop(key, None)
             self._running[key] = now
 
-    def finished(self, key: TrainingKey, seconds: float, commit: float, whole: bool, now: float) -> None:
+    def finished(
+        self, key: TrainingKey, seconds: float, commit: float, whole: bool, now: float, waited: float = 0.0
+    ) -> None:
         """Note that a training is written down.
 
         Parameters
@@ -85,11 +89,13 @@ class TimeLeft:
         commit : seconds that it took to write it down
         whole : whether it was trained to its end; one that ended early says nothing of the prediction
         now : the time
+        waited : seconds of `commit` in which others had the cores; there is nothing to wait for once all are trained
         """
         with self._lock:
             self._running.pop(key, None)
             predicted = self._predicted.pop(key)
             self._commits.append(commit)
+            self._alone.append(commit - waited)
             if len(self._running) >= self._workers:  # others wait behind it
                 self._queued.append(commit)
             self._spent += seconds
@@ -145,9 +151,9 @@ class TimeLeft:
         ended = len(self._commits)
         self._next_look = ended * LOOKS
         commits = self._queued if len(self._queued) >= LEAST_RECENT else self._commits
-        self._commit = fmean(commits[-max(LEAST_RECENT, int(RECENT * ended)) :])
-        # Where all cores train and there is a queue, the coordinator is slower; by itself it is as quick as it gets.
-        self._commit_alone = min(self._commit, float(np.quantile(self._commits, 0.1)))
+        recent = max(LEAST_RECENT, int(RECENT * ended))
+        self._commit = fmean(commits[-recent:])
+        self._commit_alone = min(self._commit, fmean(self._alone[-recent:]))
         if self._compared:
             self._slope, self._level = self._line()
         if self._waiting:  # later some workers have nothing to do
