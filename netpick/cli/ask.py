@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from netpick.cli import options
-from netpick.cli.screen import Format, say, show_frame
+from netpick.cli.screen import Format, say, sentence, show_frame
 from netpick.core.errors import NetpickError, RunError
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ def open_run(folder: str, skip_broken: bool = False) -> Run:
     return run
 
 
-def print_answer(answer: Answer, form: Format, rows: int, plot: str | None) -> None:
-    """Print an answer, and draw its figure where asked for."""
-    show_frame(answer.table, form, rows)
+def print_answer(answer: Answer, form: Format, rows: int, plot: str | None, wide: bool = False) -> None:
+    """Print an answer, the sentence first, and draw its figure where asked for."""
     if form == "table":
-        say(answer.text)
+        sentence(answer.text)
         if answer.note:
-            say(answer.note, "dim")
+            sentence(answer.note, "dim")
+    show_frame(answer.table, form, rows, wide, answer.shares, answer.columns, answer.suggested)
     if plot:
         written = answer.save(plot)
         if form == "table":
@@ -82,16 +82,17 @@ def ask(
 def _question_command(question: Question, run: str) -> typer.Typer:
     """Make the command of one question, with the question's options as its own."""
     ours: dict[str, Any] = {
-        "plot": options.Plot, "format": options.Form, "rows": options.Rows, "skip_broken": options.SkipBroken,
+        "plot": options.Plot, "format": options.Form, "rows": options.Rows, "wide": options.Wide,
+        "skip_broken": options.SkipBroken,
     }  # fmt: skip
-    defaults: dict[str, Any] = {"plot": None, "format": "table", "rows": 40, "skip_broken": False}
+    defaults: dict[str, Any] = {"plot": None, "format": "table", "rows": 40, "wide": False, "skip_broken": False}
     fixed = {name: kind for name, kind in ours.items() if name not in question.options}  # the question's own go first
 
     def command(**given: Any) -> None:
         own = {**defaults, **{key: given.pop(key) for key in fixed}}
         wanted = {k: v for k, v in given.items() if v != question.options[k].default and v is not None}
         answer = open_run(run, own["skip_broken"]).ask(question.name, **wanted)
-        print_answer(answer, own["format"], own["rows"], own["plot"])
+        print_answer(answer, own["format"], own["rows"], own["plot"], own["wide"])
 
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind)
@@ -134,6 +135,7 @@ def pick(
     plot: options.Plot = None,
     form: options.Form = "table",
     rows: options.Rows = 40,
+    wide: options.Wide = False,
     skip_broken: options.SkipBroken = False,
 ) -> None:
     """Suggest the network to pick, and say why.
@@ -153,7 +155,7 @@ def pick(
     more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
     down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
     chosen = choose(open_run(run, skip_broken), constraints, down, up, seed=seed, **more)
-    print_answer(chosen, form, rows, plot)
+    print_answer(chosen, form, rows, plot, wide)
     if form == "table":
         say(f"next: netpick show {run} {chosen.name}\n      netpick export {run} {chosen.name} --to net.py")
 

@@ -50,6 +50,7 @@ Plot = Annotated[
 ]
 Form = Annotated[Format, typer.Option("--format", help="How to print the table.")]
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows of a printed table; csv and json have all.")]
+Wide = Annotated[bool, typer.Option("--wide", help="All columns of a table, however wide the terminal is.")]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out result files that can't be read, and name them.")
 ]

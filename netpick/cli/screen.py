@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netpick.exam.tables import Table as Cells
+
 Format = Literal["table", "csv", "json"]
+
+MARK = "→"
+"""Before a row that is to stand out, on terminals without colours too."""
 
 # Control characters but for the end of a line; separators of lines; changes of direction; halves of characters.
 _ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -50,19 +57,80 @@ def say(text: str, style: str = "", error: bool = False) -> None:
     (errors if error else console).say(text, style)
 
 
-def show_frame(frame: pd.DataFrame, form: Format = "table", rows: int = 40) -> None:
-    """Print the first rows of a table; as csv or json all of them, without decoration."""
+def sentence(text: str, style: str = "") -> None:
+    """Print a text that is to be read, broken between words."""
+    console.print(text, style=style)
+
+
+def show_frame(
+    frame: pd.DataFrame,
+    form: Format = "table",
+    rows: int = 40,
+    wide: bool = False,
+    shares: Collection[str] = (),
+    columns: Collection[str] = (),
+    suggested: str = "",
+    title: str | None = None,
+) -> None:
+    """Print the first rows of a table; as csv or json all of it, without decoration.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    form : "table", "csv" or "json"
+    rows : of a table
+    wide : whether all columns are shown, however wide the terminal is
+    shares : columns of fractions, shown as percentages
+    columns : shown first where there is no room for all; the frame's first ones if empty
+    suggested : what stands in a row that is to stand out
+    title : above it
+    """
     if form != "table":
         data(frame.to_csv(index=False) if form == "csv" else f"{frame.to_json(orient='records', indent=1)}\n")
         return
-    shown = frame.head(rows)
-    table = frame_table(shown)
-    if console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width:
-        console.print(table)
-    else:  # too wide: in blocks of columns, as pandas does it, since half a column is worth nothing
-        say(shown.astype(object).map(_cell).to_string(index=False, line_width=console.width))
+    from netpick.core.words import counted_word
+    from netpick.exam.tables import table
+
+    whole = table(frame, rows, suggested or None, shares)
+    order = [*range(len(whole.headings))]
+    if not wide and _width(_laid_out(whole, order)) > console.width:
+        named = [whole.headings.index(name) for name in columns if name in whole.headings]
+        order = _that_fit(whole, named + [place for place in order if place not in named])
+    shown = _laid_out(whole, order)
+    shown.title = title
+    room = console.options.update(width=max(console.width, _width(shown) if wide else 0))
+    console.print(Segments(console.render(shown, room)), crop=False, no_wrap=True, end="")
+    hidden = [name for place, name in enumerate(whole.headings) if place not in order]
+    if hidden:
+        sentence(f"{counted_word(len(hidden), 'more column')} with --wide: {', '.join(hidden)}", "dim")
     if len(frame) > rows:
         say(f"{len(frame) - rows} more rows: --rows N, or --format csv", "dim")
+
+
+def _that_fit(whole: Cells, wanted: list[int]) -> list[int]:
+    """Return the columns that there is room for, the first of `wanted` always."""
+    kept = wanted[:1]
+    for place in wanted[1:]:
+        if _width(_laid_out(whole, [*kept, place])) > console.width:
+            break
+        kept.append(place)
+    return kept
+
+
+def _width(table: Table) -> int:
+    return console.measure(table, options=console.options.update(width=10_000)).maximum
+
+
+def _laid_out(whole: Cells, order: list[int]) -> Table:
+    out = grid()
+    for place in order:
+        out.add_column(whole.headings[place], justify="right" if whole.numbers[place] else "left", no_wrap=True)
+    for cells, marked in zip(whole.rows, whole.marked, strict=True):
+        texts = [cells[place] for place in order]
+        if marked:
+            texts[0] = f"{MARK} {texts[0]}"
+        out.add_row(*texts, style="bold cyan" if marked else None)
+    return out
 
 
 def data(text: str) -> None:
@@ -73,23 +141,3 @@ def data(text: str) -> None:
 def grid(title: str | None = None) -> Table:
     """Return a table without columns."""
     return Table(title=title, title_justify="left", header_style="bold")
-
-
-def frame_table(frame: pd.DataFrame, title: str | None = None) -> Table:
-    """Return a DataFrame as a table for the terminal; numbers to the right, four digits of fractions."""
-    table = grid(title)
-    for name, column in frame.items():
-        table.add_column(str(name), justify="right" if column.dtype.kind in "iuf" else "left", no_wrap=True)
-    for row in frame.astype(object).map(_cell).itertuples(index=False):
-        table.add_row(*row)
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:  # NaN is the one value that differs from itself
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else printable(str(value)).replace("\n", "\\n")

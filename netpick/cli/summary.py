@@ -9,14 +9,11 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from netpick.cli.screen import console, frame_table, grid, say
+from netpick.cli.screen import say, show_frame
 from netpick.core.result import STATUSES
-from netpick.core.words import BEST, count, counted, duration
+from netpick.core.words import BEST, counted, duration
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.table import Table
-
     from netpick.exam.run import Run
 
 
@@ -33,23 +30,12 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
     ranked = frame.sort_values(["accuracy", "macs", "params"], ascending=[False, True, True], kind="stable")
     reference = basic(frame)
     shown = [place < BEST or name == reference for place, name in enumerate(ranked["name"])]
-    console.print(_best(ranked[shown], reference, len(frame)))
+    best = ranked.loc[shown, ["name", "params", "memory", "ops", "macs", "seconds", "accuracy"]].round({"seconds": 2})
+    title = f"The best {min(BEST, len(frame))} of {len(frame)} networks" + (f", and {reference}" if reference else "")
+    show_frame(best.rename(columns={"name": "network"}), shares=["accuracy"], suggested=reference or "", title=title)
     scores = questions.ask(run, "scores").table
     scores.columns = [f"≥ {name[3:]} %" if name.startswith("at_") else name for name in scores.columns]
-    console.print(frame_table(scores, "Networks at or above an accuracy, by epoch"))
-
-
-def _best(rows: pd.DataFrame, reference: str | None, students: int) -> Table:
-    title = f"The best {min(BEST, students)} of {students} networks" + (f", and {reference}" if reference else "")
-    table = grid(title)
-    table.add_column("network", no_wrap=True)
-    for heading in ("params", "memory", "ops", "macs", "seconds", "accuracy"):
-        table.add_column(heading, justify="right")
-    for row in rows.to_dict("records"):
-        style = "bold cyan" if row["name"] == reference else None
-        cells = [count(row[key]) for key in ("params", "memory", "ops", "macs")]
-        table.add_row(row["name"], *cells, f"{row['seconds']:.2f}", f"{100 * row['accuracy']:.2f} %", style=style)
-    return table
+    show_frame(scores, title="Networks at or above an accuracy, by epoch")
 
 
 def where(run: Run) -> str:

@@ -6,7 +6,7 @@ It neither computes nor reads anything, and matplotlib is loaded when a figure i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +35,21 @@ class Answer:
         Draws the figure; called by `figure`, under the theme.
     note : str
         What was left out or is missing: failed trainings, an unfinished run, one epoch only. "" if nothing.
+    shares : collection of str
+        Columns of the table that are fractions, shown as percentages wherever people read them.
+    columns : collection of str
+        Columns that matter most, in this order, where there is no room for all; the first ones if empty.
+    suggested : str
+        The network whose row is to stand out.
     """
 
     table: pd.DataFrame
     text: str
     draw: Callable[[], Figure] = field(repr=False)
     note: str = ""
+    shares: Collection[str] = ()
+    columns: Collection[str] = ()
+    suggested: str = ""
 
     def figure(self) -> Figure:
         """Draw the figure, anew at each call."""

@@ -1,4 +1,4 @@
-"""Texts, tables and docstrings as the templates of pages lay them out, and the escaping that keeps them what they are.
+"""Texts and docstrings as the templates of pages lay them out, and the escaping that keeps them what they are.
 
 Two environments of jinja2 escape whatever is put into a page, one for HTML, one for Markdown. No page is made here.
 """
@@ -9,28 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
-import numpy as np
-import pandas as pd
 from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup, escape
 
-LONG = 60
-"""Characters of a table's cell that are shown."""
 CODE = re.compile(r"(`[\w ./=-]+`)")
 """A name or a command within a text."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text: headings, rows of cells, which columns are numbers, which rows stand out, rows in all."""
-
-    headings: list[str]
-    rows: list[list[str]]
-    numbers: list[bool]
-    marked: list[bool]
-    total: int
 
 
 @dataclass(frozen=True)
@@ -43,45 +27,6 @@ class Part:
     kind: str
     text: str = ""
     entries: Sequence[tuple[str, str]] = ()
-
-
-def table(frame: pd.DataFrame, rows: int, reference: str | None = None) -> Table:
-    """Return the first rows of a frame as text; rows that have `reference` as the name of their network stand out."""
-    shown = frame.head(rows)
-    texts = [list(row) for row in zip(*(_column(column) for _, column in shown.items()), strict=True)]
-    numbers = [
-        column.dtype.kind in "iuf" or all(re.fullmatch(r"[-\d.,]+( %)?", str(v)) for v in column)
-        for _, column in shown.items()
-    ]
-    marked = [reference is not None and reference in row for row in texts]
-    return Table([str(c) for c in frame.columns], texts, numbers, marked, len(frame))
-
-
-def _column(column: pd.Series) -> list[str]:
-    """Write the values of a column; fractions with as many digits as the longest of them has."""
-    texts = [cell(value) for value in column]
-    digits = max((len(text.partition(".")[2]) for text in texts), default=0)
-    if column.dtype.kind != "f" or not 0 < digits <= 6 or any(re.search("[a-z]", text) for text in texts):
-        return texts
-    return [f"{value:,.{digits}f}" if text else "" for value, text in zip(column, texts, strict=True)]
-
-
-def cell(value: Any) -> str:
-    """Write one value of a table: thousands set apart, four digits of a fraction, nothing for what is missing."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        value = ", ".join(cell(v) for v in value)
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    text = " ".join(str(value).split())
-    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
 
 
 def parts(doc: str) -> list[Part]:

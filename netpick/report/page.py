@@ -22,8 +22,9 @@ from netpick.core.errors import NetpickError, WorkError, listed
 from netpick.core.files import atomic_write, named_errors
 from netpick.core.words import BEST, count, counted, duration
 from netpick.exam.run import Run
+from netpick.exam.tables import Table, cell, table
 from netpick.report.figures import Progress, Written, each_figure, embedded, quiet, shrunk
-from netpick.report.markup import Part, Table, cell, html_pages, markdown_pages, parts, table
+from netpick.report.markup import Part, html_pages, markdown_pages, parts
 
 if TYPE_CHECKING:
     import pandas as pd

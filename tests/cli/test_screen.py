@@ -35,17 +35,51 @@ def test_a_terminal_gets_no_colours_but_those_asked_for(terminal):
     assert terminal.getvalue() == f"{WRITTEN} 98 True 'text' https://example.org /tmp/run None\n"
 
 
-@pytest.mark.parametrize("width", [200, 60])
-def test_a_table_shows_names_as_they_are(width, terminal):
-    screen.console.width = width
+def test_a_table_shows_names_as_they_are(terminal):
     name, shown = NASTY[:-1], WRITTEN.removesuffix("\\udcff")  # no frame has halves of characters
     frame = pd.DataFrame({"network": [name, "two\nlines"], name: [0.5, None], "macs": [12_345, 1]})
     screen.show_frame(frame)
-    text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())  # the headings are bold
+    text = plain(terminal)
     assert "\x1b" not in text
     assert text.count(shown) == 2
-    for part in ("two\\nlines", "12,345", "0.5"):
+    for part in ("two lines", "12,345", "0.5"):
         assert part in text
+
+
+def plain(terminal):
+    """Return what has been written, without styles."""
+    return re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
+
+
+WIDE = pd.DataFrame({"network": ["Basic", "Linear_1"], **{f"column_{n}": [0.25, 0.5] for n in range(12)}})
+
+
+def test_a_table_that_is_too_wide_keeps_its_rows_names_and_what_matters(terminal):
+    screen.console.width = 50
+    screen.show_frame(WIDE, columns=["network", "column_7"], shares=["column_7"], suggested="Basic")
+    lines = plain(terminal).splitlines()
+    assert max(map(len, lines)) <= 50
+    assert re.search(r"network +│ column_7", lines[1].replace("┃", "│"))
+    assert any(re.search(r"→ Basic +│ +25.00 %", line) for line in lines)
+    assert any(re.search(r"  Linear_1|│ Linear_1 +│ +50.00 %", line) for line in lines)
+    hidden = " ".join(lines[-3:])
+    assert "more columns with --wide: " in hidden
+    assert all(f"column_{n}" in " ".join(lines) for n in range(12))
+
+
+def test_the_whole_of_it_is_shown_where_that_is_wanted(terminal):
+    screen.console.width = 50
+    screen.show_frame(WIDE, wide=True)
+    lines = plain(terminal).splitlines()
+    assert all(f"column_{n}" in lines[1] for n in range(12))
+    assert "--wide" not in plain(terminal)
+
+
+def test_a_sentence_is_broken_between_words(terminal):
+    screen.console.width = 20
+    screen.sentence("a sentence with words that are kept whole")
+    assert plain(terminal).split() == ["a", "sentence", "with", "words", "that", "are", "kept", "whole"]
+    assert max(map(len, plain(terminal).splitlines())) <= 20
 
 
 def test_other_programs_get_every_byte_and_people_what_is_harmless(terminal, capsys):

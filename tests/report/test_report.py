@@ -29,7 +29,7 @@ from netpick.exam import plant, questions
 from netpick.exam.answer import Answer
 from netpick.exam.run import Run
 from netpick.report.figures import BYTES, WIDE, Written, each_figure, embedded, shrunk, write_figures
-from netpick.report.markup import cell, html_pages, markdown, markdown_pages, parts, table
+from netpick.report.markup import html_pages, markdown, markdown_pages, parts
 from netpick.report.page import write_markdown, write_report
 
 SOME = ("scores", "weird")
@@ -551,30 +551,6 @@ def test_the_same_run_gives_the_same_page(run, tmp_path):
 # ---------------------------------------------------------------- texts
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1.0, "1"), (0.123456, "0.1235"), (1234567.8, "1,234,568"), (12345, "12,345"), (4078, "4078"),
-        (np.int16(7), "7"), (np.float32(0.5), "0.5"), (float("nan"), ""), (None, ""), (pd.NA, ""), (pd.NaT, ""),
-        (True, "yes"), (np.bool_(False), "no"), (float("inf"), "inf"), ([1, 2.5], "1, 2.5"), (np.array([1, 2]), "1, 2"),
-        ("a\n b", "a b"), ("x" * 61, "x" * 59 + "…"), ((), ""), ("", ""),
-    ],
-)  # fmt: skip
-def test_cells(value, text):
-    assert cell(value) == text
-
-
-def test_a_table_has_its_first_rows_and_knows_its_numbers():
-    frame = pd.DataFrame({"name": ["a", "Basic", "c"], "n": [1, 2, 3], "p": ["1 %", "2.5 %", ""], "k": ["x", "1", "2"]})
-    out = table(frame, 2, "Basic")
-    assert out.headings == ["name", "n", "p", "k"]
-    assert out.rows == [["a", "1", "1 %", "x"], ["Basic", "2", "2.5 %", "1"]]
-    assert out.numbers == [False, True, True, False]
-    assert out.marked == [False, True]
-    assert out.total == 3
-    assert table(pd.DataFrame(), 5).rows == []
-
-
 def test_a_docstring_comes_apart():
     doc = "Q?\n\nOne\ntwo `x`.\n\nColumns\n-------\na, b : first\n    and more\nc : second\n\nLast : not\na list.\n"
     heading, text, columns, last = (out := parts(doc))[1], out[0], out[2], out[3]
@@ -587,17 +563,6 @@ def test_a_docstring_comes_apart():
     (broken,) = parts("Q?\n\n- first\nno point\n")
     assert (broken.kind, broken.text) == ("text", "- first no point")
     assert parts("Q?") == []
-
-
-def test_fractions_of_a_column_have_the_same_digits():
-    frame = pd.DataFrame(
-        {"p": [0.95, 0.9361, None], "big": [1234.5, 2.0, 0.5], "tiny": [1e-9, 0.5, 1.0], "n": [1, 2, 3]}
-    )
-    columns = list(zip(*table(frame, 5).rows, strict=True))
-    assert columns[0] == ("0.9500", "0.9361", "")
-    assert columns[1] == ("1,234.5", "2.0", "0.5")
-    assert columns[2] == ("1e-09", "0.5", "1")
-    assert columns[3] == ("1", "2", "3")
 
 
 @given(st.text())

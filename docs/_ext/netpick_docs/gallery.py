@@ -15,8 +15,8 @@ from typing import Any
 
 from netpick.exam import plant
 from netpick.exam.questions import Question, questions
+from netpick.exam.tables import table as shown
 from netpick.report.markup import Part, markdown, parts
-from netpick.report.markup import table as shown
 from netpick_docs.markdown import cell, code, table
 
 RUN = "runs/demo"
