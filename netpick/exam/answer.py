@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netpick.core.errors import NetpickError, listed, suggest
 from netpick.core.files import named_errors
+from netpick.exam.notebook import ROWS, answer_html, png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +61,7 @@ class Answer:
             drawn = self.draw()
         if pyplot := sys.modules.get("matplotlib.pyplot"):  # else it holds on to every figure that it made
             pyplot.close(drawn)
+        drawn._repr_png_ = partial(png, drawn)  # type: ignore[attr-defined]  # notebooks show what knows how
         return drawn
 
     def save(self, path: str | Path) -> Path:
@@ -87,3 +90,10 @@ class Answer:
     def __str__(self) -> str:
         """Give the text, and the note after it."""
         return "\n".join(filter(None, (self.text, self.note and f"Note: {self.note}")))
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook: the sentence, the figure, the table."""
+        from netpick.exam.tables import table
+
+        shown = table(self.table, ROWS, self.suggested or None, self.shares)
+        return answer_html(self.text, self.note, self.figure(), shown)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from netpick.store.reader import Reader
 
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
+    from netpick.exam.picking.suggestion import Pick
 
 
 class Run(Reader):
@@ -18,3 +20,31 @@ class Run(Reader):
         from netpick.exam.questions.listing import ask
 
         return ask(self, name, **options)
+
+    def pick(self, **options: Any) -> Pick:
+        """Suggest the network to pick, and say why.
+
+        Parameters
+        ----------
+        **options
+            Constraints by the names of columns, such as ``max_params=20_000``, ``min_accuracy=0.97`` and
+            ``computation="Conv2d"``; and what `netpick.exam.pick` takes: ``minimize``, ``maximize``, ``give_up``,
+            ``seed``.
+
+        Raises
+        ------
+        RunError
+            If no network meets the constraints, or a name is none that there is.
+        """
+        from netpick.exam.picking.suggestion import pick
+
+        own = {name: options.pop(name) for name in ("minimize", "maximize", "give_up", "seed") if name in options}
+        return pick(self, options, **own)
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook."""
+        from netpick.exam.notebook import run_html
+
+        ended = Counter(self.trainings["status"])
+        dataset = str(self.manifest.get("dataset", "its data"))
+        return run_html(str(self.path), dataset, len(self.networks), self.wanted, ended)
