@@ -5,8 +5,10 @@ A `Listener` of a session; computes nothing but rates.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Group
@@ -17,9 +19,10 @@ from rich.text import Text
 
 from netpick.cli.screen import Screen, printable
 from netpick.core.result import TrainingResult
-from netpick.core.words import counted, duration
+from netpick.core.words import counted, duration, percent
 from netpick.sessions.listener import Listener, Start
 from netpick.sessions.workers.task import Task
+from netpick.training import Job
 
 LINE_SECONDS = 15.0
 """Between two lines where there is no terminal."""
@@ -31,7 +34,8 @@ class ProgressListener(Listener):
     def __init__(self, console: Screen) -> None:
         self.console = console
         self.statuses: Counter[str] = Counter()
-        self.running: dict[tuple[str, int], tuple[str, float]] = {}
+        self.running: dict[tuple[str, int], tuple[Job, float]] = {}
+        self.best: tuple[float, str] | None = None
         self.live: Live | None = None
         self.side: Progress | None = None
         self.clock = self.last_line = time.monotonic()
@@ -74,7 +78,7 @@ class ProgressListener(Listener):
 
     def started(self, task: Task) -> None:
         """Note what a worker does now."""
-        self.running[task.key] = (task.job.spec.name, time.monotonic())
+        self.running[task.key] = (task.job, time.monotonic())
 
     def finished(self, result: TrainingResult) -> None:
         """Count a result; where there is no terminal, print a line every so often."""
@@ -82,6 +86,9 @@ class ProgressListener(Listener):
         self.statuses[result.status] += 1
         self.done += 1
         assert self.start is not None
+        tested = [split.accuracy for epoch in result.epochs[-1:] for split in epoch.splits if split.split == "test"]
+        if tested and result.status == "done" and (self.best is None or tested[0] > self.best[0]):
+            self.best = tested[0], result.network
         if result.status != "done":
             self.console.say(f"{result.network}: {result.status}: {result.error}")
         if self.live:
@@ -125,6 +132,8 @@ class ProgressListener(Listener):
         words = [counted(self.statuses), f"{60 * self.done / max(passed, 1e-9):.0f} a minute"]
         if (left := self.seconds_left()) is not None:
             words.append(f"{duration(max(1.0, left))} left")
+        if self.best is not None:
+            words.append(f"best so far {self.best[1]} with {percent(self.best[0])}")
         return ", ".join(words)
 
     def seconds_left(self) -> float | None:
@@ -138,6 +147,15 @@ class ProgressListener(Listener):
     def _render(self) -> Group:
         now = time.monotonic()
         table = Table.grid(padding=(0, 2))
-        for name, since in sorted(self.running.values(), key=lambda pair: pair[1])[:16]:
-            table.add_row(Text("  training", "dim"), Text(printable(name)), Text(duration(now - since), "dim"))
+        for job, since in sorted(self.running.values(), key=lambda pair: pair[1])[:16]:
+            epoch = Text(f"epoch {min(_finished(job) + 1, job.recipe.epochs)} of {job.recipe.epochs}", "dim")
+            name = Text(printable(job.spec.name))
+            table.add_row(Text("  training", "dim"), name, epoch, Text(duration(now - since), "dim"))
         return Group(self.bar, Text(self._rates()), table)
+
+
+def _finished(job: Job) -> int:
+    """Return how many epochs of a training are done, as far as it says so."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(job.sign or "").read_text("ascii"))
+    return 0

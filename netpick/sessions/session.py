@@ -8,6 +8,7 @@ whatever way, loses only the trainings in flight; the next one goes on from the 
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -29,7 +30,7 @@ from netpick.sessions.options import Options, check_options
 from netpick.sessions.settle import decisions, refuse_changes, settled, with_code
 from netpick.sessions.signals import interruptible
 from netpick.sessions.situation import Situation
-from netpick.sessions.tasks import tasks_of, with_engines_ready
+from netpick.sessions.tasks import in_order, tasks_of, with_engines_ready, with_signs
 from netpick.sessions.workers import gpu_budget, gpu_processes, pool
 from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Ended, Task, result_of
@@ -128,8 +129,7 @@ def _train_due(situation: Situation, options: Options, listener: Listener) -> No
     store.forget(set(situation.retry))
     facts.write(store, **decisions(situation), training=_circumstances(situation))
     seconds = {task.key: ahead.seconds(task.key) for task in tasks}
-    # The costliest come first, so that no worker is left with a long one at the end.
-    tasks.sort(key=lambda task: seconds[task.key], reverse=True)
+    tasks = in_order(tasks, seconds, situation.workers)
     store.append_event(
         {
             "event": "begin",
@@ -154,7 +154,8 @@ def _train_due(situation: Situation, options: Options, listener: Listener) -> No
             swept=tuple(dict.fromkeys(key for network in situation.networks for key in network.spec.recipe)),
         )
     )
-    _train_all(situation, tasks, inputs.labels, left, listener)
+    with tempfile.TemporaryDirectory(prefix="netpick-") as signs:
+        _train_all(situation, with_signs(tasks, signs), inputs.labels, left, listener)
 
 
 def _circumstances(situation: Situation) -> dict[str, object]:

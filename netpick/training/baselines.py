@@ -97,7 +97,7 @@ def train(job: Job, data: Data) -> TrainingResult:
             splits.append(evaluate(name, scores, labels, time.perf_counter() - begin))
     with course:
         course.check_time()
-        course.epochs.append(EpochResult(1, float("nan"), seconds, None, tuple(splits)))
+        course.add(EpochResult(1, float("nan"), seconds, None, tuple(splits)))
     result = course.result(_arrays(model) if course.keeps_weights else None)
     return result.with_(plan=f"fp32/{layer.op.partition(':')[0]}")
 

@@ -6,9 +6,11 @@ engines.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -69,6 +71,13 @@ class Course:
         """Stop a training one of whose scores is not a number."""
         if np.isnan(scores).any():
             raise StopTraining("diverged", f"scores of split {split} are not numbers after epoch {epoch}")
+
+    def add(self, epoch: EpochResult) -> None:
+        """Keep an epoch that is done, and give the sign of life that is wanted, as far as that can be done."""
+        self.epochs.append(epoch)
+        if self.job.sign is not None:
+            with contextlib.suppress(OSError):
+                Path(self.job.sign).write_text(str(epoch.epoch), "ascii")
 
     @property
     def keeps_weights(self) -> bool:

@@ -39,7 +39,8 @@ class Job:
     """One network × one replicate, to be trained by one recipe on one device.
 
     `seed` is that of the initial weights and of the order of the samples; `replicate` is only passed through to the
-    result; `keep_weights` says whether the result carries the final state dict.
+    result; `keep_weights` says whether the result carries the final state dict. `sign` is a file into which the number
+    of the last finished epoch is written, for those who watch.
     """
 
     spec: NetworkSpec
@@ -49,6 +50,7 @@ class Job:
     device: str = "cpu"
     replicate: int = 0
     keep_weights: bool = False
+    sign: str | None = None
 
     @property
     def kind(self) -> str:

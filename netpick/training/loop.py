@@ -84,7 +84,7 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
             splits = tuple(
                 _evaluate(trainer, course, name, pair, epoch) for name, pair in data.items() if name != "train"
             )
-            course.epochs.append(EpochResult(epoch, loss, seconds, devices.peak_memory(job.device), splits))
+            course.add(EpochResult(epoch, loss, seconds, devices.peak_memory(job.device), splits))
     return course.result(arrays_of(model) if course.keeps_weights else None)
 
 

@@ -1,6 +1,7 @@
 """What is shown while networks are trained, on a terminal and elsewhere."""
 
 import io
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,14 +11,17 @@ import pytest
 from netpick.cli import progress
 from netpick.cli.progress import ProgressListener
 from netpick.cli.screen import Screen
+from netpick.core.result import EpochResult, SplitResult
 from netpick.core.words import counted, duration
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.forecast.estimate import Estimate
 from netpick.sessions.forecast.remaining import TimeLeft
 from netpick.sessions.listener import Start
+from netpick.sessions.tasks import with_signs
 from netpick.sessions.workers.task import Task
 from netpick.training import Job, Plan
+from netpick.training.course import Course
 
 
 def task(n):
@@ -79,18 +83,24 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
     assert len(lines) == 6
 
 
-def test_on_a_terminal_the_bars_say_what_each_worker_does():
+def test_on_a_terminal_the_bars_say_what_each_worker_does(tmp_path):
     out = io.StringIO()
-    tasks = [task(n) for n in range(3)]
+    tasks = with_signs([task(n) for n in range(3)], str(tmp_path))
+    course = Course(tasks[1].job, 10)
+    for epoch in (1, 2):
+        course.add(EpochResult(epoch, 0.1, 0.1, None, ()))
+    tested = SplitResult("test", 0.1, 0.875, (), (), 0.1, None)
+    of_two = (EpochResult(1, 0.1, 0.1, None, (tested,)),)
     with ProgressListener(Screen(file=out, width=100, force_terminal=True)) as listener:
         listener.begin(start_of(tasks, 3))
         listener.started(tasks[0])
         listener.started(tasks[1])
-        listener.finished(tasks[0].job.result("done", datetime.now(UTC), 1.0))
+        listener.finished(tasks[0].job.result("done", datetime.now(UTC), 1.0).with_(epochs=of_two))
         listener.live.refresh()
-    text = out.getvalue()
+    text = re.sub(r"\x1b\[\d*m", "", out.getvalue())
     assert "1/3" in text
-    assert "training  Linear_1" in text.replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert re.search(rf"training +Linear_1 +epoch 3 of {tasks[1].job.recipe.epochs} +0 s", text)
+    assert "best so far Linear_0 with 87.5 %" in text
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -138,7 +138,7 @@ class _UnderWay:
                 yield epoch.metrics
             splits = epoch.metrics.result()
             seconds = epoch.marks[1].seconds_since(epoch.marks[0])
-            self.course.epochs.append(EpochResult(epoch.number, loss, seconds, epoch.peak, splits))
+            self.course.add(EpochResult(epoch.number, loss, seconds, epoch.peak, splits))
             self.epochs.pop(0)
 
 
