@@ -118,3 +118,23 @@ def test_a_question_as_csv_has_no_formula(here, call):
     cells = [cell for row in csv.reader(io.StringIO(out)) for cell in row]
     assert any(NETWORK in cell for cell in cells)
     assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[-+]?[\d.]+", cell)]
+
+
+@pytest.mark.parametrize("pending", [0, 1])
+def test_training_is_advised_where_it_helps(pending, tmp_path, call):
+    folder = tmp_path / "run"
+    plant(folder, networks=12, samples=60, epochs=1, pending=pending)
+    (folder / "samples.parquet").unlink()
+    code, _, err = call("ask", folder, "easy")
+    assert code == 2
+    assert (f"`netpick train {folder}` writes it" in err) == bool(pending)
+    assert ("restore it from a copy" in err) == (not pending)
+
+
+def test_what_is_broken_is_left_out_by_an_option_of_the_command(tmp_path, call):
+    folder = tmp_path / "run"
+    plant(folder, networks=12, samples=60, epochs=1)
+    sorted((folder / "predictions").iterdir())[0].write_bytes(b"PAR1")
+    _, _, err = call("ask", folder, "easy")
+    assert "with --skip-broken" in err
+    assert call("ask", folder, "easy", "--skip-broken")[0] == 0

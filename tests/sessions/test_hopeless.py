@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
+from netpick import Run
 from netpick.cli.app import main
-from netpick.core.errors import WorkError
+from netpick.core.errors import NetpickError, WorkError
 from netpick.sessions import Options, train_run
 from netpick.sessions.generate import generate_run
 from netpick.sessions.workers import pool
@@ -126,6 +127,10 @@ def test_the_same_command_goes_on_with_the_others(run, failing):
         train_run(run, FAST)
     assert train_run(run, FAST) == {"failed": 15}
     assert left == [5, 0]
+    with pytest.raises(
+        NetpickError, match=r"no finished training yet \(15 failed\): `netpick train .* --retry failed`"
+    ):
+        Run(run).ask("scores")
 
 
 @pytest.mark.parametrize(
