@@ -24,11 +24,14 @@ def _rows(run: Path) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def _write_rows(run: Path, schema: Any, rows: list[dict[str, Any]]) -> None:
+    """Write the rows, and take their hash out of run.toml, which older runs don't have either."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     (run / "networks.parquet").unlink()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), run / "networks.parquet")
+    manifest = (run / "run.toml").read_text().splitlines(keepends=True)
+    (run / "run.toml").write_text("".join(line for line in manifest if not line.startswith("catalogue")))
 
 
 def _rehashed(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import typer
 
 from netpick.cli import ask, costs, options
 from netpick.cli.screen import console, say
+from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 
 app = typer.Typer(
@@ -44,9 +45,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         said = " ".join(error.format_message().split())
         if said:  # nothing said: the help has been printed, as there were no arguments
-            say(f"netpick: {said} (see netpick --help)", error=True)
+            say(f"netpick: {said}{_got(error, said)} (see netpick --help)", error=True)
         code = 2
     sys.exit(code or 0)
+
+
+def _got(error: Exception, said: str) -> str:
+    """Return what was given for an option, where typer's message on it does not say so; newer ones ask pydantic."""
+    found: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
+    got = repr(found[0].get("input")) if found else ""
+    return f", got {got:.100}" if got not in said else ""
 
 
 @app.command()
@@ -121,8 +129,8 @@ def generate(
     families = Counter(spec.computation for spec in made.networks)
     counts = ", ".join(f"{number} {name}" for name, number in families.items())
     say(f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}")
-    own = "".join(f" --module {name.partition(':')[0]}" for name in module or ())
-    say(f"next: netpick train {made.store.path}{own}")
+    own = [word for name in module or () for word in ("--module", name.partition(":")[0])]
+    say(f"next: {command('train', made.store.path, *own)}")
 
 
 @app.command()
@@ -171,27 +179,25 @@ def train(
         with ProgressListener(console) as listener:
             train_run(folder, settings, listener)
     except KeyboardInterrupt:
-        say(f"netpick: stopped; all finished trainings are safe. To go on: netpick train {folder}", error=True)
+        say(f"netpick: stopped; all finished trainings are safe. To go on: {command('train', folder)}", error=True)
         raise typer.Exit(130) from None
     _summarise(folder)
     what_next = {
-        f"ask {folder}": "the questions that can be asked",
-        f"pick {folder} --max-params 20000": "the network to pick",
-        f"show {folder} {_example(folder)}": "everything about one network",
+        command("ask", folder): "the questions that can be asked",
+        command("pick", folder, "--max-params", 20000): "the network to pick",
+        command("show", folder, _example(folder)): "everything about one network",
     }
     wide = max(map(len, what_next)) + 6
-    lines = [f"netpick {command:<{wide}}{what}" for command, what in what_next.items()]
+    lines = [f"{words:<{wide}}{what}" for words, what in what_next.items()]
     say("\nnext: " + "\n      ".join(lines))
 
 
 def _example(folder: str | Path) -> str:
-    """Return a network that the run has, as one writes it in a shell: Basic, or else the first."""
-    import shlex
-
+    """Return a network that the run has: Basic, or else the first."""
     from netpick.store.folder import Store
 
     names = [row["name"] for row in Store.open(folder).networks()]
-    return shlex.quote("Basic" if "Basic" in names else names[0])
+    return "Basic" if "Basic" in names else names[0]
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from netpick.cli import options
 from netpick.cli.screen import Format, say, sentence, show_frame
+from netpick.core import advice
 from netpick.core.errors import NetpickError, RunError
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def ask(
     from netpick.exam import questions
 
     if question and not question.startswith("-"):
-        _question_command(questions.find(question), run or "")(
-            [*ctx.args], standalone_mode=False, prog_name=f"netpick ask {run} {question}"
+        _question_command(_asked(question), run or "")(
+            [*ctx.args], standalone_mode=False, prog_name=advice.command("ask", run, question)
         )
         return
     asked_for_help = {"--help", "-h"} & {run, question, *ctx.args}
@@ -70,13 +71,26 @@ def ask(
         say("Usage: netpick ask RUN [QUESTION] [--plot FILE] [--format table|csv|json] [--rows N] [...]\n")
         say("netpick ask RUN QUESTION --help lists the options of a question. The questions:\n")
     elif question or ctx.args:
-        raise RunError(f"which question? got {question or ctx.args[0]}: name one first, netpick ask {run} lists them")
+        raise RunError(
+            f"which question? got {question or ctx.args[0]}: name one first, {advice.command('ask', run)} lists them"
+        )
     else:
         open_run(run)
-    for each in questions.questions().values():
-        mine = " (yours)" if each.own else ""
-        says = each.title if not each.error else f"can't be asked: {each.error}"
-        say(f"{each.name:<14}{says}{mine}")
+    titles = {name: each.title for name, each in questions.questions().items()}
+    titles |= {name: f"{questions.title_of(path)} (yours)" for name, path in questions.own_files().items()}
+    for name, title in titles.items():
+        say(f"{name:<14}{title}")
+
+
+def _asked(name: str) -> Question:
+    """Return a question by its name; the user's own is imported, and that is said."""
+    from netpick.exam import questions
+
+    own = questions.own_files()
+    if name not in own:
+        return questions.find(name, own)
+    say(f"runs your own code: {own[name]}", "dim", error=True)
+    return questions.own_question(own[name])
 
 
 def _question_command(question: Question, run: str) -> typer.Typer:
@@ -91,7 +105,7 @@ def _question_command(question: Question, run: str) -> typer.Typer:
     def command(**given: Any) -> None:
         own = {**defaults, **{key: given.pop(key) for key in fixed}}
         wanted = {k: v for k, v in given.items() if v != question.options[k].default and v is not None}
-        answer = open_run(run, own["skip_broken"]).ask(question.name, **wanted)
+        answer = open_run(run, own["skip_broken"]).ask(question, **wanted)
         print_answer(answer, own["format"], own["rows"], own["plot"], own["wide"])
 
     parameters = [
@@ -157,7 +171,9 @@ def pick(
     chosen = choose(open_run(run, skip_broken), constraints, down, up, seed=seed, **more)
     print_answer(chosen, form, rows, plot, wide)
     if form == "table":
-        say(f"next: netpick show {run} {chosen.name}\n      netpick export {run} {chosen.name} --to net.py")
+        folder = Path(run)
+        say(f"next: {advice.command('show', folder, chosen.name)}")
+        say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
 
 
 @app.command()
@@ -236,8 +252,8 @@ def report(
     path = Path(to) if to else Path(run) / "report.html"
     opened = open_run(run, skip_broken)
     if path.suffix == ".md":
-        command = f"netpick report {run} --to {path}"
-        written = write_markdown(opened, path, path.with_suffix(""), command, run_as=run, on_progress=_progress)
+        again = advice.command("report", Path(run), "--to", path)
+        written = write_markdown(opened, path, path.with_suffix(""), again, run_as=run, on_progress=_progress)
     elif path.suffix in (".html", ".htm"):
         written = write_report(opened, path, run_as=run, on_progress=_progress)
     else:

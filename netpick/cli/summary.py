@@ -42,7 +42,7 @@ def where(run: Run) -> str:
     """Return where the Parquet lies and how to read it."""
     return (
         f"Parquet: {run.path}/networks.parquet, samples.parquet, trainings/, epochs/, predictions/\n"
-        f'  pandas.read_parquet("{run.path}/predictions")   or   netpick.Run("{run.path}")'
+        f"  pandas.read_parquet({f'{run.path}/predictions'!r})   or   netpick.Run({str(run.path)!r})"
     )
 
 
@@ -69,10 +69,15 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
             ended += 1
     first, last = (datetime.fromisoformat(session[i]["time"]) for i in (0, -1))
     passed = ((datetime.now(UTC) if in_use else last) - first).total_seconds()
-    line = f"{ended} of {session[0].get('due', 0)} due in {duration(passed)}"
+    line = f"{ended} of {session[0].get('due', 0)} due{_in(passed)}"
     if not in_use:
         how = "the last session is over" if session[-1]["event"] == "end" else "the last session was stopped"
         return [f"nothing is training it now; {how}: {line}"]
     lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}"]
     now = datetime.now(UTC)
-    return lines + [f"  training {name} for {duration((now - t).total_seconds())}" for (name, _), t in hand.items()]
+    return lines + [f"  training {name}{_in((now - t).total_seconds(), 'for')}" for (name, _), t in hand.items()]
+
+
+def _in(seconds: float, word: str = "in") -> str:
+    """Return how long something took; nothing where the clock was set back in the meantime."""
+    return f" {word} {duration(seconds)}" if seconds >= 0 else ""

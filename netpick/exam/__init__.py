@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from netpick.exam.planted.design import Truth
     from netpick.exam.planted.exam import plant
     from netpick.exam.questions.listing import ask
+    from netpick.exam.questions.own_modules import own_question
     from netpick.exam.questions.question import Question
     from netpick.exam.run import Run
     from netpick.exam.significance import (
@@ -113,6 +114,7 @@ __all__ = [
     "need_split",
     "notes",
     "of_basic",
+    "own_question",
     "percent",
     "pick",
     "plant",
@@ -142,6 +144,7 @@ __getattr__, __dir__ = front_door(
         "run": ("Run",),
         "answer": ("Answer",),
         "questions.listing": ("ask",),
+        "questions.own_modules": ("own_question",),
         "questions.question": ("Question",),
         "network_card": ("card",),
         "exports": ("export",),

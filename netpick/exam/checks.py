@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from netpick.core.advice import command
 from netpick.core.errors import NetpickError, RunError, listed, suggest
 from netpick.store.reader import Reader
 
@@ -77,7 +78,10 @@ def done(run: Reader) -> pd.DataFrame:
     if not len(rows):
         counts = run.trainings["status"].value_counts()
         what = listed(f"{n} {status}" for status, n in counts.items()) or "none at all"
-        raise RunError(f"{run.path} has no finished training yet ({what}): `netpick train {run.path}` makes some")
+        retry = [word for status in counts.index for word in ("--retry", status)] if not run.pending else []
+        raise RunError(
+            f"{run.path} has no finished training yet ({what}): `{command('train', run.path, *retry)}` makes some"
+        )
     return rows
 
 

@@ -25,7 +25,7 @@ from netpick.networks.paper.written import written
 from netpick.store.reader import Reader
 
 TEMPLATE = "network.py.jinja"
-TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES")
+TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES", "None", "True", "False")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def source(run: Reader, name: str) -> tuple[str, Path | None]:
         block=None if not blocks else _block(blocks, activations),
         layers=_lines(spec, image, len(activations) > 1),
         torchvision=_adapted(spec),
-        own=sorted({layer.args["of"].partition(":")[0] for layer in spec.layers if layer.op == OWN}),
+        own=sorted({layer.resolved["of"].partition(":")[0] for layer in spec.layers if layer.op == OWN}),
         concat=any(layer.op == "Concat" for layer in spec.layers),
         forward=_forward(spec.layers),
     )
@@ -211,7 +211,7 @@ def _line(layer: LayerSpec, several: bool) -> str:
     if layer.op in ("Add", "Concat"):
         return "nn.Identity()"  # keeps the numbers of the layers, and so the names of the weights
     if layer.op == OWN:
-        where = layer.args["of"].replace(":", ".")
+        where = layer.resolved["of"].replace(":", ".")
         return where if "()" in where else f"{where}()"
     if layer.op in MODELS:
         args, name = layer.resolved, layer.op.partition(":")[2]
@@ -290,5 +290,6 @@ def _quoted(value: str | list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Make text fit for a docstring."""
-    return text.replace("\\", "/").replace('"""', "'''")
+    """Make text fit for a docstring: nothing ends it, or could not be encoded."""
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
+    return shown.replace("\\", "/").replace('"""', "'''")

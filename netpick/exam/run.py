@@ -10,16 +10,17 @@ from netpick.store.reader import Reader
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
     from netpick.exam.picking.suggestion import Pick
+    from netpick.exam.questions.question import Question
 
 
 class Run(Reader):
     """A run's results, as frames and arrays, and the answers to questions about them: see `Reader` for the former."""
 
-    def ask(self, name: str, **options: Any) -> Answer:
-        """Ask the run a question by its name, such as ``weird``; see `netpick.exam.ask`."""
+    def ask(self, question: str | Question, **options: Any) -> Answer:
+        """Ask the run a question by its name, such as ``weird``, or one of your own; see `netpick.exam.ask`."""
         from netpick.exam.questions.listing import ask
 
-        return ask(self, name, **options)
+        return ask(self, question, **options)
 
     def pick(self, **options: Any) -> Pick:
         """Suggest the network to pick, and say why.

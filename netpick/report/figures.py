@@ -67,7 +67,7 @@ def write_figures(
     run: Run,
     folder: str | Path,
     formats: Sequence[str] = ("svg", "png"),
-    names: Iterable[str] | None = None,
+    names: Iterable[str | questions.Question] | None = None,
     on_progress: Progress = quiet,
 ) -> list[Written]:
     """Ask all questions and write their figures as `folder/NAME.FORMAT`.
@@ -81,7 +81,7 @@ def write_figures(
     formats : names of formats
         Of svg, png, pdf; none at all asks the questions and draws nothing.
     names : names of questions, optional
-        In the order wanted; None for all.
+        In the order wanted; None for all that come along. Your own are given as `netpick.exam.own_question` loads them.
     on_progress : callable
         See `Progress`.
 
@@ -103,23 +103,20 @@ def each_figure(
     run: Run,
     folder: str | Path,
     formats: Sequence[str] = ("svg", "png"),
-    names: Iterable[str] | None = None,
+    names: Iterable[str | questions.Question] | None = None,
     on_progress: Progress = quiet,
 ) -> Iterator[Written]:
     """Yield what `write_figures` returns, as it comes; what is wrong with the arguments is raised at once."""
     for form in formats:
         if form not in FORMATS:
             raise NetpickError(f"no format '{form}'{suggest(form, FORMATS)}: figures are written as {listed(FORMATS)}")
-    known = questions.questions()
-    wanted = list(known) if names is None else list(dict.fromkeys(names))
-    for name in wanted:
-        if name not in known:
-            questions.find(name)  # says which is nearest
+    given = questions.questions() if names is None else names
+    wanted = {one.name: one for one in (questions.find(one) if isinstance(one, str) else one for one in given)}
     exam.done(run)  # where nothing is finished, nothing can be asked: said once, not by each question
     folder = Path(folder)
     if formats:
         make_folder(folder)
-    return _one_by_one(run, [known[name] for name in wanted], folder, formats, on_progress)
+    return _one_by_one(run, [*wanted.values()], folder, formats, on_progress)
 
 
 def make_folder(folder: Path) -> None:
@@ -146,7 +143,7 @@ def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Wri
     """Ask one question, draw its figure into all the files."""
     named = Written(question.name, question.title, doc=question.doc)
     try:
-        answer = questions.ask(run, question.name)
+        answer = questions.ask(run, question)
         if not isinstance(answer.table, pd.DataFrame):
             raise TypeError(f"the table of an answer is to be a DataFrame, got a {type(answer.table).__name__}")
         alt = _save(answer, question, paths)

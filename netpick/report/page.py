@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from netpick import exam
+from netpick.core import advice
 from netpick.core.errors import NetpickError, WorkError, listed
 from netpick.core.files import atomic_write, named_errors
 from netpick.core.words import BEST, count, counted, duration
+from netpick.exam import questions
 from netpick.exam.run import Run
 from netpick.exam.tables import Table, cell, table
 from netpick.report.figures import Progress, Written, each_figure, embedded, quiet, shrunk
@@ -56,7 +57,7 @@ def write_report(
     run: Run,
     path: str | Path,
     folder: str | Path | None = None,
-    names: Iterable[str] | None = None,
+    names: Iterable[str | questions.Question] | None = None,
     rows: int = ROWS,
     run_as: str | None = None,
     on_progress: Progress = quiet,
@@ -71,7 +72,7 @@ def write_report(
     folder : str or Path, optional
         Where the figures are to be kept as files as well, SVG and PNG.
     names : names of questions, optional
-        In the order wanted; None for all.
+        In the order wanted; None for all that come along. Your own are given as `netpick.exam.own_question` loads them.
     rows : int
         Rows of each table that are shown.
     run_as : str, optional
@@ -108,7 +109,7 @@ def write_markdown(
     path: str | Path,
     image_folder: str | Path,
     command: str,
-    names: Iterable[str] | None = None,
+    names: Iterable[str | questions.Question] | None = None,
     rows: int = ROWS,
     run_as: str | None = None,
     on_progress: Progress = quiet,
@@ -256,10 +257,10 @@ def _asked(run: Run, name: str) -> Written | None:
 
 
 def _section(run: Run, asked: Written, image: str, size: tuple[int, int], rows: int, run_as: str | None) -> Section:
-    command = f"netpick ask {shlex.quote(_run_as(run, run_as))} {asked.name}"
     return Section(
         asked.name, asked.title, asked.text, asked.note.rstrip("."), asked.error, image, asked.alt, *size,
-        table(asked.table, rows), about=parts(asked.doc), command=command,
+        table(asked.table, rows), about=parts(asked.doc),
+        command=advice.command("ask", Path(_run_as(run, run_as)), asked.name),
     )  # fmt: skip
 
 

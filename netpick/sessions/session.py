@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from netpick.core import devices
-from netpick.core.errors import NetpickError
+from netpick.core.advice import command
+from netpick.core.errors import NetpickError, WorkError
 from netpick.core.processes import waited_for_core
 from netpick.core.provenance import versions
 from netpick.core.result import TrainingResult
 from netpick.sessions.forecast import outlook
 from netpick.sessions.forecast.estimate import Estimate
 from netpick.sessions.forecast.remaining import TimeLeft
+from netpick.sessions.hopeless import Hopeless
 from netpick.sessions.inputs import Evidence, discard, evidence, lay_out, passing_cache
 from netpick.sessions.listener import Listener, Start
 from netpick.sessions.options import Options, check_options
@@ -48,7 +50,8 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
     Raises
     ------
     NetpickError
-        Bad options, missing data, a run in use, a disk that is full, ...
+        Bad options, missing data, a run in use, a disk that is full, ...; WorkError where every training fails of the
+        same error: the session is stopped, what was in flight is dropped, and the failures are rows.
     KeyboardInterrupt
         Ctrl-C or SIGTERM: what was in flight is dropped, all that was finished is committed.
     """
@@ -176,6 +179,7 @@ def _train_all(
         store.append_event(event)
         listener.started(task)
 
+    hopeless, why = Hopeless(tasks), ""
     with interruptible(lambda: store.append_event({"event": "interrupted"})) as uninterrupted:
         stream = _stream(situation, tasks, started)
         with contextlib.closing(stream):
@@ -189,6 +193,13 @@ def _train_all(
                     waited = waited_for_core() - waited
                     left.finished(key, result.seconds, now - clock, result.status == "done", now, waited)
                     listener.finished(result)
+                if why := hopeless.after(result):
+                    break
+    if why:
+        store.append_event({"event": "stopped", "error": why})
+        discard(store)
+        again = command("train", store.path, "--retry", "failed")
+        raise WorkError(f"{why}; the session was stopped: mend that, and then `{again}`")
 
 
 def _stream(

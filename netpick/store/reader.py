@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from netpick.core.advice import command
 from netpick.core.errors import RunError, listed, suggest
 from netpick.store.catalogue import read_catalogue
 from netpick.store.folder import Store
@@ -83,6 +84,11 @@ class Reader:
             return len(self.networks) * replicates
         return sum(int(_own_recipe(text).get("replicates", replicates)) for text in self.networks["recipe"])
 
+    @property
+    def pending(self) -> int:
+        """Number of trainings that are still to be done."""
+        return max(0, self.wanted - len(self.trainings))
+
     def recipe_of(self, network: str) -> dict[str, Any]:
         """Return how one network is trained: the run's recipe with the network's own values."""
         rows = self.networks.loc[self.networks["name"] == network]
@@ -133,7 +139,10 @@ class Reader:
         """One row a sample, with its image as the bytes of a PNG file."""
         path = self.path / "samples.parquet"
         if not path.is_file():
-            raise RunError(f"{self.path} has no samples.parquet: `netpick train` writes it when it starts")
+            where = f"`{command('train', self.path)}` writes it when it starts"
+            if not self.pending:
+                where = "all is trained, so that `netpick train` won't write it: restore it from a copy of the run"
+            raise RunError(f"{self.path} has no samples.parquet: {where}")
         try:
             return open_shard(path).read().to_pandas()
         except OSError as e:
@@ -278,7 +287,7 @@ class Reader:
         for name in names:
             if name not in self._order:
                 near = suggest(str(name), self._order)
-                raise RunError(f"no network '{name}'{near} in {self.path}: `netpick show {self.path}` lists them")
+                raise RunError(f"no network '{name}'{near} in {self.path}: it has {listed(self._order)}")
         return names
 
     def _wanted(

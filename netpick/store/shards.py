@@ -84,6 +84,9 @@ class Block(NamedTuple):
         return None if values.null_count else values.to_numpy()
 
 
+_REST = "read the rest with --skip-broken, in Python Run(..., skip_broken=True)"
+
+
 class BrokenShardError(RunError):
     """A Parquet file that can't be read; `path` says which."""
 
@@ -93,13 +96,11 @@ class BrokenShardError(RunError):
         if isinstance(reason, FileNotFoundError):
             text = f"{path} went away while it was being read, as when a run is compacted: open the run again"
         elif _MERGED.fullmatch(path.name):
-            text = (
-                f"{path} is broken ({what}): restore it from a copy, or read the rest with Run(..., skip_broken=True)"
-            )
+            text = f"{path} is broken ({what}): restore it from a copy, or {_REST}"
         else:
             text = (
-                f"{path} is broken ({what}): read the rest with Run(..., skip_broken=True), or delete the files "
-                f"{path.name} in trainings/, epochs/ and predictions/ and train again"
+                f"{path} is broken ({what}): {_REST}, or delete the files {path.name} in trainings/, epochs/ and "
+                "predictions/ and train again"
             )
         super().__init__(text)
 

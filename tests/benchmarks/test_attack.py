@@ -31,9 +31,13 @@ def attack(monkeypatch):
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """Run the short form once: a process of its own, since each case is a fork of it."""
-    file = tmp_path_factory.mktemp("attack") / "attack.json"
-    script = [sys.executable, str(FOLDER / "attack.py"), "--light", "--seed", "1", "--jobs", "2", "--json", str(file)]
-    done = subprocess.run([*script, "--cases", str(max(LIGHT.values()))], capture_output=True, text=True)
+    return attacked(tmp_path_factory.mktemp("attack"), "--light", "--cases", str(max(LIGHT.values())))
+
+
+def attacked(folder, *options):
+    file = folder / "attack.json"
+    script = [sys.executable, str(FOLDER / "attack.py"), "--seed", "1", "--jobs", "2", "--json", str(file)]
+    done = subprocess.run([*script, *options], capture_output=True, text=True)
     assert file.exists(), done.stdout + done.stderr
     return json.loads(file.read_text())["cases"]
 
@@ -43,6 +47,12 @@ def outcomes(tmp_path_factory):
 def test_what_is_spoilt_is_read_or_refused_in_one_line(outcomes, kind):
     mine = [case for case in outcomes if case["kind"] == kind]
     assert [case for case in mine if case["outcome"] not in ("ok", "refused")] == []
+
+
+def test_no_code_runs_that_lies_in_a_run_or_where_the_user_stands(tmp_path):
+    cases = attacked(tmp_path, "--only", "code", "standing", "--cases", "15")
+    assert [case for case in cases if case["outcome"] not in ("ok", "refused")] == []
+    assert {case["kind"] for case in cases} == {"code", "standing"}
 
 
 @pytest.mark.parametrize("kind", LIGHT)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from netpick.cli import app as cli
+from netpick.cli.summary import activity
 from netpick.exam import plant
 from netpick.store.folder import Store
 
@@ -148,6 +149,64 @@ def test_status_tells_the_counts_and_the_last_session(trained, generated, call):
     assert "nothing has been trained yet" in out
 
 
+OWN_QUESTION = '''"""Where is this?"""
+from matplotlib.figure import Figure
+from netpick.exam import Answer
+print("imported")
+def ask(run):
+    return Answer(run.networks[["name"]], "Here.", Figure)
+'''
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "RUN"), ("train", "RUN"), ("ask", "RUN"), ("ask",), ("ask", "--help"), ("ask", "RUN", "curves"),
+        ("ask", "RUN", "easy", "--help"),
+    ],
+)  # fmt: skip
+def test_questions_that_lie_where_the_user_stands_are_not_run(words, trained, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "analysis").mkdir()
+    for name in ("__init__", "_votes", "mine", "scores"):
+        (tmp_path / "analysis" / f"{name}.py").write_text(OWN_QUESTION)
+    code, out, err = call(*(str(trained[0]) if word == "RUN" else word for word in words))
+    assert code == 0
+    assert "imported" not in out + err
+    if words in (("ask",), ("ask", "RUN"), ("ask", "--help")):
+        assert out.count("Where is this? (yours)") == 2
+        assert f"\n{out}".count("\nscores ") == 1
+
+
+@pytest.mark.parametrize("name", ["mine", "scores"])
+def test_a_question_of_the_users_is_run_when_he_asks_it_and_that_is_said(name, trained, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "analysis").mkdir()
+    path = tmp_path / "analysis" / f"{name}.py"
+    path.write_text(OWN_QUESTION)
+    code, out, err = call("ask", trained[0], name)
+    assert code == 0
+    assert err == f"runs your own code: {path}\n"
+    assert out.startswith("imported")
+    assert "Here." in out
+    assert call("ask", trained[0], name, "--help")[2] == err
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_a_clock_that_was_set_back_is_no_time(in_use):
+    later = "2999-01-01T00:00:00+00:00"
+    earlier = "2998-01-01T00:00:00+00:00"
+    events = [
+        {"event": "begin", "time": later, "due": 3, "workers": 2},
+        {"event": "start", "time": later, "network": "Basic", "replicate": 0},
+        {"event": "start", "time": earlier, "network": "Other", "replicate": 0},
+    ]
+    lines = activity(events, in_use)
+    assert not any("-" in line for line in lines)
+    assert "0 of 3 due" in lines[0]
+    assert not in_use or lines[1:] == ["  training Basic", "  training Other"]
+
+
 def test_generating_the_same_again_is_fine_and_another_is_refused(generated, template, call, refused):
     code, out, _ = call("generate", template, "--run", generated)
     assert code == 0
@@ -190,6 +249,10 @@ def test_limit_makes_fewer_networks_and_keeps_basic(tmp_path, call):
         (["train", "--bogus"], ["--bogus"]),
         (["generate"], ["TEMPLATE", "--networks FILE"]),
         (["show", "runs/x"], ["Missing argument", "NETWORK"]),
+        (["generate", "smoke", "--limit", "few"], ["--limit", "'few'"]),
+        (["generate", "smoke", "--seed", "-1"], ["--seed", "-1"]),
+        (["ask", "runs/x", "weird", "--wrong", "half"], ["--wrong", "'half'"]),
+        (["time", "runs/x", "--format", "yaml"], ["--format", "'yaml'", "json"]),
     ],
 )
 def test_bad_words_are_refused_in_one_line(arguments, says, refused, tmp_path, monkeypatch):

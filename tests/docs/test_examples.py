@@ -79,7 +79,7 @@ def test_the_question_of_the_page_has_fifteen_lines_and_answers(exam, monkeypatc
     out = capsys.readouterr().out
     assert "Linear: the median is highest at" in out
     assert (exam / "deeper.png").read_bytes().startswith(b"\x89PNG")
-    assert questions.questions()["deeper"].title == "Do deeper networks score better?"
+    assert questions.title_of(questions.own_files()["deeper"]) == "Do deeper networks score better?"
 
 
 def test_every_block_of_code_is_of_a_kind_that_is_checked():

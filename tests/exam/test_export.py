@@ -262,6 +262,45 @@ def test_normalisation(tmp_path, images, run):
     assert normalisation(make_run(tmp_path / "b", images, **one)) is None
 
 
+CODE = "open('executed', 'w').close()"
+HOSTILE = f'"""\n{CODE}\n"""\\"" \r\n\f\x00\u2028#\n{CODE}\n'
+
+
+def test_what_a_run_names_is_text_in_the_source(tmp_path, images, monkeypatch):
+    """Names of data set, families, classes, the run's folder: none of them is code, and the file can be read."""
+    monkeypatch.chdir(tmp_path)
+    network = NetworkSpec(f"a'{CODE}", HOSTILE, HOSTILE, tuple(NETWORKS["Basic"]))
+    classes = ["two", f'"] + [{CODE}] + ["', f"{HOSTILE}"]
+    folder = f'"""\n{CODE}\n'
+    named = {"classes": classes, "dataset": HOSTILE, "input": {"mean": [0.5], "std": [0.25]}}
+    run = make_run(tmp_path / folder, images, specs=[network], **named)
+    made = export(run, network.name, tmp_path / "net.py")
+    names = {"__name__": "net", "__file__": str(made.source)}
+    exec(compile(made.source.read_bytes(), "net.py", "exec"), names)
+    assert not (tmp_path / "executed").exists()
+    assert names["CLASSES"] == classes
+    assert names["WEIGHTS"].name == f"{network.name}.safetensors"
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        f"os:system('{CODE}') or nn.Identity", f"os:x\n{CODE}", f"os\n{CODE}:x", "os:x()", "os:x;y", "os:x[y]",
+        "os:x[0]y", "os:x()[0]()", "os", ":x", "os:", "a b:c", "os:x.y", "os:x[\u0663]", "import:x", "os:a\xb2",
+    ],
+)  # fmt: skip
+def test_code_of_ones_own_is_named_by_identifiers_alone(tmp_path, images, of):
+    network = NetworkSpec("Own", "Module", "None", (
+        layer("Module", of=of, gives="logits", source="", path="", num_classes=3), layer("LogSoftmax", dim=1),
+    ))  # fmt: skip
+    other = NetworkSpec("Own", "Module", "None", tuple(NETWORKS["Basic"]))
+    run = make_run(tmp_path / "run", images, specs=[other], keep_weights=False)
+    run.networks["layers"] = network.layers_json()
+    with pytest.raises(NetpickError, match=r"Module\.of wants package\.module:NAME"):
+        export(run, "Own", tmp_path / "net.py")
+    assert not (tmp_path / "net.py").exists()
+
+
 def test_export_needs_no_torch():
     code = "import sys; from netpick.exam import card, export, pick; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,3 +1,5 @@
+import os
+import re
 import textwrap
 
 import pandas as pd
@@ -53,7 +55,7 @@ def run(folder):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Write a module into the user's own ./analysis."""
+    """Write a module into the user's own ./analysis; the path of it is what netpick is to be given."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "analysis").mkdir()
 
@@ -66,11 +68,10 @@ def own(tmp_path, monkeypatch):
 
 
 def test_all_questions_ask_something_and_explain_their_options():
-    found = q.questions("nowhere")
+    found = q.questions()
     assert list(found)[: len(FIRST_PART)] == FIRST_PART
     for question in found.values():
         assert question.title.endswith("?"), question.name
-        assert question.error == ""
         assert len(question.doc.splitlines()) > 3
         for option in question.options.values():
             assert option.help, (question.name, option.name)
@@ -119,32 +120,78 @@ def test_wrong_option_values_are_refused(kind, many, given):
         q.Option("x", kind, None, many=many).value(given)
 
 
-def test_a_users_question_is_found_and_asked(run, own):
-    own(OWN)
-    question = q.questions()["odd"]
+def test_a_users_question_is_loaded_and_asked(run, own):
+    question = q.own_question(own(OWN))
     assert question.title == "Which networks have an odd number of parameters?"
     assert question.options["at_most"].help == "How many to give, at most."
     assert (question.options["only"].many, question.options["only"].optional) == (True, True)
     odd = [n for n, p in zip(run.networks["name"], run.networks["params"], strict=True) if p % 2]
-    answer = run.ask("odd", at_most="2")
+    answer = run.ask(question, at_most="2")
     assert answer.table["name"].tolist() == odd[:2]
     assert isinstance(answer.figure(), Figure)
-    assert list(q.questions())[-1] == "odd"
+    with pytest.raises(NetpickError, match=r"question 'odd' has no option 'most' \(did you mean 'at_most'\?\)"):
+        run.ask(question, most=2)
 
 
-def test_a_users_question_takes_the_place_of_ours_and_is_read_anew_each_time(run, own):
-    own(OWN, "weird")
-    assert q.find("weird").own
-    assert "odd" in run.ask("weird").text
-    own(OWN.replace("are odd", "are ODD"), "weird")
-    assert "ODD" in run.ask("weird").text
+def test_a_users_question_is_read_anew_each_time(run, own):
+    assert "odd" in run.ask(q.own_question(own(OWN))).text
+    assert "ODD" in run.ask(q.own_question(own(OWN.replace("are odd", "are ODD")))).text
+
+
+def test_nothing_of_the_users_is_imported_unless_its_file_is_given(run, own, tmp_path):
+    """Neither by a name that is ours or unknown, nor by listing what there is."""
+    text = f'"""What else?"""\nopen({str(tmp_path / "executed")!r}, "w").close()\n{OWN}'
+    paths = [own(text, name).absolute() for name in ("__init__", "_votes", "scores", "mine")]
+    assert q.own_files() == {"mine": paths[3], "scores": paths[2]}
+    assert q.title_of(paths[3]) == "What else?"
+    assert not any(question.own for question in q.questions().values())
+    assert not q.find("scores").own
+    assert run.ask("scores").text == run.ask(q.find("scores")).text
+    with pytest.raises(NetpickError, match=r"no question 'mine'.* weird, "):
+        run.ask("mine")
+    with pytest.raises(NetpickError, match=r"no question 'mime' \(did you mean 'mine'\?\)"):
+        q.find("mime", q.own_files())
+    assert not (tmp_path / "executed").exists()
+    q.own_question("analysis/mine.py")
+    assert (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "title"),
+    [
+        (b'\xef\xbb\xbf"""With a mark?"""', "With a mark?"),
+        (b'# coding: latin-1\n"""\xbfQu\xe9?"""', "\N{INVERTED QUESTION MARK}Qu\xe9?"),
+        (b'"""\\d?"""', "\\d?"),
+        (b"x = 1", "mine"),
+        (b"", "mine"),
+        (b"(" * 5000, "can't be asked: .*mine.py"),
+        (b"\xff", "can't be asked: .*mine.py.*SyntaxError"),
+        (b"\x00", "can't be asked: .*mine.py"),
+        (b"-" * 300_000 + b"1", "can't be asked: .*mine.py"),
+        (b"#" * 3_000_000, "can't be asked: .*larger than"),
+        (b"def ask(run:", "can't be asked: .*mine.py, line 1: SyntaxError"),
+    ],
+)
+def test_a_users_question_is_listed_whatever_is_in_it(own, content, title, recwarn):
+    path = own("", "mine")
+    path.write_bytes(content)
+    assert re.fullmatch(f"{title}.*" if title.startswith("can't") else re.escape(title), q.title_of(path))
+    assert not recwarn
+
+
+def test_a_pipe_in_the_place_of_a_module_is_not_waited_for(own, tmp_path):
+    os.mkfifo(own("", "mine").with_name("pipe.py"))
+    path = q.own_files()["pipe"]
+    assert "not a regular file" in q.title_of(path)
+    with pytest.raises(WorkError, match="not a regular file"):
+        q.own_question(path)
 
 
 def test_helpers_of_the_user_are_importable_and_no_questions(run, own):
     own("NAME = 'from the helper'", "_help")
-    own("from . import _help\n" + OWN.replace('f"{len(table)} are odd."', "_help.NAME"))
-    assert run.ask("odd").text == "from the helper"
-    assert "_help" not in q.questions()
+    path = own("from . import _help\n" + OWN.replace('f"{len(table)} are odd."', "_help.NAME"))
+    assert run.ask(q.own_question(path)).text == "from the helper"
+    assert "_help" not in q.own_files()
 
 
 @pytest.mark.parametrize(
@@ -156,16 +203,12 @@ def test_helpers_of_the_user_are_importable_and_no_questions(run, own):
         ("raise SystemExit(3)\n", 1, "SystemExit: 3"),
     ],
 )
-def test_a_module_that_fails_at_import_is_named_and_the_others_work(run, own, text, line, said):
+def test_a_module_that_fails_at_import_is_named_with_its_line(own, text, line, said):
     path = own(text, "broken")
-    own(OWN)
-    found = q.questions()
-    assert said in found["broken"].error
-    assert f"{path}, line {line}" in found["broken"].error
-    assert found["odd"].error == ""
-    with pytest.raises(WorkError, match="can't be imported"):
-        run.ask("broken")
-    assert run.ask("odd").text
+    with pytest.raises(WorkError, match="can't be imported") as e:
+        q.own_question(path)
+    assert said in str(e.value)
+    assert f"{path}, line {line}" in str(e.value)
 
 
 @pytest.mark.parametrize(
@@ -177,29 +220,32 @@ def test_a_module_that_fails_at_import_is_named_and_the_others_work(run, own, te
     ],
 )
 def test_a_module_that_is_no_question_says_what_is_wrong(own, text, said):
-    own(text, "broken")
-    assert said in q.questions()["broken"].error
+    path = own(text, "broken")
+    with pytest.raises(WorkError) as e:
+        q.own_question(path)
+    assert said in str(e.value)
 
 
 def test_a_users_question_that_raises_is_reported_with_file_and_line(run, own):
     path = own('"""Why?"""\n\ndef ask(run):\n    return helper(run)\n\ndef helper(run):\n    raise KeyError("gone")\n')
     with pytest.raises(WorkError) as e:
-        run.ask("odd")
+        run.ask(q.own_question(path))
     assert str(e.value) == f"question 'odd' ({path}, line 7) failed: KeyError: 'gone'"
     assert e.value.exit_code == 1
 
 
 def test_a_users_figure_that_raises_and_an_answer_that_is_none(run, own):
-    own(OWN.replace('odd.", Figure)', 'odd.", lambda: 1 / 0)'))
-    answer = run.ask("odd")
+    answer = run.ask(q.own_question(own(OWN.replace('odd.", Figure)', 'odd.", lambda: 1 / 0)'))))
     with pytest.raises(WorkError, match=r"line 21.*ZeroDivisionError"):
         answer.figure()
-    own('"""Why?"""\n\ndef ask(run):\n    return run.networks\n')
+    path = own('"""Why?"""\n\ndef ask(run):\n    return run.networks\n')
     with pytest.raises(WorkError, match="gave a DataFrame"):
-        run.ask("odd")
-    own('"""Why?"""\nfrom netpick.core.errors import RunError\ndef ask(run):\n    raise RunError("my own words")\n')
+        run.ask(q.own_question(path))
+    path = own(
+        '"""Why?"""\nfrom netpick.core.errors import RunError\ndef ask(run):\n    raise RunError("my own words")\n'
+    )
     with pytest.raises(NetpickError, match=r"^my own words$"):
-        run.ask("odd")
+        run.ask(q.own_question(path))
 
 
 def test_in_a_clone_of_the_project_questions_are_not_found_twice(monkeypatch):
@@ -208,7 +254,7 @@ def test_in_a_clone_of_the_project_questions_are_not_found_twice(monkeypatch):
     from netpick import analysis
 
     monkeypatch.chdir(Path(analysis.__path__[0]).parent)
-    assert not any(question.own for question in q.questions().values())
+    assert q.own_files() == {}
 
 
 def test_answer_saves_the_same_bytes_each_time(run, tmp_path):

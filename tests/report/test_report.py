@@ -38,7 +38,6 @@ EVIL = "<script>alert('&')</script>"
 
 BROKEN = {
     "boom": '"""What raises?"""\ndef ask(run):\n    1 / 0\n',
-    "typo": '"""What can\'t be imported?"""\ndef ask(run:\n',
     "late": """
         '''What raises only when the figure is written?'''
         from matplotlib.figure import Figure
@@ -134,7 +133,7 @@ def run(folder):
 def answers(folder):
     """The answer of each question, or what it raised instead."""
     out, run = {}, Run(folder)
-    for name in questions.questions("nowhere"):
+    for name in questions.questions():
         try:
             out[name] = questions.ask(run, name)
         except NetpickError as e:
@@ -146,10 +145,10 @@ def answers(folder):
 def asked_before(answers, monkeypatch, blank_figures):
     """Answer all questions in a moment, with figures that are blank."""
 
-    def ask(run, name):
-        if isinstance(answers[name], NetpickError):
-            raise answers[name]
-        return answers[name]
+    def ask(run, question):
+        if isinstance(answers[question.name], NetpickError):
+            raise answers[question.name]
+        return answers[question.name]
 
     monkeypatch.setattr(questions, "ask", ask)
     monkeypatch.setattr(gc, "collect", lambda: 0)  # most of the time, where all else is so fast
@@ -157,13 +156,14 @@ def asked_before(answers, monkeypatch, blank_figures):
 
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
-    """Stand in an empty folder, and write modules into the user's own ./analysis there."""
+    """Stand in an empty folder, and write and load modules of the user's own ./analysis there."""
     monkeypatch.chdir(tmp_path)
 
     def write(**modules):
         (tmp_path / "analysis").mkdir()
         for name, text in modules.items():
             (tmp_path / "analysis" / f"{name}.py").write_text(textwrap.dedent(text))
+        return [questions.own_question(f"analysis/{name}.py") for name in modules]
 
     return write
 
@@ -216,14 +216,13 @@ def test_no_formats_asks_and_draws_nothing(run, tmp_path, blank_figures):
 
 
 def test_one_question_that_fails_is_recorded_and_the_others_go_on(run, tmp_path, own, blank_figures):
-    own(boom=BROKEN["boom"], typo=BROKEN["typo"], listed=BROKEN["listed"], leaves=BROKEN["leaves"])
+    boom, listed, leaves = own(boom=BROKEN["boom"], listed=BROKEN["listed"], leaves=BROKEN["leaves"])
     (tmp_path / "boom.svg").write_text("of an earlier run")
-    names = ["boom", "scores", "typo", "listed", "weird", "leaves", "versus"]
+    names = [boom, "scores", listed, "weird", leaves, "versus"]
     written = {w.name: w for w in write_figures(run, tmp_path, names=names)}
-    assert list(written) == names
-    assert [name for name, w in written.items() if w.error] == ["boom", "typo", "listed", "leaves"]
+    assert list(written) == ["boom", "scores", "listed", "weird", "leaves", "versus"]
+    assert [name for name, w in written.items() if w.error] == ["boom", "listed", "leaves"]
     assert "boom.py, line 3) failed: ZeroDivisionError: division by zero" in written["boom"].error
-    assert "typo.py, line 2) can't be imported: SyntaxError" in written["typo"].error
     assert "DataFrame, got a list" in written["listed"].error
     assert "leaves.py, line 4) failed: SystemExit: 3" in written["leaves"].error
     assert not any("\n" in w.error for w in written.values())
@@ -233,9 +232,17 @@ def test_one_question_that_fails_is_recorded_and_the_others_go_on(run, tmp_path,
     assert {p.stem for p in tmp_path.glob("*.png")} == {"scores", "weird", "versus"}
 
 
+def test_questions_that_lie_where_the_user_stands_are_not_asked(run, tmp_path, asked_before):
+    (tmp_path / "analysis").mkdir()
+    for name in ("scores", "mine"):
+        (tmp_path / "analysis" / f"{name}.py").write_text("open('executed', 'w').close()")
+    assert [w.name for w in write_figures(run, tmp_path / "out", ())] == list(questions.questions())
+    write_report(run, tmp_path / "page.html")
+    assert not (tmp_path / "executed").exists()
+
+
 def test_what_fails_only_when_the_file_is_written_is_recorded_too(run, tmp_path, own):
-    own(late=BROKEN["late"])
-    late, scores = write_figures(run, tmp_path, names=["late", "scores"])
+    late, scores = write_figures(run, tmp_path, names=[*own(late=BROKEN["late"]), "scores"])
     assert "question 'late'" in late.error
     assert "ValueError" in late.error
     assert not list(tmp_path.glob("late.*"))
@@ -446,7 +453,7 @@ def test_the_best_networks_stand_in_order_with_basic_marked(run, tmp_path, blank
 
 
 def test_what_a_user_names_is_shown_and_never_acts(tmp_path, own):
-    own(hostile=HOSTILE, boom=BROKEN["boom"])
+    mine = own(hostile=HOSTILE, boom=BROKEN["boom"])
     folder = tmp_path / "<b> 'run'"
     plant(folder, 12, 50, epochs=1)
     manifest = tomllib.loads((folder / "run.toml").read_text())
@@ -456,7 +463,7 @@ def test_what_a_user_names_is_shown_and_never_acts(tmp_path, own):
     names = folder / "networks.parquet"
     for table_ in [names, *folder.glob("trainings/*"), *folder.glob("epochs/*"), *folder.glob("predictions/*")]:
         rename(table_)
-    written = write_report(Run(folder), tmp_path / "page.html", names=["hostile", "boom", "best"])
+    written = write_report(Run(folder), tmp_path / "page.html", names=[*mine, "best"])
     assert [bool(w.error) for w in written] == [False, True, False]
     text = (tmp_path / "page.html").read_text("utf-8")
     page = Page(text)
@@ -469,7 +476,7 @@ def test_what_a_user_names_is_shown_and_never_acts(tmp_path, own):
     assert f"Is {EVIL} | *this* shown?" in page.words
     assert EVIL in page.all("img")[0]["alt"]
 
-    write_markdown(Run(folder), tmp_path / "page.md", tmp_path / "img", "x`y```z", ["hostile", "boom"])
+    write_markdown(Run(folder), tmp_path / "page.md", tmp_path / "img", "x`y```z", mine)
     text = (tmp_path / "page.md").read_text("utf-8")
     outside = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     ours = {"<details>", "</details>", "<summary>", "</summary>", "</a>"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,6 @@ CARD = """\
 """
 
 
-@cache
-def known() -> dict[str, Question]:
-    """Return the questions that come along, and no others."""
-    return {name: question for name, question in questions("").items() if not question.own}
-
-
 def with_cards(text: str) -> str:
     """Replace the lines `{{ cards scores, macs }}` of a page by cards that lead to these questions."""
     return CARDS.sub(lambda place: cards(place[1].split(", ")), text)
@@ -55,7 +48,7 @@ def with_cards(text: str) -> str:
 
 def cards(names: list[str]) -> str:
     """Return a grid with a card a question, and their place in the contents."""
-    held = [CARD.format(name=name, title=markdown(known()[name].title)) for name in names]
+    held = [CARD.format(name=name, title=markdown(questions()[name].title)) for name in names]
     grid = ["::::{grid} 1 2 2 3", ":gutter: 3", "", *held, "::::", ""]
     return "\n".join([*grid, "```{toctree}", ":hidden:", "", *(f"{name} <questions/{name}>" for name in names), "```"])
 
@@ -65,7 +58,7 @@ def pages() -> dict[str, str | bytes]:
     out: dict[str, str | bytes] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         plant(RUN, **SIZE)
-        for name, question in known().items():
+        for name, question in questions().items():
             asked: dict[str, Any] = {}
             exec(CODE.format(run=RUN, name=name), asked)
             figure = asked["answer"].save(f"{name}.png")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 from netpick.exam.answer import Answer
 from netpick.exam.checks import check_fraction, notes
@@ -93,7 +94,7 @@ def pick(
     known = np.ones(len(frame), bool)
     for column in {*objectives.columns, *(key.partition("_")[2] for key in constraints)} & {*TIMED}:
         if column not in frame:
-            raise NetpickError(f"{column} has not been measured: `netpick time {run.path}` does")
+            raise NetpickError(f"{column} has not been measured: `{command('time', run.path)}` does")
         known &= frame[column].notna().to_numpy()
     wanted = [Constraint.checked(key, value, frame) for key, value in constraints.items()]
     met = np.logical_and.reduce([known, *(c.met(frame) for c in wanted)])

@@ -1,6 +1,7 @@
 """The questions: what they are, where they are found, how one is asked.
 
-``questions.questions()`` gives them by name, ``questions.find(name)`` one of them.
+``questions.questions()`` gives those that come along by name, ``questions.find(name)`` one of them, and
+``questions.own_question("analysis/mine.py")`` one of your own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
     from netpick.exam.questions.listing import ask, find, questions
+    from netpick.exam.questions.own_modules import own_files, own_question, title_of
     from netpick.exam.questions.question import Option, Question
 
-__all__ = ["Option", "Question", "ask", "find", "questions"]
+__all__ = ["Option", "Question", "ask", "find", "own_files", "own_question", "questions", "title_of"]
 
 __getattr__, __dir__ = front_door(
-    __name__, {"listing": ("ask", "find", "questions"), "question": ("Option", "Question")}
+    __name__,
+    {
+        "listing": ("ask", "find", "questions"),
+        "own_modules": ("own_files", "own_question", "title_of"),
+        "question": ("Option", "Question"),
+    },
 )

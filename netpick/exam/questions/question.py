@@ -72,19 +72,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """One question: its name, the question in words (`title`), its documentation, its options, and its file.
-
-    `error` says why a user's module can't be asked, or is "".
-    """
+    """One question: its name, the question in words (`title`), its documentation, its options, its file, its `ask`."""
 
     name: str
     title: str
     doc: str
     options: Mapping[str, Option]
     source: Path
-    own: bool = False
-    error: str = ""
-    function: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+    own: bool
+    function: Callable[..., Any] = field(repr=False, compare=False)
 
 
 def described(name: str, module: types.ModuleType, path: Path, own: bool) -> Question:
@@ -95,7 +91,7 @@ def described(name: str, module: types.ModuleType, path: Path, own: bool) -> Que
     doc = inspect.getdoc(module) or ""
     title = doc.partition("\n")[0] or name
     options = {option.name: option for option in _options(function)}
-    return Question(name, title, doc, options, path, own, function=function)
+    return Question(name, title, doc, options, path, own, function)
 
 
 def _options(function: Callable[..., Any]) -> Iterable[Option]:

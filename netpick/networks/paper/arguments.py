@@ -6,9 +6,11 @@ anyone's: whatever is not of the kind is a SpecError in one line. No torch here.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 from netpick.core.errors import SpecError, listed, suggest
@@ -53,8 +55,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -limit <= value <= limit
 
 
+def _is_source(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    module, _, where = value.partition(":")
+    name, bracket, index = where.partition("[")
+    words = [*module.split("."), name.removesuffix("()") if bracket else name]
+    known = all(word.isidentifier() and not iskeyword(word) for word in words)
+    return known and (not bracket or re.fullmatch("[0-9]{1,9}]", index) is not None)
+
+
 BOOL = Kind("true or false", lambda value: isinstance(value, bool))
 WORD = Kind("a word", lambda value: isinstance(value, str))
+SOURCE = Kind("package.module:NAME, NAME[2] or NAME()[2] of such a module", _is_source)
+"""Where a network's code is: identifiers and a number alone, since they are written into the code that is exported."""
 INT = Kind("a positive integer", lambda value: is_int(value) and 1 <= value < MAX_SIZE)
 NUMBER = Kind("a finite number", _is_number, float)
 POSITIVE = Kind("a positive number", lambda value: _is_number(value) and value > 0, float)

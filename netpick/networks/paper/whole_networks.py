@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netpick.core.errors import SpecError
-from netpick.networks.paper.arguments import BOOL, INT, POSITIVE, WORD, Kind, one_of, optional
+from netpick.networks.paper.arguments import BOOL, INT, POSITIVE, SOURCE, WORD, Kind, one_of, optional
 from netpick.networks.paper.operation import Args, Operation, Shape
 
 _COUNTS = {"num_classes": INT}
@@ -104,7 +104,7 @@ WHOLE: dict[str, Operation] = {
     OWN: Operation(
         "network",
         {
-            "of": WORD,
+            "of": SOURCE,
             "gives": one_of("logits", "log_probabilities", "probabilities"),
             "source": WORD,
             "path": WORD,
