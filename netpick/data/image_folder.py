@@ -1,8 +1,8 @@
 """A folder of images, one folder a class: what lies in it, and what the images' headers say.
 
 The layout is that of torchvision's `ImageFolder`: `train/CLASS/*.png` and `test/CLASS/*.png`, or `CLASS/*.png` alone.
-Names that begin with a dot and files that are no images are passed over; links are followed. Pixels are the business
-of `image_decoding`.
+Names that begin with a dot and files that are no images are passed over; links are followed. Whatever lies there, only
+regular files are opened, and only by decoders of a few formats. Pixels are the business of `image_decoding`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netpick.core.errors import DataError, listed
+from netpick.core.files import open_regular
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those of torchvision's ImageFolder."""
@@ -23,6 +28,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 COLORS = ("auto", "grey", "rgb")
 MAX_CLASSES = 1000
 """Each class is a column in several tables; ImageNet has as many."""
+
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""The only ones of Pillow's decoders that see a file, whatever its name says: some of the others start programs."""
+
+FILE_BYTES = 2**28
+"""Some decoders read the whole file."""
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
@@ -68,10 +79,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Headers:
-    """What the headers say: the shape (channels, height, width) that all images get, and which can't be read."""
+    """What the headers say: the shape (channels, height, width) that all images get, and which can't be read.
+
+    `most_pixels` has the largest image.
+    """
 
     shape: tuple[int, int, int]
     unreadable: dict[str, str]
+    most_pixels: int
 
 
 def list_images(root: Path) -> Listing:
@@ -157,14 +172,21 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(Path(entry.path) for entry in _visible(folder) if entry.is_dir())
+    return sorted(Path(entry.path) for entry in _visible(folder) if _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _images(root: Path, folder: Path, label: int) -> list[File]:
     files = []
     for entry in _visible(folder):
-        if entry.is_dir():
-            if any(Path(inner.name).suffix.lower() in SUFFIXES or inner.is_dir() for inner in _visible(Path(entry))):
+        if _is_folder(entry):
+            if any(Path(e.name).suffix.lower() in SUFFIXES or _is_folder(e) for e in _visible(Path(entry))):
                 raise DataError(f"folder:{root}: {entry.path} is a folder inside that of a class: {_WANTED}; move it")
             continue
         if Path(entry.name).suffix.lower() not in SUFFIXES:
@@ -215,7 +237,8 @@ def read_headers(listing: Listing, options: ImageOptions) -> Headers:
             " give --color grey or --color rgb to bring all to one"
         )
     channels = 1 if options.color == "grey" or (options.color == "auto" and True in modes) else 3
-    return Headers((channels, *(options.size or next(iter(sizes)))), unreadable)
+    most_pixels = max(height * width for height, width in sizes)
+    return Headers((channels, *(options.size or next(iter(sizes)))), unreadable, most_pixels)
 
 
 def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> None:
@@ -230,19 +253,37 @@ def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> No
 
 def _header(path: Path) -> tuple[tuple[int, int], str]:
     """Return (height, width), as the image is meant to be looked at, and Pillow's mode."""
+    with opened_image(path) as image:
+        width, height = image.size
+        tags = getattr(image, "tag_v2", None)
+        if tags:  # of a TIFF, whose size some versions of Pillow have turned already, and others not
+            width, height = tags[_WIDTH], tags[_HEIGHT]
+        # Where a PNG has no orientation in its header, asking for it would decode the whole image.
+        known = image.format != "PNG" or "exif" in image.info
+        if known and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            width, height = height, width
+        return (height, width), image.mode
+
+
+@contextlib.contextmanager
+def opened_image(path: Path) -> Iterator[Image]:
+    """Open an image that may be anyone's; nothing of it is decoded that has too many pixels.
+
+    Raises
+    ------
+    UnreadableError
+        For whatever goes wrong within the block.
+    """
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            tags = getattr(image, "tag_v2", None)
-            if tags:  # of a TIFF, whose size some versions of Pillow have turned already, and others not
-                width, height = tags[_WIDTH], tags[_HEIGHT]
-            # Where a PNG has no orientation in its header, asking for it would decode the whole image.
-            known = image.format != "PNG" or "exif" in image.info
-            if known and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
-                width, height = height, width
-            return (height, width), image.mode
+        with open_regular(path, FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
+            # Pillow's own bound is a warning, and warnings are not kept apart between threads.
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
+            yield image
+    except UnreadableError:
+        raise
     except Exception as error:  # Pillow's readers raise whatever a broken file makes them raise
         raise UnreadableError(why(error)) from error
 
