@@ -21,17 +21,8 @@ import psutil
 from netpick.core.devices import usable_cores
 from netpick.core.errors import DataError
 from netpick.core.files import written_aside
-from netpick.data.image_folder import (
-    File,
-    ImageOptions,
-    Listing,
-    UnreadableError,
-    bombs_are_errors,
-    check_counts,
-    opened_image,
-    read_headers,
-    refuse_unreadable,
-)
+from netpick.data.image_file import UnreadableError, bombs_are_errors, opened_image
+from netpick.data.image_folder import File, ImageOptions, Listing, check_counts, read_headers, refuse_unreadable
 from netpick.data.samples import Split
 
 Report = Callable[[str, int, int], None]

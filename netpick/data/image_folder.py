@@ -1,26 +1,20 @@
 """A folder of images, one folder a class: what lies in it, and what the images' headers say.
 
 The layout is that of torchvision's `ImageFolder`: `train/CLASS/*.png` and `test/CLASS/*.png`, or `CLASS/*.png` alone.
-Names that begin with a dot and files that are no images are passed over; links are followed. Whatever lies there, only
-regular files are opened, and only by decoders of a few formats. Pixels are the business of `image_decoding`.
+Names that begin with a dot and files that are no images are passed over; links are followed. How a file is opened is
+the business of `image_file`, pixels that of `image_decoding`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from netpick.core.errors import DataError, listed
-from netpick.core.files import open_regular
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from netpick.data.image_file import UnreadableError, bombs_are_errors, header
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those of torchvision's ImageFolder."""
@@ -29,19 +23,7 @@ COLORS = ("auto", "grey", "rgb")
 MAX_CLASSES = 1000
 """Each class is a column in several tables; ImageNet has as many."""
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-"""The only ones of Pillow's decoders that see a file, whatever its name says: some of the others start programs."""
-
-FILE_BYTES = 2**28
-"""Some decoders read the whole file."""
-
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
-_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
-
-
-class UnreadableError(Exception):
-    """An image that can't be used; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +198,7 @@ def read_headers(listing: Listing, options: ImageOptions) -> Headers:
     with bombs_are_errors():
         for file in listing.files():
             try:
-                size, mode = _header(listing.root / file.path)
+                size, mode = header(listing.root / file.path)
             except UnreadableError as error:
                 unreadable[file.path] = str(error)
                 continue
@@ -249,67 +231,6 @@ def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> No
             f"{where}: {len(unreadable)} of {images} images can't be read: {shown}; mend or remove them, or give"
             " --skip-unreadable to leave them out"
         )
-
-
-def _header(path: Path) -> tuple[tuple[int, int], str]:
-    """Return (height, width), as the image is meant to be looked at, and Pillow's mode."""
-    with opened_image(path) as image:
-        width, height = image.size
-        tags = getattr(image, "tag_v2", None)
-        if tags:  # of a TIFF, whose size some versions of Pillow have turned already, and others not
-            width, height = tags[_WIDTH], tags[_HEIGHT]
-        # Where a PNG has no orientation in its header, asking for it would decode the whole image.
-        known = image.format != "PNG" or "exif" in image.info
-        if known and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
-            width, height = height, width
-        return (height, width), image.mode
-
-
-@contextlib.contextmanager
-def opened_image(path: Path) -> Iterator[Image]:
-    """Open an image that may be anyone's; nothing of it is decoded that has too many pixels.
-
-    Raises
-    ------
-    UnreadableError
-        For whatever goes wrong within the block.
-    """
-    from PIL import Image
-
-    try:
-        with open_regular(path, FILE_BYTES) as file, Image.open(file, formats=FORMATS) as image:
-            # Pillow's own bound is a warning, and warnings are not kept apart between threads.
-            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
-            yield image
-    except UnreadableError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever a broken file makes them raise
-        raise UnreadableError(why(error)) from error
-
-
-def why(error: Exception) -> str:
-    """Return in a few words why Pillow could not read an image."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow knows"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:100] or type(error).__name__
-
-
-@contextlib.contextmanager
-def bombs_are_errors() -> Iterator[None]:
-    """Turn Pillow's warning of a decompression bomb into an error, and silence its others."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
 
 
 def _by(size: Iterable[int]) -> str:
