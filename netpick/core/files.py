@@ -78,23 +78,33 @@ def append_line(path: Path, line: str) -> None:
         file.write(line + "\n")
 
 
+def open_regular(path: Path, most: int | None = None) -> IO[bytes]:
+    """Open a regular file, of at most so many bytes, to read it; OSError for anything else: a pipe waits for ever."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    about = os.fstat(fd)
+    if stat.S_ISREG(about.st_mode) and (most is None or about.st_size <= most):
+        return os.fdopen(fd, "rb")
+    os.close(fd)
+    if stat.S_ISDIR(about.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
 def read_text(path: Path, most: int, errors: str = "strict") -> str:
     """Return the text of a regular file of at most so many bytes.
 
     Raises
     ------
     OSError
-        It can't be read, is no regular file (a pipe would wait for ever), or is larger.
+        It can't be read, is no regular file, or is larger.
     UnicodeDecodeError
         It is not UTF-8.
     """
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(fd, "rb") as file:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+    with open_regular(path, most) as file:
         content = file.read(most + 1)
-    if len(content) > most:
+    if len(content) > most:  # it has grown
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
     return content.decode("utf-8", errors)
 

@@ -9,26 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
+from netpick.core.devices import usable_cores
 from netpick.core.errors import DataError
 from netpick.core.files import written_aside
-from netpick.data.image_folder import (
-    File,
-    ImageOptions,
-    Listing,
-    UnreadableError,
-    bombs_are_errors,
-    check_counts,
-    read_headers,
-    refuse_unreadable,
-    why,
-)
+from netpick.data.image_file import UnreadableError, bombs_are_errors, opened_image
+from netpick.data.image_folder import File, ImageOptions, Listing, check_counts, read_headers, refuse_unreadable
 from netpick.data.samples import Split
 
 Report = Callable[[str, int, int], None]
@@ -38,6 +32,9 @@ _FORMAT = 1
 """Part of the kept files' names: raise it when the same image would be decoded into other pixels."""
 
 _CHUNK = 100
+
+_DECODER_BYTES = 20
+"""What decoding takes of each pixel of the file, at most: four bytes in each of the forms that it goes through."""
 
 
 def decode_images(
@@ -65,7 +62,9 @@ def decode_images(
     files = [file for file in listing.files() if file.path not in headers.unreadable]
     _check_memory(listing, len(files), headers.shape)
     pixels = np.empty((len(files), *headers.shape), np.uint8)
-    unreadable = {**headers.unreadable, **_decode_all(listing.root, files, pixels, options, report)}
+    free = psutil.virtual_memory().available - pixels.nbytes
+    threads = max(1, min(usable_cores(), free // (_DECODER_BYTES * headers.most_pixels)))
+    unreadable = {**headers.unreadable, **_decode_all(listing.root, files, pixels, options, threads, report)}
     if not options.skip_unreadable:
         refuse_unreadable(f"folder:{listing.root}", unreadable, sum(1 for _ in listing.files()))
     good = np.array([file.path not in unreadable for file in files], bool)
@@ -106,12 +105,10 @@ def _parts(listing: Listing, pixels: np.ndarray, unreadable: dict[str, str]) -> 
 
 
 def _decode_all(
-    root: Path, files: Sequence[File], out: np.ndarray, options: ImageOptions, report: Report | None
+    root: Path, files: Sequence[File], out: np.ndarray, options: ImageOptions, threads: int, report: Report | None
 ) -> dict[str, str]:
     """Decode into `out`, by threads: Pillow lets go of the interpreter while it decompresses and scales."""
     from joblib import Parallel, delayed
-
-    from netpick.core.devices import usable_cores
 
     def decode(start: int) -> tuple[int, dict[str, str]]:
         bad = {}
@@ -125,7 +122,7 @@ def _decode_all(
 
     done, unreadable = 0, dict[str, str]()
     with bombs_are_errors():
-        work = Parallel(n_jobs=usable_cores(), prefer="threads", return_as="generator")
+        work = Parallel(n_jobs=threads, prefer="threads", return_as="generator")
         for count, bad in work(delayed(decode)(start) for start in range(0, len(files), _CHUNK)):
             done += count
             unreadable |= bad
@@ -148,18 +145,14 @@ def decode_image(path: Path, shape: Sequence[int], resize: bool = False) -> np.n
     from PIL import Image, ImageOps
 
     channels, height, width = shape
-    try:
-        with Image.open(path) as image:
-            image.load()
-            flat = _eight_bits(ImageOps.exif_transpose(image), image.format, "L" if channels == 1 else "RGB")
+    with opened_image(path) as image:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        flat = _eight_bits(image, image.format, "L" if channels == 1 else "RGB")
         if flat.size != (width, height):
             if not resize:
                 raise UnreadableError(f"is {flat.size[1]}×{flat.size[0]}, the others are {height}×{width}")
             flat = flat.resize((width, height), Image.Resampling.BILINEAR)
-    except UnreadableError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever a broken file makes them raise
-        raise UnreadableError(why(error)) from error
     pixels = np.asarray(flat)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
@@ -174,22 +167,23 @@ def _eight_bits(image: Any, kind: str | None, mode: str) -> Any:
     elif image.mode in ("I", "F"):
         raise UnreadableError(f"mode {image.mode}: its pixels have no known range")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image if image.mode == mode else image.convert(mode)
 
 
-def _check_memory(listing: Listing, images: int, shape: Sequence[int]) -> None:
-    import psutil
-
-    need = 5 * images * int(np.prod(shape))  # a byte a value decoded, four as the networks take it
+def too_large(images: int, shape: Sequence[int]) -> str:
+    """Return what images of a shape take and what is free, in words, where memory has no room for them; else ""."""
+    need = 5 * images * math.prod(shape)  # a byte a value decoded, four as the networks take it
     there = psutil.virtual_memory().available
-    if need > there:
-        raise DataError(
-            f"folder:{listing.root}: {images} images of {'×'.join(map(str, shape))} take {need / 2**30:.1f} GiB of"
-            f" memory, {there / 2**30:.1f} are free: give a smaller --image-size"
-        )
+    if need <= there:
+        return ""
+    size = "×".join(map(str, shape))
+    return f"{images} images of {size} take {need / 2**30:.1f} GiB of memory, {there / 2**30:.1f} are free"
+
+
+def _check_memory(listing: Listing, images: int, shape: Sequence[int]) -> None:
+    if said := too_large(images, shape):
+        raise DataError(f"folder:{listing.root}: {said}: give a smaller --image-size")
 
 
 # Keeping

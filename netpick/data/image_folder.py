@@ -1,21 +1,20 @@
 """A folder of images, one folder a class: what lies in it, and what the images' headers say.
 
 The layout is that of torchvision's `ImageFolder`: `train/CLASS/*.png` and `test/CLASS/*.png`, or `CLASS/*.png` alone.
-Names that begin with a dot and files that are no images are passed over; links are followed. Pixels are the business
-of `image_decoding`.
+Names that begin with a dot and files that are no images are passed over; links are followed. How a file is opened is
+the business of `image_file`, pixels that of `image_decoding`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from netpick.core.errors import DataError, listed
+from netpick.data.image_file import UnreadableError, bombs_are_errors, header
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those of torchvision's ImageFolder."""
@@ -25,12 +24,6 @@ MAX_CLASSES = 1000
 """Each class is a column in several tables; ImageNet has as many."""
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
-_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
-
-
-class UnreadableError(Exception):
-    """An image that can't be used; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +61,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Headers:
-    """What the headers say: the shape (channels, height, width) that all images get, and which can't be read."""
+    """What the headers say: the shape (channels, height, width) that all images get, and which can't be read.
+
+    `most_pixels` has the largest image.
+    """
 
     shape: tuple[int, int, int]
     unreadable: dict[str, str]
+    most_pixels: int
 
 
 def list_images(root: Path) -> Listing:
@@ -157,14 +154,21 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(Path(entry.path) for entry in _visible(folder) if entry.is_dir())
+    return sorted(Path(entry.path) for entry in _visible(folder) if _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _images(root: Path, folder: Path, label: int) -> list[File]:
     files = []
     for entry in _visible(folder):
-        if entry.is_dir():
-            if any(Path(inner.name).suffix.lower() in SUFFIXES or inner.is_dir() for inner in _visible(Path(entry))):
+        if _is_folder(entry):
+            if any(Path(e.name).suffix.lower() in SUFFIXES or _is_folder(e) for e in _visible(Path(entry))):
                 raise DataError(f"folder:{root}: {entry.path} is a folder inside that of a class: {_WANTED}; move it")
             continue
         if Path(entry.name).suffix.lower() not in SUFFIXES:
@@ -194,7 +198,7 @@ def read_headers(listing: Listing, options: ImageOptions) -> Headers:
     with bombs_are_errors():
         for file in listing.files():
             try:
-                size, mode = _header(listing.root / file.path)
+                size, mode = header(listing.root / file.path)
             except UnreadableError as error:
                 unreadable[file.path] = str(error)
                 continue
@@ -215,7 +219,8 @@ def read_headers(listing: Listing, options: ImageOptions) -> Headers:
             " give --color grey or --color rgb to bring all to one"
         )
     channels = 1 if options.color == "grey" or (options.color == "auto" and True in modes) else 3
-    return Headers((channels, *(options.size or next(iter(sizes)))), unreadable)
+    most_pixels = max(height * width for height, width in sizes)
+    return Headers((channels, *(options.size or next(iter(sizes)))), unreadable, most_pixels)
 
 
 def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> None:
@@ -226,49 +231,6 @@ def refuse_unreadable(where: str, unreadable: dict[str, str], images: int) -> No
             f"{where}: {len(unreadable)} of {images} images can't be read: {shown}; mend or remove them, or give"
             " --skip-unreadable to leave them out"
         )
-
-
-def _header(path: Path) -> tuple[tuple[int, int], str]:
-    """Return (height, width), as the image is meant to be looked at, and Pillow's mode."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            tags = getattr(image, "tag_v2", None)
-            if tags:  # of a TIFF, whose size some versions of Pillow have turned already, and others not
-                width, height = tags[_WIDTH], tags[_HEIGHT]
-            # Where a PNG has no orientation in its header, asking for it would decode the whole image.
-            known = image.format != "PNG" or "exif" in image.info
-            if known and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
-                width, height = height, width
-            return (height, width), image.mode
-    except Exception as error:  # Pillow's readers raise whatever a broken file makes them raise
-        raise UnreadableError(why(error)) from error
-
-
-def why(error: Exception) -> str:
-    """Return in a few words why Pillow could not read an image."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow knows"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:100] or type(error).__name__
-
-
-@contextlib.contextmanager
-def bombs_are_errors() -> Iterator[None]:
-    """Turn Pillow's warning of a decompression bomb into an error, and silence its others."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
 
 
 def _by(size: Iterable[int]) -> str:

@@ -6,22 +6,23 @@ row. Whole numbers from 0 to 255 are kept as uint8; everything else is kept as f
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import psutil
 
 from netpick.core.errors import DataError, listed, suggest
 from netpick.data.image_folder import MAX_CLASSES
+from netpick.data.npz_members import Form, Members, opened
 from netpick.data.samples import Split
 
 PIXELS, LABELS = ("x_train", "x_test"), ("y_train", "y_test")
 LAYOUTS = ("NHWC", "NCHW")
+LONGEST_NAME = 255
+"""Characters of a class's name: those of a folder's."""
+
 _MORE = ("classes", "layout")
 _WANTED = "wanted are x_train, y_train, x_test and y_test, or the first two to be split by the seed"
 
@@ -43,7 +44,7 @@ def read_header(path: Path) -> Header:
     DataError
         The file is missing, no npz file, lacks an array, or holds what is not as the module's docstring says.
     """
-    with _opened(path) as file:
+    with opened(path, _WANTED) as file:
         return _checked_header(path, file)
 
 
@@ -55,10 +56,12 @@ def read_arrays(path: Path) -> tuple[Header, dict[str, Split]]:
     DataError
         As `read_header`; pixels that are not numbers, or too large for memory.
     """
-    with _opened(path) as file:
+    with opened(path, _WANTED) as file:
         header = _checked_header(path, file)
-        kinds = {name: _form(file, name)[1].kind for name in PIXELS if name in file}
-        raw = {name: _pixels(path, name, file[name]) for name in kinds}
+        forms = {name: file.form(name) for name in PIXELS if name in file}
+        kinds = {name: form.dtype.kind for name, form in forms.items()}
+        _check_memory(f"npz:{path}", forms.values())
+        raw = {name: _pixels(path, name, file.read(name)) for name in forms}
         dtype = np.result_type(*raw.values())  # whole numbers beyond 255 in one part make both float32
         most = 255 if dtype == np.uint8 and "b" not in kinds.values() else 1
         parts = {}
@@ -72,36 +75,17 @@ def read_arrays(path: Path) -> tuple[Header, dict[str, Split]]:
         return header, parts
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open the file, and turn whatever a bad one raises into one line."""
-    if not path.is_file():
-        raise DataError(f"npz:{path}: {'is a folder' if path.is_dir() else 'there is no such file'}; {_WANTED}")
-    try:
-        file: Any = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise DataError(f"npz:{path}: holds one array without a name: write it with numpy.savez; {_WANTED}")
-        with file:
-            yield file
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        text = " ".join(str(error).split())
-        if "allow_pickle" in text or "pickled" in text:
-            text = "it holds objects, which could run code when read: convert them to arrays of numbers or text"
-        raise DataError(f"npz:{path}: can't be read: {text[:200]}") from None
-    except MemoryError as error:
-        raise DataError(f"npz:{path}: does not fit into memory: {str(error)[:200]}") from None
+def _check_memory(where: str, forms: Iterable[Form]) -> None:
+    """Refuse arrays that memory has no room for: as they are, and four bytes a value as the networks take it."""
+    need = sum(form.size * (form.dtype.itemsize + 4) for form in forms)
+    if need > (there := psutil.virtual_memory().available):
+        raise DataError(
+            f"{where}: does not fit into memory: its arrays take {need / 2**30:.1f} GiB, {there / 2**30:.1f} are free:"
+            " leave samples out"
+        )
 
 
-def _form(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return an array's shape and type without its contents."""
-    with file.zip.open(f"{name}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = reader(stream)
-    return shape, dtype
-
-
-def _checked_header(path: Path, file: Any) -> Header:
+def _checked_header(path: Path, file: Members) -> Header:
     where = f"npz:{path}"
     names = set(file)
     unknown = sorted(names - {*PIXELS, *LABELS, *_MORE})
@@ -117,16 +101,12 @@ def _checked_header(path: Path, file: Any) -> Header:
         parts = {"whole": ("x_train", "y_train")}
     shapes, raw, kinds = {}, {}, {}
     for part, (x, y) in parts.items():
-        form, dtype = _form(file, x)
+        form, dtype = file.form(x)
         if dtype.kind not in "buif":
             raise DataError(f"{where}: {x} is of type {dtype}: wanted whole or floating point numbers")
         kinds[dtype.kind.replace("u", "i")] = f"{x} is of type {dtype}"
         shapes[part] = _image_shape(path, file, x, form)
-        raw[part] = file[y].squeeze(1) if file[y].ndim == 2 and file[y].shape[1] == 1 else file[y]
-        if raw[part].ndim != 1:
-            raise DataError(
-                f"{where}: {y} has the shape {raw[part].shape}: wanted one label a sample, not a table of scores"
-            )
+        raw[part] = _read_labels(where, file, y)
         if form[0] != len(raw[part]):
             raise DataError(f"{where}: {x} has {form[0]} samples and {y} {len(raw[part])}: give as many of each")
         if not len(raw[part]):
@@ -136,17 +116,39 @@ def _checked_header(path: Path, file: Any) -> Header:
         raise DataError(f"{where}: x_train has images of {shapes['train']}, x_test of {shapes['test']}: give both one")
     if len(kinds) > 1:  # as 0 to 255 and 0 to 1 would be
         raise DataError(f"{where}: {', '.join(kinds.values())}: give both in one type")
-    given = [str(name) for name in np.atleast_1d(file["classes"])] if "classes" in names else None
+    given = _read_text(where, file, "classes", MAX_CLASSES) if "classes" in names else None
     classes, numbers = _labels(where, {part: (parts[part][1], labels) for part, labels in raw.items()}, given)
     return Header(next(iter(shapes.values())), classes, numbers)
 
 
-def _layout(path: Path, file: Any, name: str, form: tuple[int, ...]) -> str:
+def _read_labels(where: str, file: Members, name: str) -> np.ndarray:
+    """Return an array of labels; a column of them is taken as well."""
+    form = file.form(name)
+    if len(form.shape) != 1 and form.shape[1:] != (1,):
+        raise DataError(f"{where}: {name} has the shape {form.shape}: wanted one label a sample, not a table of scores")
+    _check_memory(where, [form])
+    return file.read(name).reshape(-1)
+
+
+def _read_text(where: str, file: Members, name: str, most: int) -> list[str]:
+    """Return the words of an array that is no sample's."""
+    shape, dtype = file.form(name)
+    if len(shape) > 1 or dtype.kind not in "USbuif" or dtype.itemsize > 4 * LONGEST_NAME:
+        raise DataError(
+            f"{where}: {name} is of shape {shape} and type {dtype}: wanted a list of words of at most {LONGEST_NAME}"
+            " letters"
+        )
+    if shape and shape[0] > most:
+        raise DataError(f"{where}: has {shape[0]} {name}, the most is {most}: leave some out")
+    return [str(word) for word in np.atleast_1d(file.read(name))]
+
+
+def _layout(path: Path, file: Members, name: str, form: tuple[int, ...]) -> str:
     """Return NHWC or NCHW of an array with four dimensions, and the word for those with fewer."""
     if len(form) < 4:
         return ""
     if "layout" in file:
-        given = str(file["layout"])
+        given = listed(_read_text(f"npz:{path}", file, "layout", 1))
         if given not in LAYOUTS:
             raise DataError(f"npz:{path}: layout is '{given}', allowed are {listed(LAYOUTS)}")
         return given
@@ -161,7 +163,7 @@ def _layout(path: Path, file: Any, name: str, form: tuple[int, ...]) -> str:
     return "NCHW" if first else "NHWC"
 
 
-def _image_shape(path: Path, file: Any, name: str, form: tuple[int, ...]) -> tuple[int, int, int]:
+def _image_shape(path: Path, file: Members, name: str, form: tuple[int, ...]) -> tuple[int, int, int]:
     if not 2 <= len(form) <= 4 or 0 in form[1:]:
         raise DataError(
             f"npz:{path}: {name} has the shape {form}: wanted (samples, height, width), with channels first or last,"

@@ -5,7 +5,8 @@ Folders of images are the business of `image_folder` and `image_decoding`, array
 
 from __future__ import annotations
 
-import contextlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from netpick.core.errors import DataError, listed
 from netpick.data import image_decoding
 from netpick.data.image_decoding import Report, decode_images
 from netpick.data.image_folder import ImageOptions, list_images, read_headers
-from netpick.data.npz import read_arrays, read_header
+from netpick.data.npz import LONGEST_NAME, read_arrays, read_header
 from netpick.data.samples import Split
 
 OWN = ("folder", "npz")
@@ -35,20 +36,32 @@ def locate(name: str, data_dir: str, resolved: str | None = None) -> Path:
     Raises
     ------
     DataError
-        It is in none of these places.
+        It is in none of these places, or its path is no text.
     """
-    given = Path(name.partition(":")[2]).expanduser()
+    given = Path(os.path.expanduser(name.partition(":")[2]))  # which leaves a user that is not there as it is
     places = [Path(resolved)] if resolved else []
     places += [given, Path(data_dir) / given, Path(data_dir) / given.name]
     for place in places:
-        with contextlib.suppress(OSError):
-            if place.exists():
-                return place.resolve()
+        if os.path.exists(place):
+            _check_text(f"data set '{name}'", [str(place.resolve())], "path")
+            return place.resolve()
     looked = listed(dict.fromkeys(str(place.absolute()) for place in places))
     raise DataError(
         f"data set '{name}' is not there: looked for {looked}; give its path, or name the directory that it lies in"
         " now with --data-dir or NETPICK_DATA"
     )
+
+
+def _check_text(where: str, texts: Iterable[str], what: str) -> None:
+    """Refuse names that run.toml can't hold, since they are not UTF-8, or that are longer than a folder's can be."""
+    for text in texts:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise DataError(f"{where}: the {what} '{text[:100]}' is not UTF-8: give it another name")
+        if what == "class" and len(text) > LONGEST_NAME:
+            raise DataError(
+                f"{where}: a class's name has {len(text)} characters, '{text[:40]}…', the most is {LONGEST_NAME}:"
+                " give it a shorter one"
+            )
 
 
 def own_counts(
@@ -67,6 +80,7 @@ def own_counts(
     else:
         header = read_header(path)
         shape, classes, labels = header.shape, header.classes, header.labels
+    _check_text(name, classes, "class")
     return shape, classes, {p: np.bincount(one, minlength=len(classes)).tolist() for p, one in labels.items()}
 
 
@@ -82,8 +96,10 @@ def read_own(
         listing = list_images(path)
         parts = decode_images(listing, options, kept, report)
         left_out = sum(1 for _ in listing.files()) - sum(map(len, parts.values()))
+        _check_text(name, listing.classes, "class")
         return listing.classes, parts, left_out
     header, parts = read_arrays(path)
+    _check_text(name, header.classes, "class")
     return header.classes, parts, 0
 
 

@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import re
+import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -40,7 +42,7 @@ class SharedData:
     """What a worker needs to get at a data set: files on this machine, or else the request itself.
 
     `digest` is of the raw samples of all splits; a worker that has to read them by itself is held to it. `stem` is the
-    beginning of the files' names.
+    beginning of the files' names, `labels_sum` a checksum of the labels in them: results are counted by these.
     """
 
     request: DataRequest
@@ -49,6 +51,7 @@ class SharedData:
     classes: tuple[str, ...]
     digest: str
     stem: str = ""
+    labels_sum: int = 0
 
 
 def prepare(
@@ -75,13 +78,15 @@ def prepare(
     marker = folder / f"{stem}.json"
     with contextlib.suppress(*_NOT_WHOLE, KeyError, TypeError):
         known = json.loads(marker.read_text())
-        shared = SharedData(
-            request, str(folder), tuple(known["splits"]), tuple(known["classes"]), known["digest"], stem
-        )
+        splits, classes = tuple(known["splits"]), tuple(known["classes"])
+        shared = SharedData(request, str(folder), splits, classes, known["digest"], stem, known["labels_sum"])
         _map(shared)
         return shared
     dataset = load(request, kept, report)
-    shared = SharedData(request, str(folder), tuple(dataset.splits), dataset.classes, _digest(dataset), stem)
+    labels_sum = _sum(split.labels for split in dataset.splits.values())
+    shared = SharedData(
+        request, str(folder), tuple(dataset.splits), dataset.classes, _digest(dataset), stem, labels_sum
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f".{stem}*.tmp"):  # of a process that was killed while writing
@@ -90,8 +95,8 @@ def prepare(
             inputs, labels = _paths(shared, name)
             atomic_write(inputs, functools.partial(_save, array=dataset.inputs(name)))
             atomic_write(labels, functools.partial(_save, array=split.labels))
-        text = json.dumps({"splits": shared.splits, "classes": shared.classes, "digest": shared.digest})
-        atomic_write(marker, text.encode())  # last: it says that the others are complete
+        facts = {key: getattr(shared, key) for key in ("splits", "classes", "digest", "labels_sum")}
+        atomic_write(marker, json.dumps(facts).encode())  # last: it says that the others are complete
     except OSError as error:
         raise WorkError(
             f"cannot write the shared data set into {folder}: {(error.strerror or error)}; free some space there"
@@ -132,11 +137,19 @@ def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     out = {}
     for name in shared.splits:
         # "c": copy on write. With "r", torch would warn of each array, and crash on a write instead of raising.
-        inputs, labels = (np.asarray(np.load(path, mmap_mode="c")) for path in _paths(shared, name))
+        images, classes = _paths(shared, name)
+        inputs = np.asarray(np.load(images, mmap_mode="c"))
+        labels = np.load(classes, allow_pickle=False)  # into memory: what becomes of the file is then all the same
         if len(inputs) != len(labels):
             raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels")
         out[name] = (inputs, labels)
+    if _sum(labels for _, labels in out.values()) != shared.labels_sum:
+        raise ValueError("other labels than those that were written")
     return out
+
+
+def _sum(labels: Iterable[np.ndarray]) -> int:
+    return functools.reduce(lambda sum_, one: zlib.crc32(np.ascontiguousarray(one).data, sum_), labels, 0)
 
 
 def _stem(request: DataRequest) -> str:

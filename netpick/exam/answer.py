@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netpick.core.errors import NetpickError, listed, suggest
-from netpick.core.files import named_errors
+from netpick.core.files import named_errors, written_aside
 from netpick.exam.notebook import ROWS, answer_html, png
 
 if TYPE_CHECKING:
@@ -82,9 +83,13 @@ class Answer:
         drawn = self.figure()
         # A date in the file would make it differ each time.
         metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
-        with named_errors(path), theme():
+        content = BytesIO()  # what matplotlib makes of a full disk depends on the format
+        with theme():
+            drawn.savefig(content, format=suffix[1:], metadata=metadata)
+        with named_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            drawn.savefig(path, metadata=metadata)
+            with written_aside(path) as temporary:
+                temporary.write_bytes(content.getvalue())
         return path
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ writes two files. Nothing is built here, and no torch is loaded.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from netpick.core.errors import NetpickError
-from netpick.core.files import atomic_write, named_errors
+from netpick.core.files import atomic_write, named_errors, open_regular
 from netpick.core.words import percent
 from netpick.exam import marks
 from netpick.exam.network_card import network_row
@@ -64,10 +65,13 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
         raise NetpickError(f"{target} does not end in .py: give the name of a Python file, or a folder")
     beside = target.with_name(f"{name}.safetensors") if weights else None
     _refuse_existing(overwrite, target, *([beside] if beside else []))
-    with named_errors(target):
+    with named_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if weights and beside and beside.resolve() != weights.resolve():
-            atomic_write(beside, weights.read_bytes())
+    if weights and beside and beside.resolve() != weights.resolve():
+        content = _content(weights)
+        with named_errors(beside):
+            atomic_write(beside, content)
+    with named_errors(target):
         atomic_write(target, text.encode())
     note = "" if weights else f"no weights of {name} were kept in {run.path}: train with `--weights last`"
     return Exported(target, beside, note)
@@ -85,15 +89,27 @@ def export_networks(run: Reader, path: str | Path, name: str | None = None, over
         spec = replace(NetworkSpec.from_dict(network_row(run, network)), recipe={})
         specs.setdefault(spec.layers_hash, spec)
     _refuse_existing(overwrite, target)
-    with named_errors(target):
+    with named_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
+    with named_errors(target):
         atomic_write(target, to_lines(list(specs.values())).encode())
     return len(specs)
 
 
+def _content(weights: Path) -> bytes:
+    """Return what a file of the run holds; an error names that one, and not the file that is to be written."""
+    try:
+        with open_regular(weights) as file:
+            return file.read()
+    except OSError as e:
+        raise NetpickError(
+            f"{weights} can't be read ({e.strerror or e}): remove it, or train the network again"
+        ) from None
+
+
 def _refuse_existing(overwrite: bool, *paths: Path) -> None:
     for path in paths:
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise NetpickError(f"{path} is there already: give another path, or ask to overwrite it")
 
 

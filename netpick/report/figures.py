@@ -216,7 +216,7 @@ def shrunk(path: Path, wide: int = WIDE, most: int = BYTES) -> tuple[bytes, tupl
     """
     from PIL import Image
 
-    with Image.open(path) as opened:
+    with Image.open(path, formats=("PNG",)) as opened:
         image = opened.convert("RGB")
     if image.width > wide:
         image = _narrower(image, wide)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
@@ -93,9 +94,8 @@ def write_report(
     """
     exam.check_count("rows", rows, 0)
     path = _tried(path)
-    with TemporaryDirectory(prefix="netpick-") as temporary:
+    with _place_of_figures(folder) as place:
         written, sections = [], []
-        place = folder if folder is not None else temporary
         for question in each_figure(run, place, ("svg", "png"), names, on_progress):
             image, size = embedded(question)
             sections.append(_section(run, question, image, size, rows, run_as))
@@ -146,7 +146,7 @@ def write_markdown(
         if (file := question.file("png")) is not None:
             small, size = shrunk(file)
             with named_errors(file):
-                file.write_bytes(small)
+                atomic_write(file, small)
             relative = Path(os.path.relpath(file.absolute(), path.absolute().parent)).as_posix()
             link = quote(os.fsencode(relative))  # bytes: a path need not be valid Unicode
         sections.append(_section(run, question, link, size, rows, run_as))
@@ -154,6 +154,22 @@ def write_markdown(
     facts = _facts(run, written, sections, run_as)
     _write(path, markdown_pages().get_template("exam.md.jinja").render(facts, command=command))
     return written
+
+
+@contextmanager
+def _place_of_figures(folder: str | Path | None) -> Iterator[str | Path]:
+    """Give the folder for the figures, or a passing one; what can't be written there is not the user's path."""
+    if folder is not None:
+        yield folder
+        return
+    try:
+        with TemporaryDirectory(prefix="netpick-") as temporary:
+            yield temporary
+    except (WorkError, OSError) as e:
+        raise WorkError(
+            f"the figures can't be kept among the temporary files for a while ({e}): free some space there, or name a"
+            " folder in TMPDIR"
+        ) from None
 
 
 def _tried(path: str | Path) -> Path:

@@ -7,8 +7,8 @@ alone.
 from __future__ import annotations
 
 import json
+import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from netpick.core.errors import DataError, RunError, TemplateError
 from netpick.core.provenance import git_commit, versions
 from netpick.core.recipe import Recipe, applied
 from netpick.data import DataInfo, DataRequest, data_dir, describe, manifest_entry
+from netpick.data.image_decoding import too_large
+from netpick.data.own import own_kind
 from netpick.networks.catalogue import import_file
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.template import Template, find, load, parse
@@ -27,7 +29,8 @@ from netpick.networks.paper import inferred
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import is_baseline, is_whole
 from netpick.store.catalogue import catalogue_hash
-from netpick.store.folder import MANIFEST, Store
+from netpick.store.folder import Store
+from netpick.store.removal import check_removable, is_unfinished, remove
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,14 @@ def generate_run(
     info = describe(request)
     own = _own_networks(networks_file, modules, info, max_params)
     networks = generate(parsed, info.shape, len(info.classes), seed, limit, own.networks)
+    _check_samples(networks, parsed.recipe, info)
     warnings = (inferred.warning(names),) if (names := inferred.squashed(networks)) else ()
     if warnings and strict:
         raise TemplateError(f"{path}: {warnings[0]} (refused by --strict)")
     resolved = msgspec.to_builtins(parsed)
     manifest: dict[str, Any] = {
         "title": parsed.title,
-        "source": path.stem,
+        "source": path.stem.encode(errors="replace").decode(),
         "dataset": info.name,
         "shape": list(info.shape),
         "classes": list(info.classes),
@@ -109,13 +113,16 @@ def generate_run(
         "template": resolved,
     }
     folder = Path(folder) if folder else Path("runs") / _stem(path, parsed, info)
-    notes = tuple(own.notes)
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        if not overwrite:
+    notes = (*own.notes, *_memory_note(info))
+    is_free = not any(folder.iterdir()) if os.path.isdir(folder) else not os.path.lexists(folder)
+    if not is_free:
+        if folder.exists() and not overwrite and not is_unfinished(folder):
             return Generated(_same(folder, manifest), networks, True, notes, warnings)
-        remove(folder)
+        check_removable(folder)
     rows = _measured(networks, parsed.recipe, info, workers)
     _judge_own(own, networks, rows, max_params)
+    if not is_free:  # only now: nothing is refused any more
+        remove(folder)
     return Generated(Store.create(folder, manifest, rows), networks, False, notes, warnings)
 
 
@@ -172,6 +179,21 @@ def _measured(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo, w
     ]
 
 
+def _check_samples(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo) -> None:
+    """Refuse a recipe that wants more samples to train on than there are, and not only when training starts."""
+    for own in (applied(recipe, spec.recipe) for spec in networks):
+        left = _samples_left(own, info.train_count)
+        if (own.train_samples or 0) > left:
+            raise DataError(f"train_samples is {own.train_samples}: '{info.name}' has {left} to train on; give fewer")
+
+
+def _memory_note(info: DataInfo) -> tuple[str, ...]:
+    """Return what is to be said of images that training here would have no memory for; it may be done elsewhere."""
+    if own_kind(info.name) != "folder" or not (said := too_large(info.train_count + info.test_count, info.shape)):
+        return ()
+    return (f"{said} here: to train on this machine give a smaller --image-size",)
+
+
 def _judge_own(
     own: import_file.Taken, networks: Sequence[NetworkSpec], rows: Sequence[Mapping[str, Any]], max_params: int
 ) -> None:
@@ -184,8 +206,13 @@ def _judge_own(
 
 def training_samples(recipe: Recipe, count: int) -> int:
     """Return on how many of a data set's `count` training samples a recipe trains."""
-    left = count - round(recipe.validation * count)
+    left = _samples_left(recipe, count)
     return min(left, recipe.train_samples or left)
+
+
+def _samples_left(recipe: Recipe, count: int) -> int:
+    """Return how many of a data set's `count` training samples validation leaves."""
+    return count - round(recipe.validation * count)
 
 
 def data_request(parsed: Template, dataset: str, seed: int) -> DataRequest:
@@ -252,17 +279,6 @@ def _comparable(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _clean(value: Any) -> Any:
     return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-
-
-def remove(folder: Path) -> None:
-    """Remove a run; refuses a folder that does not look like one, or that is in use."""
-    known = {MANIFEST, "networks.parquet"}
-    if not folder.is_dir() or (any(folder.iterdir()) and not known & {p.name for p in folder.iterdir()}):
-        raise RunError(f"{folder} is not a run's folder: it is left alone, give another folder with --run")
-    if (folder / MANIFEST).is_file():
-        with Store(folder, {}).lock():
-            pass
-    shutil.rmtree(folder)
 
 
 def digest(networks: Sequence[NetworkSpec]) -> str:

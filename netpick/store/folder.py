@@ -66,11 +66,11 @@ class Store:
         network may be a list or its JSON text. Raises RunError for a folder that has something in it already.
         """
         path = Path(folder)
-        if path.is_dir() and any(path.iterdir()):
+        if os.path.isdir(path) and any(path.iterdir()):
             is_run = (path / MANIFEST).is_file()
             way = "train it, or give another folder" if is_run else "remove it, or give another folder"
             raise RunError(f"{path} is {'a run already' if is_run else 'not empty and not a run'}: {way}")
-        if path.exists() and not path.is_dir():
+        if os.path.exists(path) and not os.path.isdir(path):
             raise RunError(f"{path} is a file and no folder: give another folder")
         manifest = {"schema_version": SCHEMA_VERSION, "created": datetime.now(UTC), **manifest}
         store = cls(path, _without_none(manifest))
@@ -82,6 +82,7 @@ class Store:
         with store._work():
             for table in TABLES:
                 (path / table).mkdir(parents=True, exist_ok=True)
+        with store.lock(), store._work():
             write_groups(path / "networks.parquet", schema, [_table(rows, schema)])
             store.update_manifest()
         return store
@@ -90,10 +91,11 @@ class Store:
     def open(cls, folder: str | Path) -> Store:
         """Open a run's folder; RunError where it is missing, no run, half-written or of a newer schema."""
         path = Path(folder)
-        if not path.is_dir():
-            there = sorted(p.parent.name for p in path.parent.glob(f"*/{MANIFEST}")) if path.parent.is_dir() else []
-            beside = f"the runs beside it are {listed(there)}" if there else "make it with `netpick generate`"
-            raise RunError(f"no run at {path}{suggest(path.name, there)}: {beside}")
+        if not os.path.isdir(path):  # which answers for names that no file can have, too
+            beside = path.parent.glob(f"*/{MANIFEST}") if os.path.isdir(path.parent) else ()
+            there = sorted(p.parent.name for p in beside)
+            way = f"the runs beside it are {listed(there)}" if there else "make it with `netpick generate`"
+            raise RunError(f"no run at {path}{suggest(path.name, there)}: {way}")
         again = "remove the folder and generate it again"
         try:
             text = read_text(path / MANIFEST, MANIFEST_BYTES)

@@ -666,6 +666,30 @@ def test_a_damaged_marker_is_never_used(request_v, tmp_path, text):
     assert json.loads(marker.read_text())["digest"] == shared.digest
 
 
+def test_labels_that_change_under_a_session_are_noticed(request_v, tmp_path):
+    shared = prepare(request_v, tmp_path)
+    expected = {name: data.load(request_v).split(name).labels for name in shared.splits}
+    attach.cache_clear()
+    held = attach(shared)
+
+    def spoil():
+        for file in tmp_path.glob("*-labels.npy"):
+            with file.open("r+b") as opened:
+                opened.seek(-8, 2)
+                opened.write(b"\x07")
+
+    def check(found):
+        for name, labels in expected.items():
+            np.testing.assert_array_equal(found[name][1], labels)
+
+    spoil()
+    check(held)  # what a session counts by is its own
+    attach.cache_clear()
+    check(attach(shared))  # a worker that comes later
+    check(attach(prepare(request_v, tmp_path)))  # the next session, after a kill
+    attach.cache_clear()
+
+
 def test_a_folder_that_cannot_be_written(request_v, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError) as caught:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from own_images import grey, rgb, write_flat, write_folder, write_image
 from PIL import Image
+from template_cells import BASIC
 
 from netpick import data
 from netpick.core.errors import DataError
@@ -241,3 +243,76 @@ def test_options_of_folders_are_for_folders():
     for name in ("folder:", "npz:", "fodler:x", ":x", "zip:x"):
         with pytest.raises(DataError, match="unknown data set"):
             DataRequest(name, "")
+
+
+# What lies in a folder may be anyone's
+
+
+def test_only_regular_files_are_opened(root):
+    write_folder(root)
+    os.mkfifo(root / "train/bag/pipe.png")
+    (root / "train/boot/zero.png").symlink_to("/dev/zero")
+    (root / "test/bag/loop.png").symlink_to("loop.png")
+    said = refusal(root, data.describe)
+    assert "3 of 21 images can't be read: train/bag/pipe.png (not a regular file), train/boot/zero.png (not" in said
+    assert "test/bag/loop.png (Too many levels of symbolic links)" in said
+    dataset = data.load(request(root, skip_unreadable=True))
+    assert (len(dataset.split("train")), len(dataset.split("test")), dataset.left_out) == (12, 6, 3)
+
+
+def test_a_file_is_no_larger_than_decoders_may_read(root):
+    write_folder(root)
+    with (root / "train/bag/0.png").open("r+b") as file:
+        file.truncate(2**28 + 1)
+    assert "train/bag/0.png (larger than 268,435,456 bytes)" in refusal(root, data.describe)
+
+
+def test_a_name_does_not_decide_which_decoder_sees_a_file(root, tmp_path, monkeypatch):
+    write_folder(root)
+    for name in ("gs", "gswin32c"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    page = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n%%EndComments\nshowpage\n"
+    (root / "train/bag/0.png").write_text(page)
+    Image.fromarray(grey(3)).save(root / "train/bag/1.png", "GIF")
+    said = refusal(root)
+    assert "2 of 18 images can't be read: train/bag/0.png (not an image that Pillow knows), train/bag/1.png" in said
+    for suffix, kind in ((".jpg", "JPEG"), (".ppm", "PPM"), (".bmp", "BMP"), (".tif", "TIFF"), (".webp", "WEBP")):
+        Image.fromarray(rgb(1)).save(root / f"train/bag/2{suffix}", kind)
+    assert "2 of 23 images" in refusal(root, color="grey")
+    assert not (tmp_path / "called").exists()
+
+
+def test_names_that_no_text_file_can_hold_are_refused(root, tmp_path):
+    write_folder(root, ("bag", "boot"))
+    for part in ("train", "test"):
+        os.rename(root / part / "boot", os.fsencode(root / part) + b"/\xff\xfe")
+    for where in (data.describe, data.load):
+        assert "the class '\udcff\udcfe' is not UTF-8: give it another name" in refusal(root, where)
+    for part in ("train", "test"):
+        os.rename(os.fsencode(root / part) + b"/\xff\xfe", root / part / "boot")
+    os.rename(root / "train/bag/0.png", os.fsencode(root / "train/bag") + b"/\xff.png")  # files are not written down
+    assert len(data.load(request(root)).split("train")) == 12
+    os.rename(root, os.fsencode(tmp_path) + b"/\xff")
+    assert "is not UTF-8: give it another name" in refusal(tmp_path / "\udcff")
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "~nobody/x", "x" * 300, "a/" * 3000, "a\0b"])
+def test_paths_that_lead_nowhere_are_one_line(name):
+    assert "is not there: looked for" in refusal(Path(name) if "/" not in name else name)
+
+
+def test_images_that_memory_has_no_room_for_are_told_before_there_is_a_run(root, monkeypatch):
+    from netpick.sessions.generate import generate_run
+
+    write_folder(root)
+    (root.parent / "t.toml").write_text(f'title = "t"\n{BASIC}')
+    wanted = {"name": str(root.parent / "t.toml"), "dataset": f"folder:{root}"}
+    assert generate_run(**wanted, folder=root.parent / "small", overrides=["image_size=8"]).notes == ()
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
+    made = generate_run(**wanted, folder=root.parent / "large", overrides=["image_size=4096", "color=grey"])
+    assert made.notes == (
+        "18 images of 1×4096×4096 take 1.4 GiB of memory, 1.0 are free here: to train on this machine give a smaller"
+        " --image-size",
+    )

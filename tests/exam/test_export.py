@@ -1,4 +1,5 @@
 import ast
+import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from netpick import Run
 from netpick.core.errors import NetpickError, WorkError
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, TrainingResult
-from netpick.exam.exports import export, normalisation, source
+from netpick.exam.exports import export, export_networks, normalisation, source
 from netpick.networks.catalogue import catalogue, template
 from netpick.networks.catalogue.layouts import COMPUTATIONS
 from netpick.networks.modules.build import build
@@ -253,6 +254,31 @@ def test_bad_input(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError, match="can't be written"):
         export(run, "Basic", tmp_path / "file" / "net.py")
+
+
+def test_a_full_disk_leaves_no_half_of_a_file_and_the_one_that_is_named_is_the_one(run, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "net.py").write_text("old")
+    attempts = {
+        "Basic.safetensors": lambda: export(run, "Basic", tmp_path / "net.py", overwrite=True),
+        "all.jsonl": lambda: export_networks(run, tmp_path / "all.jsonl"),
+    }
+    for name, attempt in attempts.items():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # no file of this process gets larger
+        try:
+            with pytest.raises(WorkError) as caught:
+                attempt()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert str(caught.value) == f"{tmp_path / name} can't be written (File too large): give another path"
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("net.py", "old")]
+
+
+def test_a_link_that_leads_nowhere_is_not_written_over(run, tmp_path):
+    (tmp_path / "net.py").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(NetpickError, match=r"net\.py is there already"):
+        export(run, "Basic", tmp_path / "net.py")
+    assert (tmp_path / "net.py").is_symlink()
 
 
 def test_normalisation(tmp_path, images, run):

@@ -1,5 +1,6 @@
 import os
 import re
+import resource
 import textwrap
 
 import pandas as pd
@@ -268,6 +269,25 @@ def test_answer_saves_the_same_bytes_each_time(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError, match="can't be written"):
         answer.save(tmp_path / "file" / "x.png")
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_a_figure_that_the_disk_has_no_room_for_leaves_the_old_one(run, tmp_path, suffix):
+    answer = run.ask("scores")
+    old = tmp_path / f"old.{suffix}"
+    old.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file of this process gets larger
+    try:
+        for path in (old, tmp_path / f"new.{suffix}"):
+            with pytest.raises(
+                WorkError, match=f"{path.stem}.{suffix} can't be written .File too large.: give another"
+            ):
+                answer.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert old.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [old]
 
 
 def test_answer_leaves_the_users_settings_and_figures_alone():

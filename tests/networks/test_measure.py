@@ -159,6 +159,20 @@ def test_a_network_too_large_for_this_machine_is_measured_all_the_same():
     assert found.memory == 784 + 784 + wide + 10 + 10
 
 
+def test_large_images_are_measured_without_their_values(monkeypatch):
+    layers = (
+        layer("Conv2d", in_channels=1, out_channels=4, kernel_size=1),
+        *[layer("ReLU")] * 20,
+        layer("AdaptiveAvgPool2d", output_size=1),
+        layer("Flatten"),
+        layer("Linear", in_features=4, out_features=2),
+        layer("LogSoftmax", dim=1),
+    )
+    monkeypatch.setattr(torch.nn.Module, "to_empty", lambda *args, **kwargs: pytest.fail("took 5.6 GB"))
+    pixels = 4096 * 4096
+    assert measured(layers, (1, 4096, 4096)).memory == pixels * (1 + 4 + 20 * 4) + 4 + 2 + 2
+
+
 def test_processes_measure_the_same_in_the_same_order(families, monkeypatch):
     monkeypatch.setattr(measure, "WORTH_A_PROCESS", 2)
     some = families[::5]

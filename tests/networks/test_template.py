@@ -535,3 +535,9 @@ def test_torch_takes_every_recipe_that_is_not_refused(optimizer, data):
     assert type(stepper) is getattr(torch.optim, optimizer)
     model(torch.ones(1, 2)).sum().backward()
     stepper.step()
+
+
+def test_a_byte_order_mark_is_said_to_be_one(tmp_path):
+    (tmp_path / "marked.toml").write_bytes(b"\xef\xbb\xbf" + b'title = "x"\n')
+    with pytest.raises(TemplateError, match=r"marked.toml: begins with a byte-order mark, .* save it as UTF-8 without"):
+        template.load(str(tmp_path / "marked.toml"))

@@ -332,6 +332,17 @@ def test_a_full_disk_leaves_the_old_page_and_no_half_of_a_new_one(run, tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_without_room_for_temporary_files_the_page_is_not_blamed(run, tmp_path, monkeypatch, blank_figures):
+    import tempfile
+
+    page = tmp_path / "page.html"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(WorkError, match=r"the figures can't be kept among the temporary files .*gone.* TMPDIR") as said:
+        write_report(run, page, names=["scores"])
+    assert str(page) not in str(said.value)
+    assert not page.exists()
+
+
 # ---------------------------------------------------------------- images
 
 

@@ -168,12 +168,13 @@ def test_overwriting_leaves_alone_what_is_in_use(tiny):
 
 
 def test_a_half_written_run_is_made_again(tiny):
-    generate_run(tiny, "here")
-    Path("here/run.toml").unlink()
-    with pytest.raises(RunError, match="half-written"):
+    for overwrite in (False, True):
         generate_run(tiny, "here")
-    generate_run(tiny, "here", overwrite=True)
-    assert len(Store.open("here").networks()) == 7
+        Path("here/run.toml").unlink()
+        with pytest.raises(RunError, match="half-written"):
+            Store.open("here")
+        generate_run(tiny, "here", overwrite=overwrite)
+        assert len(Store.open("here").networks()) == 7
 
 
 def test_an_empty_folder_is_taken(tiny):

@@ -171,7 +171,7 @@ def test_open_refuses_what_is_no_run(tmp_path):
         Store.open(tmp_path)
 
 
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", [1, 2, 3])
 def test_kill_while_generating_leaves_a_run_that_is_known_as_half_written(tmp_path, monkeypatch, n):
     with monkeypatch.context() as patch:
         stop_at(patch, n, after=False)

@@ -130,6 +130,10 @@ def parse(text: str, source: str = "template", overrides: Sequence[str] = (), ce
 
 
 def _read_toml(text: str, source: str) -> dict[str, Any]:
+    if text.startswith("\ufeff"):
+        raise TemplateError(
+            f"{source}: begins with a byte-order mark, which TOML has no place for: save it as UTF-8 without one"
+        )
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

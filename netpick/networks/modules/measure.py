@@ -21,10 +21,10 @@ from netpick.core.errors import NetpickError, SpecError, last_line
 from netpick.core.processes import safe_path
 from netpick.networks.modules.build import Reshape, build
 from netpick.networks.paper.operation import Shape
-from netpick.networks.paper.spec import LayerSpec, NetworkSpec, sizes
+from netpick.networks.paper.spec import LayerSpec, NetworkSpec, shapes, sizes
 from netpick.networks.paper.whole_networks import OWN, WHOLE, baseline_counts, is_baseline, is_whole
 
-REAL_PARAMS, REAL_MACS = 20_000_000, 1_000_000_000
+REAL_PARAMS, REAL_MACS, REAL_VALUES = 20_000_000, 1_000_000_000, 50_000_000
 """Above these a throwaway copy with real tensors would cost more memory and time than it saves."""
 
 WORTH_A_PROCESS = 150
@@ -60,7 +60,8 @@ def measure(layers: Sequence[LayerSpec], image: Shape, samples: int = 0) -> Meas
     with torch.device("meta"):  # the counts need no initial weights, and drawing them is what takes long in building
         model = build(layers).eval()  # a batch norm of one single value can't be run in training mode
         given = torch.empty(1, *image)
-    if size.params <= REAL_PARAMS and size.macs <= REAL_MACS:
+    values = sum(map(math.prod, shapes(layers, image)))  # which images of thousands of pixels a side have many of
+    if size.params <= REAL_PARAMS and size.macs <= REAL_MACS and values <= REAL_VALUES:
         # Real tensors give the same counts as the meta device, whose kernels written in Python take twice as long.
         model, given = model.to_empty(device="cpu"), torch.zeros(1, *image)
     return measure_module(model, given)
