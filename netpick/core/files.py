@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import IO
 
 from netpick.core.errors import WorkError
-
-_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 @contextmanager
@@ -78,34 +75,32 @@ def append_line(path: Path, line: str) -> None:
         file.write(line + "\n")
 
 
-def read_text(path: Path, most: int, errors: str = "strict") -> str:
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file to read it; OSError where it is no regular file: a pipe would wait for ever."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        what = (errno.EISDIR, os.strerror(errno.EISDIR)) if stat.S_ISDIR(mode) else (errno.EINVAL, "not a regular file")
+        raise OSError(*what)
+    return os.fdopen(fd, "rb")
+
+
+def read_text(path: str | Path, most: int, errors: str = "strict") -> str:
     """Return the text of a regular file of at most so many bytes.
 
     Raises
     ------
     OSError
-        It can't be read, is no regular file (a pipe would wait for ever), or is larger.
+        It can't be read, is no regular file, or is larger.
     UnicodeDecodeError
         It is not UTF-8.
     """
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(fd, "rb") as file:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+    with open_regular(Path(path)) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
     return content.decode("utf-8", errors)
-
-
-def deepest(text: str) -> int:
-    """Return how deep brackets are nested in JSON or TOML, at most: those within strings may be counted too."""
-    depth = most = 0
-    for letter in _BRACKETS.findall(text):
-        depth += 1 if letter in "[{" else -1
-        most = max(most, depth)
-    return most
 
 
 def _no_link(path: str, flags: int) -> int:
