@@ -128,8 +128,13 @@ class Store:
         return list(self._networks)
 
     @cached_property
+    def catalogue(self) -> pa.Table:
+        """The networks as they are in their file, read and checked once."""
+        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue"))
+
+    @cached_property
     def _networks(self) -> list[dict[str, Any]]:
-        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pylist()
+        return self.catalogue.to_pylist()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -298,7 +303,8 @@ class Store:
     @cached_property
     def files(self) -> RunFiles:
         """What its shards are handled by."""
-        return RunFiles(self.path, self.classes, {n["hash"]: n["name"] for n in self.networks()})
+        hashes, names = (self.catalogue[column].to_pylist() for column in ("hash", "name"))
+        return RunFiles(self.path, self.classes, dict(zip(hashes, names, strict=True)))
 
     def _write_weights(self, stem: str, weights: dict[str, np.ndarray]) -> None:
         from safetensors.numpy import save  # not needed by those who keep no weights

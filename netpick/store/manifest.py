@@ -136,7 +136,7 @@ def checked_manifest(raw: Mapping[str, Any], path: Path) -> Manifest:
     values = convert({**raw, **({} if known is None else {"recipe": known})}, _Keys, str(path), "", RunError)
     scale, shape = values.get("input", {}), values.get("shape")
     for key in ("mean", "std"):
-        if shape and len(scale.get(key, shape[:1])) != shape[0]:
+        if shape and key in scale and len(scale[key]) != shape[0]:
             raise RunError(f"{path}: input.{key}: expected one number a channel, {shape[0]}, got {scale[key]!r:.80}")
     return Manifest(_typed(raw, values), path)
 

@@ -19,7 +19,6 @@ import pandas as pd
 
 from netpick.core.errors import RunError, listed, suggest
 from netpick.store.blocks import Block, is_ordered, join_blocks, read_blocks
-from netpick.store.catalogue import read_catalogue
 from netpick.store.folder import Store
 from netpick.store.rows import read_file, read_shards
 from netpick.store.schema import columns
@@ -104,7 +103,7 @@ class Reader:
     @cached_property
     def networks(self) -> pd.DataFrame:
         """One row a network, in the order of the catalogue."""
-        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pandas()
+        return self._store.catalogue.to_pandas()
 
     @cached_property
     def trainings(self) -> pd.DataFrame:

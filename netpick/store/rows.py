@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,9 @@ def check_columns(path: Path, there: pa.Schema, table: str, classes: int) -> Non
     Their order is free, further ones may be of a later version, and a run of before may lack those that were added
     since; but the columns that are there once a class are as many as the run's classes.
     """
-    schema, names = arrow_schema(table, classes), there.names
+    schema, names = _schema(table, classes), there.names
+    if there.equals(schema):  # as nearly always: one look, for a run has thousands of files
+        return
     added = ADDED.get(table, ())
     missing = [n for n in schema.names if names.count(n) != 1 and (n in names or n not in added)]
     if missing:
@@ -135,6 +138,11 @@ def check_columns(path: Path, there: pa.Schema, table: str, classes: int) -> Non
     for field in schema:
         if field.name in names and not (got := there.field(field.name).type).equals(field.type):
             raise BrokenShardError(path, ValueError(f"its column {field.name} is of {got}, wanted {field.type}"))
+
+
+@cache
+def _schema(table: str, classes: int) -> pa.Schema:
+    return arrow_schema(table, classes)
 
 
 def value_fault(rows: pa.Table, classes: int) -> str | None:

@@ -65,6 +65,10 @@ def test_a_value_of_another_kind_is_one_line(change, name):
     assert str(caught.value) == f"{run / 'run.toml'}: {said}"
 
 
+def test_colours_need_no_means(change):
+    assert Run(change(shape=[3, 8, 8], input={"digest": "x"})).manifest["shape"] == [3, 8, 8]
+
+
 def test_a_key_that_is_missing_is_told_where_it_is_asked_for(change):
     run = change(shape=None)
     manifest = Run(run).manifest
