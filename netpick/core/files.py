@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import IO
 
 from netpick.core.errors import WorkError
-
-_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 @contextmanager
@@ -92,7 +89,7 @@ def open_regular(path: Path, most: int | None = None) -> IO[bytes]:
     raise OSError(errno.EINVAL, "not a regular file")
 
 
-def read_text(path: Path, most: int, errors: str = "strict") -> str:
+def read_text(path: str | Path, most: int, errors: str = "strict") -> str:
     """Return the text of a regular file of at most so many bytes.
 
     Raises
@@ -102,20 +99,11 @@ def read_text(path: Path, most: int, errors: str = "strict") -> str:
     UnicodeDecodeError
         It is not UTF-8.
     """
-    with open_regular(path, most) as file:
+    with open_regular(Path(path), most) as file:
         content = file.read(most + 1)
     if len(content) > most:  # it has grown
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
     return content.decode("utf-8", errors)
-
-
-def deepest(text: str) -> int:
-    """Return how deep brackets are nested in JSON or TOML, at most: those within strings may be counted too."""
-    depth = most = 0
-    for letter in _BRACKETS.findall(text):
-        depth += 1 if letter in "[{" else -1
-        most = max(most, depth)
-    return most
 
 
 def _no_link(path: str, flags: int) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from netpick import exam
-from netpick.core.errors import NetpickError, WorkError, listed, suggest
+from netpick.core.errors import NetpickError, RunError, WorkError, listed, suggest
 from netpick.core.files import named_errors
 from netpick.exam import questions
 from netpick.exam.answer import SUFFIXES, Answer
@@ -115,6 +115,8 @@ def each_figure(
     exam.done(run)  # where nothing is finished, nothing can be asked: said once, not by each question
     folder = Path(folder)
     if formats:
+        if folder.is_symlink() and folder.parent.resolve() == run.path.resolve():
+            raise RunError(f"{folder} is a link: a run's own folders hold its files, give another folder")
         make_folder(folder)
     return _one_by_one(run, [*wanted.values()], folder, formats, on_progress)
 

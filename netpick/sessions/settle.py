@@ -142,6 +142,11 @@ def _networks(store: Store, recipe: Recipe) -> tuple[RunNetwork, ...]:
     networks = []
     for row in store.networks():
         spec = NetworkSpec.from_dict(row)
+        if spec.hash != row["hash"]:  # results would go by another name than the run knows
+            raise RunError(
+                f"{store.path}: network {spec.name} has the hash {spec.hash} by its layers, and networks.parquet says "
+                f"{row['hash']}: it was changed, or written by a netpick too far from this one; generate the run again"
+            )
         networks.append(RunNetwork(row, spec, applied(recipe, spec.recipe)))
     for network in {str(network.recipe): network for network in networks}.values():
         check_recipe(network.recipe, f"{store.path}: {network.spec.name}")

@@ -14,17 +14,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from netpick.core.errors import RunError, listed
-from netpick.core.files import deepest
+from netpick.core.errors import RunError
 from netpick.core.names import is_file_name, is_hash
-from netpick.store.shards import BrokenShardError, arrow_schema, open_shard
+from netpick.core.recipe import Recipe
+from netpick.core.texts import deepest
+from netpick.core.typed import convert
+from netpick.store.manifest import AGAIN
+from netpick.store.rows import read_file
 
 LAYERS_NESTED = 20
 LAYERS_BYTES = 2**20
 """Depth and size of one network's JSON: those that `netpick generate` takes stay below."""
-
-ADDED = ("recipe",)
-"""Columns that runs of before may lack."""
 
 
 def read_catalogue(path: Path, known_hash: str | None = None) -> pa.Table:
@@ -48,34 +48,19 @@ def read_catalogue(path: Path, known_hash: str | None = None) -> pa.Table:
         The file can't be read, lacks a column, has a name or hash that netpick would not give, or is not the one that
         the run was generated with.
     """
-    again = "restore it from a copy, or generate the run again"
-    file = open_shard(path)
-    try:
-        there = file.schema_arrow.names
-        schema = arrow_schema("networks")
-        missing = [n for n in schema.names if there.count(n) != 1 and not (n in ADDED and n not in there)]
-        if missing:
-            raise RunError(f"{path} has not exactly one column {listed(missing)}: it is no catalogue, {again}")
-        schema = pa.schema([field for field in schema if field.name in there])
-        table = file.read(columns=schema.names).select(schema.names).cast(schema)
-    except (OSError, pa.ArrowException) as e:
-        raise BrokenShardError(path, e) from None
-    finally:
-        file.close()
-    rows = table.select([n for n in ("name", "hash", "computation", "activation", "layers", "recipe") if n in there])
+    table = read_file(path, "networks")
+    columns = ("name", "hash", "computation", "activation", "layers", "recipe")
+    rows = table.select([name for name in columns if name in table.column_names]).to_pylist()
     seen: set[str] = set()
-    for row in rows.to_pylist():
+    for row in rows:
         if not is_file_name(row["name"]) or row["name"] in seen:
-            raise RunError(f"{path}: {row['name']!r:.80} can't be a network's name, or is there twice: {again}")
-        seen.add(row["name"])
-        if (
-            not is_hash(row["hash"])
-            or not isinstance(row["computation"], str)
-            or not isinstance(row["activation"], str)
-        ):
-            raise RunError(f"{path}: network {row['name']} has no hash or family that netpick gives: {again}")
-    if known_hash is not None and catalogue_hash([_form(path, row) for row in rows.to_pylist()]) != known_hash:
-        raise RunError(f"{path} is not the catalogue that the run was generated with (its hash is another): {again}")
+            raise RunError(f"{path}: {row['name']!r:.80} can't be a network's name, or is there twice: {AGAIN}")
+        if not is_hash(row["hash"]) or row["hash"] in seen:
+            raise RunError(f"{path}: network {row['name']} has no hash or family of its own: {AGAIN}")
+        seen |= {row["name"], row["hash"]}
+    forms = [_form(path, row) for row in rows]
+    if known_hash is not None and catalogue_hash(forms) != known_hash:
+        raise RunError(f"{path} is not the catalogue that the run was generated with (its hash is another): {AGAIN}")
     return table
 
 
@@ -88,14 +73,19 @@ def _form(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     texts = {key: row.get(key) for key in ("layers", "recipe")}
     try:
         for text in filter(None, texts.values()):
-            if len(text) > LAYERS_BYTES or deepest(text) > LAYERS_NESTED:
+            few = text.count("[") + text.count("{") <= LAYERS_NESTED  # as nearly always: no need to look further
+            if len(text) > LAYERS_BYTES or not (few or deepest(text) <= LAYERS_NESTED):
                 raise ValueError("too large")
         layers, recipe = (json.loads(text) if text else {} for text in texts.values())
-        if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
-            raise ValueError("no list of layers")
-        if not isinstance(recipe, dict):
-            raise ValueError("no recipe")
+        if not isinstance(layers, list) or not all(isinstance(one, dict) and _named(one) for one in layers):
+            raise ValueError("no list of layers, each with the name of its operation")
+        if recipe != {}:
+            convert(recipe, Recipe, f"{path}: network {row['name']}", "recipe", RunError)
     except (ValueError, RecursionError) as e:
         raise RunError(f"{path}: network {row['name']}: layers or recipe are not the JSON of a network ({e})") from None
     form = {key: row[key] for key in ("name", "computation", "activation")} | {"layers": layers}
     return {**form, "recipe": recipe} if recipe else form
+
+
+def _named(layer: dict[str, Any]) -> bool:
+    return isinstance(layer.get("op"), str)

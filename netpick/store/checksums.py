@@ -11,6 +11,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from netpick.core.files import open_regular
+
 KEY = "netpick.footer_crc32"
 EMPTY = "0" * 8
 _TAIL = 8
@@ -30,7 +32,7 @@ def seal(file: IO[bytes]) -> None:
 
 def check(path: Path) -> None:
     """Raise OSError where a footer is not the one that was written; files of before, which have no checksum, pass."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         footer = _footer(file)[1]
     at = _place(footer)
     if at is None:

@@ -8,25 +8,22 @@ knows nothing of this see rows twice. Nothing here takes the run's lock: that is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from netpick.core.errors import WorkError
 from netpick.core.files import sync_folder
+from netpick.store.blocks import Block, read_blocks
+from netpick.store.rows import RunFiles, read_shards
 from netpick.store.shards import (
     TABLES,
-    Block,
     BrokenShardError,
     Shard,
     arrow_schema,
     merged_name,
     open_shard,
-    read_blocks,
-    read_shards,
     scan,
     write_groups,
 )
@@ -34,25 +31,6 @@ from netpick.store.shards import (
 GROUP_ROWS = 250_000
 GROUP_BYTES = 256 * 2**20
 """A row group ends at whichever of the two comes first: many classes make wide rows."""
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """What must be known of a run to handle its shards: its folder, number of classes, and network name by hash."""
-
-    path: Path
-    classes: int
-    names: Mapping[str, str]
-
-    def key(self, stem: str) -> tuple[str, int]:
-        """Return the (network, replicate) of a stem; a hash that is not in the run stands for itself."""
-        hash_, _, replicate = stem.rpartition("-")
-        return self.names.get(hash_, hash_), int(replicate) if replicate.isdigit() else -1
-
-    def weights(self, stem: str) -> Path:
-        """Return where the weights of a training are, if they are kept."""
-        network, replicate = self.key(stem)
-        return self.path / "weights" / f"{network}-{replicate}.safetensors"
 
 
 def drop(files: RunFiles, stems: Collection[str], tables: Collection[str] = TABLES) -> None:
@@ -165,7 +143,7 @@ def _merge(files: RunFiles, table: str, batch: list[Shard]) -> None:
     if table == "predictions":
         groups = _sorted_predictions(files, batch, schema)
     else:
-        rows = read_shards(batch, table, files.classes)
+        rows = read_shards(files, table, shards=batch)
         order = ["network", "replicate", "epoch", "split"] if table == "epochs" else ["network", "replicate"]
         plain = pa.table(
             {k: rows.column(k).cast(pa.string()) if k in ("network", "split") else rows.column(k) for k in order}
@@ -185,7 +163,7 @@ def _sorted_predictions(files: RunFiles, batch: list[Shard], schema: pa.Schema) 
     held: dict[Shard, list[tuple[int, str, str, int]]] = {}
     expected = 0
     for shard in batch:
-        blocks = list(read_blocks(shard, ["epoch"]))
+        blocks = list(read_blocks(files, shard, ["epoch"]))
         held[shard] = [(b.epoch, b.split, b.network, b.replicate) for b in blocks]
         expected += sum(len(b.table) for b in blocks)
     row_bytes = 4 * files.classes + 20
@@ -198,7 +176,7 @@ def _sorted_predictions(files: RunFiles, batch: list[Shard], schema: pa.Schema) 
         for shard in batch:
             if not any(key[:2] == (epoch, split) for key in held[shard]):
                 continue
-            for block in read_blocks(shard, schema.names, [epoch], [split]):
+            for block in read_blocks(files, shard, schema.names, [epoch], [split]):
                 if (block.epoch, block.split) != (epoch, split):
                     continue
                 waiting.append(block)

@@ -1,6 +1,6 @@
 """A run's folder: create, open, lock, write each finished training at once, forget, recover, compact.
 
-With `shards` and `compact`, on which it stands, the only user of pyarrow. It knows the files and nothing of how
+With the files beside it, on which it stands, the only user of pyarrow. It knows the files and nothing of how
 results come about or what they mean; what a user reads them with is `run`. All that changes a run that exists
 (`commit`, `forget`, `recover`, `compact`) is for one process at a time: the one inside `Store.lock`.
 """
@@ -10,52 +10,50 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import filelock
+import msgspec
 import numpy as np
 import pyarrow as pa
-import tomli_w
 
 from netpick.core.errors import RunError, WorkError, listed, suggest
-from netpick.core.files import append_line, atomic_write, deepest, read_text, sync_folder
+from netpick.core.files import append_line, atomic_write, read_text, sync_folder
 from netpick.core.result import TrainingResult
 from netpick.store import compact
 from netpick.store.catalogue import read_catalogue
-from netpick.store.compact import RunFiles
+from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, raw_manifest, read_manifest
+from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
-from netpick.store.shards import (
-    TABLES,
-    BrokenShardError,
-    arrow_schema,
-    open_shard,
-    read_shards,
-    scan,
-    write_groups,
-)
+from netpick.store.shards import TABLES, BrokenShardError, arrow_schema, scan, write_groups
 
-MANIFEST = "run.toml"
-MANIFEST_BYTES = 2**24
 EVENTS_BYTES = 2**30
-NESTED = 50
-"""Sizes and depth of what is taken for a manifest and a log: those that netpick writes stay far below."""
+"""Size of what is taken for a log: those that netpick writes stay far below."""
 
-SCORES = ("all", "last", "none")
+
+class _Event(TypedDict):
+    """A line of the log, as far as it is told again."""
+
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    event: str
+    network: NotRequired[str]
+    replicate: NotRequired[int]
+    due: NotRequired[int]
+    workers: NotRequired[int]
 
 
 class Store:
     """The folder of one run; made by `Store.create` or `Store.open`."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path = path
-        self.manifest = manifest
+        self.manifest = Manifest(manifest, path / MANIFEST)
         self._recovered = False
 
     @classmethod
@@ -74,6 +72,7 @@ class Store:
             raise RunError(f"{path} is a file and no folder: give another folder")
         manifest = {"schema_version": SCHEMA_VERSION, "created": datetime.now(UTC), **manifest}
         store = cls(path, _without_none(manifest))
+        manifest_text(store.manifest, path / MANIFEST)
         schema = arrow_schema("networks")
         rows = [
             {"recipe": "{}", **n, "layers": n["layers"] if isinstance(n["layers"], str) else json.dumps(n["layers"])}
@@ -98,28 +97,13 @@ class Store:
             raise RunError(f"no run at {path}{suggest(path.name, there)}: {way}")
         again = "remove the folder and generate it again"
         try:
-            text = read_text(path / MANIFEST, MANIFEST_BYTES)
+            manifest = read_manifest(path / MANIFEST)
         except FileNotFoundError:
             if (path / "networks.parquet").is_file() or any((path / t).is_dir() for t in TABLES):
                 raise RunError(f"{path} is half-written, it has no {MANIFEST}: {again}") from None
             raise RunError(
                 f"{path} is not a run, it has no {MANIFEST}: give a folder made by `netpick generate`"
             ) from None
-        except (OSError, UnicodeDecodeError) as e:
-            raise RunError(f"{path / MANIFEST} can't be read ({e}): {again}") from None
-        try:
-            if deepest(text) > NESTED:
-                raise ValueError(f"brackets in it are nested more than {NESTED} deep")
-            manifest = tomllib.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise RunError(f"{path / MANIFEST} is not valid TOML ({e}): repair it, or {again}") from None
-        version = manifest.get("schema_version")
-        if not isinstance(version, int) or not isinstance(manifest.get("classes"), list):
-            raise RunError(f"{path / MANIFEST} lacks schema_version or classes, it is not a run's: {again}")
-        if version > SCHEMA_VERSION:
-            raise RunError(
-                f"{path} has schema {version} and this netpick reads up to {SCHEMA_VERSION}: upgrade netpick to read it"
-            )
         if not (path / "networks.parquet").is_file():
             raise RunError(f"{path} is half-written, it has no networks.parquet: {again}")
         for name in (*TABLES, "weights"):
@@ -134,8 +118,8 @@ class Store:
 
     def update_manifest(self, **keys: object) -> None:
         """Change keys of the manifest and write it anew, atomically."""
-        manifest = _without_none({**self.manifest, **keys})
-        text = tomli_w.dumps(manifest).encode()
+        manifest = Manifest(_without_none({**self.manifest, **keys}), self.path / MANIFEST)
+        text = manifest_text(manifest, manifest.path)
         with self._work():
             atomic_write(self.path / MANIFEST, text)
             sync_folder(self.path)
@@ -146,8 +130,13 @@ class Store:
         return list(self._networks)
 
     @cached_property
+    def catalogue(self) -> pa.Table:
+        """The networks as they are in their file, read and checked once."""
+        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue"))
+
+    @cached_property
     def _networks(self) -> list[dict[str, Any]]:
-        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pylist()
+        return self.catalogue.to_pylist()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -159,8 +148,8 @@ class Store:
                 lock.acquire(timeout=0)
         except filelock.Timeout:
             try:
-                pid = note.read_text().strip()
-            except OSError:
+                pid = read_text(note, 100).strip()
+            except (OSError, UnicodeDecodeError):
                 pid = ""
             by = f"another process (pid {pid})" if pid else "another process"
             raise RunError(f"{self.path} is in use by {by}: wait until it ends, or stop it") from None
@@ -183,7 +172,8 @@ class Store:
         path = self.path / "timings.parquet"
         if not path.is_file():
             return []
-        return _read_rows(path)
+        rows: list[dict[str, Any]] = read_file(path, "timings").to_pylist()
+        return rows
 
     def write_timings(self, rows: Iterable[dict[str, Any]]) -> None:
         """Put rows into timings.parquet, atomically, in the place of those of the same network, device and threads."""
@@ -204,7 +194,7 @@ class Store:
         if scores not in SCORES:
             raise ValueError(f"scores is {scores!r}; allowed: {', '.join(SCORES)}")
         stem = f"{result.hash}-{result.replicate}"
-        if self._files.names.get(result.hash) != result.network:
+        if self.files.names.get(result.hash) != result.network:
             raise RunError(f"{self.path} has no network {result.network} with hash {result.hash}: generate it first")
         if not self._recovered:
             self.recover()
@@ -227,14 +217,14 @@ class Store:
                 write_groups(paths["trainings"], schema, [_table([_training_row(result)], schema)], "lz4")
                 sync_folder(paths["trainings"].parent)
         except WorkError:
-            for path in (*paths.values(), self._files.weights(stem)):
+            for path in (*paths.values(), self.files.weights(stem)):
                 with suppress(OSError):  # `recover` will do it
                     path.unlink(missing_ok=True)
             raise
 
     def finished(self) -> dict[tuple[str, int], str]:
         """Return the status of each training that has a result, by (hash of the network, replicate)."""
-        rows = read_shards(scan(self.path / "trainings")[0], "trainings", names=["hash", "replicate", "status"])
+        rows = read_shards(self.files, "trainings", ["hash", "replicate", "status"])
         hashes, replicates, statuses = (rows.column(k).to_pylist() for k in ("hash", "replicate", "status"))
         return dict(zip(zip(hashes, replicates, strict=True), statuses, strict=True))
 
@@ -245,14 +235,14 @@ class Store:
         if stems:
             self._recovered = False  # until it is through: what a failure leaves is to be cleared before a commit
             with self._work():
-                compact.drop(self._files, stems)
+                compact.drop(self.files, stems)
             self.recover()
         return len(stems)
 
     def recover(self) -> None:
         """Clear up after a kill: unfinished files, files of trainings without a row, an interrupted compact."""
         with self._work():
-            compact.recover(self._files)
+            compact.recover(self.files)
         merged = (s for t in TABLES for s in scan(self.path / t)[0] if s.merged)
         self._in_merged = {stem for s in merged for stem in s.holds}
         self._recovered = True
@@ -266,7 +256,7 @@ class Store:
         """
         self._recovered = False
         with self._work():
-            out = compact.compact(self._files, rows_per_file)
+            out = compact.compact(self.files, rows_per_file)
         self.recover()
         return out
 
@@ -290,8 +280,8 @@ class Store:
         for line in lines:
             with suppress(ValueError, RecursionError):
                 event = json.loads(line)
-                if _is_event(event):
-                    events.append(event)
+                msgspec.convert(event, _Event)  # a ValueError where it can't be told
+                events.append(event)
         return events
 
     def in_use(self) -> bool:
@@ -313,13 +303,15 @@ class Store:
             os.close(fd)
 
     @cached_property
-    def _files(self) -> RunFiles:
-        return RunFiles(self.path, self.classes, {n["hash"]: n["name"] for n in self.networks()})
+    def files(self) -> RunFiles:
+        """What its shards are handled by."""
+        hashes, names = (self.catalogue[column].to_pylist() for column in ("hash", "name"))
+        return RunFiles(self.path, self.classes, dict(zip(hashes, names, strict=True)))
 
     def _write_weights(self, stem: str, weights: dict[str, np.ndarray]) -> None:
         from safetensors.numpy import save  # not needed by those who keep no weights
 
-        path = self._files.weights(stem)
+        path = self.files.weights(stem)
         path.parent.mkdir(exist_ok=True)
         data = save({name: np.asarray(w, order="C") for name, w in weights.items()})
         atomic_write(path, data)
@@ -388,33 +380,14 @@ def newest_run(folder: str | Path = "runs") -> Path:
     runs: list[tuple[float, Path]] = []
     for file in Path(folder).glob(f"*/{MANIFEST}"):
         try:
-            created = tomllib.loads(file.read_text(encoding="utf-8")).get("created")
+            created = raw_manifest(file).get("created")
             moment = created if isinstance(created, datetime) else datetime.fromisoformat(str(created))
             runs.append((moment.timestamp(), file.parent))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError):
+        except (OSError, ValueError):
             continue  # half-written: not a run that anyone wants by default
     if not runs:
         raise RunError(f"no run in {folder}: make one with `netpick generate TEMPLATE`, or name the run's folder")
     return max(runs)[1]
-
-
-def _is_event(event: Any) -> bool:
-    """Whether a line of the log has the form that `append_event` gives, so that it can be told."""
-    types = {"event": str, "network": str, "replicate": int, "due": int, "workers": int}
-    try:
-        return datetime.fromisoformat(event["time"]).tzinfo is not None and all(
-            isinstance(event[key], kind) for key, kind in types.items() if key in event
-        )
-    except (TypeError, KeyError, ValueError):
-        return False
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    file = open_shard(path)
-    try:
-        return file.read().to_pylist()
-    finally:
-        file.close()
 
 
 def _without_none(value: Any) -> Any:

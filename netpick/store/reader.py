@@ -7,6 +7,7 @@ from Parquet to numpy without a frame in between. No torch, no figures, no answe
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from io import BytesIO
@@ -18,10 +19,11 @@ import pandas as pd
 
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed, suggest
-from netpick.store.catalogue import read_catalogue
+from netpick.store.blocks import Block, is_ordered, join_blocks, read_blocks
 from netpick.store.folder import Store
+from netpick.store.rows import read_file, read_shards
 from netpick.store.schema import columns
-from netpick.store.shards import Block, BrokenShardError, Shard, join_blocks, open_shard, read_blocks, read_shards, scan
+from netpick.store.shards import BrokenShardError, Shard, open_shard, scan
 
 Epochs = int | Iterable[int] | None
 BlockKey = tuple[str, int, int, str]
@@ -79,7 +81,7 @@ class Reader:
     @property
     def wanted(self) -> int:
         """Number of trainings that the run has when it is finished."""
-        replicates = int(self.recipe.get("replicates", 1))
+        replicates = self.recipe.get("replicates", 1)
         if "recipe" not in self.networks:
             return len(self.networks) * replicates
         return sum(int(_own_recipe(text).get("replicates", replicates)) for text in self.networks["recipe"])
@@ -107,7 +109,7 @@ class Reader:
     @cached_property
     def networks(self) -> pd.DataFrame:
         """One row a network, in the order of the catalogue."""
-        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue")).to_pandas()
+        return self._store.catalogue.to_pandas()
 
     @cached_property
     def trainings(self) -> pd.DataFrame:
@@ -132,7 +134,7 @@ class Reader:
         path = self.path / "timings.parquet"
         if not path.is_file():
             return pd.DataFrame(columns=[c.name for c in columns("timings")])
-        return open_shard(path).read().to_pandas().astype({"network": str})
+        return read_file(path, "timings").to_pandas().astype({"network": str})
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -143,10 +145,7 @@ class Reader:
             if not self.pending:
                 where = "all is trained, so that `netpick train` won't write it: restore it from a copy of the run"
             raise RunError(f"{self.path} has no samples.parquet: {where}")
-        try:
-            return open_shard(path).read().to_pandas()
-        except OSError as e:
-            raise BrokenShardError(path, e) from None
+        return read_file(path, "samples", len(self.classes)).to_pandas()
 
     def labels(self, split: str = "test") -> np.ndarray:
         """Return the true class of each sample of a split, int16 (samples,)."""
@@ -270,17 +269,29 @@ class Reader:
         keys = self.epochs[["network", "replicate", "epoch", "split"]].astype({"network": str, "split": str})
         return keys.assign(last=keys["epoch"] == keys.groupby(["network", "replicate"])["epoch"].transform("max"))
 
+    @cached_property
+    def _samples_of(self) -> Counter[str]:
+        """Number of samples of each split, where samples.parquet is there."""
+        path = self.path / "samples.parquet"
+        if not path.is_file():
+            return Counter()
+        return Counter(read_file(path, "samples", len(self.classes), "split")["split"].to_pylist())
+
     def _small(self, table: str) -> pd.DataFrame:
-        shards = scan(self.path / table, self._broken)[0]
-        frame = read_shards(shards, table, len(self.classes), broken=self._broken).to_pandas()
-        return _tidy(frame, self._order)
+        return _tidy(read_shards(self._store.files, table, broken=self._broken).to_pandas(), self._order)
 
     def _split_samples(self, split: str) -> pd.DataFrame:
         rows = self.samples[self.samples["split"] == split]
         if not len(rows):
             there = sorted(self.samples["split"].unique())
             raise RunError(f"no split '{split}'{suggest(split, there)}: the run has {listed(there)}")
-        return rows.sort_values("sample")
+        rows = rows.sort_values("sample")
+        if not np.array_equal(rows["sample"], np.arange(len(rows))):
+            raise RunError(
+                f"{self.path / 'samples.parquet'} has not each sample of the {split} split once: restore it from a "
+                "copy, or generate the run again"
+            )
+        return rows
 
     def _known(self, networks: str | Iterable[str]) -> list[str]:
         names = [networks] if isinstance(networks, str) else list(networks)
@@ -329,7 +340,7 @@ class Reader:
                 continue
             networks, _, epochs, splits = map(set, zip(*here, strict=True))
             try:
-                for block in read_blocks(shard, names, epochs, splits, networks):
+                for block in read_blocks(self._store.files, shard, names, epochs, splits, networks):
                     if block.key in wanted:
                         yield block
             except BrokenShardError as e:
@@ -361,14 +372,13 @@ class Reader:
             sample = block.array("sample")
             assert sample is not None  # never null: it is a key
             if out is None:
-                out = np.empty((len(names), len(sample), len(columns)), dtype)
-            if len(sample) != out.shape[1] or sample.max() >= out.shape[1]:
+                out = np.empty((len(names), self._samples_of.get(split, len(sample)), len(columns)), dtype)
+            if len(sample) != out.shape[1]:
                 raise RunError(
                     f"{self.path}: network '{block.network}' has {len(sample)} predictions of the {split} split and "
-                    f"others have {out.shape[1]}: the run was written with different data"
+                    f"others, or samples.parquet, {out.shape[1]}: the run was written with different data"
                 )
-            ordered = sample[0] == 0 and bool((np.diff(sample) == 1).all())
-            place: Any = slice(None) if ordered else sample
+            place: Any = slice(None) if is_ordered(sample) else sample
             i, *others = rows[block.network]
             for c, column in enumerate(columns):
                 values = block.array(column)

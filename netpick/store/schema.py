@@ -148,3 +148,30 @@ def columns(table: str, classes: int = 0) -> tuple[Column, ...]:
         else:
             out.append(column)
     return tuple(out)
+
+
+ADDED = {
+    "networks": ("recipe",),
+    "trainings": (
+        "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision",
+        "train_samples",
+    ),
+}  # fmt: skip
+"""Columns that came later: runs of before may lack them."""
+
+_SIZES = ("params", "memory", "ops", "depth", "macs")
+_LEAST = {"replicate": 0, "epoch": 1, "sample": 0, "label": 0, "predicted": 0, "threads": 1, **dict.fromkeys(_SIZES, 0)}
+
+NEVER_NULL = frozenset(
+    {
+        *_LEAST, "network", "split", "name", "hash", "computation", "activation", "layers", "status", "seconds",
+        "workers", "started", "accuracy", "loss", "train_seconds", "eval_seconds", "device", "latency", "throughput",
+        "step_seconds", "epoch_steps", "measured", "class_name", "image", "index",
+    }
+)  # fmt: skip
+"""Columns that have a value in every row."""
+
+
+def least(column: str) -> int | None:
+    """Return the least value of a column that has one."""
+    return _LEAST.get(column)

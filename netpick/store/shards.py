@@ -1,10 +1,11 @@
-"""The Parquet files of a run's tables: Arrow schemas, atomic writing, which file holds which training, reading.
+"""The Parquet files of a run's tables: Arrow schemas, atomic writing, which file holds which training.
 
 A table is a folder of files. A *shard* is one file: either a single training's, named `{hash}-{replicate}.parquet`
 (the part before the dot is the training's *stem*), or a merged one, named `part-N.parquet`, whose Parquet metadata
 lists the stems that it holds and the older merged files that it replaces. A single training's shard is superseded,
 and no longer counts, as soon as a merged file holds its stem. Names that begin with a dot are unfinished files, which
-all readers skip. What belongs into the files, and when, is the business of `store` and `compact`.
+all readers skip. What belongs into the files, and when, is the business of `folder` and `compact`; how they are read,
+that of `rows` and `blocks`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ import functools
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from netpick.core.errors import RunError
@@ -48,12 +46,6 @@ _TYPES = {
 }
 
 
-_CHECKED = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
-"""Pages whose checksum is not theirs are an error; those of a run of before have none."""
-
-
 @dataclass(frozen=True)
 class Shard:
     """One file of a table, the stems of the trainings in it, and the names of older merged files it stands for."""
@@ -62,26 +54,6 @@ class Shard:
     holds: tuple[str, ...]
     replaces: tuple[str, ...] = ()
     merged: bool = False
-
-
-class Block(NamedTuple):
-    """The predictions of one network × replicate × epoch × split: a slice of an Arrow table."""
-
-    network: str
-    replicate: int
-    epoch: int
-    split: str
-    table: Any
-
-    @property
-    def key(self) -> tuple[str, int, int, str]:
-        """The four values that name the block."""
-        return self[:4]
-
-    def array(self, column: str) -> np.ndarray | None:
-        """Return one column, or None where any of its values is null."""
-        values = self.table.column(column)
-        return None if values.null_count else values.to_numpy()
 
 
 _REST = "read the rest with --skip-broken, in Python Run(..., skip_broken=True)"
@@ -97,6 +69,8 @@ class BrokenShardError(RunError):
             text = f"{path} went away while it was being read, as when a run is compacted: open the run again"
         elif _MERGED.fullmatch(path.name):
             text = f"{path} is broken ({what}): restore it from a copy, or {_REST}"
+        elif path.parent.name not in TABLES:
+            text = f"{path} is broken ({what}): restore it from a copy, or generate the run again"
         else:
             text = (
                 f"{path} is broken ({what}): {_REST}, or delete the files {path.name} in trainings/, epochs/ and "
@@ -215,100 +189,3 @@ def open_shard(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
         raise BrokenShardError(path, e) from None
-
-
-def read_shards(
-    shards: list[Shard],
-    table: str,
-    classes: int = 0,
-    names: list[str] | None = None,
-    broken: list[Path] | None = None,
-) -> pa.Table:
-    """Read the shards of a small table (all columns, or those of `names`) into one Arrow table."""
-    schema = arrow_schema(table, classes)
-    while shards:
-        try:
-            for shard in shards:
-                checksums.check(shard.path)
-            data = ds.dataset([str(s.path) for s in shards], schema=schema, format=_CHECKED)
-            return data.to_table(columns=names).unify_dictionaries().combine_chunks()
-        except (OSError, pa.ArrowException) as e:
-            bad = _find_broken(shards, names) or BrokenShardError(shards[0].path, e)
-            if broken is None:
-                raise bad from None
-            broken.append(bad.path)
-            shards = [s for s in shards if s.path != bad.path]
-    return schema.empty_table().select(names or schema.names)
-
-
-def _find_broken(shards: list[Shard], names: list[str] | None) -> BrokenShardError | None:
-    """Read the shards one by one, to say which of them can't be read."""
-    for shard in shards:
-        try:
-            open_shard(shard.path).read(columns=names)
-        except BrokenShardError as e:
-            return e
-        except (OSError, pa.ArrowException) as e:
-            return BrokenShardError(shard.path, e)
-    return None
-
-
-def read_blocks(
-    shard: Shard,
-    names: list[str],
-    epochs: Collection[int] | None = None,
-    splits: Collection[str] | None = None,
-    networks: Collection[str] | None = None,
-) -> Iterator[Block]:
-    """Yield the blocks of one predictions shard, with the columns of `names`.
-
-    Row groups that can't hold any of the epochs, splits and networks are not read; of those that are read, all blocks
-    come out.
-    """
-    file = open_shard(shard.path)
-    wanted = {"network": networks, "epoch": epochs, "split": splits}
-    keys = ["network", "replicate", "epoch", "split"]
-    try:
-        ranges = {file.schema_arrow.get_field_index(k): sorted(v) for k, v in wanted.items() if v is not None}
-        for g in range(file.num_row_groups):
-            group = file.metadata.row_group(g)
-            if all(_may_hold(group.column(i).statistics, values) for i, values in ranges.items()):
-                yield from _blocks(file.read_row_group(g, columns=list(dict.fromkeys([*keys, *names]))), names)
-    except (OSError, pa.ArrowException) as e:
-        raise BrokenShardError(shard.path, e) from None
-    finally:
-        file.close()
-
-
-def _may_hold(statistics: Any, values: list[Any]) -> bool:
-    """Whether a column chunk of these statistics can hold one of the sorted values."""
-    if statistics is None or not statistics.has_min_max:
-        return True
-    return any(statistics.min <= v <= statistics.max for v in values)
-
-
-def _blocks(table: pa.Table, names: list[str]) -> Iterator[Block]:
-    """Cut a row group where one of the four keys changes."""
-    if not len(table):
-        return
-    table = table.combine_chunks()
-    network, split = (table.column(k).chunk(0) for k in ("network", "split"))
-    codes = [network.indices.to_numpy(), split.indices.to_numpy()]
-    replicate, epoch = (table.column(k).to_numpy() for k in ("replicate", "epoch"))
-    changes = np.zeros(len(table) - 1, dtype=bool)
-    for column in (*codes, replicate, epoch):
-        changes |= column[1:] != column[:-1]
-    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
-    network_names, split_names = network.dictionary.to_pylist(), split.dictionary.to_pylist()
-    values = table.select(names)
-    for a, b in pairwise(starts):
-        key = network_names[codes[0][a]], int(replicate[a]), int(epoch[a]), split_names[codes[1][a]]
-        yield Block(*key, values.slice(a, b - a))
-
-
-def join_blocks(blocks: Iterable[Block], names: list[str], classes: int) -> pa.Table:
-    """Put blocks one after another into one Arrow table of the given columns."""
-    tables = [b.table for b in blocks]
-    if not tables:
-        return arrow_schema("predictions", classes).empty_table().select(names)
-    return pa.concat_tables(tables).unify_dictionaries()

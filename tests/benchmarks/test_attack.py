@@ -49,7 +49,6 @@ def outcomes_with_torch(tmp_path_factory):
     return attacked(tmp_path_factory.mktemp("attack"), max(WITH_TORCH.values()), "--only", *WITH_TORCH)
 
 
-@pytest.mark.xfail(strict=False, reason="found by the attack and not mended yet: make it strict when it is")
 @pytest.mark.parametrize("kind", LIGHT)
 def test_what_is_spoilt_is_read_or_refused_in_one_line(outcomes, kind):
     mine = [case for case in outcomes if case["kind"] == kind]

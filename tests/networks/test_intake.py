@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pandas as pd
@@ -188,12 +189,17 @@ def test_files_that_can_not_be_read(tmp_path, monkeypatch):
     for path, said in ((tmp_path / "none", "No such file"), (tmp_path, "directory"), (tmp_path / "latin", "UTF-8")):
         with pytest.raises(SpecError, match=said):
             read(path, IMAGE, 10)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="not a regular file"):
+        read(tmp_path / "pipe", IMAGE, 10)
     monkeypatch.setattr("netpick.networks.catalogue.import_file.MAX_BYTES", 10)
     (tmp_path / "long").write_text(" " * 11)
     with pytest.raises(SpecError, match="larger than"):
         read(tmp_path / "long", IMAGE, 10)
     monkeypatch.setattr("netpick.networks.catalogue.import_file.MAX_NETWORKS", 1)
     assert "has 2 networks, at most 1" in refused([TINY, TINY])
+    monkeypatch.setattr("netpick.networks.catalogue.import_file.MAX_BRACKETS", 7)
+    assert "more than 7 objects and lists" in refused([TINY, TINY])
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path):

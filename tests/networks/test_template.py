@@ -258,6 +258,22 @@ def test_brackets_without_end_are_no_crash():
     assert "recipe.lr" in refusal(HEAD + CELL, "recipe.lr=" + 5000 * "[")
 
 
+def test_keys_of_thousands_of_parts_are_refused_before_they_take_memory():
+    dotted = ".".join("a" * 3000)
+    assert "a key of it has more than 20 parts" in refusal(HEAD + f"{dotted} = 1\n" + CELL)
+    assert "recipe.lr" in refusal(HEAD + CELL, f"recipe.lr={{{dotted} = 1}}")
+
+
+def test_a_file_too_large_for_a_template_is_not_parsed(tmp_path):
+    (tmp_path / "long.toml").write_text("x = [" + "[]," * 400_000 + "]\n" + HEAD + CELL)
+    with pytest.raises(TemplateError, match="larger than 1,048,576 bytes"):
+        template.load(str(tmp_path / "long.toml"))
+
+
+def test_numbers_of_thousands_of_digits_are_no_crash():
+    assert "not a template" in refusal("x = 1" + 5000 * "0")
+
+
 @pytest.mark.parametrize(
     ("text", "path", "near"),
     [
@@ -344,6 +360,13 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest(text, path, nea
         ),
         (defaults("depth = [3, 2]"), "defaults.depth: impossible range [3, 2], the first is the lowest"),
         (defaults("depth = 0"), "defaults.depth: expected int >= 1, got 0"),
+        (defaults("depth = 2147483648"), "defaults.depth: expected int <= 1000, got 2147483648"),
+        (defaults("linear_depth = [1, 1001]"), "defaults.linear_depth[1]: expected int <= 1000, got 1001"),
+        (HEAD + GRID + "depth = [1001]\n", "cells[0].depth[0]: expected int <= 1000, got 1001"),
+        (
+            HEAD + EXPLICIT.replace('[{ op = "ReLU" }]', "[" + '{ op = "ReLU" },' * 1001 + "]"),
+            "cells[0].layers: expected array of length <= 1000",
+        ),
         (defaults("depth = [1, 2, 3]"), "defaults.depth: expected array of length <= 2, got [1, 2, 3]"),
         (defaults("depth = [1]"), "defaults.depth: expected array of length >= 2, got [1]"),
         (defaults("depth = 'deep'"), "defaults.depth: expected int | array, got str: 'deep'"),

@@ -13,6 +13,7 @@ from PIL import Image
 
 from netpick.core.errors import NetpickError, RunError
 from netpick.exam import Run, plant
+from netpick.report import write_figures
 from netpick.store import Store
 
 
@@ -126,6 +127,17 @@ def test_a_folder_of_the_run_that_is_a_link_is_refused(run, tmp_path, name):
     (run / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=f"{name} is a link"):
         Store.open(run)
+
+
+def test_figures_are_not_written_through_a_link_of_the_run(run, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    for target in ("elsewhere", "nowhere"):
+        (run / "figures").symlink_to(tmp_path / target)
+        with pytest.raises(RunError, match="figures is a link"):
+            write_figures(Run(run), run / "figures", ("svg",), ["scores"])
+        (run / "figures").unlink()
+    assert not any((tmp_path / "elsewhere").iterdir())
+    assert not (tmp_path / "nowhere").exists()
 
 
 def listing(folder):

@@ -26,10 +26,12 @@ Rate = Annotated[float, Meta(ge=0, lt=1)]
 Pair = Annotated[list[Positive], Meta(min_length=2, max_length=2)]
 Triple = Annotated[list[Positive], Meta(min_length=3, max_length=3)]
 Range = Positive | Pair
+Depth = Annotated[int, Meta(ge=1, le=1000)]  # as many layers as a file of networks may have
+DepthRange = Depth | Annotated[list[Depth], Meta(min_length=2, max_length=2)]
 NaturalRange = Natural | Annotated[list[Natural], Meta(min_length=2, max_length=2)]
 RateRange = Rate | Annotated[list[Rate], Meta(min_length=2, max_length=2)]
 PoolKind = Literal["max", "avg"]
-Layers = list[dict[str, Any]]
+Layers = Annotated[list[dict[str, Any]], Meta(max_length=1000)]
 
 # What a key of a grid may have for one network: a value for all layers, a list with one for each; among those a list is
 # one for each dimension.
@@ -44,9 +46,9 @@ class SampledOptions(Strict, frozen=True, kw_only=True):
     A range is `[lowest, highest]`, both included and equally likely, or one number.
     """
 
-    depth: Range = msgspec.field(default_factory=lambda: [2, 6])
+    depth: DepthRange = msgspec.field(default_factory=lambda: [2, 6])
     """Computation layers, the last one included. A residual block is two."""
-    linear_depth: Range = msgspec.field(default_factory=lambda: [1, 3])
+    linear_depth: DepthRange = msgspec.field(default_factory=lambda: [1, 3])
     """How many of them are linear layers at the end (`ConvNdThenLinear`)."""
     features: Range = msgspec.field(default_factory=lambda: [10, 500])
     """Outputs of a hidden linear layer. Drawn ones are at most twice the values of an image."""
@@ -151,8 +153,8 @@ class GridCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid"):
 
     computation: tuple[str, ...]
     activation: tuple[str, ...] = ("None",)
-    depth: tuple[Positive, ...] = (2,)
-    linear_depth: tuple[Positive, ...] = (1,)
+    depth: tuple[Depth, ...] = (2,)
+    linear_depth: tuple[Depth, ...] = (1,)
     features: tuple[Whole, ...] = (64,)
     channels: tuple[Whole, ...] = (16,)
     planes: tuple[Whole, ...] = (16,)
@@ -201,7 +203,9 @@ class ExplicitCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="exp
 Cell = SampledCell | GridCell | ExplicitCell
 
 KINDS: dict[str, type[Struct]] = {"sampled": SampledCell, "grid": GridCell, "explicit": ExplicitCell}
-RANGES = [f.name for f in msgspec.structs.fields(SampledOptions) if f.type in (Range, RateRange)] + ["padding"]
+RANGES = [f.name for f in msgspec.structs.fields(SampledOptions) if f.type in (Range, DepthRange, RateRange)] + [
+    "padding"
+]
 
 
 def check_ranges(options: Struct, source: str, where: str) -> None:

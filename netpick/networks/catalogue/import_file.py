@@ -7,6 +7,7 @@ nesting, networks and layers are bounded. What is not right is one line that nam
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from netpick.core.errors import SpecError, listed, suggest
+from netpick.core.files import read_text
 from netpick.core.names import NAME, is_name
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.in_place import overwrites
@@ -25,6 +27,8 @@ from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, wal
 from netpick.networks.paper.whole_networks import BASELINES, MODELS, OWN, WHOLE, completed, is_baseline
 
 MAX_BYTES = 64 * 2**20
+MAX_BRACKETS = 4_000_000
+"""Objects and lists of a file: a file of that size that has real networks in it has fewer by far."""
 MAX_NETWORKS = 100_000
 MAX_LAYERS = 1000
 MAX_PARAMS = 100_000_000
@@ -48,18 +52,15 @@ class Taken:
 def read(path: str | Path, image: Shape, classes: int, max_params: int = MAX_PARAMS) -> Taken:
     """Read a file of networks; see `parse`. Raises SpecError where it can't be read or is larger than 64 MiB."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
-        what = getattr(error, "strerror", None) or error
-        raise SpecError(f"{str(path)!r:.200}: can't be read ({what}): give a file of JSON or JSON lines") from None
-    if len(raw) > MAX_BYTES:
-        raise SpecError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, split it into several runs")
-    try:
-        text = raw.decode("utf-8-sig")
+        text = read_text(path, MAX_BYTES)
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: is not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
-    return parse(text, str(path), image, classes, max_params)
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise SpecError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, split it into several runs") from None
+        what = getattr(error, "strerror", None) or error
+        raise SpecError(f"{str(path)!r:.200}: can't be read ({what}): give a file of JSON or JSON lines") from None
+    return parse(text.removeprefix("\ufeff"), str(path), image, classes, max_params)
 
 
 def parse(text: str, source: str, image: Shape, classes: int, max_params: int = MAX_PARAMS) -> Taken:
@@ -89,6 +90,8 @@ def parse(text: str, source: str, image: Shape, classes: int, max_params: int = 
     names: set[str] = set()
     hashes: dict[str, str] = {}
     repeated: list[str] = []
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise SpecError(f"{source}: has more than {MAX_BRACKETS:,} objects and lists, split it into several runs")
     entries = _entries(text, source)
     if len(entries) > MAX_NETWORKS:
         raise SpecError(f"{source}: has {len(entries)} networks, at most {MAX_NETWORKS} are taken: split it up")

@@ -18,7 +18,10 @@ from typing import Any, Literal
 import msgspec
 
 from netpick.core.errors import TemplateError, listed, suggest
+from netpick.core.files import read_text
 from netpick.core.recipe import FOR_A_CELL, Recipe, check_recipe
+from netpick.core.texts import parse_toml
+from netpick.core.typed import convert
 from netpick.networks.catalogue import sweeps
 from netpick.networks.catalogue.cells import (
     KINDS,
@@ -32,7 +35,9 @@ from netpick.networks.catalogue.cells import (
     check_cell,
     check_ranges,
 )
-from netpick.networks.catalogue.messages import convert
+
+MOST_BYTES = 2**20
+"""Size of a template's file: the largest that come with netpick are a hundredth of it."""
 
 
 class Template(Strict, frozen=True, kw_only=True):
@@ -88,7 +93,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Template:
     """Read a template by name or path, with `--set key=value` overrides; raises TemplateError."""
     path = find(name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MOST_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: can't be read as a text file: {error}") from None
     return parse(text, str(path), overrides)
@@ -135,15 +140,15 @@ def _read_toml(text: str, source: str) -> dict[str, Any]:
             f"{source}: begins with a byte-order mark, which TOML has no place for: save it as UTF-8 without one"
         )
     try:
-        return tomllib.loads(text)
+        return parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line (\d+)", str(error))
         lines = text.splitlines()
         number = int(place[1]) if place else len(lines)
         line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         raise TemplateError(f"{source}: not valid TOML: {error}: `{line:.100}`") from None
-    except RecursionError:
-        raise TemplateError(f"{source}: not a template: its brackets are nested too deeply") from None
+    except ValueError as error:  # too deep, or a number of thousands of digits
+        raise TemplateError(f"{source}: not a template: {error}") from None
 
 
 def _cells(raw: Mapping[str, Any], source: str) -> list[Cell]:
@@ -227,8 +232,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if len(text.splitlines()) > 1:
         raise TemplateError(f"--set {override}: wants a value of one line")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text.strip()  # a bare word, such as recipe.optimizer=SGD
     for key in keys[:-1]:
         if isinstance(raw, list):  # of cells

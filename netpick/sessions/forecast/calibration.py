@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from netpick.core.devices import describe
-from netpick.core.files import atomic_write
+from netpick.core.files import atomic_write, read_text
 from netpick.core.metrics import evaluate
 from netpick.core.provenance import PACKAGE, versions
 from netpick.core.result import EpochResult, TrainingResult
@@ -42,6 +42,9 @@ from netpick.store.schema import columns
 FILE = "calibration.json"
 FORMAT = 2
 """Raised when what is in the file changes its meaning."""
+
+MOST_BYTES = 2**20
+"""Size of a calibration's file, which has some dozen networks in it."""
 
 MOST_SECONDS = 60.0
 NETWORKS = 28
@@ -205,15 +208,9 @@ def save(situation: Situation, calibration: Calibration) -> None:
 def load(situation: Situation) -> Calibration | None:
     """Return the calibration of a run's folder, or None where there is none for these circumstances."""
     try:
-        value = json.loads((situation.store.path / FILE).read_text())
+        value = json.loads(read_text(situation.store.path / FILE, MOST_BYTES))
         if value["circumstances"] != json.loads(json.dumps(circumstances(situation))):
             return None
-        return Calibration(
-            [Timed(**{**times, "key": tuple(times["key"])}) for times in value["timed"]],
-            value["start"],
-            value["commit"] and tuple(value["commit"]),
-            float(value["seconds"]),
-            Samples(**value["samples"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return msgspec.convert({**value, "took": value["seconds"]}, Calibration)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

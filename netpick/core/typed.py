@@ -1,4 +1,4 @@
-"""Plain values turned into typed ones, and what msgspec says of those that don't fit in words for a template's writer.
+"""Plain values turned into typed ones, and what msgspec says of those that don't fit in words for who wrote the file.
 
 A message quotes the key's path, says what was got and what is allowed, and names the nearest word.
 """
@@ -6,22 +6,22 @@ A message quotes the key's path, says what was got and what is allowed, and name
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints, is_typeddict
 
 import msgspec
 from msgspec import Struct
 
-from netpick.core.errors import TemplateError, listed, suggest
+from netpick.core.errors import NetpickError, TemplateError, listed, suggest
 
 
-def convert(raw: object, kind: type[Any], source: str, where: str) -> Any:
-    """Turn plain values into a Struct; an error quotes the path, what was got and what is allowed."""
+def convert(raw: object, kind: type[Any], source: str, where: str, refusal: type[NetpickError] = TemplateError) -> Any:
+    """Turn plain values into typed ones; the error `refusal` quotes the path, what was got and what is allowed."""
     try:
         return msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:
         message, _, inner = str(error).partition(" - at `$")
         inner = inner.removesuffix("`")
-        raise TemplateError(f"{source}: {_explain(raw, kind, message, where, inner)}") from None
+        raise refusal(f"{source}: {_explain(raw, kind, message, where, inner)}") from None
 
 
 def _explain(raw: Any, kind: type[Any], message: str, where: str, inner: str) -> str:
@@ -54,6 +54,8 @@ def _type_at(kind: Any, inner: str) -> Any:
     for key in re.findall(r"\w+", inner):
         if isinstance(kind, type) and issubclass(kind, Struct):
             kind = {f.name: f.type for f in msgspec.structs.fields(kind)}.get(key, kind)
+        elif is_typeddict(kind):
+            kind = get_type_hints(kind).get(key, kind)
     return kind
 
 

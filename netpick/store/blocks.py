@@ -1,0 +1,125 @@
+"""The table of predictions, which is too large to be read whole: its blocks, checked as they come.
+
+A block is what one training answered at one epoch for one split: a slice of an Arrow table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from netpick.store.rows import RunFiles, check_columns, value_fault
+from netpick.store.shards import BrokenShardError, Shard, arrow_schema, open_shard
+
+
+class Block(NamedTuple):
+    """The predictions of one network × replicate × epoch × split: a slice of an Arrow table."""
+
+    network: str
+    replicate: int
+    epoch: int
+    split: str
+    table: Any
+
+    @property
+    def key(self) -> tuple[str, int, int, str]:
+        """The four values that name the block."""
+        return self[:4]
+
+    def array(self, column: str) -> np.ndarray | None:
+        """Return one column, or None where any of its values is null."""
+        values = self.table.column(column)
+        return None if values.null_count else values.to_numpy()
+
+
+def read_blocks(
+    files: RunFiles,
+    shard: Shard,
+    names: list[str],
+    epochs: Collection[int] | None = None,
+    splits: Collection[str] | None = None,
+    networks: Collection[str] | None = None,
+) -> Iterator[Block]:
+    """Yield the blocks of one predictions shard, with the columns of `names`.
+
+    Row groups that can't hold any of the epochs, splits and networks are not read; of those that are read, all blocks
+    come out. Raises BrokenShardError where the file is not what its name or its metadata says.
+    """
+    file = open_shard(shard.path)
+    # All of a single training's file is its network's, or else that is to be found out.
+    wanted = {"network": networks if shard.merged else None, "epoch": epochs, "split": splits}
+    keys = ["network", "replicate", "epoch", "split"]
+    held = set(map(files.key, shard.holds))
+    seen: set[tuple[str, int, int, str]] = set()
+    try:
+        check_columns(shard.path, file.schema_arrow, "predictions", files.classes)
+        ranges = {file.schema_arrow.get_field_index(k): sorted(v) for k, v in wanted.items() if v is not None}
+        for g in range(file.num_row_groups):
+            group = file.metadata.row_group(g)
+            if all(_may_hold(group.column(i).statistics, values) for i, values in ranges.items()):
+                rows = file.read_row_group(g, columns=list(dict.fromkeys([*keys, *names]))).combine_chunks()
+                if fault := value_fault(rows, files.classes):
+                    raise BrokenShardError(shard.path, ValueError(fault))
+                for block in _blocks(rows, names):
+                    if fault := _fault(block, held, seen, "sample" in names):
+                        raise BrokenShardError(shard.path, ValueError(fault))
+                    seen.add(block.key)
+                    yield block
+    except (OSError, pa.ArrowException) as e:
+        raise BrokenShardError(shard.path, e) from None
+    finally:
+        file.close()
+
+
+def _fault(block: Block, held: Collection[Any], seen: Collection[Any], with_samples: bool) -> str | None:
+    """Say what is wrong with a block of a file that holds these trainings, and of which these blocks were seen."""
+    about = f"{block.network}, replicate {block.replicate}"
+    if block.key[:2] not in held:
+        return f"it holds {about}, and is not the file of that"
+    sample = block.array("sample") if with_samples else None
+    once = sample is None or is_ordered(sample) or np.array_equal(np.sort(sample), np.arange(len(sample)))
+    if block.key in seen or not once:
+        return f"it has not each sample of {about}, epoch {block.epoch}, split {block.split} once"
+    return None
+
+
+def is_ordered(sample: np.ndarray) -> bool:
+    """Whether these are the numbers 0, 1, 2, ..."""
+    return bool(sample[0] == 0 and (np.diff(sample) == 1).all())
+
+
+def _may_hold(statistics: Any, values: list[Any]) -> bool:
+    """Whether a column chunk of these statistics can hold one of the sorted values."""
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return any(statistics.min <= v <= statistics.max for v in values)
+
+
+def _blocks(table: pa.Table, names: list[str]) -> Iterator[Block]:
+    """Cut a row group where one of the four keys changes."""
+    if not len(table):
+        return
+    network, split = (table.column(k).chunk(0) for k in ("network", "split"))
+    codes = [network.indices.to_numpy(), split.indices.to_numpy()]
+    replicate, epoch = (table.column(k).to_numpy() for k in ("replicate", "epoch"))
+    changes = np.zeros(len(table) - 1, dtype=bool)
+    for column in (*codes, replicate, epoch):
+        changes |= column[1:] != column[:-1]
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
+    network_names, split_names = network.dictionary.to_pylist(), split.dictionary.to_pylist()
+    values = table.select(names)
+    for a, b in pairwise(starts):
+        key = network_names[codes[0][a]], int(replicate[a]), int(epoch[a]), split_names[codes[1][a]]
+        yield Block(*key, values.slice(a, b - a))
+
+
+def join_blocks(blocks: Iterable[Block], names: list[str], classes: int) -> pa.Table:
+    """Put blocks one after another into one Arrow table of the given columns."""
+    tables = [b.table for b in blocks]
+    if not tables:
+        return arrow_schema("predictions", classes).empty_table().select(names)
+    return pa.concat_tables(tables).unify_dictionaries()
