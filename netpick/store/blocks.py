@@ -52,7 +52,8 @@ def read_blocks(
     file = open_shard(shard.path)
     # All of a single training's file is its network's, or else that is to be found out.
     wanted = {"network": networks if shard.merged else None, "epoch": epochs, "split": splits}
-    keys = ["network", "replicate", "epoch", "split"]
+    schema = arrow_schema("predictions", files.classes)
+    columns = list(dict.fromkeys(["network", "replicate", "epoch", "split", *names]))
     held = set(map(files.key, shard.holds))
     seen: set[tuple[str, int, int, str]] = set()
     try:
@@ -61,7 +62,9 @@ def read_blocks(
         for g in range(file.num_row_groups):
             group = file.metadata.row_group(g)
             if all(_may_hold(group.column(i).statistics, values) for i, values in ranges.items()):
-                rows = file.read_row_group(g, columns=list(dict.fromkeys([*keys, *names]))).combine_chunks()
+                rows = file.read_row_group(g, columns=columns).combine_chunks()
+                if rows.schema.types != [schema.field(name).type for name in rows.column_names]:  # words as such
+                    rows = rows.cast(pa.schema([schema.field(name) for name in rows.column_names])).combine_chunks()
                 if fault := value_fault(rows, files.classes):
                     raise BrokenShardError(shard.path, ValueError(fault))
                 for block in _blocks(rows, names):

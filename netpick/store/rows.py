@@ -136,8 +136,18 @@ def check_columns(path: Path, there: pa.Schema, table: str, classes: int) -> Non
     if any(column.name in names for column in columns(table, classes + 1) if column.name not in schema.names):
         raise BrokenShardError(path, ValueError(f"it is of more than the {classes} classes that run.toml names"))
     for field in schema:
-        if field.name in names and not (got := there.field(field.name).type).equals(field.type):
+        if field.name in names and not _alike(got := there.field(field.name).type, field.type):
             raise BrokenShardError(path, ValueError(f"its column {field.name} is of {got}, wanted {field.type}"))
+
+
+def _alike(got: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column may have a type: words may be a dictionary of any size or none, as other programs write them."""
+    return got.equals(wanted) or (_is_words(got) and _is_words(wanted))
+
+
+def _is_words(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 @cache

@@ -13,8 +13,8 @@ from netpick.core.errors import NetpickError
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 LIGHT = {"manifest": 24, "events": 24, "tables": 24, "bits": 24}
-WITH_TORCH = {"npz": 8, "images": 8, "commands": 8, "code": 8, "standing": 8}
-"""Few: torch is loaded before the first, and undamaged cases measure a network."""
+WITH_TORCH = {"npz": 8, "images": 8, "commands": 8, "code": 2, "standing": 1}
+"""Few: torch is loaded before the first, undamaged cases measure a network, and of slow kinds there is a share."""
 
 
 @pytest.fixture

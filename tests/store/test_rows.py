@@ -216,3 +216,22 @@ def test_a_pipe_in_the_place_of_the_note_of_the_lock_does_not_hang(run):
         os.mkfifo(run / ".lock.pid")
         with pytest.raises(RunError, match="in use by another process"), Store.open(run).lock():
             pass
+
+
+@pytest.mark.parametrize("table", ["trainings", "epochs", "predictions"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_words_may_be_of_any_form_as_other_programs_write_them(run, table, kind):
+    before = Run(run)
+    frames = before.trainings, before.epochs, before.predictions()
+
+    def recast(rows):
+        for at, field in enumerate(rows.schema):
+            if pa.types.is_dictionary(field.type):
+                rows = rows.set_column(at, field.name, rows.column(at).cast(pa.string()).cast(kind))
+        return rows
+
+    for file in (run / table).glob("*.parquet"):
+        rewrite(file, recast)
+    after = Run(run)
+    for old, new in zip(frames, (after.trainings, after.epochs, after.predictions()), strict=True):
+        pd.testing.assert_frame_equal(old, new)
