@@ -38,11 +38,13 @@ if TYPE_CHECKING:
         evaluations,
         last_evaluations,
         of_basic,
+        preferred,
         selected,
         students,
         whom,
     )
     from netpick.exam.network_card import card
+    from netpick.exam.pairs import Pair, compared
     from netpick.exam.picking.suggestion import Pick, pick
     from netpick.exam.pictures import image_grid
     from netpick.exam.planted.design import Truth
@@ -61,25 +63,31 @@ if TYPE_CHECKING:
         mcnemar_counts,
         verdict,
     )
+    from netpick.exam.splits import FEW_TIMES, Accuracies, Judged, Splits, flattered
     from netpick.exam.timings import TIMED, alone, timed, times
 
 __all__ = [
     "FEW",
+    "FEW_TIMES",
     "GOLD",
     "GOOD",
     "ROUNDS",
     "TIMED",
     "TINY",
+    "Accuracies",
     "Answer",
     "Bootstrap",
     "Difference",
+    "Judged",
     "NetpickError",
+    "Pair",
     "Pick",
     "Question",
     "ResponseModel",
     "Run",
     "RunError",
     "SpecError",
+    "Splits",
     "Truth",
     "WorkError",
     "alone",
@@ -94,6 +102,7 @@ __all__ = [
     "check_count",
     "check_fraction",
     "choosing_split",
+    "compared",
     "counted_word",
     "done",
     "evaluations",
@@ -101,6 +110,7 @@ __all__ = [
     "final",
     "final_scores",
     "first_replicates",
+    "flattered",
     "halves",
     "holm",
     "image_grid",
@@ -119,6 +129,7 @@ __all__ = [
     "pick",
     "plant",
     "points",
+    "preferred",
     "questions",
     "selected",
     "short",
@@ -156,7 +167,7 @@ __getattr__, __dir__ = front_door(
         "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "TINY", "evaluations", "last_evaluations", "attempts", "students", "selected"),
-            *("whom", "best", "basic", "of_basic"),
+            *("whom", "best", "preferred", "basic", "of_basic"),
         ),
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "two_halves", "votes", "ballot"),
         "checks": (
@@ -167,5 +178,7 @@ __getattr__, __dir__ = front_door(
             *("ROUNDS", "Difference", "mcnemar", "mcnemar_counts", "holm", "Bootstrap", "bootstrap_difference"),
             "verdict",
         ),
+        "splits": ("FEW_TIMES", "Accuracies", "Judged", "Splits", "flattered"),
+        "pairs": ("Pair", "compared"),
     },
 )
