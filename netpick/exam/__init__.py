@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         best,
         evaluations,
         last_evaluations,
+        leaders,
         of_basic,
         preferred,
         selected,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         whom,
     )
     from netpick.exam.network_card import card
-    from netpick.exam.pairs import Pair, compared
+    from netpick.exam.pairs import Pair, compared, replicates
     from netpick.exam.picking.suggestion import Pick, pick
     from netpick.exam.pictures import image_grid
     from netpick.exam.planted.design import Truth
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         verdict,
     )
     from netpick.exam.splits import FEW_TIMES, Accuracies, Judged, Splits, flattered
+    from netpick.exam.strata import Strata
     from netpick.exam.timings import TIMED, alone, timed, times
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "RunError",
     "SpecError",
     "Splits",
+    "Strata",
     "Truth",
     "WorkError",
     "alone",
@@ -117,6 +120,7 @@ __all__ = [
     "item_response",
     "last_evaluations",
     "layers",
+    "leaders",
     "listed",
     "mcnemar",
     "mcnemar_counts",
@@ -131,6 +135,7 @@ __all__ = [
     "points",
     "preferred",
     "questions",
+    "replicates",
     "selected",
     "short",
     "students",
@@ -167,7 +172,7 @@ __getattr__, __dir__ = front_door(
         "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "TINY", "evaluations", "last_evaluations", "attempts", "students", "selected"),
-            *("whom", "best", "preferred", "basic", "of_basic"),
+            *("whom", "best", "leaders", "preferred", "basic", "of_basic"),
         ),
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "two_halves", "votes", "ballot"),
         "checks": (
@@ -179,6 +184,7 @@ __getattr__, __dir__ = front_door(
             "verdict",
         ),
         "splits": ("FEW_TIMES", "Accuracies", "Judged", "Splits", "flattered"),
-        "pairs": ("Pair", "compared"),
+        "strata": ("Strata",),
+        "pairs": ("Pair", "compared", "replicates"),
     },
 )

@@ -15,7 +15,7 @@ import pandas as pd
 from netpick.core.words import points
 from netpick.exam.ballots import final
 from netpick.exam.checks import done
-from netpick.exam.marks import best, preferred
+from netpick.exam.marks import leaders, preferred
 from netpick.exam.significance import ROUNDS, Difference, bootstrap_difference, mcnemar, verdict
 from netpick.exam.splits import Accuracies, flattered
 from netpick.store.reader import Reader
@@ -71,8 +71,8 @@ def compared(
     named = difference(rights, rounds, level)
     counts = [len(right) for right in rights]
     note = f"the interval and p are over {counts[0]} and {counts[1]} replicates" if min(counts) > 1 else ""
-    top = best(frame)
-    if top not in (first, second):
+    top = next((name for name in (first, second) if name in leaders(frame)), None)
+    if top is None:
         return Pair(named, "", "", note)
     marks = Accuracies.of(run, frame["name"], split)
     known = set(marks.names)

@@ -38,7 +38,8 @@ class Judged(NamedTuple):
     p: Any
 
     def __str__(self) -> str:
-        return f"{percent(self.mean)} (95 % interval {percent(self.low)} to {percent(self.high)})"
+        """Write a share with its interval."""
+        return f"{percent(self.mean)} (95 % interval {percent(max(self.low, 0))} to {percent(self.high)})"
 
 
 @dataclass(frozen=True)
@@ -175,20 +176,21 @@ class Accuracies:
         return rows[values.argmax(axis=0)]
 
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """Return the judged accuracies of one network a split."""
+        """Return the judged accuracies of one network a split, from their numbers, (..., times)."""
         return self.judged[rows, np.arange(len(self.splits))]
 
-    def freed(self, *rows: np.ndarray) -> float:
-        """Return the degrees of freedom of a comparison of networks, one a split each, as Welch has them."""
-        parts = [self.variance[each].mean() for each in rows]
-        spread = sum(part**2 / self.freedom[each].mean() for part, each in zip(parts, rows, strict=True))
-        difference = self.at(rows[0]) - sum(self.at(each) for each in rows[1:])
-        whole = difference.var(ddof=1) * (1 + 1 / len(self.splits))
-        return float(whole**2 / spread) if spread > 0 and whole > 0 else np.inf
-
     def compared(self, first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Judged:
-        """Return by how much one network a split is more accurate than another, where it is judged."""
-        return self.splits.over(self.at(first) - self.at(second), self.freed(first, second), level)
+        """Return by how much networks, one a split, are more accurate than others, (..., times), where they are judged.
+
+        Student's t has the degrees of freedom that Welch gives it, by how much of the spread is that of replicates.
+        """
+        values = self.at(first) - self.at(second)
+        whole = values.var(axis=-1, ddof=1) * (1 + 1 / len(self.splits))
+        spread = sum(
+            self.variance[rows].mean(axis=-1) ** 2 / self.freedom[rows].mean(axis=-1) for rows in (first, second)
+        )
+        freedom = np.where(spread > 0, whole**2 / np.where(spread > 0, spread, 1), np.inf)
+        return self.splits.over(values, freedom, level)
 
 
 def _judges(splits: Splits, counts: np.ndarray) -> dict[int, np.ndarray]:
