@@ -65,7 +65,11 @@ class Splits:
         """Draw them for a run: from `seed`, the labels and the networks; RunError where a part would be empty."""
         if len(labels) < parts:
             raise RunError(f"{run.path} has {len(labels)} test samples: {parts} are needed, to choose and to judge")
-        own = [seed, zlib.crc32("\n".join(run.networks["hash"]).encode()), zlib.crc32(labels.tobytes())]
+        own = [
+            seed,
+            zlib.crc32("\n".join(run.networks["hash"]).encode()),
+            zlib.crc32(labels.astype(np.int64).tobytes()),
+        ]
         rng = np.random.default_rng(own)
         part = np.empty((times, len(labels)), np.int8)
         for split in part:
@@ -84,7 +88,8 @@ class Splits:
         """Return the means of (rows, samples) over the samples of a part: (rows, times)."""
         inside = (self.part == part % self.parts).T.astype(np.float32)
         sums = [values[i : i + BLOCK].astype(np.float32) @ inside for i in range(0, len(values), BLOCK)]
-        return np.concatenate(sums).astype(np.float64) / inside.sum(axis=0)
+        with np.errstate(invalid="ignore"):  # a class of one sample has none in the other parts: NaN
+            return np.concatenate(sums).astype(np.float64) / inside.sum(axis=0)
 
     def over(self, values: np.ndarray, freedom: Any = np.inf, level: float = 0.95) -> Judged:
         """Return mean and interval of what was judged in each split, (..., times).
