@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netpick.core.words import counted_word, percent, points, short
     from netpick.exam import item_response, questions, theme
     from netpick.exam.answer import Answer
-    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, two_halves, votes
+    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
     from netpick.exam.checks import (
         check_choice,
         check_count,
@@ -143,7 +143,6 @@ __all__ = [
     "theme",
     "timed",
     "times",
-    "two_halves",
     "verdict",
     "votes",
     "whom",
@@ -174,7 +173,7 @@ __getattr__, __dir__ = front_door(
             *("GOOD", "GOLD", "TINY", "evaluations", "last_evaluations", "attempts", "students", "selected"),
             *("whom", "best", "leaders", "preferred", "basic", "of_basic"),
         ),
-        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "two_halves", "votes", "ballot"),
+        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
         "checks": (
             *("check_choice", "check_count", "check_fraction", "need_network", "need_split", "choosing_split"),
             *("done", "notes"),
