@@ -192,10 +192,10 @@ class First(NamedTuple):
         """Choose in each split by the scores (splits, networks) of one part, and judge by those of the other."""
         won = np.round(choosing, 12).argmax(axis=1)
         at = np.arange(len(splits)), won
-        less = splits.over((judging[at][:, None] - judging).T)
+        less = splits.over((judging[at][:, None] - judging).T, used=2)
         often = np.bincount(won, minlength=choosing.shape[1]) / len(splits)
         tied = (exam.holm(less.p) >= 0.05) | (less.mean <= 0)
-        return cls(splits.over(values[..., 0][at]), splits.over(judging[at]), often, tied)
+        return cls(splits.over(values[..., 0][at], used=2), splits.over(judging[at], used=2), often, tied)
 
 
 def nonconformity(scores: np.ndarray, method: str, u: np.ndarray, lam: float, k_reg: int) -> np.ndarray:

@@ -8,6 +8,7 @@ Answers are drawn from a seed, so that the same command gives the same numbers o
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +20,8 @@ import pandas as pd
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, write_json
 from scipy.stats import binomtest
 
+from netpick.analysis.sweep import chance
+from netpick.exam import pick as choose
 from netpick.exam import plant
 from netpick.exam.planted.redrawn import Redrawn
 from netpick.exam.run import Run
@@ -81,6 +84,79 @@ def compare_best(rng: np.random.Generator) -> bool:
     run = equal(rng, 300, 360)
     top = run.network_names()[int(np.argmax((run.predicted() == run.labels()).mean(axis=1)))]
     return bool(run.ask("compare", a=top).table["real"].any())
+
+
+def guessed(rng: np.random.Generator, networks: int, samples: int, right: float = 0.9) -> Redrawn:
+    """Draw equal networks with scores: how sure a network is says nothing about whether it is right."""
+    run = equal(rng, networks, samples, right=right)
+    top = rng.uniform(0.5, 0.99, (networks, samples))
+    p = np.repeat(((1 - top) / 9)[:, :, None], 10, axis=2)
+    np.put_along_axis(p, run.predicted()[:, :, None].astype(int), top[:, :, None], axis=2)
+    return Redrawn(run.path, run.predicted(), np.log(p).astype(np.float32))
+
+
+@claim("pick, all networks equal: the interval of what is suggested covers the truth", 0.93, 1.0)
+def pick(rng: np.random.Generator) -> bool:
+    """Ask for the most accurate of 60."""
+    found = choose(equal(rng, 60, 360), maximize=["accuracy"], give_up=0).judged
+    return found is not None and found.low <= 0.95 <= found.high
+
+
+@claim("committee, all networks equal: the interval of the best single one covers the truth", 0.93, 1.0)
+def committee(rng: np.random.Generator) -> bool:
+    """Ask for small committees of 20."""
+    row = equal(rng, 60, 360).ask("committee", largest=2, draws=2, everyone=True).table.iloc[0]
+    return bool(row["low"] <= 0.95 <= row["high"])
+
+
+@claim("agreement, errors independent: pairs chosen err together as often as any, on average of the splits", 0.9, 1.0)
+def agreement(rng: np.random.Generator) -> bool:
+    """Ask for the best pair of 60 networks, which are wrong on a fifth of the samples."""
+    run = equal(rng, 60, 360, right=0.8)
+    text = run.ask("agreement", shuffles=9, everyone=True).text
+    low, high = map(float, re.findall(r"both wrong on \S+ % \(95 % interval (\S+) % to (\S+) %\)", text)[0])
+    return low <= 4 <= high
+
+
+@claim("sets, all networks equal: some network is told from the first", 0.0, 0.05)
+def sets(rng: np.random.Generator) -> bool:
+    """Ask with the default weights."""
+    table = guessed(rng, 60, 360).ask("sets", method="LAC", everyone=True).table
+    return bool((~table["tied"]).any())
+
+
+@claim("cascade, confidence says nothing and networks are equal: what it keeps covers 100 %", 0.93, 1.0)
+def cascade(rng: np.random.Generator) -> bool:
+    """Ask to keep all of the accuracy."""
+    text = guessed(rng, 60, 360).ask("cascade", keep=1.0, everyone=True).text
+    found = re.findall(r"a cascade keeps \S+ % \(95 % interval (\S+) % to (\S+) %\)", text)
+    return not found or float(found[0][0]) <= 100 <= float(found[0][1])
+
+
+@claim("sweep, four equal values with three replicates: the best is more than noise", 0.0, 0.05)
+def sweep(rng: np.random.Generator) -> bool:
+    """Compare the best with the next."""
+    values = rng.normal(size=(4, 3))
+    frame = {"accuracy": values.mean(axis=1), "spread": values.std(axis=1, ddof=1), "replicates": 3}
+    order = pd.DataFrame(frame).sort_values("accuracy", ascending=False)
+    return bool(chance(order, "accuracy")[0] < 0.05)
+
+
+@claim("compare, all networks equal: some computation is really better", 0.0, 0.05)
+def compare_computations(rng: np.random.Generator) -> bool:
+    """Ask for computations, within activations."""
+    return bool(equal(rng, 60, 360).ask("compare").table["real"].any())
+
+
+@claim("compare by activation, ResNetStyle better and all ReLU: some activation is really better", 0.0, 0.05)
+def compare_activations(rng: np.random.Generator) -> bool:
+    """Ask for activations where computations differ and activations do not."""
+    folder = written(60, 360)
+    labels, networks = Run(folder).labels(), Run(folder).networks
+    right = np.where(networks["computation"] == "ResNetStyle", 0.98, 0.9) + rng.normal(0, 0.01, len(networks))
+    wrong = rng.random((len(networks), 360)) >= right[:, None]
+    table = Redrawn(folder, np.where(wrong, (labels + 1) % 10, labels)).ask("compare", by="activation").table
+    return bool(table["real"].any())
 
 
 def rate(name: str, times: int) -> dict[str, object]:

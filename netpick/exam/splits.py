@@ -91,16 +91,17 @@ class Splits:
         with np.errstate(invalid="ignore"):  # a class of one sample has none in the other parts: NaN
             return np.concatenate(sums).astype(np.float64) / inside.sum(axis=0)
 
-    def over(self, values: np.ndarray, freedom: Any = np.inf, level: float = 0.95) -> Judged:
+    def over(self, values: np.ndarray, freedom: Any = np.inf, level: float = 0.95, used: int = 1) -> Judged:
         """Return mean and interval of what was judged in each split, (..., times).
 
         The variance of the mean is 1/times + judged/others times that of the values, which is right for one network
-        that is judged in all splits, and careful where others are chosen in others. Student's t has `freedom` degrees
-        of freedom, at most times - 1.
+        that is judged in all splits, and careful where others are chosen in others. Where what is judged is calibrated
+        on a part of its own, two parts are `used` of a value. Student's t has `freedom` degrees of freedom, at most
+        times - 1.
         """
         times = len(self)
         mean = values.mean(axis=-1)
-        error = values.std(axis=-1, ddof=1) * np.sqrt(1 / times + 1 / (self.parts - 1))
+        error = values.std(axis=-1, ddof=1) * np.sqrt(1 / times + used / (self.parts - used))
         error = np.where(error > 1e-12, error, 0.0)
         freedom = np.clip(freedom, 1, times - 1)
         with np.errstate(divide="ignore", invalid="ignore"):
