@@ -5,8 +5,9 @@ networks with the same error rates would be by chance; 1 is complete agreement, 
 diversity in ensembles: Kuncheva and Whitaker 2003). It is averaged over the pairs within a group and between groups.
 That networks of the same group agree more is tested by shuffling the groups among the networks. Two networks complement
 each other where they are seldom wrong together: chosen on one half of the test samples, as is the best single network
-that they are compared with, and judged on the other. Kappa uses all test samples at the last epoch, first replicate;
-pairs without an error have none and are left out. Time and memory grow with the square of the number of networks.
+that they are compared with, and judged on the other, in ten splits. Kappa uses all test samples at the last epoch,
+first replicate; pairs without an error have none and are left out. Time and memory grow with the square of the number
+of networks.
 
 Columns
 -------
@@ -15,20 +16,22 @@ pairs : pairs of different networks, one of each group
 kappa : mean over the pairs, from -1 to 1
 low, high : kappa's quartiles over the pairs
 both_wrong : fraction of the samples on which both networks are wrong; mean over the pairs
-network_a, network_b : the pair of these groups that complements each other best, on the half that chooses
-joint_error : fraction of the judged half on which both of them are wrong
+network_a, network_b : the pair of these groups that complements each other best on all samples; of equals the first
+chosen : fraction of the splits in which it is this pair that is chosen
+joint_error : fraction of the judged half on which both networks of the chosen pair are wrong; mean over the splits
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, Run, theme
+from netpick.exam import Answer, Judged, NetpickError, Run, Splits, percent, theme, verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +63,7 @@ def ask(
     shuffles : int
         How often the groups are shuffled for the test.
     seed : int
-        Of the shuffles, and of the split into halves.
+        Of the shuffles, and of the splits into halves.
     """
     exam.check_choice("by", by, GROUPS)
     exam.check_count("shuffles", shuffles)
@@ -72,23 +75,106 @@ def ask(
     groups = frame["computation"] + " " + frame["activation"] if by == "family" else frame[by]
     codes, labelled = pd.factorize(groups)
     wrong = predicted != labels
-    choose, judge = exam.halves(len(labels), seed, labels)
-    joint, joint_chosen = both_wrong(wrong), both_wrong(wrong[:, choose])
+    if len(labels) < 2:
+        raise NetpickError(f"{run.path} has {len(labels)} test samples: two are needed, to choose and to judge")
+    joint = both_wrong(wrong)
     kappa = kappas(joint, len(labels))
-    table = pair_table(wrong[:, judge], kappa, joint / len(labels), joint_chosen, codes, labelled.tolist(), names)
+    groups_of = pairs_of(codes, labelled.tolist())
+    preferred = [names.index(name) for name in exam.preferred(frame)]
+    splits = Splits.of(run, labels, times=exam.FEW_TIMES, seed=seed)
+    best = chosen(splits, wrong, joint, groups_of, preferred)
+    table = pair_table(best, kappa, joint / len(labels), groups_of, names)
 
     inside, outside, p = within_test(kappa, codes, shuffles, seed)
-    i, j = complement(joint_chosen)
-    chosen_on = 1 - np.diag(joint_chosen) / max(1, len(choose))
-    top = names.index(exam.best(frame.assign(accuracy=chosen_on)))
-    pair = {
-        "names": (names[i], names[j]),
-        "error": float((wrong[i, judge] & wrong[j, judge]).mean()),
-        "best": names[top],
-        "best_error": float(wrong[top, judge].mean()),
-    }
-    text = sentence(inside, outside, p, by, pair, exam.whom(frame, everyone))
+    text = sentence(inside, outside, p, by, best, names, exam.whom(frame, everyone))
     return Answer(table, text, lambda: draw(table, inside, outside, p, by), exam.notes(run))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of networks of two groups: names of the groups, and numbers of the networks."""
+
+    first: str
+    second: str
+    i: np.ndarray
+    j: np.ndarray
+
+
+@dataclass(frozen=True)
+class Best:
+    """The pair that complements each other best, and what came of choosing it.
+
+    Parameters
+    ----------
+    pair : numbers of its networks, on all samples; single: the best network
+    equals : how many other pairs are wrong together as seldom
+    often : share of the splits in which it is this pair that is chosen
+    error, single_error : Judged
+        Of the chosen pair, and of the best single network, on samples that played no part in choosing them.
+    less : Judged
+        By how much the former is below the latter.
+    rows : a tuple for each of the pairs of groups: `pair`, `often`, and the mean of `error`
+    """
+
+    pair: tuple[int, int]
+    single: int
+    equals: int
+    often: float
+    error: Judged
+    single_error: Judged
+    less: Judged
+    rows: list[tuple[tuple[int, int], float, float]]
+
+
+def chosen(splits: Splits, wrong: np.ndarray, joint: np.ndarray, groups: list[Pairs], preferred: list[int]) -> Best:
+    """Choose the best pair of all, of each two groups, and the best single network; judge them on the other halves.
+
+    Parameters
+    ----------
+    wrong : bool (networks, samples)
+    joint : (networks, networks)
+        On how many samples both are wrong.
+    groups : the pairs of each two groups
+    preferred : numbers of the networks, the first of equals first
+    """
+    times = len(splits)
+    error, single_error, often = np.empty(times), np.empty(times), np.empty(times, bool)
+    found, same = np.empty((times, len(groups))), np.empty((times, len(groups)), bool)
+    pair, single = complement(joint), preferred[int(np.diag(joint)[preferred].argmin())]
+    whole = [int(joint[g.i, g.j].argmin()) for g in groups]
+    for k in range(times):
+        judge = splits.samples(k)
+        judged = both_wrong(wrong[:, judge])
+        choosing = joint - judged
+        i, j = complement(choosing)
+        top = preferred[int(np.diag(choosing)[preferred].argmin())]
+        error[k], single_error[k] = judged[i, j] / len(judge), judged[top, top] / len(judge)
+        often[k] = (i, j) == pair
+        for n, g in enumerate(groups):
+            best = int(choosing[g.i, g.j].argmin())
+            found[k, n], same[k, n] = judged[g.i[best], g.j[best]] / len(judge), best == whole[n]
+    upper = joint[np.triu_indices(len(joint), 1)]
+    rows = [
+        ((int(g.i[best]), int(g.j[best])), float(same[:, n].mean()), float(found[:, n].mean()))
+        for n, (g, best) in enumerate(zip(groups, whole, strict=True))
+    ]
+    return Best(
+        pair, single, int((upper == joint[pair]).sum()) - 1, float(often.mean()), splits.over(error),
+        splits.over(single_error), splits.over(single_error - error), rows,
+    )  # fmt: skip
+
+
+def pairs_of(codes: np.ndarray, groups: list[str]) -> list[Pairs]:
+    """Return the pairs of networks of each two groups; a group by itself only if it has two networks."""
+    members = [np.flatnonzero(codes == g) for g in range(len(groups))]
+    out = []
+    for g, h in combinations_with_replacement(range(len(groups)), 2):
+        i, j = (x.ravel() for x in np.meshgrid(members[g], members[h], indexing="ij"))
+        if g == h:
+            i, j = i[i < j], j[i < j]
+        if len(i):
+            out.append(Pairs(groups[g], groups[h], i, j))
+    return out
 
 
 def both_wrong(wrong: np.ndarray) -> np.ndarray:
@@ -120,53 +206,26 @@ def complement(joint: np.ndarray) -> tuple[int, int]:
     return int(i), int(j)
 
 
-def pair_table(
-    judged: np.ndarray,
-    kappa: np.ndarray,
-    joint: np.ndarray,
-    joint_chosen: np.ndarray,
-    codes: np.ndarray,
-    groups: list[str],
-    names: list[str],
-) -> pd.DataFrame:
-    """Return one row a pair of groups, those first that agree most; a group by itself only if it has two networks.
-
-    Parameters
-    ----------
-    judged : bool (networks, samples)
-        Whether a network is wrong, on the samples that judge.
-    kappa, joint, joint_chosen : (networks, networks)
-        Kappa and the share of samples on which both are wrong; the same as a count, on the samples that choose.
-    codes : int (networks,)
-        Group of each network.
-    groups, names : str
-        Of the groups, of the networks.
-    """
-    members = [np.flatnonzero(codes == g) for g in range(len(groups))]
+def pair_table(best: Best, kappa: np.ndarray, joint: np.ndarray, groups: list[Pairs], names: list[str]) -> pd.DataFrame:
+    """Return one row a pair of groups, those first that agree most; `joint` is the share of samples both have wrong."""
     rows = []
-    for g, h in combinations_with_replacement(range(len(groups)), 2):
-        i, j = (x.ravel() for x in np.meshgrid(members[g], members[h], indexing="ij"))
-        if g == h:
-            i, j = i[i < j], j[i < j]
-        if not len(i):
-            continue
-        values = kappa[i, j]
+    for g, ((a, b), often, error) in zip(groups, best.rows, strict=True):
+        values = kappa[g.i, g.j]
         known = values[~np.isnan(values)]
         low, high = np.quantile(known, (0.25, 0.75)) if len(known) else (np.nan, np.nan)
-        best = joint_chosen[i, j].argmin()
-        a, b = i[best], j[best]
         rows.append(
             {
-                "first": groups[g],
-                "second": groups[h],
-                "pairs": len(i),
+                "first": g.first,
+                "second": g.second,
+                "pairs": len(g.i),
                 "kappa": known.mean() if len(known) else np.nan,
                 "low": low,
                 "high": high,
-                "both_wrong": joint[i, j].mean(),
+                "both_wrong": joint[g.i, g.j].mean(),
                 "network_a": names[a],
                 "network_b": names[b],
-                "joint_error": (judged[a] & judged[b]).mean(),
+                "chosen": often,
+                "joint_error": error,
             }
         )
     return pd.DataFrame(rows).sort_values("kappa", ascending=False, kind="stable", ignore_index=True)
@@ -198,23 +257,26 @@ def within_test(kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int) 
     return inside, outside, float(as_much.mean())
 
 
-def sentence(inside: float, outside: float, p: float, by: str, pair: dict[str, Any], who: str) -> str:
+def sentence(inside: float, outside: float, p: float, by: str, best: Best, names: list[str], who: str) -> str:
     """Say whether groups agree more within than between, and who complements whom."""
     kind = {"family": "of the same family", "computation": "with the same computation"}.get(by, "with one activation")
     if np.isnan(p):
         said = f"Among {who} there are no pairs {kind} to compare with the others."
     else:
-        verdict = "Not clearly" if p > 0.05 else "Hardly" if inside - outside < HARDLY else "Yes"
-        tiny = ", a difference that is tiny, though more than chance" if verdict == "Hardly" else ""
+        word = "Not clearly" if p > 0.05 else "Hardly" if inside - outside < HARDLY else "Yes"
+        tiny = ", a difference that is tiny, though more than chance" if word == "Hardly" else ""
         said = (
-            f"{verdict}: among {who}, errors agree with a kappa of {inside:.2f} in pairs {kind} and of {outside:.2f} "
+            f"{word}: among {who}, errors agree with a kappa of {inside:.2f} in pairs {kind} and of {outside:.2f} "
             f"in other pairs{tiny} (p = {p:.2g})."
         )
-    first, second = pair["names"]
+    first, second = (names[i] for i in best.pair)
+    equals = f", as {exam.counted_word(best.equals, 'other pair')} would" if best.equals else ""
     return (
-        f"{said} {first} and {second} complement each other best: both are wrong on "
-        f"{exam.percent(pair['error'])} of the judged samples, where {pair['best']}, the best single one in the half "
-        f"that chooses, is wrong on {exam.percent(pair['best_error'])}."
+        f"{said} {first} and {second} complement each other best{equals}. Chosen on one half of the samples and judged "
+        f"on the other ({first} and {second} in {percent(best.often)} of {exam.FEW_TIMES} splits), the two are both "
+        f"wrong on {best.error}, where the best single one ({names[best.single]} on all samples) is wrong on "
+        f"{percent(best.single_error.mean)}: {exam.points(abs(best.less.mean))} "
+        f"{'less' if best.less.mean >= 0 else 'more'}, and {verdict(best.less.p)}."
     )
 
 

@@ -4,22 +4,25 @@ The small network of a cascade answers where the probability of its top class is
 samples go to the large network as well (Viola and Jones 2001; with confidence as the criterion Wang et al. 2017,
 "IDK cascades"). Mean cost of an input: the small network's macs, and the large network's times the share passed on.
 Candidates are the networks on the Pareto front (no other is as accurate with as few macs); all pairs of them are
-tried, with every threshold. Front, threshold and order of the pairs are chosen on one half of the test samples: the
-threshold passes on as little as it can while the cascade keeps the wanted share of the large network's accuracy.
-All accuracies and costs in the table are those on the other half. Networks are compared by their first replicate.
-Needs scores.
+tried, with every threshold: it passes on as little as it can while the cascade keeps the wanted share of the large
+network's accuracy. Thresholds are chosen on one half of the test samples; accuracies and costs are those on the other
+half, means over ten splits. So is what the sentence says of a cascade whose networks are chosen on that half too, with
+an interval over the splits (Nadeau and Bengio 2003). Networks are compared by their first replicate. Needs scores.
 
 Columns
 -------
 small, large : the two networks; first the pairs with the most accurate large network, the cheapest first
-threshold : probability from which the small network answers; inf where it never does, 0 where it always does
+threshold : probability from which the small network answers, chosen on all samples; inf where it never does, 0 where
+    it always does
 passed : fraction of the samples that go to the large network as well
 accuracy, small_accuracy, large_accuracy : fraction; of the cascade, and of each network alone
 kept : accuracy / large_accuracy
 macs : mean multiply-accumulates of an input
 share : macs of the cascade, divided by those of the large network
-single : cheapest network that alone keeps the wanted share (on the half that chooses): what a cascade has to beat
-single_accuracy, single_share : its accuracy, and its macs divided by those of the large network
+single : cheapest network that alone keeps the wanted share, on all samples: what a cascade has to beat
+single_accuracy, single_share : accuracy of that on the half that chooses, and its macs divided by those of the large
+    network
+chosen : fraction of the splits in which this pair was the cheapest with the most accurate large network
 latency, latency_share : where `netpick time` has measured both networks alone: mean seconds of an input that comes by
     itself, and the same divided by those of the large network
 """
@@ -28,21 +31,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, Run, theme
+from netpick.exam import Answer, Judged, NetpickError, Run, Splits, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = [
     *("small", "large", "threshold", "passed", "accuracy", "small_accuracy", "large_accuracy", "kept", "macs"),
-    *("share", "single", "single_accuracy", "single_share"),
+    *("share", "single", "single_accuracy", "single_share", "chosen"),
 ]
 
 
@@ -69,107 +71,170 @@ def ask(
     large : str
         Only cascades that end with this network, on the front or not.
     seed : int
-        Of the split into halves.
+        Of the splits into halves.
     """
     exam.check_fraction("keep", keep)
     named = [exam.need_network(run, name) for name in (small, large) if name is not None]
     able = exam.selected(run, everyone, good, gold, quantile)["name"].tolist()
     names, predicted, labels = exam.final(run, list(dict.fromkeys([*able, *named])))
-    choose, judge = exam.two_halves(run, labels, seed)
+    splits = Splits.of(run, labels, times=exam.FEW_TIMES, seed=seed)
     right = predicted == labels
     cards = pd.DataFrame(
         {
             "macs": exam.students(run).set_index("name").loc[names, "macs"].astype(float),
-            "chosen": right[:, choose].mean(axis=1),  # accuracy on the half that chooses
-            "judged": right[:, judge].mean(axis=1),
+            "accuracy": right.mean(axis=1),
         },
         index=names,
     )
-    front = pareto(cards[cards.index.isin(able)])
+    chosen_by, judged = splits.means(right, 0), splits.means(right)
+    is_able = cards.index.isin(able)
+    front = pareto(cards[is_able])
+    fronts = [pareto(cards.assign(accuracy=chosen_by[:, k])[is_able]) for k in range(len(splits))]
     larges = [large] if large is not None else front[::-1]
-    smalls = [small] if small is not None else front
     macs = cards["macs"].to_dict()
-    pairs = [(s, b) for b in larges for s in smalls if macs[s] < macs[b]]
+
+    def smaller(of: list[str], than: str) -> list[str]:
+        return [s for s in ([small] if small is not None else of) if macs[s] < macs[than]]
+
+    pairs = [(s, b) for b in larges for s in smaller(front, b)]
     if not pairs and named:
         raise NetpickError(
             f"no network of the front makes a cascade with {' and '.join(named)}: the small one must have fewer macs "
             "than the large one; name others"
         )
 
-    known, scores, _ = exam.final_scores(run, list(dict.fromkeys([*(s for s, _ in pairs), *front])))
+    wanted = dict.fromkeys([*(s for s, _ in pairs), *front, *(s for one in fronts for s in one)])
+    known, scores, _ = exam.final_scores(run, list(wanted))
     sure = {name: np.exp(scores[i].max(axis=1)) for i, name in enumerate(known)}
-    halves = Halves(choose, judge, sure, dict(zip(names, right, strict=True)), cards, front)
-    rows = [(larges.index(b), *halves.tried(s, b, keep)) for s, b in pairs]
+    trials = Trials(
+        splits, sure, dict(zip(names, right, strict=True)), macs, cards["accuracy"].to_dict(),
+        dict(zip(names, chosen_by, strict=True)), dict(zip(names, judged, strict=True)), keep,
+    )  # fmt: skip
+    # In each split the networks are chosen anew, by the rule that puts a pair on top of the table.
+    best = []
+    for k, here in enumerate(fronts):
+        last = large if large is not None else here[-1]
+        best.append(min((trials.tried(s, last, k, here) for s in smaller(here, last)), default=None))
+    often = pd.Series([(one.small, one.large) for one in best if one is not None], dtype=object).value_counts()
+    rows = [(larges.index(b), *trials.row(s, b, front, often.get((s, b), 0) / len(splits))) for s, b in pairs]
     cheapest_first = [row for *_, row in sorted(rows, key=lambda ranked: ranked[:2])]
     table = with_latency(pd.DataFrame(cheapest_first, columns=COLUMNS), exam.timed(run))
+    found = Found.of(splits, best)
     return Answer(
         table,
-        sentence(table, front, keep),
-        lambda: draw(table, cards.loc[front], halves.curve, keep),
+        sentence(table, front, keep, found),
+        lambda: draw(table, cards.loc[front], trials.curve, keep, found),
         exam.notes(run, exam.times(run) if "latency" in table else ""),
     )
 
 
+class Tried(NamedTuple):
+    """A cascade in one split: its mean macs on the half that chooses, and what it came to on the other."""
+
+    cost: float
+    small: str
+    large: str
+    passed: float
+    accuracy: float
+    kept: float
+    share: float
+    single_accuracy: float
+    single_share: float
+
+
 @dataclass(frozen=True)
-class Halves:
-    """What is known of the networks on the half that chooses and on the half that judges.
+class Trials:
+    """What is known of the networks, to try pairs of them.
 
     Parameters
     ----------
-    choose, judge : numbers of the samples of each half
+    splits : into the half that chooses and the half that judges
     sure : by name, the probability of the top class (samples,)
     right : by name, bool (samples,)
-    cards : a row a network by name: macs, and accuracy on each half (chosen, judged)
-    front : names of the networks on the Pareto front
+    macs, accuracy : by name; accuracy is that on all samples
+    chosen, judged : by name, accuracy on each half (times,)
+    keep : share of the large network's accuracy that is to be kept
     """
 
-    choose: np.ndarray
-    judge: np.ndarray
+    splits: Splits
     sure: dict[str, np.ndarray]
     right: dict[str, np.ndarray]
-    cards: pd.DataFrame
-    front: list[str]
+    macs: dict[str, float]
+    accuracy: dict[str, float]
+    chosen: dict[str, np.ndarray]
+    judged: dict[str, np.ndarray]
+    keep: float
 
-    @cached_property
-    def _of(self) -> list[dict[str, float]]:
-        """The cards as dicts by name: each is looked up for every pair."""
-        return [self.cards[column].to_dict() for column in ("macs", "chosen", "judged")]
+    def tried(self, small: str, large: str, k: int, front: list[str]) -> Tried:
+        """Choose a pair's threshold in one split, and the cheapest single network of a front; judge both."""
+        macs, whole = self.macs, self.macs[large]
+        goal = self.keep * self.chosen[large][k] - 1e-12
+        level, passed_on = self._threshold(small, large, self.splits.samples(k, 0), goal)
+        judge = self.splits.samples(k)
+        answers = self.sure[small][judge] >= level
+        accuracy = float(np.where(answers, self.right[small][judge], self.right[large][judge]).mean())
+        passed, alone = float(1 - answers.mean()), float(self.judged[large][k])
+        single = min((n for n in (*front, large) if self.chosen[n][k] >= goal), key=macs.__getitem__)
+        return Tried(
+            macs[small] + passed_on * whole, small, large, passed, accuracy, accuracy / alone if alone else np.nan,
+            macs[small] / whole + passed, float(self.judged[single][k]), macs[single] / whole,
+        )  # fmt: skip
 
-    def tried(self, small: str, large: str, keep: float) -> tuple[float, dict[str, Any]]:
-        """Choose a pair's threshold: return its mean macs on the half that chooses, and its row of the table."""
-        macs, chosen, judged = self._of
-        level, accuracy, passed = self._sweep(small, large, self.choose)
-        # The last that qualifies passes on least; the first, which passes on everything, always does.
-        at = np.flatnonzero(accuracy >= keep * chosen[large] - 1e-12)[-1]
-        answers = self.sure[small][self.judge] >= level[at]
-        given = np.where(answers, self.right[small][self.judge], self.right[large][self.judge])
-        kept, cost = float(given.mean()), macs[small] + (1 - answers.mean()) * macs[large]
-        enough = (name for name in (*self.front, large) if chosen[name] >= keep * chosen[large])
-        single = min(enough, key=macs.__getitem__)
-        return macs[small] + passed[at] * macs[large], {
+    def row(self, small: str, large: str, front: list[str], chosen: float) -> tuple[float, dict[str, object]]:
+        """Return a pair's mean macs with the threshold that is chosen on all samples, and its row of the table."""
+        tried = pd.DataFrame([self.tried(small, large, k, front) for k in range(len(self.splits))])
+        mean = tried.drop(columns=["small", "large"]).mean()
+        macs, goal = self.macs, self.keep * self.accuracy[large] - 1e-12
+        level, passed_on = self._threshold(small, large, np.arange(len(self.right[small])), goal)
+        single = min((n for n in (*front, large) if self.accuracy[n] >= goal), key=macs.__getitem__)
+        return macs[small] + passed_on * macs[large], {
             "small": small,
             "large": large,
-            "threshold": level[at],
-            "passed": 1 - answers.mean(),
-            "accuracy": kept,
-            "small_accuracy": judged[small],
-            "large_accuracy": judged[large],
-            "kept": kept / judged[large] if judged[large] else np.nan,
-            "macs": cost,
-            "share": cost / macs[large],
+            "threshold": level,
+            "passed": mean["passed"],
+            "accuracy": mean["accuracy"],
+            "small_accuracy": float(self.judged[small].mean()),
+            "large_accuracy": float(self.judged[large].mean()),
+            "kept": mean["kept"],
+            "macs": mean["share"] * macs[large],
+            "share": mean["share"],
             "single": single,
-            "single_accuracy": judged[single],
-            "single_share": macs[single] / macs[large],
+            "single_accuracy": mean["single_accuracy"],
+            "single_share": mean["single_share"],
+            "chosen": chosen,
         }
 
     def curve(self, small: str, large: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean macs and accuracy of a pair at all thresholds, on the half that judges."""
-        _, accuracy, passed = self._sweep(small, large, self.judge)
-        macs, *_ = self._of
-        return macs[small] + passed * macs[large], accuracy
+        """Return mean macs and accuracy of a pair at all thresholds, on all samples."""
+        _, accuracy, passed = sweep(self.sure[small], self.right[small], self.right[large])
+        return self.macs[small] + passed * self.macs[large], accuracy
 
-    def _sweep(self, small: str, large: str, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return sweep(self.sure[small][half], self.right[small][half], self.right[large][half])
+    def _threshold(self, small: str, large: str, samples: np.ndarray, goal: float) -> tuple[float, float]:
+        """Return the threshold that passes on least with the accuracy that is the goal, and the share passed on."""
+        level, accuracy, passed = sweep(
+            *(of[samples] for of in (self.sure[small], self.right[small], self.right[large]))
+        )
+        at = np.flatnonzero(accuracy >= goal)[-1]  # the first, which passes on everything, always does
+        return float(level[at]), float(passed[at])
+
+
+class Found(NamedTuple):
+    """What a cascade comes to whose networks and threshold are chosen on other samples; `less` costs than a single."""
+
+    kept: Judged
+    share: Judged
+    less: Judged
+
+    @classmethod
+    def of(cls, splits: Splits, best: list[Tried | None]) -> Found:
+        """Judge the pairs of all splits; where there is none, a network stands alone."""
+        values = [(b.kept, b.share, b.single_share - b.share) if b is not None else (1.0, 1.0, 0.0) for b in best]
+        return cls(*(splits.over(np.array(one)) for one in zip(*values, strict=True)))
+
+    @property
+    def better(self) -> bool:
+        """Whether it is more accurate than its large network, and not by chance."""
+        return bool(self.kept.low > 1)
 
 
 def with_latency(table: pd.DataFrame, timed: pd.DataFrame | None) -> pd.DataFrame:
@@ -182,9 +247,9 @@ def with_latency(table: pd.DataFrame, timed: pd.DataFrame | None) -> pd.DataFram
 
 
 def pareto(cards: pd.DataFrame) -> list[str]:
-    """Return the networks that no other beats in `chosen` with as few macs, from the cheapest to the best."""
-    order = cards.sort_values(["macs", "chosen"], ascending=[True, False], kind="stable")
-    above = order["chosen"] > order["chosen"].cummax().shift(fill_value=-1.0)
+    """Return the networks that no other beats in accuracy with as few macs, from the cheapest to the best."""
+    order = cards.sort_values(["macs", "accuracy"], ascending=[True, False], kind="stable")
+    above = order["accuracy"] > order["accuracy"].cummax().shift(fill_value=-1.0)
     return order.index[above].tolist()
 
 
@@ -209,8 +274,8 @@ def sweep(sure: np.ndarray, small: np.ndarray, large: np.ndarray) -> tuple[np.nd
     return level[cut], correct[cut] / n, 1 - np.flatnonzero(cut) / n
 
 
-def sentence(table: pd.DataFrame, front: list[str], keep: float) -> str:
-    """Name the cheapest pair with the most accurate large network."""
+def sentence(table: pd.DataFrame, front: list[str], keep: float, found: Found) -> str:
+    """Name the cheapest pair with the most accurate large network, and say what choosing such a pair comes to."""
     if not len(table):
         return f"No cascade can help: {front[0]} is the most accurate network and no other costs less."
     top = table.iloc[0]
@@ -229,7 +294,7 @@ def sentence(table: pd.DataFrame, front: list[str], keep: float) -> str:
             )
     else:
         keeps = f"keeps {exam.percent(top['kept'])} of its accuracy"
-        if top["kept"] > 1:
+        if top["kept"] > 1 and found.better:
             keeps = "is even more accurate than that one alone"
         said = (
             f"{top['small']}, which passes on {exam.percent(top['passed'])} of the samples to {top['large']}, {keeps} "
@@ -239,12 +304,18 @@ def sentence(table: pd.DataFrame, front: list[str], keep: float) -> str:
         if top["single"] == top["large"]:
             said += " No cheaper network alone does as well."
         else:
-            verdict = "more" if top["single_share"] > top["share"] else "not more"
-            said += (
-                f" The cheapest network that does it alone, {top['single']}, costs {verdict}: "
-                f"{exam.percent(top['single_share'])} ({exam.percent(top['single_accuracy'])})."
-            )
-    return said
+            said += f" The cheapest network that does it alone is {top['single']}."
+    said += (
+        f" Networks and threshold chosen on one half of the samples and judged on the other (these two in "
+        f"{exam.percent(top['chosen'])} of {exam.FEW_TIMES} splits), a cascade keeps {found.kept} at {found.share} of "
+        "the macs"
+    )
+    if (less := found.less).p < 0.05:
+        said += (
+            f", {exam.points(abs(less.mean))} {'less' if less.mean > 0 else 'more'} than one network that does it "
+            f"alone ({exam.verdict(less.p)})"
+        )
+    return f"{said}."
 
 
 def draw(
@@ -252,6 +323,7 @@ def draw(
     front: pd.DataFrame,
     curve: Callable[[str, str], tuple[np.ndarray, np.ndarray]],
     keep: float,
+    found: Found,
     curves: int = 5,
 ) -> Figure:
     """Draw accuracy against mean macs over the threshold, for the cheapest pairs with the best large network."""
@@ -279,7 +351,7 @@ def draw(
         ax.axhline(wanted, color="0.25", ls="--", lw=1.2, label=f"{exam.percent(keep)} of it")
         what = f"{exam.percent(top['kept'], 1)} of"
         alone = top["passed"] == 0
-        if top["kept"] > 1:
+        if top["kept"] > 1 and found.better:
             who = f"{top['small']} alone" if alone else f"{top['small']} before {top['large']}"
             title = f"{who} is even better than {top['large']}{'' if alone else ' alone'},"
         elif alone:
@@ -288,13 +360,17 @@ def draw(
             title = f"{top['small']} before {top['large']}: {what} its accuracy"
         title += f" at {exam.percent(top['share'], 1)} of its macs"
         lowest = min(wanted - 2, 100 * rows["small_accuracy"].min() - 0.5)
-    front = front[100 * front["judged"] >= lowest]  # cheap ones far below would leave no room for the rest
-    ax.plot(front["macs"], 100 * front["judged"], "o", color="0.55", ms=6, label="one network alone (Pareto front)")
+    front = front[100 * front["accuracy"] >= lowest]  # cheap ones far below would leave no room for the rest
+    ax.plot(front["macs"], 100 * front["accuracy"], "o", color="0.55", ms=6, label="one network alone (Pareto front)")
     if theme.spans_decades(front["macs"], 20):
         ax.set_xscale("log")
     else:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
-    ax.set(xlabel="mean cost (macs for one input)", ylabel="accuracy on the judged half (%)")
+    ax.set(xlabel="mean cost (macs for one input)", ylabel="accuracy (%)")
     ax.legend(title="first network of the cascade", loc="lower right")
-    theme.finish(fig, title)
+    theme.finish(
+        fig,
+        title,
+        "Curves and grey dots: on all samples. Diamonds: on samples that played no part in choosing the threshold.",
+    )
     return fig

@@ -5,24 +5,27 @@ the class whose voters have the better ranks in accuracy) or by `probabilities` 
 probability). Members are drawn at `random`, or taken one after the other, `greedy`: each next member is the one that
 makes the committee best (forward selection, each network once: Caruana et al. 2004, "Ensemble selection from libraries
 of models"). Greedy committees, and the best single network, are chosen on one half of the test samples; all accuracies
-are those on the other half, so that neither is flattered by being chosen. Networks are compared by their first
-replicate. Where no scores were kept, there are votes only.
+are those on the other half, so that neither is flattered by being chosen, and means over five splits, with intervals
+over the splits (Nadeau and Bengio 2003). Networks are compared by their first replicate. Where no scores were kept,
+there are votes only.
 
 Columns
 -------
 choice : `single` (the network to match, in the first row), `random` or `greedy`
 rule : `votes` or `probabilities`; empty for the single network
 size : members
-accuracy : fraction of the judged samples; mean over the draws of random committees
-low, high : fraction; range over the draws
+accuracy : fraction of the judged samples; mean over the splits, and over the draws of random committees
+low, high : fraction; 95 % interval over the splits; of random committees the range over the draws
 params, macs, seconds : sums over the members, means over the draws; training time in seconds
 macs_share : the committee's macs, divided by the single network's
 matches : whether `accuracy` is at least the single network's
-member : greedy: the network that came in at this size
+p : p-value of "the committee and the single network are as accurate"
+member : greedy: the network that comes in at this size, on all samples
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -31,13 +34,15 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, Run, RunError, suggest, theme
+from netpick.exam import Answer, NetpickError, Run, RunError, Splits, suggest, theme, verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLOCK = 64  # networks at a time, so that what is added up stays in the processor's cache
 COSTS = ["params", "macs", "seconds"]
+TIMES = 5
+"""Splits: each takes as long as choosing a committee does."""
 
 
 def ask(
@@ -62,31 +67,29 @@ def ask(
         networks with at most twice the params of Basic; where fewer than 10 are that small, the smallest quarter of
         all (or 10).
     target : str
-        The single network to match; without it the most accurate one on the half that chooses. It is in no committee.
+        The single network to match; without it the best one, chosen anew in each split. It is in no committee.
     largest : int
         Members of the largest committee that is tried.
     draws : int
         Random committees of each size.
     seed : int
-        Of the draws, and of the split into halves.
+        Of the draws, and of the splits into halves.
     """
     exam.check_count("largest", largest, 2)
     exam.check_count("draws", draws)
     frame = exam.students(run, good, gold, quantile)
     known, predicted, labels = exam.final(run)
-    choose, judge = exam.two_halves(run, labels, seed)
-    if target is None:
-        chosen_on = dict(zip(known, (predicted[:, choose] == labels[choose]).mean(axis=1), strict=True))
-        single, why = best_of(frame, chosen_on)
-    else:
-        single, why = exam.need_network(run, target), ""
+    splits = Splits.of(run, labels, times=TIMES, seed=seed)
+    single = exam.need_network(run, target) if target is not None else exam.best(frame)
     pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
-    bench = Bench.of(run, frame, [single, *pool], choose, judge)
-    largest = min(largest, bench.members)
+    alone = Single.of(splits, frame, known, predicted == labels, single, target is not None)
+    bench = Bench.of(run, frame, pool)
+    largest = min(largest, len(bench.names))
     rng = np.random.default_rng(seed)
-    drawn = np.stack([rng.permutation(bench.members)[:largest] for _ in range(draws)])
+    drawn = np.stack([rng.permutation(len(bench.names))[:largest] for _ in range(draws)])
 
-    parts = [_rows("single", "", bench.judged[None, :1], bench.costs[None, :1], [single])]
+    costs = frame.set_index("name").loc[[single], COSTS].to_numpy(float)
+    parts = [_rows("single", "", alone.accuracy[None, :, None], costs[None], splits, alone.accuracy, [single])]
     said = ""
     for rule in ("votes", "probabilities"):
         try:
@@ -94,18 +97,42 @@ def ask(
         except RunError as e:
             said = f"votes only: {e}"
             continue
-        parts += committees(bench, rule, margins, drawn)
+        parts += committees(bench, rule, margins, drawn, splits, alone.accuracy)
     table = pd.concat(parts, ignore_index=True)
     after = list(table).index("seconds") + 1
     table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
-    table.insert(after + 1, "matches", table["accuracy"] >= bench.judged[0] - 1e-9)  # means of draws are rounded
-    text = sentence(table, single, who, bench.members, why)
+    table.insert(after + 1, "matches", table["accuracy"] >= table["accuracy"].iloc[0] - 1e-9)  # means are rounded
+    text = sentence(table, single, who, len(bench.names), alone.why)
     return Answer(table, text, lambda: draw(table, single, who), exam.notes(run, said))
 
 
 @dataclass(frozen=True)
+class Single:
+    """The accuracy of the network to match in each split, and which network that is, in words, if it was not named."""
+
+    accuracy: np.ndarray
+    why: str
+
+    @classmethod
+    def of(
+        cls, splits: Splits, frame: pd.DataFrame, known: list[str], right: np.ndarray, single: str, named: bool
+    ) -> Single:
+        """Judge the one that was named, or in each split the one that is best on the half that chooses."""
+        judged = splits.means(right)
+        if named:
+            return cls(judged[known.index(single)], "")
+        order = [known.index(name) for name in exam.preferred(frame) if name in set(known)]
+        won = np.array(order)[splits.means(right, 0)[order].argmax(axis=0)]
+        often = int((won == known.index(single)).sum())
+        return cls(
+            judged[won, np.arange(len(splits))],
+            f"the best one, chosen anew in each of {len(splits)} splits, {single} in {often} of them",
+        )
+
+
+@dataclass(frozen=True)
 class Bench:
-    """The network to match, in row 0, and after it those that may sit in a committee, the most accurate first.
+    """Those that may sit in a committee.
 
     Parameters
     ----------
@@ -113,7 +140,7 @@ class Bench:
     costs : (networks, costs)
     predicted : (networks, samples)
     labels : (samples,)
-    choose, judge : numbers of the samples of each half
+    hard : numbers of the samples that some of them have wrong; of the others every committee is right
     classes : how many there are
     """
 
@@ -121,67 +148,66 @@ class Bench:
     costs: np.ndarray
     predicted: np.ndarray
     labels: np.ndarray
-    choose: np.ndarray
-    judge: np.ndarray
+    hard: np.ndarray
     classes: int
 
     @classmethod
-    def of(cls, run: Run, frame: pd.DataFrame, wanted: list[str], choose: np.ndarray, judge: np.ndarray) -> Bench:
-        """Read their answers and put them in order, by accuracy on the half that chooses; of equals the cheapest."""
+    def of(cls, run: Run, frame: pd.DataFrame, wanted: list[str]) -> Bench:
+        """Read their answers."""
         names, predicted, labels = exam.final(run, wanted)
-        if wanted[0] not in names[:1] or len(names) < 3:
+        if len(names) < 2:
             raise RunError(
                 f"{run.path} has answers of {len(names)} of the networks asked for: name others as `members`"
             )
         costs = frame.set_index("name").loc[names, COSTS].to_numpy(float)
-        chosen = (predicted[1:, choose] == labels[choose]).mean(axis=1)
-        order = [0, *(1 + np.lexsort((costs[1:, 1], -chosen)))]
-        return cls([names[i] for i in order], costs[order], predicted[order], labels, choose, judge, len(run.classes))
+        hard = np.flatnonzero((predicted != labels).any(axis=0))
+        return cls(names, costs, predicted, labels, hard, len(run.classes))
 
-    @property
-    def members(self) -> int:
-        """How many may sit in a committee."""
-        return len(self.names) - 1
+    def ranked(self, samples: np.ndarray) -> np.ndarray:
+        """Return the numbers of the networks, the most accurate on some samples first; of equals the cheapest."""
+        right = (self.predicted[:, samples] == self.labels[samples]).mean(axis=1)
+        return np.lexsort((self.costs[:, 1], -right))
 
-    @property
-    def judged(self) -> np.ndarray:
-        """Accuracy of each network on the half that judges."""
-        return (self.predicted[:, self.judge] == self.labels[self.judge]).mean(axis=1)
-
-    def margins(self, run: Run, rule: str, largest: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the margins of all members on the half that chooses, and on that which judges."""
-        halves = self.choose, self.judge
+    def margins(self, run: Run, rule: str, largest: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what gives the margins of the members in an order of rank, on the hard samples."""
+        labels = self.labels[self.hard]
         if rule == "votes":
-            given, classes = self.predicted[1:], self.classes
-            first, second = (vote_margins(given[:, h], self.labels[h], classes, largest) for h in halves)
-        else:
-            _, scores, _ = exam.final_scores(run, self.names[1:])
-            first, second = (probability_margins(scores[:, h], self.labels[h]) for h in halves)
-        return first, second
-
-
-def best_of(frame: pd.DataFrame, chosen_on: dict[str, float]) -> tuple[str, str]:
-    """Return the most accurate network on the half that chooses, and why it is that one, in words."""
-    single = exam.best(frame.assign(accuracy=frame["name"].map(chosen_on)))
-    why = "the most accurate one on the half that chooses"
-    overall = exam.best(frame)
-    return single, why if overall == single else f"{why}, while {overall} is on all samples"
+            given = self.predicted[:, self.hard]
+            return lambda order: vote_margins(given[order], labels, self.classes, largest)
+        _, scores, _ = exam.final_scores(run, self.names)
+        made = probability_margins(scores[:, self.hard], labels)
+        return lambda order: made[:, order]
 
 
 def committees(
-    bench: Bench, rule: str, margins: tuple[np.ndarray, np.ndarray], drawn: np.ndarray
-) -> list[pd.DataFrame]:
-    """Return the rows of random committees, `drawn` (draws, members), and of the greedy one."""
-    choosing, judging = margins
-    costs = bench.costs[1:]
-    by_size = np.stack([accuracies(judging[:, members]) for members in drawn])
-    chosen = greedy(choosing, drawn.shape[1])
-    one_by_one = accuracies(judging[:, chosen])[None]
-    names = [bench.names[1 + i] for i in chosen]
+    bench: Bench, rule: str, margins: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray, splits: Splits,
+    single: np.ndarray,
+) -> list[pd.DataFrame]:  # fmt: skip
+    """Return the rows of random committees, `drawn` (draws, members), and of the greedy one; `single` is to match."""
+    largest = drawn.shape[1]
+    random, one_by_one, costs = [], [], []
+    for k in range(len(splits)):
+        choose, judge = splits.samples(k, 0), splits.samples(k)
+        order = bench.ranked(choose)
+        of_all, place = margins(order), order.argsort()
+        chosen = greedy(of_all[:, :, np.isin(bench.hard, choose)], largest)
+        judging = of_all[:, :, np.isin(bench.hard, judge)]
+        one_by_one.append(_of_all(accuracies(judging[:, chosen]), judging, len(judge)))
+        random.append([_of_all(accuracies(judging[:, place[members]]), judging, len(judge)) for members in drawn])
+        costs.append(np.cumsum(bench.costs[order[chosen]], axis=0))
+    order = bench.ranked(np.arange(len(bench.labels)))
+    names = [bench.names[order[i]] for i in greedy(margins(order), largest)]
+    by_draw = np.array(random).transpose(1, 0, 2)
     return [
-        _rows("random", rule, by_size, np.cumsum(costs[drawn], axis=1)),
-        _rows("greedy", rule, one_by_one, np.cumsum(costs[chosen], axis=0)[None], names),
+        _rows("random", rule, by_draw, np.cumsum(bench.costs[drawn], axis=1), splits, single),
+        _rows("greedy", rule, np.array(one_by_one)[None], np.array(costs), splits, single, names),
     ]
+
+
+def _of_all(accuracy: np.ndarray, margins: np.ndarray, samples: int) -> np.ndarray:
+    """Return the accuracy on all samples from that on the hard ones."""
+    hard = margins.shape[2]
+    return 1 - (1 - accuracy) * hard / samples if hard else np.ones(len(accuracy))
 
 
 def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, everyone: bool) -> tuple[list[str], str]:
@@ -256,6 +282,8 @@ def probability_margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def accuracies(margins: np.ndarray) -> np.ndarray:
     """Return the accuracy of the committees of the first 1, 2, ... members."""
+    if not margins.shape[2]:  # no sample is hard
+        return np.ones(margins.shape[1])
     return (np.cumsum(margins, axis=1).max(axis=0) < 0).mean(axis=1)
 
 
@@ -270,7 +298,7 @@ def greedy(margins: np.ndarray, largest: int) -> list[int]:
             worst = margins[0, part] + total[0]
             for j in range(1, len(margins)):
                 np.maximum(worst, margins[j, part] + total[j], out=worst)
-            gain[part] = (worst < 0).mean(axis=1)
+            gain[part] = (worst < 0).sum(axis=1)
         gain[chosen] = -1
         chosen.append(int(gain.argmax()))
         total[:, 0] += margins[:, chosen[-1]]
@@ -278,20 +306,26 @@ def greedy(margins: np.ndarray, largest: int) -> list[int]:
 
 
 def _rows(
-    choice: str, rule: str, accuracy: np.ndarray, costs: np.ndarray, member: list[str] | None = None
-) -> pd.DataFrame:
-    """Make the table's rows of accuracies (draws, sizes) and costs (draws, sizes, costs)."""
-    sizes = accuracy.shape[1]
+    choice: str, rule: str, accuracy: np.ndarray, costs: np.ndarray, splits: Splits, single: np.ndarray,
+    member: list[str] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Make the table's rows of accuracies (draws, splits, sizes) and costs (draws or splits, sizes, costs)."""
+    sizes = accuracy.shape[2]
+    by_split = accuracy.mean(axis=0).T
+    judged = splits.over(by_split)
+    by_draw = accuracy.mean(axis=1)
+    low, high = (judged.low, judged.high) if len(by_draw) == 1 else (by_draw.min(axis=0), by_draw.max(axis=0))
     mean_costs = costs.mean(axis=0)
     return pd.DataFrame(
         {
             "choice": choice,
             "rule": rule,
             "size": np.arange(1, sizes + 1),
-            "accuracy": accuracy.mean(axis=0),
-            "low": accuracy.min(axis=0),
-            "high": accuracy.max(axis=0),
+            "accuracy": judged.mean,
+            "low": low,
+            "high": high,
             **{cost: mean_costs[:, i] for i, cost in enumerate(COSTS)},
+            "p": splits.over(by_split - single).p,
             "member": member if member is not None else pd.Series([None] * sizes, dtype=object),
         }
     )
@@ -299,7 +333,7 @@ def _rows(
 
 def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "") -> str:
     """Say which committee matches the single network first, and what it costs; `why` it is that one, if not asked."""
-    goal = table["accuracy"].iloc[0]
+    goal = table.iloc[0]
     said = []
     for choice, words in (("greedy", "well chosen"), ("random", "drawn at random")):
         rows = table[table["choice"] == choice]
@@ -309,17 +343,28 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "
             how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
             member = row["member"] if choice == "greedy" else "1 of them"
             count = f"{member} alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
-            said.append(f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs)")
+            said.append(
+                f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs; "
+                f"{_beside(row, goal)})"
+            )
         else:
             row = rows.nlargest(1, "accuracy").iloc[0]
             said.append(
                 f"{words}, no committee of up to {rows['size'].max()} does: {exam.percent(row['accuracy'])} with "
-                f"{row['size']} is the most"
+                f"{row['size']} is the most ({_beside(row, goal)})"
             )
+    interval = f"95 % interval {exam.percent(goal['low'])} to {exam.percent(goal['high'])}"
     return (
-        f"{single} alone has {exam.percent(goal)} of the judged samples right{f' (it is {why})' if why else ''}. To "
-        f"match it with {who} ({pool} of them): {'; '.join(said)}."
+        f"{single} alone has {exam.percent(goal['accuracy'])} of the judged samples right "
+        f"({interval}{f'; it is {why}' if why else ''}). To match it with {who} ({pool} of them): {'; '.join(said)}."
     )
+
+
+def _beside(row: pd.Series, goal: pd.Series) -> str:
+    more = row["accuracy"] - goal["accuracy"]
+    if abs(more) < 5e-5:
+        return "as accurate"
+    return f"{exam.points(abs(more))} {'more' if more > 0 else 'less'}, and {verdict(row['p'])}"
 
 
 def draw(table: pd.DataFrame, single: str, who: str) -> Figure:

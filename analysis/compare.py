@@ -9,9 +9,11 @@ Of families, a row is a pair, the better one first, the largest difference first
 a, b : names of the families
 networks_a, networks_b : how many networks each has
 accuracy_a, accuracy_b : fraction; mean over networks and samples
-difference : fraction; accuracy_a - accuracy_b
-low, high : bounds of the difference's interval, by bootstrap over networks and samples
-p : p-value of "there is no difference", corrected for the number of pairs
+difference : fraction; by how much a is more accurate within the same activation (of computations) or the same
+    computation (of activations): where the networks of one computation have one activation only, the two accuracies
+    would compare computations. Empty where they share none, and none leads from one to the other: then it can't be told
+low, high : bounds of the difference's interval, of all pairs together: 0 lies outside where `p` is below `alpha`
+p : p-value of "there is no difference", times the number of pairs (Bonferroni)
 real : whether p is below `alpha`
 
 Of networks, a row is a pair, a = the network that was named first:
@@ -20,18 +22,25 @@ a, b : names of the networks
 accuracy_a, accuracy_b, difference : fraction; means over replicates, where there are any
 only_a, only_b, both, neither : samples that only a, only b, both or none gets right, in the first replicate
 p_exact : McNemar's exact test
-low, high : bounds of the difference's interval, by bootstrap over samples, and over replicates where both networks have
-    several; with `a` alone these are empty
+judged : fraction; the difference that is tested: `difference`, but where one of both is the best of all, that of the
+    best on samples that played no part in choosing it
+low, high : bounds of the interval of `judged`, by bootstrap over samples, and over replicates where both networks have
+    several, or over the splits; with `a` alone these are empty
 p : p-value of "there is no difference": McNemar's mid-p test, corrected for the number of pairs; where both networks
     have several replicates, that of the bootstrap over replicates and samples, which speaks of the design and
-    not only of the weights that one training happened to find
+    not only of the weights that one training happened to find; where one is the best of all, that of the splits
 real : whether p is below `alpha`
 
+The best of all was chosen by looking, whoever names it. So the best is chosen on one half of the samples and judged on
+the other, a hundred times (Nadeau and Bengio 2003, "Inference for the generalization error").
+
 Method: McNemar 1947, "Note on the sampling error of the difference between correlated proportions", in the mid-p
-version of Fagerland, Lydersen and Laake 2013; the bootstrap of both crossed factors of Owen 2007, "The pigeonhole
-bootstrap"; Holm 1979 for many comparisons. A family's accuracy here is that of its average network: a better family
-need not have the better best network. Of families, replicates of a network are averaged first. Families of one network
-are compared too, but only the samples vary then: the answer holds for that network, not for its kind.
+version of Fagerland, Lydersen and Laake 2013; of replicates the bootstrap of both crossed factors of Owen 2007, "The
+pigeonhole bootstrap"; Holm 1979 for many networks; of families least squares by family and what it is confounded with,
+with the variance over networks (MacKinnon and White 1985) and over samples. A family's accuracy here is that of its
+average network: a better family need not have the better best network. Of families, replicates of a network are
+averaged first. Families of one network are compared too, but only the samples vary then: the answer holds for that
+network, not for its kind.
 """
 
 from __future__ import annotations
@@ -44,18 +53,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import (
-    Answer,
-    Bootstrap,
-    NetpickError,
-    Run,
-    bootstrap_difference,
-    holm,
-    mcnemar_counts,
-    short,
-    theme,
-    verdict,
-)
+from netpick.exam import Accuracies, Answer, NetpickError, Run, Strata, holm, mcnemar_counts, short, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +61,8 @@ if TYPE_CHECKING:
 
 
 WAYS = ("computation", "activation", "family")
+WITHIN = {"computation": "activation", "activation": "computation"}
+"""What families are confounded with."""
 PLURAL = {"computation": "computations", "activation": "activations", "family": "families"}
 LEVEL = 0.95
 MOST = 10
@@ -95,7 +95,7 @@ def ask(
     alpha : float
         A difference is called real where its corrected p-value is below this.
     rounds : int
-        Draws of the bootstrap; time grows with it.
+        Draws of the bootstrap, of two networks; time grows with it.
     """
     alpha = exam.check_fraction("alpha", alpha)
     rounds = exam.check_count("rounds", rounds, 100)
@@ -109,7 +109,7 @@ def ask(
         raise NetpickError(f"a and b are both '{a}': give two different networks")
     if a is None:
         chosen = exam.selected(run, everyone, good, gold, quantile)
-        return _families(run, chosen, by, alpha, rounds, exam.whom(chosen, everyone))
+        return _families(run, chosen, by, alpha, exam.whom(chosen, everyone))
     if b is None:
         chosen = exam.selected(run, everyone, good, gold, quantile)
         others = [name for name in chosen["name"] if name != a]
@@ -144,54 +144,75 @@ class Families:
     ----------
     by : what makes a family
     alpha : p-value below which a difference is called real
-    members : numbers of a family's networks
-    means, intervals : its accuracy
+    means, intervals : its accuracy, as it is within what it is confounded with
+    apart : names of the families that can't be compared with the first one
     computations : the one that most of its networks have
     table : the answer
     """
 
     by: str
     alpha: float
-    members: dict[str, np.ndarray]
     means: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    apart: list[str]
     computations: dict[str, str]
     table: pd.DataFrame
 
     @property
     def order(self) -> list[str]:
         """Names of the families."""
-        return list(self.members)
+        return list(self.means)
+
+    @property
+    def within(self) -> str:
+        """Within what they are compared, in words."""
+        return f"compared within each {WITHIN[self.by]}" if self.by in WITHIN else ""
 
 
-def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, rounds: int, who: str) -> Answer:
+def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str) -> Answer:
     names, right = mean_right(run, chosen["name"].tolist())
     chosen = chosen.set_index("name").loc[names].reset_index()
     family = chosen[by] if by != "family" else chosen["computation"] + " " + chosen["activation"]
-    members = {f: np.flatnonzero(family == f) for f in sorted(set(family))}
-    if len(members) < 2:
-        raise NetpickError(f"all {len(names)} networks are {next(iter(members))}: there is nothing to compare by {by}")
-    means = {f: float(right[rows].mean()) for f, rows in members.items()}
-    members = {f: members[f] for f in sorted(members, key=lambda f: (-means[f], f))}
-    draws = Bootstrap([right[rows] for rows in members.values()], rounds)
-    intervals = {f: draws.interval(i, LEVEL) for i, f in enumerate(members)}
-    computations = chosen.groupby(family)["computation"].agg(lambda c: c.mode().iloc[0]).to_dict()
-    table = _pairs(draws, members, means, alpha)
-    families = Families(by, alpha, members, means, intervals, computations, table)
-    lone = [f for f, rows in members.items() if len(rows) == 1]
+    if family.nunique() < 2:
+        raise NetpickError(f"all {len(names)} networks are {family.iloc[0]}: there is nothing to compare by {by}")
+    stratum = chosen[WITHIN[by]] if by in WITHIN else pd.Series("", chosen.index)
+    strata = Strata.of(right, family, stratum)
+    counts = family.value_counts()
+    # Those that can be compared with most others lead.
+    most = pd.Series(strata.part).map(pd.Series(strata.part).value_counts())
+    order = sorted(range(len(strata.groups)), key=lambda i: (-most[i], -strata.means[i], strata.groups[i]))
+    table = _pairs(strata, order, family, right, alpha)
+    families = Families(
+        by,
+        alpha,
+        {strata.groups[i]: float(strata.means[i]) for i in order},
+        {strata.groups[i]: strata.interval(i, LEVEL) for i in order},
+        [strata.groups[i] for i in order if strata.part[i] != strata.part[order[0]]],
+        chosen.groupby(family)["computation"].agg(lambda c: c.mode().iloc[0]).to_dict(),
+        table,
+    )
+    lone = [f for f in families.order if counts[f] == 1]
     alone = f"of {_names(lone)} there is one network: what is said holds for it, not for its kind" if lone else ""
-    return Answer(table, _said(families, who), lambda: _draw_families(families), exam.notes(run, alone))
+    silent = ""
+    if strata.silent:
+        one = f"have one {by} only, and say" if len(strata.silent) > 1 else f"has one {by} only, and says"
+        silent = f"{_names(strata.silent)} {one} nothing of {PLURAL[by]}"
+    return Answer(table, _said(families, who), lambda: _draw_families(families), exam.notes(run, silent, alone))
 
 
-def _pairs(draws: Bootstrap, members: dict[str, np.ndarray], means: dict[str, float], alpha: float) -> pd.DataFrame:
-    """Return a row a pair of families; `draws` has them in the order of `members`."""
+def _pairs(strata: Strata, order: list[int], family: pd.Series, right: np.ndarray, alpha: float) -> pd.DataFrame:
+    """Return a row a pair of families, corrected for how many can be compared."""
+    plain = pd.Series(right.mean(axis=1, dtype=np.float64)).groupby(family.to_numpy()).agg(["size", "mean"])
+    pairs = list(combinations(order, 2))
+    together = max(1, sum(strata.part[i] == strata.part[j] for i, j in pairs))
     rows = []
-    for (i, first), (j, second) in combinations(enumerate(members), 2):
-        row = {"a": first, "b": second, "networks_a": len(members[first]), "networks_b": len(members[second])}
-        row |= {"accuracy_a": means[first], "accuracy_b": means[second]}
-        rows.append({**row, **draws.difference(i, j, LEVEL)._asdict()})
+    for i, j in pairs:
+        a, b = strata.groups[i], strata.groups[j]
+        row = {"a": a, "b": b, "networks_a": plain.loc[a, "size"], "networks_b": plain.loc[b, "size"]}
+        row |= {"accuracy_a": plain.loc[a, "mean"], "accuracy_b": plain.loc[b, "mean"]}
+        rows.append({**row, **strata.difference(i, j, 1 - alpha / together)._asdict()})
     table = pd.DataFrame(rows)
-    table["p"] = holm(table["p"])
+    table["p"] = (table["p"] * together).clip(upper=1.0)
     table["real"] = table["p"] < alpha
     return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
 
@@ -199,19 +220,29 @@ def _pairs(draws: Bootstrap, members: dict[str, np.ndarray], means: dict[str, fl
 def _said(families: Families, who: str) -> str:
     order, table = families.order, families.table
     best = order[0]
-    beaten = table[(table["a"] == best) & table["real"]]["b"]
-    equals = [f for f in order[1:] if f not in set(beaten)]
-    text = (
-        f"Of {len(order)} {PLURAL[families.by]} of {who} {best} is the most accurate on average "
-        f"({exam.percent(families.means[best])})"
-    )
-    if not len(beaten):
-        text += ", and its lead over each of the others may be chance."
+    others = [f for f in order[1:] if f not in families.apart]
+    beaten = set(table[(table["a"] == best) & table["real"]]["b"])
+    equals = [f for f in others if f not in beaten]
+    within = f", {families.within}," if families.within else ""
+    text = f"Of {len(order)} {PLURAL[families.by]} of {who}{within} "
+    if others:
+        text += f"{best} is the most accurate on average ({exam.percent(families.means[best])})"
+        if not beaten:
+            text += ", and its lead over each of the others may be chance."
+        else:
+            text += f"; it is really better than {len(beaten)} of the {len(others)} others"
+            text += f", not provably better than {_names(equals)}." if equals else "."
+        known = table["p"].notna()
+        text += f" {int(table['real'].sum())} of {known.sum()} differences are real"
+        text += f" (corrected p < {families.alpha:g})."
     else:
-        text += f"; it is really better than {len(beaten)} of the {len(order) - 1} others"
-        text += f", not provably better than {_names(equals)}." if equals else "."
-    real = int(table["real"].sum())
-    return f"{text} {real} of {len(table)} differences are real (Holm-corrected p < {families.alpha:g})."
+        text += "none can be told from another."
+    if families.apart:
+        text += (
+            f" {_names(families.apart)} can't be compared with {best}: no {WITHIN[families.by]} has both, so that the "
+            f"difference may be the {WITHIN[families.by]}'s."
+        )
+    return text
 
 
 def _names(words: list[str], most: int = 4) -> str:
@@ -225,87 +256,101 @@ def _counts(a: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
     return {"only_a": only_a, "only_b": only_b, "both": both, "neither": len(a) - both - only_a - only_b}
 
 
-def _replicates(run: Run, name: str) -> np.ndarray:
-    """Return right and wrong of every replicate of one network, float32 (replicates, samples)."""
-    done = exam.done(run)
-    numbers = sorted(done.loc[done["network"] == name, "replicate"])
-    labels = run.labels()
-    return np.concatenate([run.predicted(networks=name, replicate=int(r)) == labels for r in numbers]).astype("f4")
-
-
 def _two(run: Run, a: str, b: str, alpha: float, rounds: int) -> Answer:
-    rights = [_replicates(run, name) for name in (a, b)]
-    accuracy = [float(r.mean()) for r in rights]
-    counts = _counts(rights[0][0] > 0, rights[1][:1] > 0)
-    several = min(len(r) for r in rights) > 1
-    if several:
-        found = bootstrap_difference(*rights, rounds=rounds, level=LEVEL)
-        p = found.p
-    else:
-        found = bootstrap_difference(rights[0][:1], rights[1][:1], rounds=rounds, level=LEVEL)
-        p = float(mcnemar_counts(counts["only_a"], counts["only_b"])[0])
+    frame = exam.students(run)
+    pair = exam.compared(run, a, b, frame, rounds=rounds, level=LEVEL)
+    accuracy = frame.set_index("name")["accuracy"]
+    (a_right, b_right), labels = _first_right(run, [a, b])
+    counts = _counts(a_right, b_right[None])
     table = pd.DataFrame(
         {
             "a": a,
             "b": b,
-            "accuracy_a": accuracy[0],
-            "accuracy_b": accuracy[1],
-            "difference": accuracy[0] - accuracy[1],
+            "accuracy_a": accuracy[a],
+            "accuracy_b": accuracy[b],
+            "difference": accuracy[a] - accuracy[b],
             **counts,
             "p_exact": mcnemar_counts(counts["only_a"], counts["only_b"], exact=True),
-            "low": found.low,
-            "high": found.high,
-            "p": p,
-            "real": p < alpha,
+            "judged": pair.judged.difference,
+            "low": pair.judged.low,
+            "high": pair.judged.high,
+            "p": pair.judged.p,
+            "real": pair.judged.p < alpha,
         },
         index=[0],
     )
     row = table.iloc[0]
     points = 100 * row["difference"]
-    if row["difference"] == 0:
-        text = f"{a} and {b} are equally accurate ({exam.percent(accuracy[0])})"
+    if row["difference"] == 0 and not pair.chosen:
+        text = f"{a} and {b} are equally accurate ({exam.percent(accuracy[a])})"
     else:
-        more = "more" if points > 0 else "less"
-        text = (
-            f"{a} is {abs(points):.2f} points {more} accurate than {b} ({exam.percent(accuracy[0])} and "
-            f"{exam.percent(accuracy[1])}), and {verdict(p, alpha)}"
-        )
+        more = f"{abs(points):.2f} points {'more' if points > 0 else 'less'} accurate than"
+        shares = f"({exam.percent(accuracy[a])} and {exam.percent(accuracy[b])})"
+        text = pair.said(f"{a} is {more if points else 'as accurate as'} {b} {shares}", alpha)
     text += (
         f": {row['only_a']} samples only the first gets right, {row['only_b']} only the second, {row['neither']} none."
     )
-    said = exam.notes(run)
-    counted = [len(r) for r in rights]
-    if several:
-        said = f"the interval and p are over {counted[0]} and {counted[1]} replicates; {said}".rstrip("; ")
-    return Answer(table, text, lambda: _draw_two(run, table, rights), said)
+    said = "; ".join(filter(None, (pair.note, exam.notes(run))))
+    by_class = _by_class(run, [a, b], labels)
+    return Answer(table, text, lambda: _draw_two(run, table, by_class, pair.label), said)
+
+
+def _first_right(run: Run, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return where networks are right, by their first replicate, in the order of the names; and the labels."""
+    known, predicted, labels = exam.final(run, names)
+    if missing := [name for name in names if name not in known]:
+        raise NetpickError(f"the answers of {_names(missing)} can't be read: name another network")
+    return predicted == labels, labels
 
 
 def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
-    names, predicted, labels = exam.final(run, [a, *others])
-    right = predicted == labels
-    accuracy = exam.students(run).set_index("name")["accuracy"]
+    right, labels = _first_right(run, [a, *others])
+    frame = exam.students(run)
+    accuracy = frame.set_index("name")["accuracy"]
     counts = _counts(right[0], right[1:])
     table = pd.DataFrame(
-        {"a": a, "b": names[1:], "accuracy_a": accuracy[a], "accuracy_b": accuracy[names[1:]].to_numpy(), **counts}
+        {"a": a, "b": others, "accuracy_a": accuracy[a], "accuracy_b": accuracy[others].to_numpy(), **counts}
     )
     table.insert(4, "difference", table["accuracy_a"] - table["accuracy_b"])
     table["p_exact"] = mcnemar_counts(table["only_a"], table["only_b"], exact=True)
+    table["judged"] = table["difference"]
     table["low"] = table["high"] = np.nan
-    table["p"] = holm(mcnemar_counts(table["only_a"], table["only_b"]))
+    p = mcnemar_counts(table["only_a"], table["only_b"])
+    label, how = "", f"McNemar, Holm-corrected p < {alpha:g}"
+    if chosen := a in exam.leaders(frame):
+        table["judged"], by_splits, label = _best_with_all(run, frame, others)
+        p, how = np.maximum(p, by_splits), f"chosen and judged on other samples, Holm-corrected p < {alpha:g}"
+    table["p"] = holm(p)
     table["real"] = table["p"] < alpha
     table = table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
-    better = table["real"] & (table["only_a"] > table["only_b"])
+    better = table["real"] & (table["judged"] > 0 if chosen else table["only_a"] > table["only_b"])
     worse = table["real"] & ~better
     unknown = len(table) - better.sum() - worse.sum()
     text = (
-        f"{a} ({exam.percent(accuracy[a])}) is really better than {better.sum()} of {len(table)} other networks, "
-        f"really worse than {worse.sum()}, and can't be told from the other {unknown} on "
-        f"{len(labels)} samples (McNemar, Holm-corrected p < {alpha:g})."
+        f"{a} ({exam.percent(accuracy[a])}{f', {label}' if label else ''}) is really better than {better.sum()} of "
+        f"{len(table)} other networks, really worse than {worse.sum()}, and can't be told from the other {unknown} on "
+        f"{len(labels)} samples ({how})."
     )
     said = exam.notes(run)
-    if (exam.students(run)["replicates"] > 1).any():
+    if (frame["replicates"] > 1).any() and not chosen:
         said += "; the tests are on each network's first replicate"
     return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said)
+
+
+def _best_with_all(run: Run, frame: pd.DataFrame, others: list[str]) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return by how much the best, chosen and judged on other samples, is better than each other; p-values; a label."""
+    marks = Accuracies.of(run, frame["name"])
+    known = set(marks.names)
+    won = marks.winners(name for name in exam.preferred(frame) if name in known)
+    found = marks.compared(won, np.repeat(marks.place(others)[:, None], len(won), axis=1))
+    label = exam.flattered(len(known), float(frame["accuracy"].max() - marks.at(won).mean()))
+    return found.mean, found.p, label
+
+
+def _by_class(run: Run, names: list[str], labels: np.ndarray) -> np.ndarray:
+    """Return the accuracy of networks in each class, (networks, classes), means over replicates."""
+    rights = [exam.replicates(run, name) for name in names]
+    return np.array([[float(r[:, labels == c].mean()) for c in range(len(run.classes))] for r in rights])
 
 
 def _draw_families(families: Families) -> Figure:
@@ -320,12 +365,13 @@ def _draw_families(families: Families) -> Figure:
     _draw_differences(grid, table, shown)
     left.set_ylim(len(shown) - 0.5, -0.5)  # of both: rows of the grid are those on the left
     more = f". The best {MOST} of {len(order)} are shown" if len(order) > MOST else ""
-    real = int(table["real"].sum())
+    real, known = int(table["real"].sum()), int(table["p"].notna().sum())
     return theme.finish(
         fig,
-        f"Which {PLURAL[families.by]} are really better? {real} of {len(table)} differences are real",
-        f"Bold: real (Holm-corrected p < {families.alpha:g}); in brackets: may be chance. Bootstrap over networks and "
-        f"samples; all share the samples, so that a difference is surer than its two intervals look{more}.",
+        f"Which {PLURAL[families.by]} are really better? {real} of {known} differences are real",
+        f"Bold: real (corrected p < {families.alpha:g}); in brackets: may be chance. Over networks and samples"
+        f"{f', {families.within}' if families.within else ''}; all share the samples, so that a difference is surer "
+        f"than its two intervals look{more}.",
     )
 
 
@@ -348,11 +394,11 @@ def _draw_differences(ax: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     points = np.full((len(shown), len(shown)), np.nan)
     marks = {}
     for row in table.itertuples():
-        if row.a in place and row.b in place:
+        if row.a in place and row.b in place and row.p == row.p:
             i, j = place[row.a], place[row.b]
             points[i, j], points[j, i] = 100 * row.difference, -100 * row.difference
             marks[i, j] = marks[j, i] = row.real
-    most = max(np.nanmax(np.abs(points)), 1e-9)
+    most = max(np.abs(np.nan_to_num(points)).max(), 1e-9)
     shades = LinearSegmentedColormap.from_list("better", [theme.WRONG, "#FFFFFF", theme.RIGHT])
     cells = ax.imshow(np.ma.masked_invalid(points), cmap=shades, vmin=-most, vmax=most, aspect="auto")
     ax.figure.colorbar(cells, ax=ax, label="points (blue: row better, orange: column better)", aspect=35, pad=0.02)
@@ -370,12 +416,11 @@ def _draw_differences(ax: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     ax.set_title("Row less column, in percentage points")
 
 
-def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure:
+def _draw_two(run: Run, table: pd.DataFrame, by_class: np.ndarray, label: str) -> Figure:
     """Draw how the samples fall, and the accuracy of both networks in each class."""
     from matplotlib.figure import Figure
 
     row = table.iloc[0]
-    labels = run.labels()
     fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1, 1.4))
     colours = (theme.RIGHT, theme.WRONG)
@@ -384,9 +429,8 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     left.bar_label(bars, fontsize=11)
     left.set_xticks(range(3), [f"only\n{row['a']}", f"only\n{row['b']}", "neither"], fontsize=9)
     left.set(ylabel="samples", title=f"Who is right? (both: {row['both']} samples)")
-    by_class = [[float(r[:, labels == c].mean()) for c in range(len(run.classes))] for r in rights]
     x = np.arange(len(run.classes))
-    beside.vlines(x, *np.array(by_class), color="#999999", lw=2, zorder=1)
+    beside.vlines(x, *by_class, color="#999999", lw=2, zorder=1)
     for name, values, colour, marker in zip((row["a"], row["b"]), by_class, colours, "os", strict=True):
         beside.plot(x, values, marker, color=colour, ms=9, mec="white", label=name)
     beside.set_xticks(
@@ -395,13 +439,14 @@ def _draw_two(run: Run, table: pd.DataFrame, rights: list[np.ndarray]) -> Figure
     theme.percent_axis(beside.yaxis)
     beside.set(xlabel="class", ylabel="right answers", title="Class by class")
     beside.legend()
-    better, other = (row["a"], row["b"]) if row["difference"] >= 0 else (row["b"], row["a"])
+    better, other = (row["a"], row["b"]) if row["judged"] >= 0 else (row["b"], row["a"])
     title = f"{better} is {'really' if row['real'] else 'not provably'} better than {other}"
     return theme.finish(
         fig,
         title,
-        f"difference {100 * row['difference']:+.2f} points, interval {100 * row['low']:+.2f} to "
-        f"{100 * row['high']:+.2f}, p = {row['p']:.2g}",
+        f"difference{' on samples that played no part' if label else ''} {100 * row['judged']:+.2f} points, "
+        f"interval {100 * row['low']:+.2f} to {100 * row['high']:+.2f}, p = {row['p']:.2g}"
+        f"{f'. {label}' if label else ''}",
     )
 
 

@@ -1,9 +1,10 @@
 """Which networks know what they don't know, when each may answer with a set of classes?
 
 A prediction set holds as many classes as it takes to contain the truth with a promised probability, whatever the
-network: a threshold on a score of non-conformity is calibrated on one half of the test samples (the
-⌈(n+1)·coverage⌉-th smallest score of the true classes), and the sets are judged on the other half. With p the
-probabilities of a sample in falling order, r the rank of a class among them from 1, and u a random number from 0 to 1:
+network. The test samples are split in three: on the first part a threshold on a score of non-conformity is calibrated
+(the ⌈(n+1)·coverage⌉-th smallest score of the true classes), on the second the best network is chosen, and the third
+judges. Numbers are those of the judging part, means over ten splits. With p the probabilities of a sample in falling
+order, r the rank of a class among them from 1, and u a random number from 0 to 1:
 
 - LAC: -log p_r (Sadinle, Lei and Wasserman 2019, who take 1 - p_r: the same order, and the same sets)
 - APS: p_1 + ... + p_(r-1) + u·p_r (Romano, Sesia and Candès 2020)
@@ -31,20 +32,23 @@ accuracy : fraction of the judged samples whose first answer is right
 coverage : fraction of the judged samples whose set has the truth in it
 size : classes in a set, mean
 right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure : fraction of the judged samples
-threshold : largest score that is in a set; inf where there are too few samples to calibrate, and all sets are full
+threshold : largest score that is in a set, calibrated on all samples; inf where there are too few in the part that
+    calibrates, and all sets are full
 low, high : fractions between which 95 % of all coverages lie by chance, as calibrated and judged on so many samples
 as_promised : whether coverage is not below `low`
+chosen : fraction of the splits in which this network is the first on the part that chooses
+tied : whether its `score`, below that of the network that is chosen, may be so by chance (Nadeau and Bengio 2003; Holm)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, Run, suggest, theme
+from netpick.exam import Answer, Judged, NetpickError, Run, Splits, suggest, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +98,7 @@ def ask(
     right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure : float
         Weight of this kind of answer.
     seed : int
-        Of u, and of the split into halves.
+        Of u, and of the splits in three.
     """
     kind = {m.lower(): m for m in METHODS}.get(method.lower())
     if kind is None:
@@ -106,9 +110,10 @@ def ask(
     frame = exam.selected(run, everyone, good, gold, quantile).set_index("name")
     known, scores, labels = exam.final_scores(run)
     rows = [i for i, name in enumerate(known) if name in frame.index]
-    calibrate, judge = exam.two_halves(run, labels, seed, "to calibrate and to judge")
+    splits = Splits.of(run, labels, parts=3, times=exam.FEW_TIMES, seed=seed)
     u = np.random.default_rng(seed).random(len(labels), dtype=np.float32) if randomised else np.ones(len(labels))
     penalty = lam if kind == "RAPS" else 0.0
+    weights = np.array([right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure])
 
     parts = []
     for start in range(0, len(rows), BLOCK):
@@ -116,31 +121,81 @@ def ask(
         level = nonconformity(part, kind, u.astype(np.float32), penalty, k_reg)
         rank = ranks(part, labels)
         own = np.take_along_axis(level, rank[:, :, None], axis=2)[:, :, 0]
-        threshold = thresholds(own[:, calibrate], coverage)
-        size = (level[:, judge] <= threshold[:, None, None]).sum(axis=2)
-        if not empty:
-            size = np.maximum(size, 1)
-        parts.append(np.column_stack([threshold, *judged(rank[:, judge], size)]))
-    table = pd.DataFrame(np.concatenate(parts), columns=["threshold", "coverage", "size", *KINDS])
+        parts.append(Block.of(splits, level, rank, own, coverage, empty))
+    choosing, judging = (
+        np.concatenate(each, axis=1) for each in zip(*((b.choosing, b.judging) for b in parts), strict=True)
+    )
+    threshold, few = np.concatenate([b.threshold for b in parts]), any(b.few for b in parts)
+    table = pd.DataFrame(judging.mean(axis=0), columns=["coverage", "size", *KINDS])
+    table["threshold"] = np.where(few, np.inf, threshold)
     table["accuracy"] = table["right_sure"] + table["right_unsure"]
-    weights = dict(zip(KINDS, (right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure), strict=True))
-    table["score"] = sum(weight * table[k] for k, weight in weights.items())
+    table["score"] = table[list(KINDS)] @ weights
+    first = First.of(splits, choosing[:, :, 2:] @ weights, judging[:, :, 2:] @ weights, judging)
+    table["chosen"], table["tied"] = first.often, first.tied
     names = [known[i] for i in rows]
     table["network"] = names
     for k in ("computation", "activation"):
         table[k] = frame.loc[names, k].to_numpy()
-    table["low"], table["high"] = interval(len(calibrate), len(judge), coverage)
-    table["as_promised"] = table["coverage"] >= table["low"]
+    calibrated, judged_on = (len(splits.samples(0, i)) for i in (0, 2))
+    table["low"], table["high"] = interval(calibrated, judged_on, coverage, times=len(splits))
+    table["as_promised"] = table["coverage"] >= table["low"] - exam.TINY
     table = table.sort_values(["score", "size"], ascending=[False, True], kind="stable", ignore_index=True)
     table["rank"] = table.index + 1
     order = ["rank", "network", "computation", "activation", "score", "accuracy", "coverage", "size", *KINDS]
-    table = table[[*order, "threshold", "low", "high", "as_promised"]]
+    table = table[[*order, "threshold", "low", "high", "as_promised", "chosen", "tied"]]
     said = ""
-    if np.isinf(table["threshold"]).any():
+    if few:
         need = int(np.ceil(coverage / (1 - coverage) - 1e-9))
-        said = f"{len(calibrate)} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
-    text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone))
-    return Answer(table, text, lambda: draw(table, kind, coverage, len(calibrate)), exam.notes(run, said))
+        said = f"{calibrated} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
+    text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone), first)
+    return Answer(table, text, lambda: draw(table, kind, coverage, calibrated), exam.notes(run, said))
+
+
+class Block(NamedTuple):
+    """Coverage, size and shares of the five kinds, (splits, networks, 7), on the parts that choose and judge.
+
+    Of some networks. With them go their thresholds on all samples, and whether a part has too few to calibrate.
+    """
+
+    choosing: np.ndarray
+    judging: np.ndarray
+    threshold: np.ndarray
+    few: bool
+
+    @classmethod
+    def of(
+        cls, splits: Splits, level: np.ndarray, rank: np.ndarray, own: np.ndarray, coverage: float, empty: bool
+    ) -> Block:
+        """Calibrate in each split, and count on the two other parts."""
+        both: list[list[np.ndarray]] = [[], []]
+        few = False
+        for k in range(len(splits)):
+            threshold = thresholds(own[:, splits.samples(k, 0)], coverage)
+            few = few or bool(np.isinf(threshold).any())
+            for part, out in enumerate(both, 1):
+                samples = splits.samples(k, part)
+                size = (level[:, samples] <= threshold[:, None, None]).sum(axis=2)
+                out.append(np.column_stack(judged(rank[:, samples], size if empty else np.maximum(size, 1))))
+        return cls(np.stack(both[0]), np.stack(both[1]), thresholds(own, coverage), few)
+
+
+class First(NamedTuple):
+    """What the network that is chosen on one part comes to on another, how often each is, and who may be as good."""
+
+    coverage: Judged
+    score: Judged
+    often: np.ndarray
+    tied: np.ndarray
+
+    @classmethod
+    def of(cls, splits: Splits, choosing: np.ndarray, judging: np.ndarray, values: np.ndarray) -> First:
+        """Choose in each split by the scores (splits, networks) of one part, and judge by those of the other."""
+        won = np.round(choosing, 12).argmax(axis=1)
+        at = np.arange(len(splits)), won
+        less = splits.over((judging[at][:, None] - judging).T, used=2)
+        often = np.bincount(won, minlength=choosing.shape[1]) / len(splits)
+        tied = (exam.holm(less.p) >= 0.05) | (less.mean <= 0)
+        return cls(splits.over(values[..., 0][at], used=2), splits.over(judging[at], used=2), often, tied)
 
 
 def nonconformity(scores: np.ndarray, method: str, u: np.ndarray, lam: float, k_reg: int) -> np.ndarray:
@@ -180,23 +235,27 @@ def judged(rank: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
     return [inside.mean(axis=1), size.mean(axis=1), *(k.mean(axis=1) for k in kinds)]
 
 
-def interval(calibrated: int, judged_on: int, coverage: float, level: float = 0.95) -> tuple[float, float]:
+def interval(
+    calibrated: int, judged_on: int, coverage: float, level: float = 0.95, times: int = 1
+) -> tuple[float, float]:
     """Return between which coverages all but 5 % lie by chance, where the promise holds exactly.
 
     The covered are then beta-binomially distributed: binomial around a coverage that varies with the calibration
-    (Angelopoulos and Bates 2023, "Conformal prediction: a gentle introduction", section 3.2).
+    (Angelopoulos and Bates 2023, "Conformal prediction: a gentle introduction", section 3.2). The mean over several
+    splits lies closer to what is promised: which samples calibrate is drawn anew in each.
     """
     from scipy.stats import betabinom
 
     k = int(np.ceil((calibrated + 1) * coverage - 1e-9))
     if k > calibrated:
         return 1.0, 1.0
-    low, high = betabinom(judged_on, k, calibrated + 1 - k).interval(level)
-    return low / judged_on, high / judged_on
+    middle = k / (calibrated + 1)
+    low, high = (x / judged_on for x in betabinom(judged_on, k, calibrated + 1 - k).interval(level))
+    return middle - (middle - low) / np.sqrt(times), min(1.0, middle + (high - middle) / np.sqrt(times))
 
 
-def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, who: str) -> str:
-    """Say who is best, how large its sets are, and whether the promise is kept."""
+def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, who: str, first: First) -> str:
+    """Say who is best, how large its sets are, what choosing it comes to, and whether the promise is kept."""
     top = table.iloc[0]
     plain = table.sort_values(["accuracy", "rank"], ascending=[False, True]).iloc[0]
     other = (
@@ -204,11 +263,17 @@ def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, wh
         if plain["network"] == top["network"]
         else f"The most accurate one, {plain['network']}, comes at rank {plain['rank']}."
     )
+    label = exam.flattered(len(table), top["score"] - first.score.mean)
+    ties = int(table["tied"].iloc[1:].sum())
     return (
         f"{top['network']} comes first of {who}: its {method} sets have {top['size']:.3g} of {classes} classes on "
         f"average and cover {exam.percent(top['coverage'])} ({exam.percent(coverage)} promised); "
         f"{exam.percent(top['right_sure'])} of the answers are right and sure, {exam.percent(top['wrong_sure'])} wrong "
-        f"but sure. {other} {int(table['as_promised'].sum())} of {len(table)} cover as much as promised, within chance."
+        f"but sure. Its score is {top['score']:.3f} ({label}); chosen on one third of the samples and judged on "
+        f"another ({top['network']} in {exam.percent(top['chosen'])} of {exam.FEW_TIMES} splits), the first has "
+        f"{first.score.mean:.3f} (95 % interval {first.score.low:.3f} to {first.score.high:.3f}), and {ties} of the "
+        f"other {len(table) - 1} can't be told from it. {other} "
+        f"{int(table['as_promised'].sum())} of {len(table)} cover as much as promised, within chance."
     )
 
 
@@ -257,7 +322,7 @@ def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bar
         alpha=0.15,
         label=f"by chance (95 %; {few}{calibrated} samples calibrate)",
     )
-    right.set(xlabel="classes in a set (mean)", ylabel="coverage on the judged half (%)")
+    right.set(xlabel="classes in a set (mean)", ylabel="coverage on the judged third (%)")
     under = {"loc": "upper center", "ncols": 2, "fontsize": 8.5, "frameon": False}
     left.legend(bbox_to_anchor=(0.3, -0.1), **under)
     right.legend(bbox_to_anchor=(0.5, -0.1), markerscale=1.5, **under)

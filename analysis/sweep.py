@@ -12,8 +12,9 @@ Columns of the answer, a row a student on a line, or a student × epoch for `att
 - `seconds`: training time (all epochs, or those up to this one)
 - `best`: the best of its line
 
-`width` is the most features, channels or planes of a hidden layer. A difference is called more than noise where it is
-above twice its standard error, from the spread of the replicates; with one replicate each nothing is said of that.
+`width` is the most features, channels or planes of a hidden layer. A difference is called more than noise where p is
+below 0.05, by the test of Games and Howell (1976) over the replicates: Student's t with Welch's degrees of freedom,
+corrected for choosing the best of all values of the line. With one replicate each nothing is said of that.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import studentized_range
 
 from netpick import exam
 from netpick.exam import Answer, NetpickError, Run, SpecError, listed, suggest, theme
@@ -36,6 +38,8 @@ PROPERTIES = ("depth", "width", "params", "macs", "memory", "ops", "activation",
 CONTROLS = {"depth": ("width",), "width": ("depth",), "activation": ("levels", "width"), "computation": ("depth",)}
 """What else has to be equal on a line, besides family and recipe. Of activations some have parameters, which count for
 `depth`; `levels` are the layers that have a size."""
+ALPHA = 0.05
+"""A difference with a p-value below this is called more than noise."""
 ENOUGH = 0.002
 """Accuracy, or share of the loss, that is called nothing."""
 LINES, TICKS = 8, 12
@@ -204,12 +208,14 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
     if second is not None:
         gap = abs(float(best[metric] - second[metric]))
         out += f", {exam.points(gap) if up else f'{gap:.3g}'} from the next, {_word(second['value'])}"
-        if min(best["replicates"], second["replicates"]) > 1:
-            error = np.sqrt(sum(row["spread"] ** 2 / row["replicates"] for row in (best, second)))
-            out += ", which is more than noise" if gap > 2 * error else ", which is no more than noise"
-        else:
+        p = chance(order, metric)
+        if np.isnan(p[0]):
             out += " (one replicate: whether that is more than noise can't be told)"
+        else:
+            out += f", which is {'more' if p[0] < ALPHA else 'no more'} than noise (p = {p[0]:.2g})"
     out += "."
+    if second is not None and (ties := int((p >= ALPHA).sum())):
+        out += f" {ties} of the other {exam.counted_word(len(p), 'value')} can't be told from the best."
     if pd.api.types.is_numeric_dtype(first["value"]) and first["value"].dtype != bool:
         slack = ENOUGH if up else ENOUGH * abs(best[metric])
         near = first[(first[metric] - best[metric]).abs() <= slack].sort_values("value").iloc[0]
@@ -224,6 +230,22 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
         agree = int((tops["value"].astype(str) == str(best["value"])).sum()) - 1
         out += f" On {agree} of the other {others} lines the same value is best."
     return out
+
+
+def chance(order: pd.DataFrame, metric: str) -> np.ndarray:
+    """Return the p-value of "this one is as good as the first" for each other value of a line; NaN for one replicate.
+
+    The first was chosen as the best of them all, which the distribution of the studentized range takes account of.
+    """
+    parts = (order["spread"] ** 2 / order["replicates"]).to_numpy(float)
+    freedom = order["replicates"].to_numpy(float) - 1
+    values = order[metric].to_numpy(float)
+    gap, error = np.abs(values[1:] - values[0]), np.sqrt(parts[1:] + parts[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        welch = error**4 / (parts[1:] ** 2 / freedom[1:] + parts[0] ** 2 / freedom[0])
+        p = studentized_range.sf(np.sqrt(2) * gap / error, len(order), welch)
+    p = np.where(error > 0, p, gap <= exam.TINY)
+    return np.where((freedom[1:] > 0) & (freedom[0] > 0), p, np.nan)
 
 
 def _word(value: Any) -> str:

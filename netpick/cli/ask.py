@@ -145,7 +145,7 @@ def pick(
     give_up: Annotated[
         float | None, typer.Option(metavar="FRACTION", help="Accuracy that may be lost for a lower cost.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples chosen on and judged on.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the splits into samples to choose on and to judge on.")] = 0,
     plot: options.Plot = None,
     form: options.Form = "table",
     rows: options.Rows = 40,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netpick.core.words import counted_word, percent, points, short
     from netpick.exam import item_response, questions, theme
     from netpick.exam.answer import Answer
-    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, two_halves, votes
+    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
     from netpick.exam.checks import (
         check_choice,
         check_count,
@@ -37,12 +37,15 @@ if TYPE_CHECKING:
         best,
         evaluations,
         last_evaluations,
+        leaders,
         of_basic,
+        preferred,
         selected,
         students,
         whom,
     )
     from netpick.exam.network_card import card
+    from netpick.exam.pairs import Pair, compared, replicates
     from netpick.exam.picking.suggestion import Pick, pick
     from netpick.exam.pictures import image_grid
     from netpick.exam.planted.design import Truth
@@ -61,25 +64,33 @@ if TYPE_CHECKING:
         mcnemar_counts,
         verdict,
     )
+    from netpick.exam.splits import FEW_TIMES, Accuracies, Judged, Splits, flattered
+    from netpick.exam.strata import Strata
     from netpick.exam.timings import TIMED, alone, timed, times
 
 __all__ = [
     "FEW",
+    "FEW_TIMES",
     "GOLD",
     "GOOD",
     "ROUNDS",
     "TIMED",
     "TINY",
+    "Accuracies",
     "Answer",
     "Bootstrap",
     "Difference",
+    "Judged",
     "NetpickError",
+    "Pair",
     "Pick",
     "Question",
     "ResponseModel",
     "Run",
     "RunError",
     "SpecError",
+    "Splits",
+    "Strata",
     "Truth",
     "WorkError",
     "alone",
@@ -94,6 +105,7 @@ __all__ = [
     "check_count",
     "check_fraction",
     "choosing_split",
+    "compared",
     "counted_word",
     "done",
     "evaluations",
@@ -101,12 +113,14 @@ __all__ = [
     "final",
     "final_scores",
     "first_replicates",
+    "flattered",
     "halves",
     "holm",
     "image_grid",
     "item_response",
     "last_evaluations",
     "layers",
+    "leaders",
     "listed",
     "mcnemar",
     "mcnemar_counts",
@@ -119,7 +133,9 @@ __all__ = [
     "pick",
     "plant",
     "points",
+    "preferred",
     "questions",
+    "replicates",
     "selected",
     "short",
     "students",
@@ -127,7 +143,6 @@ __all__ = [
     "theme",
     "timed",
     "times",
-    "two_halves",
     "verdict",
     "votes",
     "whom",
@@ -156,9 +171,9 @@ __getattr__, __dir__ = front_door(
         "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "TINY", "evaluations", "last_evaluations", "attempts", "students", "selected"),
-            *("whom", "best", "basic", "of_basic"),
+            *("whom", "best", "leaders", "preferred", "basic", "of_basic"),
         ),
-        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "two_halves", "votes", "ballot"),
+        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
         "checks": (
             *("check_choice", "check_count", "check_fraction", "need_network", "need_split", "choosing_split"),
             *("done", "notes"),
@@ -167,5 +182,8 @@ __getattr__, __dir__ = front_door(
             *("ROUNDS", "Difference", "mcnemar", "mcnemar_counts", "holm", "Bootstrap", "bootstrap_difference"),
             "verdict",
         ),
+        "splits": ("FEW_TIMES", "Accuracies", "Judged", "Splits", "flattered"),
+        "strata": ("Strata",),
+        "pairs": ("Pair", "compared", "replicates"),
     },
 )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from netpick.core.errors import RunError
 from netpick.exam.checks import done, need_network
 from netpick.exam.marks import attempts
 from netpick.store.reader import Reader
@@ -99,15 +98,6 @@ def halves(n: int, seed: int = 0, labels: np.ndarray | None = None) -> tuple[np.
     if labels is not None:
         order = order[np.argsort(np.asarray(labels)[order], kind="stable")]
     return np.sort(order[::2]), np.sort(order[1::2])
-
-
-def two_halves(
-    run: Reader, labels: np.ndarray, seed: int, why: str = "to choose on and to judge on"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split a run's test samples in two, class by class; RunError where there are not two of them."""
-    if len(labels) < 2:
-        raise RunError(f"{run.path} has {len(labels)} test samples: two are needed, {why}")
-    return halves(len(labels), seed, labels)
 
 
 def votes(predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -173,10 +173,23 @@ def whom(frame: pd.DataFrame, everyone: bool) -> str:
     return f"{counted_word(len(frame), 'good student')} (at least {good} in every attempt)"
 
 
+def preferred(frame: pd.DataFrame) -> list[str]:
+    """Return the names of students in the order in which one of equals is taken: fewest macs, then params, by name."""
+    return frame.sort_values(["macs", "params", "name"])["name"].astype(str).tolist()
+
+
 def best(frame: pd.DataFrame) -> str:
-    """Return the name of the best student: highest accuracy; of equals fewest macs, then params, then by name."""
+    """Return the name of the best student: highest accuracy; of equals the first that is `preferred`.
+
+    "Best" means this one everywhere. It is the luckiest too: what is said of it is judged by `Splits`.
+    """
     order = frame.sort_values(["accuracy", "macs", "params", "name"], ascending=[False, True, True, True])
     return str(order["name"].iloc[0])
+
+
+def leaders(frame: pd.DataFrame) -> set[str]:
+    """Return the names of the best student and of its equals: whoever names one of them may have chosen by looking."""
+    return set(frame.loc[frame["accuracy"] >= frame["accuracy"].max() - TINY, "name"])
 
 
 def basic(frame: pd.DataFrame) -> str | None:

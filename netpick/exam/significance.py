@@ -106,30 +106,21 @@ class Bootstrap:
             self.draws[i] = np.einsum("rn,nr->r", weights, drawn) / (n - 1)
             self._variance[i] = group.mean(axis=1, dtype=np.float64).var(ddof=1) / n
 
-    def interval(self, i: int, level: float = 0.95) -> tuple[float, float]:
-        """Return the percentile interval of a group's mean accuracy."""
-        low, high = np.quantile(self.draws[i], [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
-
     def difference(self, i: int, j: int, level: float = 0.95) -> Difference:
         """Compare group `i` with group `j`.
 
-        The interval is that of the percentiles. The p-value is that of the difference over the draws' standard
-        deviation, with Student's t and Welch's degrees of freedom: unlike a count of draws beyond zero it does not end
-        at 1 / rounds, so that it can be corrected for many comparisons.
+        Interval and p-value are of one piece: Student's t with Welch's degrees of freedom and the draws' standard
+        deviation. Unlike a count of draws beyond zero p does not end at 1 / rounds, and can be corrected for many
+        comparisons.
         """
         difference = float(self.means[i] - self.means[j])
-        draws = self.draws[i] - self.draws[j]
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-        error = float(draws.std(ddof=1))
-        if error == 0:
-            p = 1.0 if difference == 0 else 0.0
-        else:
-            parts = self._variance[[i, j]]
-            spread = float((parts**2 / self._freedom[[i, j]]).sum())
-            freedom = max(error**4 / spread, 1.0) if spread > 0 else np.inf
-            p = float(2 * stats.t.sf(abs(difference) / error, freedom))
-        return Difference(difference, float(low), float(high), p)
+        error = float((self.draws[i] - self.draws[j]).std(ddof=1))
+        parts = self._variance[[i, j]]
+        spread = float((parts**2 / self._freedom[[i, j]]).sum())
+        freedom = max(error**4 / spread, 1.0) if spread > 0 else np.inf
+        room = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+        p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
+        return Difference(difference, difference - room, difference + room, p)
 
 
 def bootstrap_difference(

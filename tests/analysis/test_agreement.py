@@ -61,7 +61,7 @@ def test_rows_are_means_over_the_pairs_of_two_groups(grouped):
     names = ["Linear ReLU", "Linear Tanh", "Conv2d ReLU", "Conv2d Tanh"]
     assert len(table) == 10
     assert table["kappa"].is_monotonic_decreasing
-    choose, judge = exam.halves(SAMPLES, 0, np.arange(SAMPLES) % 3)
+    splits = exam.Splits.of(run, run.labels(), times=10)
     for row in table.itertuples():
         pairs = [
             (i, j)
@@ -75,9 +75,16 @@ def test_rows_are_means_over_the_pairs_of_two_groups(grouped):
         assert row.both_wrong == pytest.approx(np.mean([(wrong[i] & wrong[j]).mean() for i, j in pairs]))
         a, b = int(row.network_a[1:]), int(row.network_b[1:])
         assert (min(a, b), max(a, b)) in pairs
-        least = min((wrong[i] & wrong[j])[choose].sum() for i, j in pairs)
-        assert (wrong[a] & wrong[b])[choose].sum() == least
-        assert row.joint_error == pytest.approx((wrong[a] & wrong[b])[judge].mean())
+        least = min((wrong[i] & wrong[j]).sum() for i, j in pairs)
+        assert (wrong[a] & wrong[b]).sum() == least
+        errors, same = [], []
+        for k in range(10):
+            choose, judge = splits.samples(k, 0), splits.samples(k)
+            i, j = min(pairs, key=lambda ij: (wrong[ij[0]] & wrong[ij[1]])[choose].sum())
+            errors.append((wrong[i] & wrong[j])[judge].mean())
+            same.append({i, j} == {a, b})
+        assert row.joint_error == pytest.approx(np.mean(errors))
+        assert row.chosen == pytest.approx(np.mean(same))
 
 
 def test_planted_families_are_told_from_chance(grouped):
@@ -134,8 +141,10 @@ def test_finds_the_pair_that_complements_each_other(tmp_path):
     wrong = wrong[:, rng.permutation(SAMPLES)]
     run = run_of(tmp_path / "run", wrong, {})
     answer = agreement.ask(run)
-    assert "N2 and N5 complement each other best: both are wrong on 0 % of the judged samples" in answer.text
-    assert "where N0, the best single one in the half that chooses, is wrong on" in answer.text
+    assert "N2 and N5 complement each other best. Chosen on " in answer.text
+    assert "(N2 and N5 in 100 % of 10 splits), the two are both wrong on 0 % (95 % interval 0 % to 0 %)" in answer.text
+    assert "where the best single one (N0 on all samples) is wrong on" in answer.text
+    assert "that is real" in answer.text
     i, j = agreement.complement(agreement.both_wrong(wrong))
     assert (i, j) == (2, 5)
 
@@ -144,6 +153,20 @@ def test_of_equal_pairs_the_better_ones_are_taken():
     wrong = np.zeros((4, 50), bool)
     wrong[0, :9], wrong[1, 10:15], wrong[2, 20:29], wrong[3, 30:36] = True, True, True, True
     assert agreement.complement(agreement.both_wrong(wrong)) == (1, 3)
+
+
+def test_the_best_pair_of_equals_is_as_wrong_as_any(grouped):
+    """Errors are drawn alike and independently: whichever pair is chosen, both are wrong on 4 % of other samples."""
+    splits = exam.Splits.of(grouped[0], grouped[0].labels(), times=10)
+    seeming, judged = [], []
+    for seed in range(30):
+        wrong = np.random.default_rng(seed).random((30, SAMPLES)) < 0.2
+        joint = agreement.both_wrong(wrong)
+        found = agreement.chosen(splits, wrong, joint, [], list(range(30)))
+        seeming.append(joint[found.pair] / SAMPLES)
+        judged.append(found.error.mean)
+    assert np.mean(seeming) < 0.015
+    assert np.mean(judged) == pytest.approx(0.04, abs=0.004)
 
 
 @pytest.mark.parametrize(("by", "groups"), [("computation", 2), ("activation", 2)])
@@ -167,8 +190,10 @@ def test_groups_in_the_figure_are_clustered(grouped):
 
 def test_a_tiny_difference_is_called_tiny(grouped):
     table = agreement.ask(grouped[0]).table
-    pair = {"names": ("A", "B"), "error": 0.1, "best": "A", "best_error": 0.2}
-    text = agreement.sentence(0.52, 0.5, 0.005, "family", pair, "9 students")
+    judged = exam.Judged(0.1, 0.05, 0.15, 0.01)
+    best = agreement.Best((0, 1), 0, 3, 0.5, judged, judged, judged, [])
+    text = agreement.sentence(0.52, 0.5, 0.005, "family", best, ["A", "B"], "9 students")
+    assert "A and B complement each other best, as 3 other pairs would" in text
     assert text.startswith("Hardly: among 9 students, errors agree with a kappa of 0.52 in pairs of the same family")
     assert "a difference that is tiny, though more than chance (p = 0.005)" in text
     for p, words in ((0.005, "share hardly more errors"), (0.3, "share no more errors")):

@@ -1,11 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 from handmade import make_run, sure
 
 from netpick import Run
 from netpick.analysis import compare
 from netpick.core.errors import NetpickError
-from netpick.exam import plant
+from netpick.exam import Strata, plant
+from netpick.exam.planted.redrawn import Redrawn
 from netpick.exam.significance import bootstrap_difference, holm, mcnemar, mcnemar_counts
 
 
@@ -28,8 +30,8 @@ def twice(tmp_path_factory):
 def test_families_of_planted_skill(run):
     answer = run.ask("compare", rounds=300)
     table = answer.table.set_index(["a", "b"])
-    assert table.loc[("ResNetStyle", "Linear"), "real"]
-    assert table.loc[("ResNetStyle", "Linear"), "low"] > 0
+    assert table.loc[("ResNetStyle", "Conv1d"), "real"]
+    assert table.loc[("ResNetStyle", "Conv1d"), "low"] > 0
     means = {}
     networks = run.networks.set_index("name")
     epochs = run.epochs[run.epochs["accuracy"] >= 0.8]
@@ -38,6 +40,7 @@ def test_families_of_planted_skill(run):
         means |= {a: row["accuracy_a"], b: row["accuracy_b"]}
         assert row["difference"] >= 0
         assert row["low"] <= row["difference"] <= row["high"]
+        assert row["real"] == (row["p"] < 0.05) == (row["low"] > 0)
     assert means == pytest.approx(accuracy.to_dict())
     assert len(table) == len(means) * (len(means) - 1) / 2
     assert answer.text.count("ResNetStyle is the most accurate") == 1
@@ -80,8 +83,8 @@ def test_no_difference_is_found_where_there_is_none():
 
 def test_two_networks(run):
     names = run.network_names()
-    best = run.epochs.sort_values("accuracy")["network"].iloc[-1]
-    a, b = str(best), "Basic"
+    accuracy = run.epochs.astype({"network": str}).set_index("network")["accuracy"].sort_values()
+    a, b = accuracy.index[accuracy < accuracy.max()][-1], "Basic"
     row = run.ask("compare", a=a, b=b).table.iloc[0]
     labels = run.labels()
     right = {n: run.predicted(networks=n)[0] == labels for n in names}
@@ -156,10 +159,88 @@ def test_bad_input(run):
 
 
 def test_one_family_alone(tmp_path):
-    run = make_run(tmp_path / "run", {n: sure([0, 1, 1, 0], 2) for n in "AB"}, [0, 1, 1, 1])
-    with pytest.raises(NetpickError, match="all 2 networks are Linear: there is nothing to compare by computation"):
+    answers = {"A": [0, 1, 1, 0], "B": [0, 1, 1, 0], "Best": [0, 1, 1, 1]}
+    run = make_run(tmp_path / "run", {n: sure(a, 2) for n, a in answers.items()}, [0, 1, 1, 1])
+    with pytest.raises(NetpickError, match="all 3 networks are Linear: there is nothing to compare by computation"):
         run.ask("compare", everyone=True)
     answer = run.ask("compare", a="A", b="B")
     assert answer.table["p"][0] == 1
     assert "A and B are equally accurate (75 %)" in answer.text
     answer.figure()
+
+
+def confounded(folder, computations, activations, accuracy, samples=400):
+    """A run of networks of these families, each with about the accuracy of its computation and activation."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(samples) % 4
+    p, networks = {}, {}
+    for i, (computation, activation) in enumerate(zip(computations, activations, strict=True)):
+        wrong = rng.random(samples) >= accuracy[computation] + accuracy[activation] + rng.normal(0, 0.005)
+        p[f"N{i}"] = sure(np.where(wrong, (labels + 1) % 4, labels), 4)
+        networks[f"N{i}"] = {"computation": computation, "activation": activation}
+    return make_run(folder, p, labels, networks, keep="none")
+
+
+def test_activations_are_compared_within_computations(tmp_path):
+    """All of the best computation have ReLU; in the other one Tanh is better than ReLU."""
+    kinds = [("ResNetStyle", "ReLU")] * 12 + [("Linear", "ReLU")] * 4 + [("Linear", "Tanh")] * 8
+    accuracy = {"ResNetStyle": 0.97, "Linear": 0.85, "ReLU": 0.0, "Tanh": 0.04}
+    run = confounded(tmp_path / "run", *zip(*kinds, strict=True), accuracy)
+    answer = run.ask("compare", by="activation")
+    row = answer.table.iloc[0]
+    assert row["accuracy_a"] < row["accuracy_b"]  # the plain means say the contrary
+    assert (row["a"], row["b"], row["real"]) == ("Tanh", "ReLU", True)
+    right = {n: (run.predicted(networks=n)[0] == run.labels()).mean() for n in run.network_names()}
+    plain = np.array(list(right.values()))
+    assert row["difference"] == pytest.approx(plain[16:].mean() - plain[12:16].mean())
+    assert ", compared within each computation, Tanh is the most accurate" in answer.text
+    assert "ResNetStyle has one activation only, and says nothing of activations" in answer.note
+
+
+def test_what_is_completely_confounded_is_said(tmp_path):
+    kinds = [("Conv2d", "ReLU")] * 6 + [("Linear", "Tanh")] * 6
+    run = confounded(
+        tmp_path / "run", *zip(*kinds, strict=True), {"Conv2d": 0.97, "Linear": 0.85, "ReLU": 0, "Tanh": 0}
+    )
+    answer = run.ask("compare", by="activation")
+    assert answer.table["p"].isna().all()
+    assert not answer.table["real"].any()
+    assert "Tanh can't be compared with ReLU: no computation has both" in answer.text
+    assert answer.figure().axes
+
+
+def test_families_without_strata_are_compared_by_welch(tmp_path):
+    """Where all samples say the same of a network, only the networks vary."""
+    from scipy import stats
+
+    rng = np.random.default_rng(2)
+    a, b = 0.8 + 0.1 * rng.random(9), 0.75 + 0.1 * rng.random(14)
+    right = np.concatenate([a, b])[:, None] * np.ones((1, 50))
+    group = pd.Series(["a"] * 9 + ["b"] * 14)
+    found = Strata.of(right, group, pd.Series([""] * 23)).difference(0, 1)
+    theirs = stats.ttest_ind(a, b, equal_var=False)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()))
+
+
+@pytest.fixture(scope="module")
+def equals(tmp_path_factory):
+    return plant(tmp_path_factory.mktemp("equals") / "run", 60, 300, epochs=1, scores="none").folder
+
+
+def test_the_best_of_equals_is_not_called_better(equals):
+    """All networks are equally good: as if named beforehand, the best is better than another in 4 of 5 draws."""
+    labels = Run(equals).labels()
+    claimed = as_if_named = 0
+    for seed in range(10):
+        wrong = np.random.default_rng(seed).random((60, 300)) >= 0.93
+        run = Redrawn(equals, np.where(wrong, (labels + 1) % 10, labels))
+        right = ~wrong
+        top = int(right.sum(axis=1).argmax())
+        raw = mcnemar_counts((right[top] & ~right).sum(axis=1), (~right[top] & right).sum(axis=1))
+        as_if_named += holm(np.delete(raw, top)).min() < 0.05
+        answer = run.ask("compare", a=run.network_names()[top])
+        claimed += answer.table["real"].any()
+        assert "best of 60, flattered by about " in answer.text
+    assert as_if_named >= 3
+    assert claimed == 0

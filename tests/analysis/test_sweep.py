@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from handmade import make_run, sure
 
+from netpick.analysis import sweep
 from netpick.core.errors import NetpickError
 
 LABELS = np.arange(100) % 2
@@ -95,3 +97,51 @@ def test_the_figure(run, tmp_path):
         assert run.ask("sweep", by=by).save(tmp_path / f"{by}.png").stat().st_size > 10_000
     (legend,) = run.ask("sweep", by="width").figure().legends
     assert [one.get_text() for one in legend.get_texts()] == ["Small", "Small.lr-0.1"]
+
+
+def line(values):
+    """A line of a sweep, the best value first, from (values, replicates) of a metric."""
+    frame = {"accuracy": values.mean(axis=1), "spread": values.std(axis=1, ddof=1), "replicates": values.shape[1]}
+    return pd.DataFrame(frame).sort_values("accuracy", ascending=False)
+
+
+def test_p_is_that_of_games_and_howell():
+    from scipy import stats
+
+    values = np.random.default_rng(0).normal([[0.9], [0.88], [0.8]], [[0.01], [0.03], [0.02]], (3, 4))
+    order = line(values)
+    try:
+        theirs = stats.tukey_hsd(*values, equal_var=False).pvalue
+    except TypeError:
+        pytest.skip("this SciPy has no such test")
+    expected = [theirs[order.index[0], i] for i in order.index[1:]]
+    assert sweep.chance(order, "accuracy") == pytest.approx(expected, abs=1e-6)
+
+
+def test_equal_values_are_noise():
+    """Of two equal values with two replicates each, twice the standard error was passed in 1 of 7 lines."""
+    rng = np.random.default_rng(0)
+    lines = [line(rng.normal(0.9, 0.01, (2, 2))) for _ in range(60)]
+    assert sum(sweep.chance(one, "accuracy")[0] < sweep.ALPHA for one in lines) <= 3
+
+    def passed(one):
+        best, second = one.iloc[0], one.iloc[1]
+        return best["accuracy"] - second["accuracy"] > 2 * np.hypot(best["spread"], second["spread"]) / np.sqrt(2)
+
+    assert sum(map(passed, lines)) > 3
+
+
+def test_ties_are_counted():
+    rows = line(np.array([[0.90, 0.91, 0.92], [0.905, 0.91, 0.915], [0.5, 0.51, 0.5]]))
+    rows = rows.assign(line="A", value=["a", "b", "c"], name=["a", "b", "c"], seconds=1.0, best=[True, False, False])
+    text = sweep.sentence(rows, "optimizer", "accuracy", "test")
+    assert "which is no more than noise (p = " in text
+    assert " 1 of the other 2 values can't be told from the best." in text
+    apart = sweep.sentence(rows.assign(accuracy=[0.99, 0.91, 0.5]), "optimizer", "accuracy", "test")
+    assert "which is more than noise (p = " in apart
+    assert "can't be told" not in apart
+
+
+def test_one_replicate_says_nothing_of_noise():
+    rows = line(np.array([[0.9, 0.8], [0.7, 0.6]])).assign(replicates=1, spread=np.nan)
+    assert np.isnan(sweep.chance(rows, "accuracy")).all()

@@ -99,8 +99,14 @@ def test_bootstrap_is_repeatable_and_paired():
     first, again, other = (Bootstrap([right[:3], right[3:]], 50, seed).draws for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    low, high = Bootstrap([right], 500).interval(0, 0.9)
-    assert low < right.mean() < high
+
+
+def test_the_interval_says_what_p_says():
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        right = rng.random((10, 60)) < 0.8 + 0.1 * (np.arange(10) < 5)[:, None]
+        found = bootstrap_difference(right[:5], right[5:], rounds=100)
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
 
 
 def test_verdict():

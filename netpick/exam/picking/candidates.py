@@ -1,4 +1,4 @@
-"""Whom one can pick, with what each was right on: on the samples to choose by, and on the others, to judge on."""
+"""Whom one can pick, with what each was right on: all samples to choose by, and many splits of them to judge on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from netpick.core.errors import NetpickError
-from netpick.exam.ballots import final, halves
+from netpick.exam.ballots import final
 from netpick.exam.marks import students
+from netpick.exam.picking.columns import FRACTIONS
+from netpick.exam.splits import Splits
 from netpick.exam.timings import TIMED
 from netpick.store.reader import Reader
+
+TIMES = 50
+"""How often the choice is made anew."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,14 @@ class Candidates:
     Parameters
     ----------
     frame : pandas.DataFrame
-        A row a network: its family and costs; accuracy and class_accuracy on the samples to choose by, judged and
-        judged_class on the others.
+        A row a network: its family and costs; accuracy and class_accuracy on the samples to choose by.
+    splits : Splits
+        Of the samples to choose by.
+    chosen, judged : dict of str to (networks, splits) array
+        By the same two columns, on the part of each split that chooses, and on that which judges: all test samples
+        where there is a validation split.
     right : (networks, samples) bool
-        Right or wrong on the samples to judge on.
+        Right or wrong on the test samples.
     samples : dict of str to int
         Of how many samples to choose by accuracy and class_accuracy are a share.
     validation : bool
@@ -32,46 +40,61 @@ class Candidates:
     """
 
     frame: pd.DataFrame
+    splits: Splits
+    chosen: dict[str, np.ndarray]
+    judged: dict[str, np.ndarray]
     right: np.ndarray
     samples: dict[str, int]
     validation: bool
 
     @classmethod
     def of(cls, run: Reader, seed: int) -> Candidates:
-        """Read them; `seed` is that of the halves, where there is no validation split."""
+        """Read them; `seed` is that of the splits."""
         names, predicted, labels = final(run)
         right = predicted == labels
-        validation = "validation" in set(run.epochs["split"])
+        by, by_labels = right, labels
+        if validation := "validation" in set(run.epochs["split"]):
+            names, predicted, by_labels = final(run, names, "validation")
+            by = predicted == by_labels
+        splits = Splits.of(run, by_labels, times=TIMES, seed=seed)
+        chosen = _shares(splits, by, by_labels, 0)
         if validation:
-            names, chosen_by, choose_labels = final(run, names, "validation")
-            choose_right, judge_right, judge_labels = chosen_by == choose_labels, right, labels
+            fixed = right.mean(axis=1), _worst_class(right, labels)
+            judged = {c: np.repeat(x[:, None], TIMES, axis=1) for c, x in zip(FRACTIONS, fixed, strict=True)}
         else:
-            if len(labels) < 2:
-                raise NetpickError(
-                    f"{run.path} has {len(labels)} test samples: there must be two at least, to choose and to judge"
-                )
-            choose, judge = halves(len(labels), seed, labels)
-            choose_right, choose_labels = right[:, choose], labels[choose]
-            judge_right, judge_labels = right[:, judge], labels[judge]
+            judged = _shares(splits, by, by_labels, 1)
         frame = students(run).set_index("name").loc[names].reset_index()
         columns = ["name", "computation", "activation", "params", "memory", "ops", "depth", "macs", "seconds", *TIMED]
         frame = frame[[column for column in columns if column in frame]].assign(
-            accuracy=choose_right.mean(axis=1),
-            class_accuracy=_worst_class(choose_right, choose_labels),
-            judged=judge_right.mean(axis=1),
-            judged_class=_worst_class(judge_right, judge_labels),
+            accuracy=by.mean(axis=1), class_accuracy=_worst_class(by, by_labels)
         )
-        counts = np.bincount(choose_labels)
-        samples = {"accuracy": len(choose_labels), "class_accuracy": int(counts[counts > 0].min())}
-        return cls(frame, judge_right, samples, validation)
+        counts = np.bincount(by_labels)
+        samples = {"accuracy": len(by_labels), "class_accuracy": int(counts[counts > 0].min())}
+        return cls(frame, splits, chosen, judged, right, samples, validation)
+
+    def at(self, split: int) -> pd.DataFrame:
+        """Return `frame` with the accuracies on the part of a split that chooses."""
+        return self.frame.assign(**{column: values[:, split] for column, values in self.chosen.items()})
 
     @property
     def note(self) -> str:
         """Say what is chosen and judged on."""
-        choose, judge = self.samples["accuracy"], self.right.shape[1]
+        choose = self.samples["accuracy"]
         if self.validation:
-            return f"chosen on {choose} validation samples, judged on all {judge} test samples"
-        return f"chosen on {choose} test samples, judged on the other {judge}"
+            return f"chosen on {choose} validation samples, judged on all {self.right.shape[1]} test samples"
+        return (
+            f"chosen on all {choose} test samples; judged by making the choice anew on one half of them and looking at "
+            f"the other, {TIMES} times"
+        )
+
+
+def _shares(splits: Splits, right: np.ndarray, labels: np.ndarray, part: int) -> dict[str, np.ndarray]:
+    """Return both kinds of accuracy on a part of each split."""
+    by_class = [
+        Splits(splits.part[:, labels == c], splits.parts, splits.seed).means(right[:, labels == c], part)
+        for c in np.unique(labels)
+    ]
+    return {"accuracy": splits.means(right, part), "class_accuracy": np.nanmin(by_class, axis=0)}
 
 
 def _worst_class(right: np.ndarray, labels: np.ndarray) -> np.ndarray:

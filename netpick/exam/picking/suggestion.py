@@ -2,8 +2,9 @@
 
 Whoever takes the best of a thousand takes the luckiest too. So the choice is made on the validation split where the run
 has one, and the accuracy that is reported is that on the test samples, looked at for nothing else. Without a validation
-split the test samples are halved: one half to choose, the other to judge. Costs come from the run's tables. Nothing is
-printed here.
+split the choice is made on all test samples, and the accuracy that is reported is what the same choice comes to when it
+is made on one half of them and judged on the other, averaged over many splits. Costs come from the run's tables.
+Nothing is printed here.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from netpick.exam.picking.columns import TIMES
 from netpick.exam.picking.constraints import Constraint, nobody_meets
 from netpick.exam.picking.figure import draw
 from netpick.exam.picking.objectives import Objectives
+from netpick.exam.splits import Judged
 from netpick.exam.timings import TIMED, times
 from netpick.store.reader import Reader
 
 
 @dataclass
 class Pick(Answer):
-    """A suggestion: an `Answer` whose table is the Pareto front.
+    """A suggestion: an `Answer` whose table is the Pareto front, and the runner-up.
 
     Parameters
     ----------
@@ -39,16 +41,22 @@ class Pick(Answer):
         What would be suggested if there were no such network.
     candidates : int
         Networks that meet the constraints.
+    judged : Judged
+        Accuracy on samples that played no part in the choice, with its 95 % interval.
 
     Notes
     -----
     Columns of the table: name, computation, activation, the costs; accuracy and class_accuracy (of the worst class) on
-    the samples that the choice was made on; judged, judged_class (the same on the other samples); suggested (bool).
+    the samples that the choice was made on; judged, judged_class (the same on samples that played no part in it: of the
+    suggested network, `judged` is that of what was chosen in each split; of the others, the mean over the splits in
+    which they were on the front); chosen (share of the splits in which it is this network); suggested, runner_up
+    (bool).
     """
 
     name: str = ""
     runner_up: str | None = None
     candidates: int = 0
+    judged: Judged | None = None
 
 
 def pick(
@@ -77,7 +85,7 @@ def pick(
         Without it one standard error of the highest accuracy: what a choice on so few samples can't tell anyway
         (the rule of Breiman et al. 1984, "Classification and regression trees").
     seed : int
-        Of the split into halves; a validation split has its own.
+        Of the splits.
 
     Raises
     ------
@@ -100,14 +108,15 @@ def pick(
     met = np.logical_and.reduce([known, *(c.met(frame) for c in wanted)])
     if not met.any():
         raise NetpickError(nobody_meets(frame, wanted))
-    choice = Choice.made(candidates, objectives, wanted, frame[met].reset_index(drop=True), give_up)
+    choice = Choice.made(candidates, objectives, wanted, known, give_up)
     timed = {*objectives.columns, *(c.column for c in wanted)} & {*TIMES, "throughput"}
     return Pick(
-        choice.front,
+        choice.table,
         choice.text,
         lambda: draw(choice),
         "; ".join(filter(None, (candidates.note, notes(run), times(run) if timed else ""))),
         name=str(choice.chosen["name"]),
         runner_up=None if choice.second is None else str(choice.second["name"]),
         candidates=len(choice.pool),
+        judged=choice.judged,
     )
