@@ -13,3 +13,12 @@ ORDER = (
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
 )
 """The order in which questions are listed; one that is not named here comes after these, and works just as well."""
+
+ALIASES = {
+    "params": "notes",
+    "memory": "rough_work",
+    "ops": "steps",
+    "seconds": "study_time",
+    "calibration": "sets",
+}
+"""What questions are called where nobody thinks of an exam."""

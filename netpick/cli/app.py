@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from netpick.cli import ask, costs, options
+from netpick.cli import ask, costs, options, runs
 from netpick.cli.screen import console, say
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError
@@ -21,7 +21,6 @@ app = typer.Typer(
     name="netpick",
     help="Generate a thousand small networks, train them all, keep every answer, and ask which one to pick.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -55,6 +54,17 @@ def _got(error: Exception, said: str) -> str:
     found: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
     got = repr(found[0].get("input")) if found else ""
     return f", got {got:.100}" if got not in said else ""
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Say which netpick this is.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from netpick import __version__
+
+        say(f"netpick {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -181,7 +191,7 @@ def train(
     except KeyboardInterrupt:
         say(f"netpick: stopped; all finished trainings are safe. To go on: {command('train', folder)}", error=True)
         raise typer.Exit(130) from None
-    _summarise(folder)
+    runs.summarise(folder)
     what_next = {
         command("ask", folder): "the questions that can be asked",
         command("pick", folder, "--max-params", 20000): "the network to pick",
@@ -201,23 +211,6 @@ def _example(folder: str | Path) -> str:
 
 
 @app.command()
-def status(run: options.NewestRun = None) -> None:
-    """Say how far a run has come; works while it is being trained."""
-    _summarise(options.run_folder(run), status=True)
-
-
-@app.command()
-def compact(run: options.NewestRun = None) -> None:
-    """Merge a run's many small Parquet files into few large ones."""
-    from netpick.store.folder import Store
-
-    store = Store.open(options.run_folder(run))
-    with store.lock():
-        for table, (before, after) in store.compact().items():
-            say(f"{store.path}/{table}: {before} files before, {after} now")
-
-
-@app.command()
 def templates() -> None:
     """List the templates that come with netpick."""
     from netpick.networks.catalogue.template import builtin_templates, load
@@ -226,20 +219,7 @@ def templates() -> None:
         say(f"{name:16}{load(name).title}")
 
 
-def _summarise(folder: Path, status: bool = False) -> None:
-    from netpick.cli.summary import activity, print_summary, where
-    from netpick.exam.run import Run
-    from netpick.store.folder import Store
-
-    store = Store.open(folder)
-    run = Run(folder)
-    print_summary(run, Counter(run.trainings["status"]))
-    for line in activity(store.events(), store.in_use()) if status else ():
-        say(line)
-    say(where(run))
-
-
-app.registered_commands += [*costs.app.registered_commands, *ask.app.registered_commands]
+app.registered_commands += [*runs.app.registered_commands, *costs.app.registered_commands, *ask.app.registered_commands]
 
 
 if __name__ == "__main__":

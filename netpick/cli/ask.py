@@ -6,13 +6,14 @@ As in `cli`: parse, call, print. The options of a question are not written here;
 from __future__ import annotations
 
 import inspect
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from netpick.cli import options
+from netpick.cli import completion, options
 from netpick.cli.screen import Format, say, sentence, show_frame
 from netpick.core import advice
 from netpick.core.errors import NetpickError, RunError
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-def open_run(folder: str, skip_broken: bool = False) -> Run:
-    """Open a run; files that can't be read are named."""
+def open_run(folder: str | Path | None, skip_broken: bool = False) -> Run:
+    """Open a run, the newest one where none is named; files that can't be read are named."""
     from netpick.exam.run import Run
 
-    run = Run(folder, skip_broken=skip_broken)
+    run = Run(options.run_folder(str(folder) if folder else None), skip_broken=skip_broken)
     if skip_broken and len(run.trainings) and run.broken:
         names = ", ".join(str(path) for path in run.broken)
         say(f"left out, can't be read: {names}", "yellow")
@@ -55,31 +56,50 @@ def print_answer(answer: Answer, form: Format, rows: int, plot: str | None, wide
 )
 def ask(
     ctx: typer.Context,
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Folder of the run.")] = None,
-    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="Its name; none lists them.")] = None,
+    first: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of the run; the newest one in ./runs.",
+            autocompletion=completion.runs_or_questions,
+        ),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Argument(metavar="QUESTION", help="Its name; none lists them.", autocompletion=completion.questions),
+    ] = None,
 ) -> None:
     """List the questions that can be asked of a run, or ask one: netpick ask RUN weird --plot weird.svg."""
-    from netpick.exam import questions
-
-    if question and not question.startswith("-"):
-        _question_command(_asked(question), run or "")(
-            [*ctx.args], standalone_mode=False, prog_name=advice.command("ask", run, question)
+    words = [word for word in (first, second, *ctx.args) if word is not None]
+    names = [*itertools.takewhile(lambda word: not word.startswith("-"), words[:2])]
+    if len(names) == 1 and not options.is_run(names[0]):
+        names = ["", *names]  # the newest run, which is looked for only when something is read
+    if len(names) == 2:
+        given = words[words.index(names[1]) + 1 :]
+        _question_command(_asked(names[1]), names[0])(
+            given, standalone_mode=False, prog_name=advice.command("ask", *filter(None, names))
         )
         return
-    asked_for_help = {"--help", "-h"} & {run, question, *ctx.args}
-    if asked_for_help or not run:
-        say("Usage: netpick ask RUN [QUESTION] [--plot FILE] [--format table|csv|json] [--rows N] [...]\n")
-        say("netpick ask RUN QUESTION --help lists the options of a question. The questions:\n")
-    elif question or ctx.args:
-        raise RunError(
-            f"which question? got {question or ctx.args[0]}: name one first, {advice.command('ask', run)} lists them"
-        )
+    if {"--help", "-h"} & {*words} or not words:
+        say("Usage: netpick ask [RUN] [QUESTION] [--plot FILE] [--format table|csv|json] [--rows N] [...]\n")
+        say("netpick ask QUESTION --help lists the options of a question. The questions:\n")
+    elif len(words) > 1 or not names:
+        got = words[len(names)]
+        raise RunError(f"which question? got {got}: name one first, {advice.command('ask', *names)} lists them")
     else:
-        open_run(run)
-    titles = {name: each.title for name, each in questions.questions().items()}
-    titles |= {name: f"{questions.title_of(path)} (yours)" for name, path in questions.own_files().items()}
-    for name, title in titles.items():
-        say(f"{name:<14}{title}")
+        open_run(names[0])
+    _print_questions()
+
+
+def _print_questions() -> None:
+    from netpick.exam import questions
+
+    other = {name: alias for alias, name in questions.aliases().items()}
+    for name, each in questions.questions().items():
+        also = f" Also called {other[name]}." if name in other else ""
+        say(f"{name:<14}{each.title}{also}")
+    for name, path in questions.own_files().items():
+        say(f"{name:<14}{questions.title_of(path)} (yours)")
 
 
 def _asked(name: str) -> Question:
@@ -137,7 +157,7 @@ def _question_command(question: Question, run: str) -> typer.Typer:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def pick(
     ctx: typer.Context,
-    run: options.Run,
+    run: options.NewestRun = None,
     minimize: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Objective; repeatable.")] = None,
     maximize: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Objective; repeatable.")] = None,
     computation: options.Computations = None,
@@ -161,31 +181,38 @@ def pick(
     from netpick.exam import pick as choose
     from netpick.exam.picking.constraints import bounds
 
-    constraints = bounds(ctx.args)
+    words = [word for argument in filter(None, (run, *ctx.args)) for word in argument.split("=", 1)]
+    if len(words) % 2:  # each constraint is two words
+        folder = options.run_folder(words.pop(0) if not words[0].startswith("-") else words.pop())
+    else:
+        folder = options.run_folder(None)
+    constraints = bounds(words)
     if computation:
         constraints["computation"] = computation
     if activation:
         constraints["activation"] = activation
     more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
     down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
-    chosen = choose(open_run(run, skip_broken), constraints, down, up, seed=seed, **more)
+    chosen = choose(open_run(folder, skip_broken), constraints, down, up, seed=seed, **more)
     print_answer(chosen, form, rows, plot, wide)
     if form == "table":
-        folder = Path(run)
         say(f"next: {advice.command('show', folder, chosen.name)}")
         say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
 
 
 @app.command()
 def show(
-    run: options.Run,
-    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its name.")],
+    first: options.RunOrNetwork,
+    second: options.Network = None,
     skip_broken: options.SkipBroken = False,
 ) -> None:
     """Show the card of one network: layers, cost, scores, rank, what it confuses."""
     from netpick.exam.network_card import card
 
-    made = card(open_run(run, skip_broken), network)
+    folder, names = options.run_and_names([word for word in (first, second) if word])
+    if len(names) != 1:
+        raise RunError(f"show wants the name of one network: {advice.command('show', folder, 'Basic')}")
+    made = card(open_run(folder, skip_broken), names[0])
     say(made.summary)
     for title, frame in made.sections.items():
         say(f"\n{title}", "bold")
@@ -196,15 +223,17 @@ def show(
 
 @app.command()
 def export(
-    run: options.Run,
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The file to write: .py, or .jsonl.")],
-    network: Annotated[str | None, typer.Argument(metavar="NETWORK", help="Its name; all of them for .jsonl.")] = None,
+    first: options.RunOrNetwork | None = None,
+    second: options.Network = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Write one network as PyTorch source that needs no netpick, with its weights beside it; or all as JSON lines."""
     from netpick.exam.exports import export as write
     from netpick.exam.exports import export_networks
 
+    run, names = options.run_and_names([word for word in (first, second) if word])
+    network = names[0] if names else None
     if to.endswith(".jsonl"):
         number = export_networks(open_run(run), to, network, overwrite)
         say(f"{to}: {number} network{'' if number == 1 else 's'}")
@@ -223,7 +252,7 @@ def _progress(name: str, number: int, total: int) -> None:
 
 @app.command()
 def figures(
-    run: options.Run,
+    run: options.NewestRun = None,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="RUN/figures where left out.")] = None,
     formats: Annotated[str, typer.Option("--formats", help="Of svg, png, pdf; with commas.")] = "svg,png",
     skip_broken: options.SkipBroken = False,
@@ -231,16 +260,15 @@ def figures(
     """Ask all questions of a run and write their figures."""
     from netpick.report.figures import write_figures
 
-    folder = to or f"{run}/figures"
-    written = write_figures(
-        open_run(run, skip_broken), folder, [f.strip() for f in formats.split(",")], on_progress=_progress
-    )
+    opened = open_run(run, skip_broken)
+    folder = to or f"{opened.path}/figures"
+    written = write_figures(opened, folder, [f.strip() for f in formats.split(",")], on_progress=_progress)
     _report_written(written, folder)
 
 
 @app.command()
 def report(
-    run: options.Run,
+    run: options.NewestRun = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="FILE", help="A .html page, or .md with images beside it.")
     ] = None,
@@ -249,8 +277,8 @@ def report(
     """Write all that a run has to say as one page: RUN/report.html, which needs no other file."""
     from netpick.report.page import write_markdown, write_report
 
-    path = Path(to) if to else Path(run) / "report.html"
     opened = open_run(run, skip_broken)
+    run, path = str(opened.path), Path(to) if to else opened.path / "report.html"
     if path.suffix == ".md":
         again = advice.command("report", Path(run), "--to", path)
         written = write_markdown(opened, path, path.with_suffix(""), again, run_as=run, on_progress=_progress)

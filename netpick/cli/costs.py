@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from netpick.cli import options
+from netpick.cli.completion import runs_or_networks
 from netpick.cli.screen import console, data, grid, say, show_frame
 from netpick.core.errors import RunError, WorkError, listed
 
@@ -21,7 +22,7 @@ app = typer.Typer()
 
 @app.command()
 def estimate(
-    run: options.Run,
+    run: options.NewestRun = None,
     device: options.Device = "auto",
     workers: options.Workers = "auto",
     epochs: options.Epochs = None,
@@ -64,7 +65,7 @@ def estimate(
         modules=module or (),
         trust=trust,
     )
-    estimated = estimate_run(run, settings, seconds, Notes())
+    estimated = estimate_run(options.run_folder(run), settings, seconds, Notes())
     if form == "json":
         data(f"{estimated.to_json()}\n")
         return
@@ -75,8 +76,14 @@ def estimate(
 
 @app.command("time")
 def time_(
-    run: options.Run,
-    networks: Annotated[list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all networks.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [NETWORK]...",
+            help="Folder of the run, the newest one in ./runs; names of networks, or else all.",
+            autocompletion=runs_or_networks,
+        ),
+    ] = None,
     computation: options.Computations = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only N networks, spread over computations and sizes.")
@@ -100,6 +107,7 @@ def time_(
     from netpick.core.words import counted_word, duration
     from netpick.sessions.timing import time_run
 
+    run, networks = options.run_and_names(words or ())
     counts = threads.split(",")
     if not all(n.strip().isdigit() and 1 <= int(n) <= 1024 for n in counts):
         raise RunError(f"--threads: wants numbers from 1 on, such as 1,2, got '{threads}'")
@@ -110,7 +118,7 @@ def time_(
 
     timings = time_run(
         run,
-        networks or (),
+        networks,
         computation or (),
         limit,
         devices,

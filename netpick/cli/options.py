@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from netpick.cli.completion import networks, runs, runs_or_networks
 from netpick.cli.screen import Format, say
 from netpick.core.errors import RunError
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.")]
-NewestRun = Annotated[str | None, typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.")]
+NewestRun = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.", autocompletion=runs),
+]
+RunOrNetwork = Annotated[
+    str,
+    typer.Argument(
+        metavar="[RUN] NETWORK",
+        help="Folder of the run, the newest one in ./runs if left out; and a network's name.",
+        autocompletion=runs_or_networks,
+    ),
+]
+Network = Annotated[str | None, typer.Argument(metavar="", hidden=True, autocompletion=networks)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),
@@ -69,8 +82,20 @@ def run_folder(given: str | None) -> Path:
     """Return the folder of the run that is meant: the newest one, which is then named, where none is given."""
     if given:
         return Path(given)
-    from netpick.store.folder import newest_run
+    from netpick.store.runs import newest_run
 
     folder = newest_run()
     say(f"run: {folder}", "dim")
     return folder
+
+
+def is_run(word: str) -> bool:
+    """Whether a word means a run's folder, and not a network or a question: it is a folder, or could only be one."""
+    return Path(word).is_dir() or "/" in word or "\\" in word
+
+
+def run_and_names(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the run that is meant, and the names that follow; the newest run where none is named."""
+    if words and is_run(words[0]):
+        return Path(words[0]), [*words[1:]]
+    return run_folder(None), [*words]

@@ -59,7 +59,7 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
         return ["nothing has been trained yet"]
     session = events[begins[-1] :]
     hand: dict[tuple[str, int], datetime] = {}
-    ended = 0
+    ended, left = 0, ""
     for event in session:
         key = (event.get("network", ""), event.get("replicate", 0))
         if event.get("event") == "start":
@@ -67,13 +67,16 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
         elif event.get("event") in STATUSES:
             hand.pop(key, None)
             ended += 1
+        if "left" in event:
+            rest = event["left"] - (datetime.now(UTC) - datetime.fromisoformat(event["time"])).total_seconds()
+            left = f", about {duration(max(1.0, rest))} left"
     first, last = (datetime.fromisoformat(session[i]["time"]) for i in (0, -1))
     passed = ((datetime.now(UTC) if in_use else last) - first).total_seconds()
     line = f"{ended} of {session[0].get('due', 0)} due{_in(passed)}"
     if not in_use:
         how = "the last session is over" if session[-1]["event"] == "end" else "the last session was stopped"
         return [f"nothing is training it now; {how}: {line}"]
-    lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}"]
+    lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}{left}"]
     now = datetime.now(UTC)
     return lines + [f"  training {name}{_in((now - t).total_seconds(), 'for')}" for (name, _), t in hand.items()]
 

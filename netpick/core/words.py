@@ -15,6 +15,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def size(number: float) -> str:
+    """Return bytes in words: `146 MB`, of a million bytes."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}" if number < 10 * factor else f"{number / factor:.0f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
 def counted(statuses: Counter[str]) -> str:
     """Return the statuses with their counts, in their own order: `997 done, 4 diverged`."""
     return ", ".join(f"{statuses[s]} {s}" for s in STATUSES if statuses[s]) or "none done"

@@ -38,6 +38,9 @@ from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Ended, Task, result_of
 from netpick.store.folder import Store
 
+LEFT_SECONDS = 2.0
+"""Between two results whose events say how long the session will still take."""
+
 
 def train_run(folder: str | Path, options: Options, listener: Listener | None = None) -> Counter[str]:
     """Train all that is due in a run, and commit each result as it comes.
@@ -179,7 +182,7 @@ def _train_all(
         store.append_event(event)
         listener.started(task)
 
-    hopeless, why = Hopeless(tasks), ""
+    hopeless, why, said = Hopeless(tasks), "", time.monotonic()
     with interruptible(lambda: store.append_event({"event": "interrupted"})) as uninterrupted:
         stream = _stream(situation, tasks, started)
         with contextlib.closing(stream):
@@ -187,11 +190,14 @@ def _train_all(
                 with uninterrupted():
                     clock, waited = time.monotonic(), waited_for_core()
                     store.commit(result, labels, situation.keep["scores"])
-                    event = {"event": result.status, "network": result.network, "replicate": result.replicate}
-                    store.append_event({**event, "seconds": round(result.seconds, 3), "error": result.error})
                     now, key = time.monotonic(), (result.hash, result.replicate)
                     waited = waited_for_core() - waited
                     left.finished(key, result.seconds, now - clock, result.status == "done", now, waited)
+                    event = {"event": result.status, "network": result.network, "replicate": result.replicate}
+                    event |= {"seconds": round(result.seconds, 3), "error": result.error}
+                    if now - said >= LEFT_SECONDS and (seconds := left.seconds(now)) is not None:
+                        event["left"], said = round(seconds, 1), now
+                    store.append_event(event)
                     listener.finished(result)
                 if why := hopeless.after(result):
                     break

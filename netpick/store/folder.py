@@ -28,7 +28,7 @@ from netpick.core.files import append_line, atomic_write, read_text, sync_folder
 from netpick.core.result import TrainingResult
 from netpick.store import compact
 from netpick.store.catalogue import read_catalogue
-from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, raw_manifest, read_manifest
+from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
 from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import TABLES, BrokenShardError, arrow_schema, scan, write_groups
@@ -46,6 +46,7 @@ class _Event(TypedDict):
     replicate: NotRequired[int]
     due: NotRequired[int]
     workers: NotRequired[int]
+    left: NotRequired[float]
 
 
 class Store:
@@ -373,21 +374,6 @@ class Store:
         except (OSError, BrokenShardError):
             return ""
         return f"; {n} finished training{'' if n == 1 else 's'} {'is' if n == 1 else 'are'} safe"
-
-
-def newest_run(folder: str | Path = "runs") -> Path:
-    """Return the run in `folder` that was generated last; RunError where there is none."""
-    runs: list[tuple[float, Path]] = []
-    for file in Path(folder).glob(f"*/{MANIFEST}"):
-        try:
-            created = raw_manifest(file).get("created")
-            moment = created if isinstance(created, datetime) else datetime.fromisoformat(str(created))
-            runs.append((moment.timestamp(), file.parent))
-        except (OSError, ValueError):
-            continue  # half-written: not a run that anyone wants by default
-    if not runs:
-        raise RunError(f"no run in {folder}: make one with `netpick generate TEMPLATE`, or name the run's folder")
-    return max(runs)[1]
 
 
 def _without_none(value: Any) -> Any:

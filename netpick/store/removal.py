@@ -46,16 +46,16 @@ def is_unfinished(folder: Path) -> bool:
 def check_removable(folder: Path) -> None:
     """Raise RunError for what is no run, holds what netpick did not write, or is in use."""
     if os.path.islink(folder):
-        raise RunError(f"{folder} is a link: give the folder that it leads to, or another one, with --run")
+        raise RunError(f"{folder} is a link: give the folder that it leads to, or another one")
     if not os.path.isdir(folder):
-        raise RunError(f"{folder} is a file and no folder: give another folder with --run")
+        raise RunError(f"{folder} is a file and no folder: give another folder")
     names = os.listdir(folder)
     if names and not is_unfinished(folder) and not {MANIFEST, *_KNOWN_BY} & set(names):
-        raise RunError(f"{folder} is not a run's folder: it is left alone, give another folder with --run")
+        raise RunError(f"{folder} is not a run's folder: it is left alone, give another folder")
     if others := _others(folder):
         raise RunError(
             f"{folder} has what netpick did not write there, {listed(others, 4)}: move it elsewhere, or give another"
-            " folder with --run"
+            " folder"
         )
     if Store(folder, {}).in_use():
         raise RunError(f"{folder} is in use by another process: wait until it ends, or stop it")

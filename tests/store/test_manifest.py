@@ -10,7 +10,7 @@ import tomli_w
 from netpick.core.errors import RunError
 from netpick.exam import Run, plant
 from netpick.store import Store
-from netpick.store.folder import newest_run
+from netpick.store.runs import newest_run
 
 
 @pytest.fixture(scope="module")

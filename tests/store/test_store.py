@@ -22,7 +22,8 @@ from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, TrainingResult
 from netpick.exam.run import Run
 from netpick.store import shards
-from netpick.store.folder import Store, newest_run
+from netpick.store.folder import Store
+from netpick.store.runs import newest_run
 from netpick.store.schema import SCHEMA_VERSION, columns
 
 NAMES = ("Basic", "Conv2dReLU_1", "Conv2dReLU_0")

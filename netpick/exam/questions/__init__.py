@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING
 from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
-    from netpick.exam.questions.listing import ask, find, questions
+    from netpick.exam.questions.listing import aliases, ask, find, names, questions
     from netpick.exam.questions.own_modules import own_files, own_question, title_of
     from netpick.exam.questions.question import Option, Question
 
-__all__ = ["Option", "Question", "ask", "find", "own_files", "own_question", "questions", "title_of"]
+__all__ = [
+    "Option",
+    "Question",
+    "aliases",
+    "ask",
+    "find",
+    "names",
+    "own_files",
+    "own_question",
+    "questions",
+    "title_of",
+]
 
 __getattr__, __dir__ = front_door(
     __name__,
     {
-        "listing": ("ask", "find", "questions"),
+        "listing": ("aliases", "ask", "find", "names", "questions"),
         "own_modules": ("own_files", "own_question", "title_of"),
         "question": ("Option", "Question"),
     },

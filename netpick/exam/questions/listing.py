@@ -23,7 +23,7 @@ from netpick.store.reader import Reader
 
 def questions() -> dict[str, Question]:
     """Return the questions that come along, by name, in their order."""
-    return {name: _load(name) for name in _names()}
+    return {name: _load(name) for name in names()}
 
 
 def find(name: str, more: Iterable[str] = ()) -> Question:
@@ -34,10 +34,16 @@ def find(name: str, more: Iterable[str] = ()) -> Question:
     name : of the question
     more : other names that the message is to know, such as those of the user's own questions
     """
-    if name in _names():
+    name = aliases().get(name, name)
+    if name in names():
         return _load(name)
-    names = list(dict.fromkeys([*_names(), *more]))
-    raise NetpickError(f"no question '{name}'{suggest(name, names)}: there are {listed(names, 40)}")
+    known = list(dict.fromkeys([*names(), *aliases(), *more]))
+    raise NetpickError(f"no question '{name}'{suggest(name, known)}: there are {listed(known, 40)}")
+
+
+def aliases() -> dict[str, str]:
+    """Return other names of questions, with the names that they stand for."""
+    return dict(importlib.import_module("netpick.analysis").ALIASES)
 
 
 def ask(run: Reader, question: str | Question, **options: Any) -> Answer:
@@ -80,7 +86,7 @@ def ask(run: Reader, question: str | Question, **options: Any) -> Answer:
 
 
 @cache
-def _names() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
     """Return the names of the questions that come along, in the order in which they are listed."""
     analysis = importlib.import_module("netpick.analysis")
     names = [m.name for m in pkgutil.iter_modules(analysis.__path__) if not m.name.startswith("_")]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from netpick.core.words import counted_word as counted
-from netpick.core.words import duration
+from netpick.core.words import duration, size
 from netpick.sessions.forecast.model import Model, futures, schedule
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import RunNetwork, Samples
@@ -117,14 +117,6 @@ class Estimate:
         head = f"{self.run}: {self.due} of {self.total} trainings to do on {', '.join(self.devices)} with "
         lines = [head + counted(self.workers, "worker"), self.time_text, self.disk_text, self.memory_text]
         return "\n".join([*lines, *([self.note] if self.note else [])])
-
-
-def size(number: float) -> str:
-    """Return bytes in words: `146 MB`, of a million bytes."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}" if number < 10 * factor else f"{number / factor:.0f} {unit}"
-    return f"{number / 1e3:.0f} kB"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""The part of the command line that looks after runs: list, status, compact, remove.
+
+As in `cli`: parse, call, print.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netpick.cli import options
+from netpick.cli.screen import console, say, show_frame
+from netpick.core.advice import command
+from netpick.core.errors import RunError
+
+app = typer.Typer()
+
+WATCH_SECONDS = 2.0
+"""Between two looks of `status --watch`."""
+
+
+@app.command("list")
+def list_(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Where the runs lie.")] = "runs",
+    form: options.Form = "table",
+) -> None:
+    """List the runs in a folder: data set, networks, how far each has come, size."""
+    import pandas as pd
+
+    from netpick.core.words import size
+    from netpick.store.runs import states
+
+    found = states(folder)
+    if not found:
+        say(f"no run in {folder}: {command('generate', 'smoke')} makes one")
+        return
+    rows = [
+        {
+            "run": str(run.path),
+            "data": run.dataset,
+            "networks": run.networks,
+            "state": run.state,
+            "size": size(run.bytes) if form == "table" else run.bytes,
+            "generated": run.created.strftime("%Y-%m-%d %H:%M") if run.created else "",
+        }
+        for run in found
+    ]
+    show_frame(pd.DataFrame(rows), form, rows=len(rows))
+
+
+@app.command()
+def status(
+    run: options.NewestRun = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every other second; Ctrl-C ends that.")] = False,
+) -> None:
+    """Say how far a run has come; works while it is being trained."""
+    folder = options.run_folder(run)
+    while watch:
+        console.clear()
+        summarise(folder, status=True)
+        if not _is_trained(folder):
+            return
+        time.sleep(WATCH_SECONDS)
+    summarise(folder, status=True)
+
+
+@app.command()
+def compact(run: options.NewestRun = None) -> None:
+    """Merge a run's many small Parquet files into few large ones."""
+    from netpick.store.folder import Store
+
+    store = Store.open(options.run_folder(run))
+    with store.lock():
+        for table, (before, after) in store.compact().items():
+            say(f"{store.path}/{table}: {before} files before, {after} now")
+
+
+@app.command()
+def remove(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.", autocompletion=options.runs)],
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
+) -> None:
+    """Remove a run, results and all, after asking; a folder with files of yours in it is left alone."""
+    from netpick.store.removal import check_removable
+    from netpick.store.removal import remove as remove_run
+    from netpick.store.runs import state
+
+    folder = Path(run)
+    if not folder.is_dir():
+        raise RunError(f"no run at {run}: {command('list')} says which there are")
+    check_removable(folder)
+    held = state(folder)
+    if not yes:
+        say(f"{folder}: {held.networks} networks for {held.dataset or 'nothing known'}, {held.state}")
+        if not typer.confirm("Remove it, with all its results?"):
+            say("nothing was removed")
+            raise typer.Exit(1)
+    remove_run(folder)
+    folder.rmdir()
+    say(f"removed: {folder}")
+
+
+def summarise(folder: Path, status: bool = False) -> None:
+    """Print what a run has come to."""
+    from netpick.cli.summary import activity, print_summary, where
+    from netpick.exam.run import Run
+    from netpick.store.folder import Store
+
+    store = Store.open(folder)
+    run = Run(folder)
+    print_summary(run, Counter(run.trainings["status"]))
+    for line in activity(store.events(), store.in_use()) if status else ():
+        say(line)
+    say(where(run))
+
+
+def _is_trained(folder: Path) -> bool:
+    from netpick.store.folder import Store
+
+    return Store.open(folder).in_use()
