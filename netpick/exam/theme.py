@@ -109,6 +109,11 @@ def family_order(frame: pd.DataFrame, column: str = "computation") -> list[str]:
     return [c for c in known if c in present] + sorted(present.difference(known))
 
 
+def group_label(name: str, count: int, of: int) -> str:
+    """Write the name of a group with how many of its networks are shown: "Conv1d (3 of 25)"."""
+    return plain(name) + (f" ({count})" if count == of else f" ({count} of {of})")
+
+
 def mark_stars(
     ax: Axes, x: Any, y: Any, gold: float | None = None, label: str | None = None, size: float | None = None
 ) -> None:
