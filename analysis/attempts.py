@@ -11,8 +11,8 @@ Columns of the answer, a row a student (`by="student"`), those that changed most
 - `bloomer`: low at first and high at the end: `first` below `low`, `last` at least `high`
 - `judged`: how far the last attempt is below the best one on samples that played no part in choosing that: the best
   attempt is chosen on one half of the samples and judged on the other, and the other way round
-- `p`: of "the last attempt is no worse", by McNemar's test (one-sided, mid-p) on these samples, corrected for as many
-  students by Holm's method; missing for those with one attempt
+- `p`: of "the last attempt is no worse than any", by McNemar's test (one-sided, mid-p) against each of the others,
+  corrected for as many attempts and students (Bonferroni, Holm); missing for those with one attempt
 - `worse`: `drop` is at least `fall`, and `p` at most 0.05
 
 with `by="family"`, a row a computation × attempt: `computation`, `epoch`, `students`, `q25`, `median`, `q75`;
@@ -114,9 +114,9 @@ def ask(
 
 
 def judged(run: Run, split: str) -> pd.DataFrame:
-    """Return of each network by name how far its last attempt is below its best one, as judged on other samples.
+    """Return of each network by name how far its last attempt is below its best one, and how sure that is.
 
-    Columns `judged` and `p`, before correction.
+    Columns `judged` and `p`, which is not yet corrected for the number of students.
     """
     labels = run.labels(split)
     which = exam.first_replicates(run, split)
@@ -138,23 +138,26 @@ def judged(run: Run, split: str) -> pd.DataFrame:
 
 
 def _below_best(right: np.ndarray, halves: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-    """Compare the last attempt with the best one, chosen on one half of the samples, on the other half.
+    """Compare the last attempt with the best one; `right` is bool (attempts, networks, samples).
 
-    `right` is bool (attempts, networks, samples). A sample counts for the attempt that the other half chose; of equals
-    the last one is the best.
+    How far it is below is judged on the half of the samples that did not choose the best; of equals the last one is
+    chosen. The test is against each attempt, of which the surest counts, corrected for as many.
     """
     from scipy.stats import binom
 
     attempts, networks, samples = right.shape
-    lost, won = np.zeros(networks, int), np.zeros(networks, int)
+    fell = np.zeros(networks, int)
     for choosing, judging in (halves, halves[::-1]):
         marks = right[:, :, choosing].sum(axis=2)
         best = attempts - 1 - marks[::-1].argmax(axis=0)
         then, at_last = right[best, np.arange(networks)][:, judging], right[-1][:, judging]
-        lost += (then & ~at_last).sum(axis=1)
-        won += (at_last & ~then).sum(axis=1)
-    p = binom.sf(lost, lost + won, 0.5) + binom.pmf(lost, lost + won, 0.5) / 2
-    return {"judged": (lost - won) / samples, "p": np.where(attempts > 1, p, np.nan)}
+        fell += then.sum(axis=1) - at_last.sum(axis=1)
+    p = np.full(networks, np.nan if attempts == 1 else 1.0)
+    for then in right[:-1]:
+        lost, won = (then & ~right[-1]).sum(axis=1), (right[-1] & ~then).sum(axis=1)
+        mid_p = binom.sf(lost, lost + won, 0.5) + binom.pmf(lost, lost + won, 0.5) / 2
+        p = np.minimum(p, (attempts - 1) * mid_p)
+    return {"judged": fell / samples, "p": p}
 
 
 def by_student(
@@ -237,10 +240,13 @@ def _worse(each: pd.DataFrame, fall: float) -> str:
     if not fell:
         return f"No student ended at least {points(fall)} below the best of its own attempts."
     said = f"{students} ended at least {points(fall)} below the best of their own attempts"
-    rule = f"judged on samples that did not choose the best attempt, and corrected for {len(each)} students"
-    if not len(worse):
-        return f"{said}, none of them by more than chance ({rule})."
-    return f"{said}, {len(worse)} of them by more than chance ({rule}): {listed(worse['name'], NAMED)}."
+    rule = f"McNemar's test, corrected for all attempts of {len(each)} students"
+    who = f": {listed(worse['name'], NAMED)}" if len(worse) else ""
+    return (
+        f"{said}, {len(worse) or 'none'} of them by more than chance ({rule}){who}. The median student fell by "
+        f"{points(each['judged'].median())} where the best is chosen on one half of the samples and judged on the "
+        "other."
+    )
 
 
 def _stopping(stopping: pd.DataFrame) -> str:

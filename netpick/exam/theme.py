@@ -210,5 +210,9 @@ def finish(fig: Figure, title: str, subtitle: str = "") -> Figure:
     )  # fmt: skip
     if subtitle:
         small = "\n".join(textwrap.wrap(subtitle, int(width * 13)))
+        if fig.legends:  # both want the lower edge: it becomes a part of the legend
+            fig.legends[0].set_title(small)
+            fig.legends[0].get_title().set(fontsize=9, color="#555555", parse_math=False)
+            return fig
         fig.supxlabel(small, fontsize=9, color="#555555", x=0.012, ha="left", parse_math=False)
     return fig
