@@ -40,7 +40,7 @@ sample are steadied by a normal prior whose mean and covariance are found from a
 mean and standard deviation of what the answers tell about it, by seven Gauss-Hermite points about its best value; the
 expected answers to a sample are summed over 41 abilities that stand for these points of all networks: those of
 their Gauss quadrature (Golub and Welsch 1969, Mathematics of Computation 23). Where the truth is known, an ability lies
-within 1.96 errors in 93 to 97 of 100 cases, for a dozen to a thousand networks, and the discriminations come out some
+within 1.96 errors in about 95 of 100 cases, for twenty to a thousand networks, and the discriminations come out some
 hundredths too low, with few networks a tenth. Time grows with samples, and little with networks; memory with wrong
 answers, or with right ones where these are fewer.
 
