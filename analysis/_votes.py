@@ -22,8 +22,8 @@ class Ballot(NamedTuple):
     """The votes on all samples, and who voted."""
 
     table: pd.DataFrame
-    voters: int
     who: str
+    how_many: str
     note: str
 
 
@@ -37,7 +37,7 @@ def ballot(run: Run, everyone: bool, good: float, quantile: float | None, split:
         notes.append(f"{exam.counted_word(len(names), 'network')} can say little about samples")
     if run.trainings["replicate"].nunique() > 1:
         notes.append("of each network the first replicate votes")
-    return Ballot(table, len(names), exam.whom(frame, everyone), exam.notes(run, *notes))
+    return Ballot(table, exam.whom(frame, everyone), exam.how_many(frame), exam.notes(run, *notes))
 
 
 def share(part: pd.DataFrame, whole: pd.DataFrame) -> str:

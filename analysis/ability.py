@@ -16,6 +16,7 @@ right : share of the networks that get it right
 difficulty : in standard deviations of ability; empty where ability does not help (discrimination 0.05 or less)
 discrimination : per standard deviation of ability; negative where the better networks get it wrong more often, which
     is a reason to look at the label (see `suspects`)
+discrimination_error : its standard error
 information : what the sample tells about a network that is as able as the quantile `at` of all: a² p (1 - p), 0 for a
     negative a; the standard error of an ability is 1 / sqrt(sum of the information of all samples)
 
@@ -24,24 +25,29 @@ With `rows` = networks a row is a network, the ablest first:
 name, computation, activation, accuracy : of the network
 ability : in standard deviations from the mean of the networks asked about
 error : standard error of the ability
+may_be_ablest : whether it can't be told from the ablest, by their standard errors; the ablest in truth is among these
+    in 95 of 100 exams
 surprise : nats; mean of minus the logarithm of the probability that the model gives to what the network answered; high
     for a network with strengths and weaknesses of its own
 
 Method
 ------
-Birnbaum (1968), in Lord and Novick, "Statistical Theories of Mental Test Scores". Joint maximum a posteriori, samples
-and networks in turn, with weak normal priors (ability: standard deviation 1; discrimination: mean 1, standard deviation
-0.5; logit of an average network: standard deviation 3), which keep finite what belongs to a sample that all get right.
-Joint estimates are good where there are many networks and many samples; with few of either they are pulled to the
-priors. From 32 networks on, the expected answers to a sample are summed over 20 abilities that stand for all: those of
-the Gauss quadrature of the networks' own abilities (Golub and Welsch 1969, "Calculation of Gauss quadrature rules",
-Mathematics of Computation 23), which moves the results by less than a millionth. Time grows with samples, and little
-with networks; memory with wrong answers, or with right ones where these are fewer.
+Birnbaum (1968), in Lord and Novick, "Statistical Theories of Mental Test Scores". Samples' parameters are of marginal
+maximum likelihood (Bock and Aitkin 1981, Psychometrika 46), by the EM algorithm: abilities are held to be normal, and
+averaged over instead of being fitted too, which would make the samples steeper than they are. Slope and logit of a
+sample are steadied by a normal prior whose mean and covariance are found from all samples (empirical Bayes; Mislevy
+1986, Psychometrika 51), so that what belongs to a sample that all get right stays finite. An ability and its error are
+mean and standard deviation of what the answers tell about it, by seven Gauss-Hermite points about its best value; the
+expected answers to a sample are summed over 41 abilities that stand for these points of all networks: those of
+their Gauss quadrature (Golub and Welsch 1969, Mathematics of Computation 23). Where the truth is known, an ability lies
+within 1.96 errors in about 95 of 100 cases, for twenty to a thousand networks, and the discriminations come out some
+hundredths too low, with few networks a tenth. Time grows with samples, and little with networks; memory with wrong
+answers, or with right ones where these are fewer.
 
 Quality of fit: samples' parameters are taken from one half of the networks, the abilities of the other half from
 their answers to one half of the samples, and what these predict of their answers to the other half is compared with
 the truth: area under the ROC curve, and mean log likelihood, beside a model whose samples all discriminate
-alike (Rasch 1960).
+alike (Rasch 1960), and beside the samples' difficulty alone: how many of the first half of the networks are right.
 """
 
 from __future__ import annotations
@@ -97,15 +103,16 @@ def ask(
             "right": right.mean(axis=0),
             "difficulty": model.difficulty,
             "discrimination": model.slope,
+            "discrimination_error": model.slope_errors,
             "information": np.where(model.slope > 0, model.information(ability), 0),
         }
     )
     samples = samples.sort_values("information", ascending=False, kind="stable", ignore_index=True)
     networks = chosen[["name", "computation", "activation", "accuracy"]].assign(
-        ability=model.ability, error=model.errors, surprise=model.surprise(right)
+        ability=model.ability, error=model.errors, surprise=model.surprise(right), may_be_ablest=model.may_be_ablest()
     )
     networks = networks.sort_values("ability", ascending=False, kind="stable", ignore_index=True)
-    text = _text(samples, networks, at, run.classes) + " " + quality(right)
+    text = f"{_text(samples, networks, at, run.classes, exam.whom(chosen, everyone))} {quality(right)}"
     backwards = int((model.slope < -0.1).sum())
     said = ""
     if backwards:
@@ -114,17 +121,21 @@ def ask(
     return Answer(
         samples if rows == "samples" else networks,
         text,
-        lambda: _draw(model, samples, ability, right, run.classes),
-        exam.notes(run, said),
+        lambda: theme.finish(
+            _draw(model, samples, ability, right, run.classes), _title(samples, chosen), exam.whom(chosen, everyone)
+        ),
+        exam.notes(run, said, exam.said_of_luck(run)),
     )
 
 
 def quality(right: np.ndarray, seed: int = 0) -> str:
-    """Say how well the model predicts answers that it has not seen, beside one whose samples all discriminate alike."""
-    full, plain = (item_response.held_out(right, discriminate, seed) for discriminate in (True, False))
+    """Say how well the model predicts answers that it has not seen, beside two that know less."""
+    found = item_response.foresight(right, seed)
     return (
-        f"On answers that it has not seen the model has an area under the ROC curve of {full[0]:.3f} "
-        f"(without discrimination: {plain[0]:.3f}) and a mean log likelihood of {full[1]:.4f} ({plain[1]:.4f})."
+        f"On answers that it has not seen the model has an area under the ROC curve of {found.auc:.3f} (by the "
+        f"samples' difficulty alone {found.difficulty_auc:.3f}, without discrimination {found.alike_auc:.3f}) and a "
+        f"mean log likelihood of {found.likelihood:.4f} ("
+        f"{found.difficulty_likelihood:.4f}, {found.alike_likelihood:.4f})."
     )
 
 
@@ -142,14 +153,16 @@ def _view(difficulty: pd.Series, ability: np.ndarray) -> tuple[float, float]:
     return float(min(low - room, least)), float(max(high + room, most))
 
 
-def _text(samples: pd.DataFrame, networks: pd.DataFrame, at: float, classes: list[str]) -> str:
+def _text(samples: pd.DataFrame, networks: pd.DataFrame, at: float, classes: list[str], who: str) -> str:
     first, top = samples.iloc[0], networks.iloc[0]
-    half = _half(samples)
+    others = int(networks["may_be_ablest"].sum()) - 1
+    ties = f"{exam.counted_word(others, 'other')} can't be told from it" if others else "all others are told from it"
     return (
-        f"Among {len(networks)} networks {top['name']} is the ablest, {top['ability']:.1f} standard deviations above "
-        f"the mean. {half} of {len(samples)} samples carry half of all that the exam tells about a network at the "
-        f"{100 * at:g}th percentile: the one that tells most is number {first['sample']:.0f} "
-        f"('{classes[int(first['label'])]}'), which {100 * first['right']:.0f} % get right."
+        f"Among {who} {top['name']} is the ablest, {top['ability']:.1f} ± {1.96 * top['error']:.1f} standard "
+        f"deviations above the mean; {ties} by these {len(samples)} samples. {_half(samples)} of them carry half of "
+        f"all that the exam tells about a network at the {100 * at:g}th percentile: the one that tells most is number "
+        f"{first['sample']:.0f} ('{classes[int(first['label'])]}', discrimination {first['discrimination']:.1f} ± "
+        f"{1.96 * first['discrimination_error']:.1f}), which {100 * first['right']:.0f} % get right."
     )
 
 
@@ -162,11 +175,13 @@ def _draw(model: ResponseModel, samples: pd.DataFrame, ability: float, right: np
     _draw_samples(left, model, samples, ability)
     _draw_curves(beside, model, samples.head(4), right, classes)
     beside.axvline(ability, color=theme.WRONG, linestyle=":")
-    first = int(samples["sample"].iloc[0])
-    return theme.finish(
-        fig,
+    return fig
+
+
+def _title(samples: pd.DataFrame, chosen: pd.DataFrame) -> str:
+    return (
         f"{_half(samples)} of {len(samples)} samples do half the work of telling good from excellent networks, number "
-        f"{first} most of all",
+        f"{samples['sample'].iloc[0]} most of all ({exam.how_many(chosen)})"
     )
 
 

@@ -5,10 +5,15 @@ All students are asked, for a late bloomer is no good student at first. An attem
 Columns of the answer, a row a student (`by="student"`), those that changed most first:
 
 - `name`, `computation`, `activation`
-- `first`, `lowest`, `highest`, `last`: accuracies; `change`: last minus first; `drop`: highest minus last
+- `first`, `lowest`, `highest`, `last`: accuracies; `change`: last minus first; `drop`: highest minus last, which luck
+  alone makes positive, since the highest of several is chosen
 - `best_epoch`: the (first) attempt with the highest accuracy
 - `bloomer`: low at first and high at the end: `first` below `low`, `last` at least `high`
-- `worse`: `drop` is at least `fall`, and more than twice the standard error of such a difference
+- `judged`: how far the last attempt is below the best one on samples that played no part in choosing that: the best
+  attempt is chosen on one half of the samples and judged on the other, and the other way round
+- `p`: of "the last attempt is no worse than any", by McNemar's test (one-sided, mid-p) against each of the others,
+  corrected for as many attempts and students (Bonferroni, Holm); missing for those with one attempt
+- `worse`: `drop` is at least `fall`, and `p` at most 0.05
 
 with `by="family"`, a row a computation × attempt: `computation`, `epoch`, `students`, `q25`, `median`, `q75`;
 with `by="attempt"`, what stopping everyone after this attempt would have cost: `epoch`, `students`, `median` and
@@ -17,8 +22,7 @@ with `by="attempt"`, what stopping everyone after this attempt would have cost: 
 accuracy at its last attempt), `pick_loss` (how far that is below the best last accuracy of all), `correlation`
 (Spearman's, with the last scores), `seconds` (share of the whole training time).
 
-The standard error takes the two scores as independent, which is on the safe side:
-sqrt(p1 (1 - p1) / n + p2 (1 - p2) / n).
+`judged`, `p` and `worse` are of each network's first replicate that is done, the other columns means over replicates.
 """
 
 from __future__ import annotations
@@ -36,6 +40,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLES = ("student", "family", "attempt")
+ALPHA = 0.05
+"""Of the test that somebody got worse."""
+BLOCK_BYTES = 64 * 2**20
+"""Answers that are held at a time."""
 NAMED = 6
 """Names that a sentence has at most."""
 BANDS = 2
@@ -74,7 +82,7 @@ def ask(
     low, high, fall = (exam.check_fraction(k, v) for k, v in (("low", low), ("high", high), ("fall", fall)))
     wide = exam.attempts(run, split)
     frame = exam.students(run, split=split)
-    each = by_student(wide, frame, len(run.labels(split)), low, high, fall, quantile)
+    each = by_student(wide, frame, judged(run, split), low, high, fall, quantile)
     families = by_family(wide, frame)
     seconds = run.epochs[run.epochs["split"] == split].groupby("epoch")["train_seconds"].sum()
     stopping = by_attempt(wide, seconds)
@@ -83,7 +91,7 @@ def ask(
     made = wide.notna().sum(axis=1)
     uneven = f"students made {made.min()} to {made.max()} attempts, the last is each one's own"
     note = exam.notes(run, uneven if made.nunique() > 1 else "")
-    bloomers, worse = each[each["bloomer"]], each[each["worse"]]
+    bloomers = each[each["bloomer"]]
     if wide.shape[1] < 2:
         text = "There is one attempt only: nobody could change."
         title = "Scores after the one attempt that there is"
@@ -93,29 +101,84 @@ def ask(
             f"From the first attempt to the last the median score went from {percent(before)} to "
             f"{percent(after)} ({len(each)} students). "
             f"{_named(bloomers, 'late bloomer', f'(below {percent(low)} at first, at least {percent(high)} at last)')} "
-            f"{_named(worse, 'student', f'ended at least {points(fall)} below their own best attempt')} "
+            f"{_worse(each, fall)} "
             f"{_stopping(stopping)}"
         )
         title = (
             f"The median score went from {percent(before, 1)} to {percent(after, 1)}; "
-            f"{exam.counted_word(len(bloomers), 'late bloomer')}, {len(worse)} got worse"
+            f"{exam.counted_word(len(bloomers), 'late bloomer')} among {exam.counted_word(len(each), 'student')}, "
+            f"{int(each['worse'].sum())} got worse beyond chance"
         )
     table = {"student": each, "family": families, "attempt": stopping}[by]
     return Answer(table, text, lambda: _draw(families, stopping, each, title), note)
 
 
+def judged(run: Run, split: str) -> pd.DataFrame:
+    """Return of each network by name how far its last attempt is below its best one, and how sure that is.
+
+    Columns `judged` and `p`, which is not yet corrected for the number of students.
+    """
+    labels = run.labels(split)
+    which = exam.first_replicates(run, split)
+    rows = exam.evaluations(run, split)
+    first = rows[rows["replicate"] == rows["network"].map(which)]
+    alike = first.groupby("network")["epoch"].agg(lambda epochs: tuple(sorted(epochs))).to_frame("epochs")
+    alike["replicate"] = alike.index.map(which)
+    halves = exam.halves(len(labels), 0, labels)
+    found = []
+    for (epochs, replicate), group in alike.groupby(["epochs", "replicate"]):
+        block = max(1, BLOCK_BYTES // (len(labels) * len(epochs)))
+        for start in range(0, len(group), block):
+            asked = set(group.index[start : start + block])
+            names = [name for name in which if name in asked]  # as answers are ordered
+            read = (run.predicted(e, split=split, networks=names, replicate=int(replicate)) for e in epochs)
+            right = np.stack([answers == labels for answers in read])
+            found.append(pd.DataFrame(_below_best(right, halves), index=names))
+    return pd.concat(found)
+
+
+def _below_best(right: np.ndarray, halves: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compare the last attempt with the best one; `right` is bool (attempts, networks, samples).
+
+    How far it is below is judged on the half of the samples that did not choose the best; of equals the last one is
+    chosen. The test is against each attempt, of which the surest counts, corrected for as many.
+    """
+    from scipy.stats import binom
+
+    attempts, networks, samples = right.shape
+    fell = np.zeros(networks, int)
+    for choosing, judging in (halves, halves[::-1]):
+        marks = right[:, :, choosing].sum(axis=2)
+        best = attempts - 1 - marks[::-1].argmax(axis=0)
+        then, at_last = right[best, np.arange(networks)][:, judging], right[-1][:, judging]
+        fell += then.sum(axis=1) - at_last.sum(axis=1)
+    p = np.full(networks, np.nan if attempts == 1 else 1.0)
+    for then in right[:-1]:
+        lost, won = (then & ~right[-1]).sum(axis=1), (right[-1] & ~then).sum(axis=1)
+        mid_p = binom.sf(lost, lost + won, 0.5) + binom.pmf(lost, lost + won, 0.5) / 2
+        p = np.minimum(p, (attempts - 1) * mid_p)
+    return {"judged": fell / samples, "p": p}
+
+
 def by_student(
-    wide: pd.DataFrame, frame: pd.DataFrame, samples: int, low: float, high: float, fall: float, quantile: float | None
+    wide: pd.DataFrame,
+    frame: pd.DataFrame,
+    other_half: pd.DataFrame,
+    low: float,
+    high: float,
+    fall: float,
+    quantile: float | None,
 ) -> pd.DataFrame:
-    """Return a row a student; `attrs` has the thresholds used."""
+    """Return a row a student; `other_half` is what `judged` gives, and `attrs` has the thresholds used."""
     first = wide.iloc[:, 0].to_numpy()
     last = wide.ffill(axis=1).iloc[:, -1].to_numpy()  # of those that stopped earlier too
     highest = wide.max(axis=1).to_numpy()
     if quantile is not None:
         quantile = exam.check_fraction("quantile", quantile)
         low, high = float(np.nanquantile(first, quantile)), float(np.quantile(last, 1 - quantile))
-    error = np.sqrt((highest * (1 - highest) + last * (1 - last)) / samples)
     drop = highest - last
+    other_half = other_half.reindex(wide.index)
+    p = exam.holm(other_half["p"].to_numpy())
     table = frame[["name", "computation", "activation"]].assign(
         first=first,
         lowest=wide.min(axis=1).to_numpy(),
@@ -125,7 +188,9 @@ def by_student(
         drop=drop,
         best_epoch=wide.idxmax(axis=1).to_numpy(int),
         bloomer=(first < low - exam.TINY) & (last >= high - exam.TINY),
-        worse=(drop >= fall - exam.TINY) & (drop > 2 * error) & (wide.notna().sum(axis=1).to_numpy() > 1),
+        judged=other_half["judged"].to_numpy(),
+        p=p,
+        worse=(drop >= fall - exam.TINY) & (p <= ALPHA),
     )
     table = table.sort_values(["change", "name"], ascending=[False, True], ignore_index=True)
     table.attrs.update(low=low, high=high)
@@ -166,6 +231,22 @@ def _named(rows: pd.DataFrame, what: str, how: str) -> str:
     if not len(rows):
         return f"No {what} {how}."
     return f"{exam.counted_word(len(rows), what)} {how}: {listed(rows['name'], NAMED)}."
+
+
+def _worse(each: pd.DataFrame, fall: float) -> str:
+    """Count those that fell, and those of them of whom it is sure."""
+    fell, worse = int((each["drop"] >= fall - exam.TINY).sum()), each[each["worse"]]
+    students = exam.counted_word(fell, "student")
+    if not fell:
+        return f"No student ended at least {points(fall)} below the best of its own attempts."
+    said = f"{students} ended at least {points(fall)} below the best of their own attempts"
+    rule = f"McNemar's test, corrected for all attempts of {len(each)} students"
+    who = f": {listed(worse['name'], NAMED)}" if len(worse) else ""
+    return (
+        f"{said}, {len(worse) or 'none'} of them by more than chance ({rule}){who}. The median student fell by "
+        f"{points(each['judged'].median())} where the best is chosen on one half of the samples and judged on the "
+        "other."
+    )
 
 
 def _stopping(stopping: pd.DataFrame) -> str:

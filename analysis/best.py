@@ -47,7 +47,7 @@ def ask(
         Whom to place; the best student unless named.
     """
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
-    notes = []
+    notes, asked = [], frame
     name = exam.best(frame) if network is None else exam.need_network(run, network)
     who = name if network else f"{name}, the best student,"
     if name not in set(frame["name"]):  # named, and not good: placed among the good ones all the same
@@ -75,11 +75,13 @@ def ask(
         if len(first) == len(classes)
         else (f"is the best in {len(first)} of {len(classes)} classes")
     )
-    title = f"{name} ({percent(whole['accuracy'], 1)}) {verb}"
+    title = f"{name} ({percent(whole['accuracy'], 1)}) {verb}, among {exam.how_many(asked)}"
     if len(frame) < 3:
         notes.append(f"there are only {len(frame)} students to compare")
     if any(table["samples"].iloc[:-1] == 0):
         notes.append("classes without samples have no place")
+    text += f" Asked were {exam.whom(asked, everyone)}."
+    notes.append(exam.said_of_luck(run, split))
     return Answer(table, text, lambda: _draw(marks, table, name, title), exam.notes(run, *notes))
 
 

@@ -60,7 +60,7 @@ def ask(
         )
         turn = table.groupby("label").cumcount()  # one of each class, then a second of each
         rows = table.assign(turn=turn).sort_values(["turn", "label"]).head(limit).sort_values(["label", "sample"])
-        title = f"Easy: {_votes.share(table, whole)} are right for {how} of the {votes.voters} networks"
+        title = f"Easy: {_votes.share(table, whole)} are right for {how} of {votes.how_many}"
     else:
         rows = whole.sort_values(["right", "sample"], ascending=[False, True]).head(min(limit, 6))
         text += f" The nearest is {_votes.examples(rows['sample'], 1)}, right for {percent(rows['right'].iloc[0])}."

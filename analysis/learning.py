@@ -88,7 +88,7 @@ def ask(
     return Answer(
         table,
         _text(table, epochs, exam.whom(full, everyone), run.classes),
-        lambda: _draw(table, epochs),
+        lambda: theme.finish(_draw(table, epochs), _title(table, epochs), exam.whom(full, everyone)),
         exam.notes(run, *said),
     )
 
@@ -180,7 +180,7 @@ def _title(table: pd.DataFrame, epochs: int) -> str:
 
 def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str:
     n = len(table)
-    at_once = int((table["unforgettable"] == 1).sum())
+    kept = int(((table["forgot"] == 0) & (table["never"] < 1)).sum())
     if epochs == 1:
         return (
             f"With one epoch nothing can be forgotten: {who} get {exam.percent(table['right'].mean())} of "
@@ -190,8 +190,8 @@ def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str
     settled = table["settled"].dropna()
     out = (
         f"Over {epochs} epochs {who} forget a sample {table['forgetting'].mean():.3f} times each on average; "
-        f"{at_once} of {n} samples are never forgotten by any, once they are right, and "
-        f"{int((table['never'] == 1).sum())} are never right. "
+        f"{kept} of {n} samples are never forgotten by any of those that learn them, and "
+        f"{int((table['never'] == 1).sum())} are never right for any. "
     )
     if top["forgetting"] > 0:
         out += (
@@ -245,4 +245,4 @@ def _draw(table: pd.DataFrame, epochs: int) -> Figure:
     beside.set(xlabel="samples in tenths, from easy to hard", ylabel="networks", ylim=(0, 1))
     beside.set_title("What becomes of a sample once it is learned")
     beside.legend(**under)
-    return theme.finish(fig, _title(table, epochs))
+    return fig

@@ -10,10 +10,15 @@ Columns of the answer, a row a computation and last a row `all`:
 - `of_basic`: the median as a multiple of the parameters of `Basic`; missing where the run has no `Basic`
 - `stars`: gold stars among them
 - `star_median`: median number of parameters of these; missing where there are none
-- `correlation`: of parameters with the last score, from -1 to 1; missing below three students, and where they are equal
+- `correlation`: of parameters with the last score, from -1 to 1; missing below three students, and where they
+  are equal
+- `within`, `low`, `high`: the same among students of one computation, and its 95 % interval; in the row `all` the mean
+  over the computations; missing below five students
 
 `Basic` is one linear layer and nothing else. Quartiles are interpolated linearly; the correlation is Spearman's, of
-ranks. Good students only, unless `everyone` is asked.
+ranks. Over all students it mixes what more of it brings with how computations differ; `within` doesn't: each
+computation counts by its number of students less one, and the interval is that of Fisher's z with the variance of rank
+correlations (Bonett and Wright 2000, Psychometrika 65). Good students only, unless `everyone` is asked.
 """
 
 from __future__ import annotations

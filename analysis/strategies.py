@@ -9,10 +9,12 @@ Columns of the answer, a row a computation (activation `all`) and after them a r
 - `trained`: students of this strategy; `good`: good ones among them; `stars`: gold stars among them
 - `asked`: students that the next columns are about (the good ones, or all)
 - `least`, `q25`, `median`, `q75`, `most`: their last accuracies; missing where there are none
-- `low`, `high`: 95 % interval of the median, from 2,000 bootstrap samples of the networks; missing below 3
+- `low`, `high`: 95 % interval of the median of the strategy's networks, of which these were drawn; missing below 5
 
-The interval is Efron's percentile interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 13): how
-far another draw of networks of the same kind could move the median. Whether two strategies differ, on these samples and
+The interval is that of order statistics (David and Nagaraja 2003, Order Statistics, ch. 7): it holds for networks of
+whatever distribution in at least 95 of 100 cases, of five in 94, where a bootstrap of few networks is too short.
+Strategies of fewer than five students are not ranked. Where the first computation comes with one activation only, it is
+compared with those of the others that have this activation as well. Whether two strategies differ, on these samples and
 beyond chance, is what the question `compare` tests.
 """
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROUNDS = 2000
-
 
 def ask(
     run: Run, *, everyone: bool = False, good: float = exam.GOOD, gold: float = exam.GOLD, quantile: float | None = None
@@ -40,49 +40,92 @@ def ask(
     everybody = exam.students(run, good, gold, quantile)
     frame = exam.selected(run, everyone, good, gold, quantile)
     table = summary(everybody, frame)
-    by_computation = table[(table["activation"] == "all") & (table["asked"] > 0)].sort_values("median", ascending=False)
-    first = by_computation.iloc[0]
-    text = f"Of {exam.whom(frame, everyone)}, {first['computation']} has the highest median score"
-    text += f" ({_of(first)})"
-    title = f"{first['computation']} has the highest median score, {percent(first['median'], 1)}"
-    if len(by_computation) > 1:
-        second = by_computation.iloc[1]
-        text += f", before {second['computation']} ({_of(second)})"
-        if first["low"] == first["low"] and second["high"] == second["high"]:
-            apart = first["low"] > second["high"]
-            text += ": their intervals do not overlap" if apart else ": their intervals overlap"
-        else:
-            text += ": too few networks to say how sure that is"
-    text += ". "
-    total = int(frame["star"].sum())
-    if total:
-        starred = by_computation.assign(share=by_computation["stars"] / by_computation["asked"])
-        top = starred.sort_values(["share", "stars"], ascending=False).iloc[0]
-        text += (
-            f"There {'are' if total > 1 else 'is'} {total} gold star{'s' if total > 1 else ''} (above "
-            f"{percent(frame.attrs['gold'])}); {top['computation']} has most for its number, {top['stars']} among its "
-            f"{top['asked']}{'' if everyone else ' good'} students."
-        )
-        same = top["computation"] == first["computation"]
-        title += f"{', and' if same else '; ' + top['computation'] + ' has'} most stars for its number"
-    else:
-        text += f"There is no gold star (above {percent(frame.attrs['gold'])})."
-    least = (by_computation["good"] / by_computation["trained"]).idxmin()
-    if not everyone and (worst := by_computation.loc[least])["good"] < worst["trained"]:
-        text += f" {worst['computation']} failed most: {worst['good']} of {worst['trained']} are good."
+    computations = table[(table["activation"] == "all") & (table["asked"] > 0)]
+    ranked = computations[computations["asked"] >= exam.ENOUGH].sort_values("median", ascending=False)
+    text = f"Of {exam.whom(frame, everyone)}, {_ranking(ranked)}{_confounded(table, frame, ranked)}"
+    text += _starred(frame, ranked if len(ranked) else computations)
+    if not everyone:
+        text += _failed(computations)
+    title = f"{_winner(ranked)} ({exam.how_many(frame)})"
     base = exam.of_basic(everybody, "accuracy")
-    return Answer(table, text, lambda: _draw(frame, table, base, title), exam.notes(run))
+    return Answer(
+        table,
+        text,
+        lambda: theme.finish(_draw(frame, table, base), title, exam.whom(frame, everyone)),
+        exam.notes(run, exam.said_of_luck(run)),
+    )
+
+
+def _winner(ranked: pd.DataFrame) -> str:
+    if not len(ranked):
+        return "No computation has enough students to be ranked"
+    first = ranked.iloc[0]
+    return f"{first['computation']} has the highest median score, {percent(first['median'], 1)}"
+
+
+def _ranking(ranked: pd.DataFrame) -> str:
+    """Say which computation has the highest median, and whether the next one is told from it."""
+    if not len(ranked):
+        return f"no computation has the {exam.ENOUGH} that a ranking needs. "
+    first = ranked.iloc[0]
+    text = f"{first['computation']} has the highest median score ({_of(first)})"
+    if len(ranked) > 1:
+        second = ranked.iloc[1]
+        apart = first["low"] > second["high"]
+        text += f", before {second['computation']} ({_of(second)}): their intervals {'do not ' if apart else ''}overlap"
+    return f"{text}. "
+
+
+def _confounded(table: pd.DataFrame, frame: pd.DataFrame, ranked: pd.DataFrame) -> str:
+    """Compare the first computation with the others among the one activation that all its students have, if so."""
+    if len(ranked) < 2:
+        return ""
+    first = ranked.iloc[0]["computation"]
+    used = frame.groupby("computation")["activation"].unique()
+    if len(used[first]) > 1 or all(len(used[c]) == 1 and used[c][0] == used[first][0] for c in ranked["computation"]):
+        return ""
+    activation = used[first][0]
+    alike = table[(table["activation"] == activation) & (table["asked"] >= exam.ENOUGH)]
+    alike = alike[alike["computation"] != first].sort_values("median", ascending=False)
+    said = f"All students of {first} have the activation {activation}"
+    if not len(alike):
+        return f"{said}, and no other computation has enough of these: which of both it is can't be told. "
+    other = alike.iloc[0]
+    own = table[(table["activation"] == activation) & (table["computation"] == first)].iloc[0]
+    apart = own["low"] > other["high"] or other["low"] > own["high"]
+    return (
+        f"{said}: of the others with it {other['computation']} comes first ({_of(other)}), and the intervals "
+        f"{'do not ' if apart else ''}overlap. "
+    )
+
+
+def _starred(frame: pd.DataFrame, computations: pd.DataFrame) -> str:
+    total, gold = int(frame["star"].sum()), percent(frame.attrs["gold"])
+    if not total:
+        return f"There is no gold star (above {gold})."
+    text = f"There {'are' if total > 1 else 'is'} {exam.counted_word(total, 'gold star')} (above {gold})"
+    starred = computations.assign(share=computations["stars"] / computations["asked"])
+    top = starred.sort_values(["share", "stars"], ascending=False).iloc[0]
+    if not top["stars"]:
+        return f"{text}."
+    return f"{text}; {top['computation']} has most for its number, {top['stars']} among its {top['asked']}."
+
+
+def _failed(computations: pd.DataFrame) -> str:
+    """Say of which computation most students are not good."""
+    worst = computations.loc[(computations["good"] / computations["trained"]).idxmin()]
+    if worst["good"] == worst["trained"]:
+        return ""
+    return f" {worst['computation']} failed most: {worst['good']} of {worst['trained']} passed."
 
 
 def _of(row: pd.Series) -> str:
-    interval = f", 95 % interval {percent(row['low'])} to {percent(row['high'])}" if row["low"] == row["low"] else ""
-    return f"{percent(row['median'])}{interval}"
+    return f"{percent(row['median'])}, 95 % interval {percent(row['low'])} to {percent(row['high'])}"
 
 
 def summary(everybody: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table: strategies of all students, scores of those in `frame`."""
     rows = []
-    rng = np.random.default_rng(0)
     computations, activations = theme.family_order(everybody), theme.family_order(everybody, "activation")
     pairs = [(c, "all") for c in computations] + [(c, a) for c in computations for a in activations]
     for computation, activation in pairs:
@@ -91,7 +134,7 @@ def summary(everybody: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
             continue
         scores = asked["accuracy"].to_numpy()
         q = np.quantile(scores, [0, 0.25, 0.5, 0.75, 1]) if len(scores) else np.full(5, np.nan)
-        low, high = interval(scores, rng)
+        low, high = interval(scores)
         rows.append({
             "computation": computation, "activation": activation, "trained": len(trained),
             "good": int(trained["good"].sum()), "stars": int(trained["star"].sum()), "asked": len(asked),
@@ -105,44 +148,53 @@ def _members(frame: pd.DataFrame, computation: str, activation: str) -> pd.DataF
     return frame[mine] if activation == "all" else frame[mine & (frame["activation"] == activation)]
 
 
-def interval(scores: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the median; NaN below three values."""
-    if len(scores) < 3:
+def interval(scores: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the median, from one of the ordered values to another; NaN below five values."""
+    from scipy.stats import binom
+
+    n = len(scores)
+    if n < exam.ENOUGH:
         return np.nan, np.nan
-    medians = np.median(rng.choice(scores, (ROUNDS, len(scores))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
+    ordered = np.sort(scores)
+    beyond = max(int(binom.ppf(0.025, n, 0.5)), 1)  # as likely as not each value lies below the median
+    return float(ordered[beyond - 1]), float(ordered[n - beyond])
 
 
-def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None, title: str) -> Figure:
+def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None) -> Figure:
     from matplotlib.figure import Figure
 
     order = theme.family_order(frame)
     fig = Figure(figsize=(10, 9.2))
     above, below = fig.subplots(2, 1, height_ratios=(5, 4))
-    _boxes(above, frame, base, order)
+    _boxes(above, frame, base, order, table[table["activation"] == "all"].set_index("computation")["trained"])
     _grid(below, table, order)
     theme.legend_below(fig, above, columns=3)
-    return theme.finish(fig, title)
+    return fig
 
 
-def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str]) -> None:
+def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str], trained: pd.Series) -> None:
+    """Draw a box for each computation; of fewer than five students each one."""
     import seaborn as sns
 
-    sns.boxplot(
-        frame, x="computation", y="accuracy", hue="computation", order=order, hue_order=order,
-        palette=theme.palette(order), ax=ax, legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1,
-        medianprops=theme.median_line(),
-    )  # fmt: skip
+    colours = theme.palette(order)
+    place = frame["computation"].map({c: i for i, c in enumerate(order)}).astype(float)
+    boxed = exam.enough(frame)
+    ax.set_xlim(-0.5, len(order) - 0.5)
+    if boxed.any():
+        sns.boxplot(
+            frame[boxed], x="computation", y="accuracy", hue="computation", order=order, hue_order=order,
+            palette=colours, ax=ax, legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1,
+            medianprops=theme.median_line(),
+        )  # fmt: skip
+    few = frame[~boxed]
+    ax.scatter(place[few.index], few["accuracy"], s=30, color=few["computation"].map(colours), edgecolor="#333333")
     stars = frame[frame["star"]]
-    places = stars["computation"].map({c: i for i, c in enumerate(order)}).to_numpy(float)
-    places += np.random.default_rng(0).uniform(-0.25, 0.25, len(places))
+    places = place[stars.index] + np.random.default_rng(0).uniform(-0.25, 0.25, len(stars))
     theme.mark_stars(ax, places, stars["accuracy"], frame.attrs.get("gold"))
     theme.basic_line(ax, base)
     counts = frame["computation"].value_counts()
-    ax.set_xticks(
-        range(len(order)), [theme.plain(f"{c.replace('Then', chr(10) + 'Then')}\n({counts[c]})") for c in order]
-    )
+    labels = [theme.group_label(f"{c.replace('Then', chr(10) + 'Then')}\n", counts[c], trained[c]) for c in order]
+    ax.set_xticks(range(len(order)), labels)
     ax.set(xlabel="", ylabel="last score (accuracy)")
     theme.percent_axis(ax.yaxis)
 

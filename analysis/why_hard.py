@@ -24,7 +24,8 @@ only : whether the group, and nobody else, reads this sample: at least half of i
 
 Method: Fisher's exact test, one-sided (Fisher 1935, "The Design of Experiments"), for each sample and group; p-values
 of all of them together are corrected by Holm's method. Groups of fewer than `least` networks are left out. What a group
-has in common may not be why: all ResNetStyle networks have ReLU, say, and the large ones are more often convolutional.
+has in common may not be why: where all ResNetStyle networks have ReLU, say, the sentence says so, but not that large
+ones are more often convolutional.
 """
 
 from __future__ import annotations
@@ -82,13 +83,15 @@ def ask(
     right = predicted == labels
     share = right.mean(axis=0)
     samples = np.flatnonzero(share < hard)
-    groups = groups_of(run.networks.set_index("name").loc[names], least)
+    networks = run.networks.set_index("name").loc[names]
+    groups = groups_of(networks, least)
     if not groups:
         raise NetpickError(
             f"none of the groups that {len(names)} networks fall into has at least {least} and leaves others beside: "
             "give a lower `least`, or ask everyone"
         )
     table = _compare(right[:, samples], groups)
+    alike = also(networks, groups)
     table = table[(table["p"] <= alpha) & (table["share"] > table["others"])]
     table["only"] = (table["share"] >= 0.5) & (table["others"] <= stray)
     table["sample"] = samples[table["column"]]
@@ -101,8 +104,8 @@ def ask(
     votes = exam.votes(predicted[:, shown], len(run.classes))
     return Answer(
         table,
-        _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone)),
-        lambda: _draw(run, table, shown, votes),
+        _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone), alike),
+        lambda: _draw(run, table, shown, votes, alike),
         exam.notes(run),
     )
 
@@ -133,6 +136,20 @@ def groups_of(networks: pd.DataFrame, least: int = 1) -> dict[tuple[str, str], n
             if members.tobytes() not in seen and least <= members.sum() < len(members):
                 seen.add(members.tobytes())
                 out[way, name] = members
+    return out
+
+
+def also(networks: pd.DataFrame, groups: dict[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], str]:
+    """Say of each group in what else all its networks are alike, by computation and activation, where others differ.
+
+    Which of both makes the difference can't be told then.
+    """
+    out = {}
+    for (way, name), members in groups.items():
+        other = [column for column in ("computation", "activation") if column != way and networks[column].nunique() > 1]
+        shared = [(column, networks.loc[members, column].unique()) for column in other]
+        common = [in_words(column, values[0]) for column, values in shared if len(values) == 1]
+        out[way, name] = f", all of them {' and '.join(common)}" if common else ""
     return out
 
 
@@ -176,7 +193,9 @@ def in_words(way: str, group: str) -> str:
     return words.get(way, f"the {group} by params")
 
 
-def _text(table: pd.DataFrame, hard: int, nobody: int, samples: int, who: str) -> str:
+def _text(
+    table: pd.DataFrame, hard: int, nobody: int, samples: int, who: str, alike: dict[tuple[str, str], str]
+) -> str:
     if not hard:
         return f"No sample is hard: {who} get each of {samples} right often enough."
     told = table["sample"].nunique()
@@ -186,19 +205,22 @@ def _text(table: pd.DataFrame, hard: int, nobody: int, samples: int, who: str) -
     if not told:
         return f"{said} No group of networks gets any of them right more often than the others, beyond chance."
     first = table.drop_duplicates("sample").head(3)
-    sentences = [_sentence(row._asdict()) for row in first.itertuples()]
+    sentences = [_sentence(row._asdict(), alike) for row in first.itertuples()]
     return f"{said} For {told} of them some kind of network does better than the rest. {' '.join(sentences)}"
 
 
-def _sentence(row: dict) -> str:
-    who = in_words(row["way"], row["group"])
+def _sentence(row: dict, alike: dict[tuple[str, str], str]) -> str:
+    also = alike[row["way"], row["group"]]
+    who = in_words(row["way"], row["group"]) + (f"{also}," if also else "")
     shares = f"({exam.percent(row['share'], 0)} of them, {exam.percent(row['others'], 0)} of the others)"
     if row["only"]:
         return f"Only {who} read number {row['sample']} {shares}."
     return f"{who[0].upper() + who[1:]} read number {row['sample']} more often {shares}."
 
 
-def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -> Figure:
+def _draw(
+    run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray, alike: dict[tuple[str, str], str]
+) -> Figure:
 
     first = table.drop_duplicates("sample").set_index("sample")
     captions = []
@@ -208,5 +230,7 @@ def _draw(run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray) -
         mark = "only " if row["only"] else ""
         shares = f"{100 * row['share']:.0f} %, others {100 * row['others']:.0f} %"
         captions.append(f"{mark}{name.get(row['way'], row['group'])}\n{shares}")
-    title = _sentence(table.iloc[0].to_dict()) if len(table) else "No kind of network is better at the hard samples"
+    title = (
+        _sentence(table.iloc[0].to_dict(), alike) if len(table) else "No kind of network is better at the hard samples"
+    )
     return exam.image_grid(run, list(shown), captions, votes, title=title.rstrip("."))

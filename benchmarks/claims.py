@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from _claims import numbers
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, write_json
 from scipy.stats import binomtest
 
@@ -157,6 +158,9 @@ def compare_activations(rng: np.random.Generator) -> bool:
     wrong = rng.random((len(networks), 360)) >= right[:, None]
     table = Redrawn(folder, np.where(wrong, (labels + 1) % 10, labels)).ask("compare", by="activation").table
     return bool(table["real"].any())
+
+
+CLAIMS.update({name: Claim(*claimed) for name, claimed in numbers.CLAIMS.items()})
 
 
 def rate(name: str, times: int) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 
 from netpick.core.result import STATUSES
 
@@ -47,6 +48,11 @@ def points(difference: float, digits: int = 2) -> str:
     """Write a difference of fractions: 0.02 is "2 percentage points"."""
     number = f"{round(100 * difference, digits):g}"
     return f"{number} percentage point{'' if number == '1' else 's'}"
+
+
+def figures(number: float, digits: int = 2) -> str:
+    """Write a number with so many significant figures, and never with an exponent: 99.7 is "100", 1e-5 "0.00001"."""
+    return f"{Decimal(f'{number:.{digits}g}'):,f}"
 
 
 BEST = 10

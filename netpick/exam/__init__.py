@@ -11,9 +11,10 @@ from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
-    from netpick.core.words import counted_word, percent, points, short
+    from netpick.core.words import counted_word, figures, percent, points, short
     from netpick.exam import item_response, questions, theme
     from netpick.exam.answer import Answer
+    from netpick.exam.associations import Association, association
     from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
     from netpick.exam.checks import (
         check_choice,
@@ -28,14 +29,18 @@ if TYPE_CHECKING:
     from netpick.exam.designs import layers
     from netpick.exam.exports import export
     from netpick.exam.item_response import ResponseModel
+    from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
+        ENOUGH,
         GOLD,
         GOOD,
         TINY,
         attempts,
         basic,
         best,
+        enough,
         evaluations,
+        how_many,
         last_evaluations,
         leaders,
         of_basic,
@@ -69,6 +74,7 @@ if TYPE_CHECKING:
     from netpick.exam.timings import TIMED, alone, timed, times
 
 __all__ = [
+    "ENOUGH",
     "FEW",
     "FEW_TIMES",
     "GOLD",
@@ -78,6 +84,7 @@ __all__ = [
     "TINY",
     "Accuracies",
     "Answer",
+    "Association",
     "Bootstrap",
     "Difference",
     "Judged",
@@ -95,6 +102,7 @@ __all__ = [
     "WorkError",
     "alone",
     "ask",
+    "association",
     "attempts",
     "ballot",
     "basic",
@@ -108,20 +116,24 @@ __all__ = [
     "compared",
     "counted_word",
     "done",
+    "enough",
     "evaluations",
     "export",
+    "figures",
     "final",
     "final_scores",
     "first_replicates",
     "flattered",
     "halves",
     "holm",
+    "how_many",
     "image_grid",
     "item_response",
     "last_evaluations",
     "layers",
     "leaders",
     "listed",
+    "luck_of_the_seed",
     "mcnemar",
     "mcnemar_counts",
     "need_network",
@@ -136,6 +148,7 @@ __all__ = [
     "preferred",
     "questions",
     "replicates",
+    "said_of_luck",
     "selected",
     "short",
     "students",
@@ -152,12 +165,14 @@ __getattr__, __dir__ = front_door(
     __name__,
     {
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
-        ".core.words": ("counted_word", "percent", "points", "short"),
+        ".core.words": ("counted_word", "figures", "percent", "points", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),
         "questions": (),
         "run": ("Run",),
         "answer": ("Answer",),
+        "associations": ("Association", "association"),
+        "luck": ("luck_of_the_seed", "said_of_luck"),
         "questions.listing": ("ask",),
         "questions.own_modules": ("own_question",),
         "questions.question": ("Question",),
@@ -170,8 +185,8 @@ __getattr__, __dir__ = front_door(
         "designs": ("layers",),
         "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
-            *("GOOD", "GOLD", "TINY", "evaluations", "last_evaluations", "attempts", "students", "selected"),
-            *("whom", "best", "leaders", "preferred", "basic", "of_basic"),
+            *("GOOD", "GOLD", "ENOUGH", "TINY", "evaluations", "last_evaluations", "attempts", "students"),
+            *("selected", "whom", "how_many", "enough", "best", "leaders", "preferred", "basic", "of_basic"),
         ),
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
         "checks": (

@@ -12,23 +12,42 @@ import numpy as np
 
 from netpick.exam.ballots import halves
 
-NODES, EXACT = 20, 32
-"""Abilities that stand for those of all networks, and how many networks it takes to do that."""
+NODES = 41
+"""Abilities that stand for those of all networks together."""
 
-GRID = 64
-"""Points at which the expected sum of slopes is computed, to be read between them."""
+POINTS = 7
+"""Abilities that stand for what is known of one network."""
 
-SLOPE, SLOPE_SPREAD, LOGIT_SPREAD = 1.0, 0.5, 3.0
-"""Priors of the samples: discrimination, and the logit of a network of ability 0."""
+REACH, GRID = 6, 64
+"""Abilities from minus to plus the first have their likelihood computed at so many points, to be read between them."""
+
+
+class Prior(NamedTuple):
+    """What the samples are like, before the answers to each: it steadies what few answers tell, and is found from all.
+
+    Mean of slope and logit, which are normal, and the inverse of their covariance: easy samples may be the steep ones.
+    """
+
+    mean: np.ndarray
+    precision: np.ndarray
+
+    @classmethod
+    def of(cls, slope: np.ndarray, logit: np.ndarray, doubt: np.ndarray) -> Prior:
+        """Return the prior that samples come from which are known so far; `doubt` is the mean of their covariances."""
+        covariance = np.cov([slope, logit], bias=True) + doubt + 0.01 * np.eye(2)
+        return cls(np.array([slope.mean(), logit.mean()]), np.linalg.inv(covariance))
 
 
 @dataclass(frozen=True)
 class ResponseModel:
-    """A fitted exam: ability of each network; slope and logit (at ability 0) of each sample."""
+    """A fitted exam: ability of each network, its error; slope, its error and logit (at ability 0) of each sample."""
 
     ability: np.ndarray
+    errors: np.ndarray
     slope: np.ndarray
     logit: np.ndarray
+    slope_errors: np.ndarray
+    prior: Prior
     rounds: int
 
     @property
@@ -42,13 +61,6 @@ class ResponseModel:
         p = _logistic(self.slope * ability + self.logit)
         return self.slope**2 * p * (1 - p)
 
-    @property
-    def errors(self) -> np.ndarray:
-        """Standard error of each ability, from the samples' information."""
-        grid = np.linspace(self.ability.min(), self.ability.max(), 60)
-        total = [self.information(float(t)).sum() for t in grid]
-        return 1 / np.sqrt(np.interp(self.ability, grid, total) + 1)  # the prior counts as 1
-
     def surprise(self, right: np.ndarray) -> np.ndarray:
         """Return the mean of minus log p over each network's answers, bool (networks, samples)."""
         out = np.empty(len(right))
@@ -58,29 +70,42 @@ class ResponseModel:
             out[part] = np.logaddexp(0, np.where(right[part], -z, z)).mean(axis=1)
         return out
 
+    def may_be_ablest(self, level: float = 0.95) -> np.ndarray:
+        """Return which networks can't be told from the ablest: bool (networks), for all of them together."""
+        from scipy.stats import norm
 
-def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, most: int = 200) -> ResponseModel:
-    """Fit the model to a table of right and wrong answers, bool (networks, samples).
+        top = int(self.ability.argmax())
+        far = norm.isf((1 - level) / max(len(self.ability) - 1, 1))
+        apart = (self.ability[top] - self.ability) / np.sqrt(self.errors[top] ** 2 + self.errors**2)
+        return apart <= far
 
-    In turn: Newton steps for all samples with the networks held, and the best abilities with the samples held, brought
-    to mean 0 and standard deviation 1. Right answers enter through sums alone (number and abilities of those who got a
-    sample right; slopes of what a network got right). `discriminate=False` makes all slopes one. Stops
-    when no ability moves by more than `tolerance`.
+
+def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, most: int = 300) -> ResponseModel:
+    """Fit the model to a table of right and wrong answers, bool (networks, samples), by marginal maximum likelihood.
+
+    In turn (Bock and Aitkin 1981): what the answers tell about each ability, with the samples held, as a distribution;
+    and Newton steps for all samples, over these distributions. All abilities together are brought to mean 0 and
+    standard deviation 1 each time (Liu, Rubin and Wu 1998), which needs fewer rounds. Right answers enter through sums
+    alone (number and mean abilities of those who got a sample right; slopes of what a network got right).
+    `discriminate=False` makes all slopes one. Stops when no ability moves by more than `tolerance`.
     """
     answers = _Answers(right)
     count = right.sum(axis=0).astype(float)
-    ability = _standardised(right.mean(axis=1))
-    slope, logit = np.full(right.shape[1], SLOPE), np.zeros(right.shape[1])
+    known = _Known.of_marks(right.mean(axis=1)).standardised()
+    prior = Prior(np.array([1.0, 0.0]), np.diag([1.0, 1 / 9]))
+    slope, logit = np.ones(right.shape[1]), np.zeros(right.shape[1])
     rounds = 0
     for rounds in range(1, most + 1):
-        sums = _Sums(count, answers.over_networks(ability), *_nodes(ability))
+        before = known.mean
+        sums = _Sums(count, answers.over_networks(before), *_nodes(known.points.ravel(), known.weights.ravel()))
         for _ in range(2 if rounds > 1 else 12):  # nothing is known at first
-            slope, logit = _samples_step(slope, logit, sums, discriminate)
-        before = ability
-        ability = _standardised(_networks_step(ability, answers.over_samples(slope), slope, logit))
-        if np.abs(ability - before).max() < tolerance:
+            slope, logit = _samples_step(slope, logit, sums, prior, discriminate)
+        covariance = _covariance(slope, logit, sums, prior)
+        prior = Prior.of(slope, logit, covariance.mean(axis=2))
+        known = _known(answers.over_samples(slope), slope, logit).standardised()
+        if np.abs(known.mean - before).max() < tolerance:
             break
-    return ResponseModel(ability, slope, logit, rounds)
+    return ResponseModel(known.mean, known.spread, slope, logit, np.sqrt(covariance[0, 0]), prior, rounds)
 
 
 class _Answers:
@@ -108,10 +133,73 @@ class _Answers:
         return values.sum() - of_few if self.all_but else of_few
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """Return values with mean 0 and standard deviation 1."""
-    spread = float(values.std())
-    return (values - values.mean()) / (spread if spread > 0 else 1)
+class _Known(NamedTuple):
+    """What is known of each ability: a distribution over some points, weights that add to 1 (networks, points)."""
+
+    points: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of_marks(cls, marks: np.ndarray) -> _Known:
+        """Return the shares of right answers, taken as certain: a beginning."""
+        return cls(marks[:, None], np.ones((len(marks), 1)))
+
+    @property
+    def mean(self) -> np.ndarray:
+        return (self.weights * self.points).sum(axis=1)
+
+    @property
+    def spread(self) -> np.ndarray:
+        return np.sqrt((self.weights * (self.points - self.mean[:, None]) ** 2).sum(axis=1))
+
+    def standardised(self) -> _Known:
+        """Return points such that all networks' distributions together have mean 0 and standard deviation 1."""
+        middle = self.mean.mean()
+        spread = float(np.sqrt((self.weights * (self.points - middle) ** 2).sum(axis=1).mean()))
+        return self._replace(points=(self.points - middle) / (spread if spread > 0 else 1))
+
+
+def _known(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> _Known:
+    """Return what the answers tell of each ability, which is normal (0, 1) before them, from what each network earned.
+
+    Earned is the sum of the slopes of what a network got right: the likelihood of an ability depends on it alone.
+    Gauss-Hermite points about its best value, as far apart as the likelihood is wide: few are enough, however
+    many samples there are, where fixed ones would miss a narrow likelihood altogether.
+    """
+    from scipy.interpolate import CubicHermiteSpline
+
+    times = 1
+    while True:  # the best ability is where the expected sum of slopes, and the prior, meet what was earned
+        grid = np.linspace(-REACH * times, REACH * times, GRID * times)
+        expected, steepness, silence = _curves(grid, slope, logit)
+        if expected[0] < earned.min() and earned.max() < expected[-1]:
+            break
+        times *= 2
+    # Monotone in ability, since its derivative is 1 plus a sum of squares: it can be read the other way round.
+    best = CubicHermiteSpline(expected, grid, 1 / steepness)(earned)
+    width = 1 / np.sqrt(np.interp(best, grid, steepness))
+    nodes, weights = np.polynomial.hermite.hermgauss(POINTS)
+    points = best[:, None] + np.sqrt(2) * width[:, None] * nodes
+    log = earned[:, None] * points - CubicHermiteSpline(grid, silence, expected)(points) + nodes**2 + np.log(weights)
+    weights = np.exp(log - log.max(axis=1, keepdims=True))
+    return _Known(points, weights / weights.sum(axis=1, keepdims=True))
+
+
+def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return three curves over ability, each the integral of the one before but for their order.
+
+    The expected sum of slopes plus ability (the prior's part), its derivative, and its integral: minus the logarithm of
+    the likelihood of having nothing right, and of the prior.
+    """
+    expected, steepness, silence = np.empty(len(grid)), np.empty(len(grid)), np.empty(len(grid))
+    for start in range(0, len(grid), 16):
+        part = slice(start, start + 16)
+        z = grid[part, None] * slope + logit
+        p = _logistic(z)
+        expected[part] = p @ slope + grid[part]
+        steepness[part] = (p * (1 - p)) @ slope**2 + 1
+        silence[part] = np.logaddexp(0, z).sum(axis=1) + grid[part] ** 2 / 2
+    return expected, steepness, silence
 
 
 def _logistic(z: np.ndarray) -> np.ndarray:
@@ -120,27 +208,26 @@ def _logistic(z: np.ndarray) -> np.ndarray:
     return expit(z)
 
 
-def _nodes(ability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return few abilities, and for how many networks each stands, that give the sums over all of them.
+def _nodes(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return few abilities, and for how many networks each stands, that give the sums over all weighed points.
 
-    They are the nodes and weights of the Gauss quadrature whose measure is the abilities themselves, exact for
-    polynomials up to degree 39: eigenvalues, and first components of the eigenvectors, of the tridiagonal matrix to
-    which the Lanczos process brings the diagonal matrix of the abilities.
+    They are the nodes and weights of the Gauss quadrature whose measure is the points themselves, exact for polynomials
+    up to degree 81: eigenvalues, and first components of the eigenvectors, of the tridiagonal matrix to which
+    the Lanczos process brings the diagonal matrix of the points (Golub and Welsch 1969).
     """
-    if len(ability) < EXACT:
-        return ability, np.ones(len(ability))
-    basis = np.zeros((NODES, len(ability)))
-    vector, norm, size = np.ones(len(ability)), float(len(ability)) ** 0.5, 0
-    # Fewer nodes are exact where there are fewer different abilities: then nothing is left to go on with.
+    total = weights.sum()
+    basis = np.zeros((NODES, len(points)))
+    vector, norm, size = np.sqrt(weights), float(np.sqrt(total)), 0
+    # Fewer nodes are exact where there are fewer different points: then nothing is left to go on with.
     while size < NODES and norm > 1e-9:
         basis[size] = vector / norm
         size += 1
-        vector = ability * basis[size - 1]
+        vector = points * basis[size - 1]
         for _ in range(2):  # once is not enough for orthogonality to the last digit
             vector = vector - basis[:size].T @ (basis[:size] @ vector)
         norm = float(np.linalg.norm(vector))
-    nodes, vectors = np.linalg.eigh((basis[:size] * ability) @ basis[:size].T)
-    return nodes, len(ability) * vectors[0] ** 2
+    nodes, vectors = np.linalg.eigh((basis[:size] * points) @ basis[:size].T)
+    return nodes, total * vectors[0] ** 2
 
 
 class _Sums(NamedTuple):
@@ -152,20 +239,32 @@ class _Sums(NamedTuple):
     weights: np.ndarray
 
 
+def _curvature(
+    slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the expected answers (samples, nodes), and of each sample the second derivatives: slope, both, logit."""
+    nodes, weights = sums.nodes, sums.weights
+    p = _logistic(slope[:, None] * nodes + logit[:, None])
+    second = (p * (1 - p)) @ np.stack([weights * nodes**2, weights * nodes, weights]).T
+    (of_slope, of_both), (_, of_logit) = prior.precision
+    return p, second[:, 0] + of_slope, second[:, 1] + of_both, second[:, 2] + of_logit
+
+
+def _covariance(slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior) -> np.ndarray:
+    """Return how well slope and logit of each sample are known: (2, 2, samples)."""
+    _, h_slope, cross, h_logit = _curvature(slope, logit, sums, prior)
+    return np.array([[h_logit, -cross], [-cross, h_slope]]) / (h_logit * h_slope - cross**2)
+
+
 def _samples_step(
-    slope: np.ndarray, logit: np.ndarray, sums: _Sums, discriminate: bool
+    slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior, discriminate: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """One damped Newton step of a logistic regression for each sample, all samples at once."""
-    count, weighed, nodes, weights = sums
-    p = _logistic(slope[:, None] * nodes + logit[:, None])
-    w = p * (1 - p)
-    expected = p @ np.stack([weights, weights * nodes]).T
-    second = w @ np.stack([weights, weights * nodes, weights * nodes**2]).T
-    g_logit = count - expected[:, 0] - logit / LOGIT_SPREAD**2
-    h_logit = second[:, 0] + 1 / LOGIT_SPREAD**2
-    g_slope = weighed - expected[:, 1] - (slope - SLOPE) / SLOPE_SPREAD**2
-    h_slope = second[:, 2] + 1 / SLOPE_SPREAD**2
-    cross = second[:, 1]
+    p, h_slope, cross, h_logit = _curvature(slope, logit, sums, prior)
+    expected = p @ np.stack([sums.weights * sums.nodes, sums.weights]).T
+    pull = prior.precision @ np.stack([slope - prior.mean[0], logit - prior.mean[1]])
+    g_slope = sums.weighed - expected[:, 0] - pull[0]
+    g_logit = sums.correct - expected[:, 1] - pull[1]
     if not discriminate:  # one slope for all: its gradient and curvature are sums, at each sample's best logit
         step = (g_slope - cross * g_logit / h_logit).sum() / (h_slope - cross**2 / h_logit).sum()
         step = float(np.clip(step, -0.5, 0.5))
@@ -177,45 +276,43 @@ def _samples_step(
     return slope + shrink * step_slope, logit + shrink * step_logit
 
 
-def _networks_step(ability: np.ndarray, earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> np.ndarray:
-    """Find each network's ability: where the expected sum of slopes, and the prior, meet what it earned.
+class Foresight(NamedTuple):
+    """How well answers that were not used are foreseen: areas under the ROC curve, and mean log likelihoods.
 
-    The expected sum is one curve for all networks, so that a grid of it is enough, however many networks there are.
+    By the model, by one whose samples all discriminate alike, and by the samples' difficulty alone.
     """
-    from scipy.interpolate import CubicHermiteSpline
 
-    low, high = ability.min() - 1, ability.max() + 1
-    grid = np.linspace(low, high, GRID)
-    expected, steepness = _curve(grid, slope, logit)
-    # Monotone in ability, since its derivative is 1 plus a sum of squares: it can be read the other way round.
-    inside = np.clip(earned, expected[0], expected[-1])
-    return CubicHermiteSpline(expected, grid, 1 / steepness)(inside)
-
-
-def _curve(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the expected sum of slopes plus ability (the prior's part), and its derivative, at each ability."""
-    expected, steepness = np.empty(len(grid)), np.empty(len(grid))
-    for start in range(0, len(grid), 16):
-        part = slice(start, start + 16)
-        p = _logistic(grid[part, None] * slope + logit)
-        expected[part] = p @ slope + grid[part]
-        steepness[part] = (p * (1 - p)) @ slope**2 + 1
-    return expected, steepness
+    auc: float
+    alike_auc: float
+    difficulty_auc: float
+    likelihood: float
+    alike_likelihood: float
+    difficulty_likelihood: float
 
 
-def held_out(right: np.ndarray, discriminate: bool = True, seed: int = 0) -> tuple[float, float]:
-    """Return the area under the ROC curve, and the mean log likelihood, of answers that were not used in the fit."""
+def foresight(right: np.ndarray, seed: int = 0) -> Foresight:
+    """Foresee answers of one half of the networks to one half of the samples from all the others.
+
+    Samples' parameters are from the one half of the networks, abilities of the other half from their answers to
+    one half of the samples. Difficulty alone is the share of the first half of the networks that get a sample right.
+    """
     learn, others = halves(len(right), seed)
     shown, hidden = halves(right.shape[1], seed)
-    model = fit(right[learn], discriminate)
-    slope, logit = model.slope[shown], model.logit[shown]
-    earned = _Answers(right[np.ix_(others, shown)]).over_samples(slope)
-    ability = np.quantile(model.ability, np.linspace(0, 1, len(others)))
-    for _ in range(3):  # the grid reaches 1 beyond the abilities that it starts from
-        ability = _networks_step(ability, earned, slope, logit)
-    p = _logistic(ability[:, None] * model.slope[hidden] + model.logit[hidden])
-    p = np.clip(p, 1e-6, 1 - 1e-6)
     truth = right[np.ix_(others, hidden)]
+    seen = _Answers(right[np.ix_(others, shown)])
+    share = (right[np.ix_(learn, hidden)].sum(axis=0) + 0.5) / (len(learn) + 1)
+    quality = []
+    for discriminate in (True, False):
+        model = fit(right[learn], discriminate)
+        slope, logit = model.slope[shown], model.logit[shown]
+        ability = _known(seen.over_samples(slope), slope, logit).mean
+        quality.append(_quality(_logistic(ability[:, None] * model.slope[hidden] + model.logit[hidden]), truth))
+    quality.append(_quality(np.broadcast_to(share, truth.shape), truth))
+    return Foresight(*(auc for auc, _ in quality), *(likelihood for _, likelihood in quality))
+
+
+def _quality(p: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    p = np.clip(p, 1e-6, 1 - 1e-6)
     return _auc(p[truth], p[~truth]), float(np.log(np.where(truth, p, 1 - p)).mean())
 
 

@@ -18,7 +18,14 @@ from netpick.exam.timings import TIMED, alone, timed
 from netpick.store.reader import Reader
 
 GOOD, GOLD = 0.80, 0.98
-"""The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last."""
+"""The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last.
+
+Where `GOOD` leaves fewer than a third of the students, or fewer than `ENOUGH` of a computation, another takes over: see
+`students`.
+"""
+
+ENOUGH = 5
+"""Students that a ranking or a box is made of at least."""
 
 TINY = 1e-9
 """Slack in comparing accuracies with thresholds: a mean over replicates may be off by a rounding."""
@@ -93,7 +100,8 @@ def students(
     ----------
     run : Run
     good : float
-        A good student has at least this accuracy in every attempt (epoch).
+        A good student has at least this accuracy in every attempt (epoch). 0.8, as published, gives way where it leaves
+        fewer than a third of all or five of a computation: to what leaves these, and at most two thirds of all.
     gold : float
         A gold star is for a good student whose last accuracy is above this.
     quantile : float
@@ -108,7 +116,8 @@ def students(
         name, computation, activation, params, memory, ops, depth, macs; seconds (training, all epochs together),
         accuracy (last epoch), lowest (accuracy in the worst epoch), all three as means over the replicates;
         epochs, replicates (counts), good, star (bool); step_seconds, latency and throughput where `netpick time` has
-        measured them (see `times`). `attrs` has the two thresholds that were used.
+        measured them (see `times`). `attrs` has the two thresholds that were used, how many students there are (`of`),
+        and where another took over how many the published one would leave (`published`), else None.
 
     Raises
     ------
@@ -117,6 +126,9 @@ def students(
     """
     good, gold = check_fraction("good", good), check_fraction("gold", gold)
     frame = run.once(("marks", split), lambda: _marks(run, split)).copy()
+    published = None
+    if quantile is None and good == GOOD and (other := _that_leaves_enough(frame)) < GOOD:
+        good, published = other, int((frame["lowest"] >= GOOD - TINY).sum())
     if quantile is not None:
         quantile = check_fraction("quantile", quantile)
         # "lower" names an accuracy that some student has, so that at least that one is good
@@ -124,8 +136,23 @@ def students(
         gold = float(np.quantile(frame.loc[frame["lowest"] >= good - TINY, "accuracy"], quantile, method="lower"))
     frame["good"] = frame["lowest"] >= good - TINY
     frame["star"] = frame["good"] & (frame["accuracy"] > gold + TINY)
-    frame.attrs.update(good=good, gold=gold)
+    frame.attrs.update(good=good, gold=gold, of=len(frame), published=published)
     return frame
+
+
+def _that_leaves_enough(frame: pd.DataFrame) -> float:
+    """Return `GOOD`, or the highest threshold below that leaves a third of all students and five of a computation.
+
+    A computation that fails altogether would take all others down with it: two thirds of all are the most that come in.
+    """
+    lowest = np.sort(frame["lowest"].to_numpy())[::-1]
+    third = lowest[-(-len(lowest) // 3) - 1]
+    families = [
+        np.sort(group)[::-1][ENOUGH - 1] for _, group in frame.groupby("computation")["lowest"] if len(group) >= ENOUGH
+    ]
+    needed = min([third, *families])
+    most = lowest[2 * len(lowest) // 3 - 1] if len(lowest) > 1 else lowest[0]
+    return GOOD if needed >= GOOD - TINY else float(min(GOOD, max(needed, most)))
 
 
 def selected(
@@ -166,11 +193,28 @@ def selected(
 
 
 def whom(frame: pd.DataFrame, everyone: bool) -> str:
-    """Name the students of `selected` in a sentence: "812 good students (at least 80 % in every attempt)"."""
+    """Name the students of `selected` in a sentence: "812 good students of 1001 (at least 80 % in every attempt)"."""
     if everyone:
         return counted_word(len(frame), "student")
-    good = percent(frame.attrs.get("good", GOOD))
-    return f"{counted_word(len(frame), 'good student')} (at least {good} in every attempt)"
+    published = frame.attrs.get("published")
+    instead = "" if published is None else f", where {percent(GOOD)} would leave {published}"
+    rule = f"at least {percent(frame.attrs.get('good', GOOD))} in every attempt{instead}"
+    return f"{counted_word(len(frame), 'good student')}{_of(frame)} ({rule})"
+
+
+def how_many(frame: pd.DataFrame) -> str:
+    """Count the students of `selected` in a title: "15 of 45 students", "45 students" where all are asked."""
+    of = _of(frame) if len(frame) < frame.attrs.get("of", 0) else ""
+    return f"{len(frame)}{of} students" if of else counted_word(len(frame), "student")
+
+
+def _of(frame: pd.DataFrame) -> str:
+    return f" of {frame.attrs['of']}" if "of" in frame.attrs else ""
+
+
+def enough(frame: pd.DataFrame, by: str = "computation") -> pd.Series:
+    """Return for each student whether there are `ENOUGH` of its computation for a ranking or a box."""
+    return frame.groupby(by)["name"].transform("size") >= ENOUGH
 
 
 def preferred(frame: pd.DataFrame) -> list[str]:

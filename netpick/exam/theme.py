@@ -109,6 +109,11 @@ def family_order(frame: pd.DataFrame, column: str = "computation") -> list[str]:
     return [c for c in known if c in present] + sorted(present.difference(known))
 
 
+def group_label(name: str, count: int, of: int) -> str:
+    """Write the name of a group with how many of its networks are shown: "Conv1d (3 of 25)"."""
+    return plain(name) + (f" ({count})" if count == of else f" ({count} of {of})")
+
+
 def mark_stars(
     ax: Axes, x: Any, y: Any, gold: float | None = None, label: str | None = None, size: float | None = None
 ) -> None:
@@ -205,5 +210,9 @@ def finish(fig: Figure, title: str, subtitle: str = "") -> Figure:
     )  # fmt: skip
     if subtitle:
         small = "\n".join(textwrap.wrap(subtitle, int(width * 13)))
+        if fig.legends:  # both want the lower edge: it becomes a part of the legend
+            fig.legends[0].set_title(small)
+            fig.legends[0].get_title().set(fontsize=9, color="#555555", parse_math=False)
+            return fig
         fig.supxlabel(small, fontsize=9, color="#555555", x=0.012, ha="left", parse_math=False)
     return fig

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from handmade import make_run, sure
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -22,18 +23,72 @@ def test_by_student_by_hand():
         {1: [0.7, 0.5, 0.9, 0.8], 2: [0.6, 0.9, 0.95, 0.99], 3: [0.95, 0.7, np.nan, 0.97]}, index=list("abcd")
     )
     frame = pd.DataFrame({"name": list("abcd"), "computation": "L", "activation": "None"})
-    each = attempts.by_student(wide, frame, 1000, 0.8, 0.95, 0.01, None).set_index("name")
+    other_half = pd.DataFrame({"judged": [0.0, 0.18, np.nan, 0.02], "p": [0.5, 0.001, np.nan, 0.02]}, list("abcd"))
+    each = attempts.by_student(wide, frame, other_half, 0.8, 0.95, 0.01, None).set_index("name")
     assert each.index.tolist() == ["a", "b", "d", "c"]
     assert each.loc["a", ["first", "lowest", "highest", "last", "best_epoch"]].tolist() == [0.7, 0.6, 0.95, 0.95, 3]
     assert each["bloomer"].to_dict() == {"a": True, "b": False, "c": False, "d": False}
     assert each.loc["c", "last"] == 0.95  # it stopped after its second attempt
-    # b lost 0.2, twice the standard error is 0.11 with 100 samples; d lost 0.02, where it is 0.0125 with 1000 samples
-    # and 0.04 with 100
+    # of three tests the lowest p counts three times, the next one twice
+    assert each["p"].to_dict() == pytest.approx({"a": 0.5, "b": 0.003, "c": np.nan, "d": 0.04}, nan_ok=True)
     assert each["worse"].to_dict() == {"a": False, "b": True, "c": False, "d": True}
-    few = attempts.by_student(wide, frame, 100, 0.8, 0.95, 0.01, None).set_index("name")
-    assert few["worse"].to_dict() == {"a": False, "b": True, "c": False, "d": False}
-    risen = attempts.by_student(wide, frame, 100, 0, 0, 0.01, 0.5)
+    deep = attempts.by_student(wide, frame, other_half, 0.8, 0.95, 0.1, None).set_index("name")
+    assert deep["worse"].to_dict() == {"a": False, "b": True, "c": False, "d": False}  # d lost 0.02
+    risen = attempts.by_student(wide, frame, other_half, 0, 0, 0.01, 0.5)
     assert (risen.attrs["low"], risen.attrs["high"]) == pytest.approx((0.75, 0.95))
+
+
+def fickle(rng, networks, samples, epochs=4, right=0.95):
+    """Answers of networks that are as good in every attempt as in any other, (epochs, networks, samples)."""
+    return rng.random((epochs, networks, samples)) < right
+
+
+def test_who_is_as_good_at_the_end_is_not_said_to_have_got_worse():
+    """The best of four attempts lies above the last one by luck alone; on other samples it doesn't."""
+    rng = np.random.default_rng(0)
+    halves = exam.halves(360, 0)
+    said, judged, dropped = 0, [], []
+    for _ in range(60):
+        right = fickle(rng, 60, 360)
+        found = attempts._below_best(right, halves)
+        said += bool((exam.holm(found["p"]) <= 0.05).any())
+        judged.append(found["judged"].mean())
+        marks = right.mean(axis=2)
+        dropped.append((marks.max(axis=0) - marks[-1]).mean())
+    assert said <= 6
+    assert np.mean(judged) == pytest.approx(0, abs=0.002)
+    assert np.mean(dropped) > 0.008  # a point is what luck gives
+
+
+def test_the_sentence_says_both_counts_and_the_rule(tmp_path):
+    right = fickle(np.random.default_rng(1), 20, 200)
+    right[3, 7, :40] = False
+    answers = {f"n{i}": np.stack([sure((~r).astype(int), 2) for r in right[:, i]]) for i in range(20)}
+    answer = make_run(tmp_path / "run", answers, np.zeros(200, int)).ask("attempts")
+    fell = (answer.table["drop"] >= 0.01 - 1e-9).sum()
+    assert fell >= 10
+    assert answer.table.loc[answer.table["worse"], "name"].tolist() == ["n7"]
+    assert f"{fell} students ended at least 1 percentage point below the best of their own attempts" in answer.text
+    judged = answer.table["judged"].median()
+    assert abs(judged) < 0.01
+    assert f"The median student fell by {exam.points(judged)} where the best is chosen on one half" in answer.text
+    rule = "McNemar's test, corrected for all attempts of 20 students"
+    assert f"1 of them by more than chance ({rule}): n7." in answer.text
+
+
+def test_the_other_half_by_a_plain_count(planted):
+    run, truth = planted
+    name, labels = truth.worse[0], run.labels()
+    right = np.stack([run.predicted(e, networks=[name])[0] == labels for e in (1, 2, 3, 4)])
+    first, second = exam.halves(len(labels), 0, labels)
+    fell = 0
+    for choosing, judging in ((first, second), (second, first)):
+        best = max(range(4), key=lambda e: (right[e][choosing].sum(), e))
+        fell += right[best][judging].sum() - right[3][judging].sum()
+    found = attempts.judged(run, "test").loc[name]
+    assert found["judged"] == pytest.approx(fell / len(labels))
+    two_sided = [exam.mcnemar(right[e], right[3]) for e in range(3) if right[e].sum() > right[3].sum()]
+    assert found["p"] == pytest.approx(3 * min(two_sided) / 2)
 
 
 def test_by_attempt_by_hand():

@@ -45,6 +45,7 @@ def test_best_overall_is_not_best_everywhere(tmp_path):
     assert table["percentile"].tolist() == pytest.approx([100, 50, 100])
     assert table.loc["c1", "top_name"] == "b"
     assert "is the best in 1 of 2 classes (c0)" in answer.text
+    assert answer.text.endswith("Asked were 3 good students of 3 (at least 50 % in every attempt).")
 
 
 def test_a_named_student_that_is_not_good_is_placed_beside_the_good_ones(planted):

@@ -1,5 +1,7 @@
 import numpy as np
+import pandas as pd
 import pytest
+from handmade import make_run, sure
 from scipy import stats
 
 from netpick import exam
@@ -71,8 +73,89 @@ def test_threshold_out_of_range(planted):
 def test_amounts_are_written_as_people_read_them():
     assert _cost.amount(7850, "parameters") == "7,850 parameters"
     assert _cost.amount(1.25e6, "macs") == "1.25 million macs"
+    assert _cost.amount(999.9e6, "macs") == "1,000 million macs"
     assert _cost.amount(0.415, "s") == "0.41 s"
+    assert _cost.amount(0.0000123, "s") == "0.000012 s"
     assert _cost.amount(226.3, "s") == "226 s"
-    assert _cost.times(2.06) == ", 2.1 times that of Basic"
-    assert _cost.times(1234.5) == ", 1,234 times that of Basic"
-    assert _cost.times(float("nan")) == ""
+    assert _cost.times(2.06, 1) == ", 2.1 times that of Basic"
+    assert _cost.times(99.7, 1) == ", 100 times that of Basic"
+    assert _cost.times(2469, 2) == ", 1,234 times that of Basic"
+    assert _cost.times(6, 2, (1, 3)) == ", 3 times that of Basic (2 to 6, by its single epochs)"
+    assert _cost.times(float("nan"), 1) == _cost.times(1, None) == ""
+
+
+def paradox(folder, groups=8, each=12, samples=200):
+    """A run in which computations that cost more are better, and within each who spends more is worse."""
+    labels = np.zeros(samples, int)
+    rng = np.random.default_rng(0)
+    answers, networks = {}, {}
+    for group in range(groups):
+        spent = rng.permutation(each)
+        for i, (cost, noise) in enumerate(zip(spent, rng.normal(0, 7, each), strict=True)):
+            name, wrong = f"g{group}-{i}", int(np.clip(0.9 * each * (groups - group) / 7 + cost + noise, 0, 39))
+            answers[name] = sure((np.arange(samples) < wrong).astype(int), 2)
+            networks[name] = {"computation": f"c{group}", "macs": int(100 + 14 * group + cost)}
+    return make_run(folder, answers, labels, networks)
+
+
+def test_who_spends_more_is_compared_with_those_of_the_same_computation(tmp_path):
+    answer = paradox(tmp_path / "run").ask("macs")
+    whole = answer.table.iloc[-1]
+    assert whole["correlation"] > 0.1
+    assert whole["high"] < 0
+    assert "Within a computation who spends more scores" in answer.text
+    assert "worse (rank correlation" in answer.text
+    assert f"Over all together it is {whole['correlation']:.2f}" in answer.text
+    ends = answer.table["within"].iloc[:-1]
+    assert f"from {ends.min():.2f} to {ends.max():.2f} in 8 of them" in answer.text
+
+
+def test_an_association_that_is_not_there_is_seldom_said_and_its_interval_covers():
+    rng = np.random.default_rng(1)
+    groups = pd.Series(np.repeat(list("abcdef"), [5, 6, 8, 10, 12, 20]))
+    real, covered = [], []
+    for _ in range(150):
+        x, luck = rng.normal(size=(2, len(groups)))
+        shift = groups.map(dict(zip("abcdef", 5 * rng.normal(size=6), strict=True)))
+        real.append(exam.association(pd.Series(x + shift), pd.Series(luck + shift), groups).real)
+        both = exam.association(pd.Series(x + shift), pd.Series(x + luck - shift), groups)
+        covered.append(both.low <= 6 / np.pi * np.arcsin(np.sqrt(0.5) / 2) <= both.high)
+    assert np.mean(real) <= 0.09
+    assert np.mean(covered) >= 0.9
+
+
+def test_association_by_scipy_and_where_there_is_none():
+    rng = np.random.default_rng(2)
+    x, y = (pd.Series(v) for v in rng.normal(size=(2, 30)))
+    found = exam.association(x, y)
+    theirs = stats.spearmanr(x, y)
+    assert found.correlation == pytest.approx(theirs.statistic)
+    assert found.p == pytest.approx(theirs.pvalue, abs=0.05)
+    assert found.low < found.correlation < found.high
+    groups = pd.Series(np.repeat(["a", "b"], 15))
+    parts = [stats.spearmanr(x[groups == g], y[groups == g]).statistic for g in "ab"]
+    assert exam.association(x, y, groups).correlation == pytest.approx(np.mean(parts))
+    assert np.isnan(exam.association(x[:4], y[:4]).correlation)
+    assert np.isnan(exam.association(x, 0 * y).p)
+
+
+def test_a_multiple_of_a_time_of_milliseconds_carries_its_spread(planted):
+    run, _ = planted
+    answer = run.ask("study_time")
+    rows = run.epochs[(run.epochs["network"] == "Basic") & (run.epochs["split"] == "test")]
+    seconds, median = rows["train_seconds"], answer.table["median"].iloc[-1]
+    ends = [median / (len(rows) * seconds.max()), median / (len(rows) * seconds.min())]
+    low, high = (exam.figures(end) if end < 100 else f"{end:,.0f}" for end in ends)
+    assert f"times that of Basic ({low} to {high}, by its single epochs)" in answer.text
+
+
+def test_few_students_are_drawn_one_by_one_and_not_as_a_box(tmp_path):
+    labels = np.zeros(20, int)
+    answers = {f"n{i}": sure((np.arange(20) < i % 3).astype(int), 2) for i in range(9)}
+    networks = {name: {"computation": "few" if i > 5 else "many"} for i, name in enumerate(answers)}
+    run = make_run(tmp_path / "run", answers, labels, networks)
+    for question in ("notes", "strategies"):
+        ax = run.ask(question).figure().axes[0]
+        assert len([patch for patch in ax.patches if patch.get_path().vertices.shape[0] > 4]) == 1
+        ticks = [t.get_text() for t in (ax.get_yticklabels() if question == "notes" else ax.get_xticklabels())]
+        assert [" ".join(t.split()) for t in ticks] == ["few (3)", "many (6)"]

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from handmade import make_run, sure
 
@@ -78,6 +79,13 @@ def test_planted_samples_are_found_and_no_others(tmp_path):
     events = sum((wide[e] & ~wide[e + 1]).astype(int) for e in (1, 2, 3)).groupby("sample").mean()
     everyone = run.ask("learning", everyone=True, confidence=False).table.set_index("sample")
     assert everyone["forgetting"].loc[events.index].tolist() == pytest.approx(events.tolist())
+    lost = pd.concat([wide[e] & ~wide[e + 1] for e in (1, 2, 3)], axis=1).any(axis=1)
+    kept = ~lost.groupby("sample").any() & wide.any(axis=1).groupby("sample").any()
+    none = ~wide.any(axis=1).groupby("sample").any()
+    said = run.ask("learning", everyone=True, confidence=False).text
+    assert f"{kept.sum()} of 400 samples are never forgotten by any of those that learn them" in said
+    assert f"{none.sum()} are never right for any" in said
+    assert kept.sum() > (everyone["unforgettable"] == 1).sum()  # some learn them late, or never
     scores = np.stack([np.exp(run.scores(e)[:, np.arange(400), run.labels()]) for e in (1, 2, 3, 4)])
     found = run.ask("learning", everyone=True).table.set_index("sample").loc[range(400)]
     assert found["confidence"].to_numpy() == pytest.approx(scores.mean(axis=(0, 1)), abs=1e-6)

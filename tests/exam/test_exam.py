@@ -60,7 +60,7 @@ def test_students_by_a_plain_count(run, folder):
         "train_seconds"
     ]
     assert frame.set_index("name").loc["Basic", "seconds"] == pytest.approx(seconds.sum()["Basic"].mean())
-    assert frame.attrs == {"good": 0.85, "gold": 0.9}
+    assert frame.attrs == {"good": 0.85, "gold": 0.9, "of": len(frame), "published": None}
 
 
 def test_attempts_and_validation_split(run, folder):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from netpick.exam import plant, theme
 from netpick.exam.pictures import BAR, image_grid
@@ -203,3 +204,18 @@ def test_image_grid_of_nothing_and_of_colour_images(run, tmp_path):
     plant(tmp_path / "run", 12, 60, epochs=1, shape=(3, 8, 8))
     colour = Run(tmp_path / "run")
     assert image_grid(colour, [0], ["x"]).axes[0].images[0].get_array().shape == (8, 8, 3)
+
+
+def test_small_print_and_a_legend_below_do_not_cover_each_other():
+    with theme.theme():
+        fig = Figure(figsize=(6, 4))
+        ax = fig.subplots()
+        for i in range(5):
+            ax.plot([0, 1], [i, 1], label=f"a line with a long name, number {i}")
+        theme.legend_below(fig, ax, columns=2)
+        theme.finish(fig, "Title", "3 good students of 45 (at least 80 % in every attempt)")
+        fig.draw_without_rendering()
+    small = next(t for t in fig.findobj(Text) if t.get_text().startswith("3 good students")).get_window_extent()
+    assert small.y0 >= 0
+    assert not any(small.overlaps(t.get_window_extent()) for t in fig.legends[0].get_texts())
+    assert not small.overlaps(ax.get_tightbbox())

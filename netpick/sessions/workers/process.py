@@ -11,15 +11,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeVar
 
+import msgspec
+
 from netpick.core.result import TrainingResult
 from netpick.data.shared import SharedData, attach
+from netpick.networks.paper.whole_networks import is_baseline
 from netpick.sessions.workers.task import Failure, Task, TrainingKey
 from netpick.training.engines import train
-from netpick.training.job import Data
+from netpick.training.job import Data, Job
 
 Outcome = TypeVar("Outcome")
 
@@ -41,7 +45,9 @@ def attempt(work: Callable[[Task], Outcome], task: Task) -> tuple[TrainingKey, O
 def train_task(task: Task) -> TrainingResult:
     """Train in a worker process."""
     prepare()
-    return train(task.job, resident(task.shared, task.job.device))
+    data = resident(task.shared, task.job.device)
+    warm_up(task.job, data)
+    return train(task.job, data)
 
 
 @lru_cache(maxsize=1)
@@ -59,6 +65,28 @@ def prepare() -> None:
     torch.set_flush_denormal(True)
     # The first optimizer of a process makes torch load its compiler, for seconds that belong to no network.
     torch.optim.SGD([torch.zeros(1)])
+
+
+WARM: set[tuple[str, str]] = set()
+"""Devices and engines that have trained in this process."""
+
+WARM_UP_STEPS = 2
+
+
+def warm_up(job: Job, data: Data) -> None:
+    """Train some steps for nothing before the first training by an engine: what it sets up late counts for no network.
+
+    Loading machine code or sklearn takes a second, which a network of milliseconds would be charged with.
+    """
+    engine = (job.device, "baseline" if is_baseline(job.spec.layers) else job.plan.mode)
+    if engine in WARM:
+        return
+    WARM.add(engine)
+    few = WARM_UP_STEPS * job.recipe.batch_size
+    some = {split: (inputs[:few], labels[:few]) for split, (inputs, labels) in data.items()}
+    recipe = msgspec.structs.replace(job.recipe, epochs=1)
+    with contextlib.suppress(Exception):  # what goes wrong will do so again, and then belongs to the network
+        train(replace(job, recipe=recipe, keep_weights=False), some)
 
 
 @lru_cache(maxsize=2)

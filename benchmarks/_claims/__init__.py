@@ -1,0 +1,1 @@
+"""Claims of `claims.py` by what they are about, where there are many."""

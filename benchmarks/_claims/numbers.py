@@ -1,0 +1,98 @@
+"""Claims about associations, abilities, medians and attempts: drawn as arrays, since no run's files play a part.
+
+`CLAIMS` has of each by name what it says, one simulation of it, and between which rates that is to be true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from netpick import exam
+from netpick.analysis import attempts, strategies
+from netpick.exam import item_response
+
+SIZES = (5, 6, 8, 10, 12, 20)
+"""Networks of the computations in a run of some sixty."""
+
+
+def _families(rng: np.random.Generator, together: float) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Draw cost and score of families that differ in both at random, correlated by so much within each."""
+    of = pd.Series(np.repeat(range(len(SIZES)), SIZES))
+    cost, luck = rng.normal(size=(2, len(of)))
+    score = together * cost + np.sqrt(1 - together**2) * luck
+    apart = 4 * rng.normal(size=(2, len(SIZES)))
+    return pd.Series(cost) + of.map(dict(enumerate(apart[0]))), pd.Series(score) + of.map(dict(enumerate(apart[1]))), of
+
+
+def cost_null(rng: np.random.Generator) -> bool:
+    """Ask whether cost and score go together where they don't, though computations differ in both."""
+    return exam.association(*_families(rng, 0.0)).real
+
+
+def cost_covers(rng: np.random.Generator) -> bool:
+    """Compare the interval with the rank correlation of normal numbers that correlate by -0.4 within computations."""
+    found = exam.association(*_families(rng, -0.4))
+    return found.low <= 6 / np.pi * np.arcsin(-0.4 / 2) <= found.high
+
+
+def _exam(rng: np.random.Generator, networks: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw abilities, brought to mean 0 and standard deviation 1, and answers to samples that are mostly easy."""
+    ability = rng.normal(size=networks)
+    slope, difficulty = 1.4 * np.exp(rng.normal(0, 0.3, samples)), rng.normal(-1, 1.3, samples)
+    right = rng.random((networks, samples)) < 1 / (1 + np.exp(-slope * (ability[:, None] - difficulty)))
+    return (ability - ability.mean()) / ability.std(), right
+
+
+def _covers(networks: int, samples: int) -> Callable[[np.random.Generator], bool]:
+    def draw(rng: np.random.Generator) -> bool:
+        ability, right = _exam(rng, networks, samples)
+        model = item_response.fit(right)
+        which = rng.integers(networks)  # one network an exam: those of one exam share its samples
+        return bool(abs(model.ability[which] - ability[which]) < 1.96 * model.errors[which])
+
+    return draw
+
+
+def ablest(rng: np.random.Generator) -> bool:
+    """Look whether the ablest network in truth is among those that are said not to be told from the ablest."""
+    ability, right = _exam(rng, 60, 360)
+    return bool(item_response.fit(right).may_be_ablest()[ability.argmax()])
+
+
+def _median_covers(networks: int) -> Callable[[np.random.Generator], bool]:
+    def draw(rng: np.random.Generator) -> bool:
+        low, high = strategies.interval(rng.random(networks) ** 0.1)  # skewed as accuracies are
+        return low <= 0.5**0.1 <= high
+
+    return draw
+
+
+def strategies_null(rng: np.random.Generator) -> bool:
+    """Look whether the intervals of the two highest medians are said not to overlap, of eight equal families."""
+    ends = sorted((np.median(scores), *strategies.interval(scores)) for scores in rng.normal(size=(8, 12)))
+    return bool(ends[-1][1] > ends[-2][2])
+
+
+def worse_null(rng: np.random.Generator) -> bool:
+    """Look whether any of 100 networks is said to have got worse, where all attempts are equally good."""
+    right = rng.random((4, 100, 360)) < 0.95
+    p = attempts._below_best(right, exam.halves(360, int(rng.integers(2**31))))["p"]
+    return bool((exam.holm(p) <= attempts.ALPHA).any())
+
+
+CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float]] = {
+    "cost_null": ("macs: cost and score go together within computations, where they don't", cost_null, 0.0, 0.05),
+    "cost_covers": ("macs: the interval of the association covers it", cost_covers, 0.93, 0.97),
+    "ability_20": ("ability: ±1.96 errors cover, 20 networks × 200 samples", _covers(20, 200), 0.93, 0.97),
+    "ability_40": ("ability: ±1.96 errors cover, 40 networks × 360 samples", _covers(40, 360), 0.93, 0.97),
+    "ability_300": ("ability: ±1.96 errors cover, 300 networks × 360 samples", _covers(300, 360), 0.93, 0.97),
+    "ablest": ("ability: the ablest is among those not told from it", ablest, 0.95, 1.0),
+    "median_5": ("strategies: the interval of the median of 5 covers it", _median_covers(5), 0.93, 1.0),
+    "median_8": ("strategies: the interval of the median of 8 covers it", _median_covers(8), 0.95, 1.0),
+    "median_25": ("strategies: the interval of the median of 25 covers it", _median_covers(25), 0.95, 1.0),
+    "strategies_null": ("strategies: the first of equal families is told from the second", strategies_null, 0.0, 0.05),
+    "worse_null": ("attempts: any of 100 equal to the last attempt got worse", worse_null, 0.0, 0.05),
+}
