@@ -94,12 +94,11 @@ def ask(
 def _print_questions() -> None:
     from netpick.exam import questions
 
-    other = {name: alias for alias, name in questions.aliases().items()}
-    for name, each in questions.questions().items():
-        also = f" Also called {other[name]}." if name in other else ""
-        say(f"{name:<14}{each.title}{also}")
-    for name, path in questions.own_files().items():
-        say(f"{name:<14}{questions.title_of(path)} (yours)")
+    other = {name: f" Also called {alias}." for alias, name in questions.aliases().items()}
+    titles = {name: f"{each.title}{other.get(name, '')}" for name, each in questions.questions().items()}
+    titles |= {name: f"{questions.title_of(path)} (yours)" for name, path in questions.own_files().items()}
+    for name, title in titles.items():
+        say(f"{name:<14}{title}")
 
 
 def _asked(name: str) -> Question:
@@ -211,7 +210,9 @@ def show(
 
     folder, names = options.run_and_names([word for word in (first, second) if word])
     if len(names) != 1:
-        raise RunError(f"show wants the name of one network: {advice.command('show', folder, 'Basic')}")
+        raise RunError(
+            f"show wants the name of one network, got {len(names) or 'none'}: {advice.command('show', folder, 'Basic')}"
+        )
     made = card(open_run(folder, skip_broken), names[0])
     say(made.summary)
     for title, frame in made.sections.items():
