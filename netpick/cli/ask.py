@@ -201,7 +201,7 @@ def pick(
 
 @app.command()
 def show(
-    first: options.RunOrNetwork,
+    first: options.RunOrNetwork = None,
     second: options.Network = None,
     skip_broken: options.SkipBroken = False,
 ) -> None:
@@ -225,7 +225,7 @@ def show(
 @app.command()
 def export(
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The file to write: .py, or .jsonl.")],
-    first: options.RunOrNetwork | None = None,
+    first: options.RunOrNetwork = None,
     second: options.Network = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:

@@ -17,7 +17,7 @@ NewestRun = Annotated[
     typer.Argument(metavar="RUN", help="Folder of the run; the newest one in ./runs.", autocompletion=runs),
 ]
 RunOrNetwork = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="[RUN] NETWORK",
         help="Folder of the run, the newest one in ./runs if left out; and a network's name.",

@@ -64,14 +64,14 @@ def test_runs_are_listed_the_newest_first(runs, call):
     [
         ["ask", "scores"], ["ask", "params", "--rows", "2"], ["show", "Basic"], ["pick", "--max-params", "100000"],
         ["pick", "--max-params=100000", "--rows", "3"], ["pick"], ["status"], ["estimate", "--seconds", "0"],
-        ["export", "--to", "all.jsonl"],
+        ["export", "--to", "all.jsonl"], ["export", "Basic", "--to", "one.jsonl"],
     ],
 )  # fmt: skip
 def test_without_a_run_the_newest_is_meant(words, runs, call):
     code, out, err = call(*words)
     assert (code, err) == (0, "")
     assert out.startswith("run: runs/new\n")
-    named = [word.replace("all.", "all2.") for word in words]
+    named = [word.replace("all.", "all2.").replace("one.", "one2.") for word in words]
     code, with_run, _ = call(named[0], "runs/new", *named[1:])
     assert code == 0
     assert with_run.replace("2.jsonl", ".jsonl") == out.removeprefix("run: runs/new\n")

@@ -38,19 +38,20 @@ def test_every_command_line_is_one_that_netpick_takes(page, line, monkeypatch, t
         assert {key.partition("_")[2] for key in wanted} <= set(columns.NUMBERS)
         assert {*(context.params["minimize"] or ()), *(context.params["maximize"] or ())} <= set(columns.NUMBERS)
         return
-    if name != "ask" or not context.params["question"]:
+    named = [context.params.get(key) for key in ("first", "second")] if name == "ask" else []
+    if not named or named[1] is None:
         assert not context.args
         return
     (tmp_path / "analysis").mkdir()
     (question,) = [block for block in blocks(QUESTION, "python") if "def ask(" in block]
     (tmp_path / "analysis" / "deeper.py").write_text(question)
     monkeypatch.chdir(tmp_path)
-    command = typer.main.get_command(cli_exam._question_command(cli_exam._asked(context.params["question"]), "RUN"))
+    command = typer.main.get_command(cli_exam._question_command(cli_exam._asked(named[1]), "RUN"))
     assert not parse(command, "question", context.args).args
 
 
 def test_the_parsing_of_this_file_refuses_what_does_not_exist():
-    for line in ("train runs/x --wrokers 2", "show runs/x", "status one two"):
+    for line in ("train runs/x --wrokers 2", "export runs/x", "status one two"):
         name, *arguments = line.split()
         with pytest.raises(Exception, match=r"No such option|Missing parameter|unexpected"):
             parse(GROUP.commands[name], name, arguments)
@@ -66,7 +67,7 @@ def test_every_other_command_line_names_programs_and_scripts_that_there_are():
 
 
 def test_every_option_in_the_text_is_an_option_of_some_command():
-    known = set().union(*(options_of(command) for command in GROUP.commands.values()))
+    known = options_of(GROUP).union(*(options_of(command) for command in GROUP.commands.values()))
     for question in questions.questions().values():
         known |= options_of(typer.main.get_command(cli_exam._question_command(question, "RUN")))
     known |= {f"--{end}-{column.replace('_', '-')}" for end in ("min", "max") for column in columns.NUMBERS}
@@ -93,7 +94,7 @@ def test_every_question_that_is_named_exists():
     named = {line[3] for _, line in NETPICK if line[1] == "ask" and len(line) > 3} - {"deeper"}
     named |= {name for page in PAGES for name in re.findall(r'ask\("(\w+)"', text(page))}
     assert named
-    assert named <= set(questions.questions())
+    assert named <= {*questions.questions(), *questions.aliases()}
 
 
 def test_every_question_has_one_card_in_the_gallery():
