@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # the tutorial's netpick
 
 project = "netpick"
 version = release = version_of("netpick")
-extensions = ["myst_parser", "sphinx_design", "numpydoc", "sphinx.ext.autodoc", "netpick_docs"]
+extensions = ["myst_nb", "sphinx_design", "numpydoc", "sphinx.ext.autodoc", "netpick_docs"]
 exclude_patterns = ["_build", "_ext"]
 
 myst_enable_extensions = ["colon_fence", "attrs_block"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
+
+nb_execution_mode = "force"  # the tutorial is what netpick does now
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 
 smartquotes = False  # two hyphens are an option, not a dash
 toc_object_entries = False  # the headings are enough
