@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -105,6 +106,7 @@ def generate(
     ] = False,
 ) -> None:
     """Make the networks of a template, measure them, and write them into a new run."""
+    from netpick.cli.progress import ProgressListener
     from netpick.core.devices import usable_cores
     from netpick.sessions.generate import generate_run, size_list
 
@@ -115,20 +117,23 @@ def generate(
         sets.append(f"color={color}")
     if skip_unreadable:
         sets.append("skip_unreadable=true")
-    made = generate_run(
-        template,
-        run,
-        dataset,
-        seed,
-        limit,
-        sets,
-        overwrite,
-        usable_cores(),
-        networks_file=networks,
-        max_params=max_params,
-        modules=module or (),
-        strict=strict,
-    )
+    with ProgressListener(console) as listener:
+        shown = console.is_terminal  # elsewhere it would be a line of no worth
+        made = generate_run(
+            template,
+            run,
+            dataset,
+            seed,
+            limit,
+            sets,
+            overwrite,
+            usable_cores(),
+            networks_file=networks,
+            max_params=max_params,
+            modules=module or (),
+            strict=strict,
+            on_progress=partial(listener.progress, "measuring networks") if shown else lambda done, total: None,
+        )
     for note in made.notes:
         say(f"note: {note}")
     for line in made.warnings:

@@ -49,7 +49,7 @@ def _table(shown: Table) -> Markup:
         rows.append(Markup("<tr>{}</tr>").format(Markup("").join(tag.format(cell) for cell in cells)))
     more = shown.total - len(shown.rows)
     rest = Markup("<p><small>{} more rows in <code>.table</code></small></p>").format(more) if more else Markup("")
-    return Markup("<table>{}</table>{}").format(Markup("").join(rows), rest)
+    return Markup('<div style="overflow-x:auto"><table>{}</table></div>{}').format(Markup("").join(rows), rest)
 
 
 def run_html(path: str, dataset: str, networks: int, wanted: int, ended: Counter[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def generate_run(
     max_params: int = import_file.MAX_PARAMS,
     strict: bool = False,
     modules: Sequence[str] = (),
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Generated:
     """Make the networks of a template, measure them, and write them into a new run's folder.
 
@@ -77,6 +78,7 @@ def generate_run(
     max_params : most parameters of a network from there
     strict : whether to refuse networks that there would be a warning about
     modules : `package.module` or `package.module:NAME` with networks of the user's own code; see `modules`
+    on_progress : told how many of all networks have been measured
 
     Raises
     ------
@@ -119,7 +121,7 @@ def generate_run(
         if folder.exists() and not overwrite and not is_unfinished(folder):
             return Generated(_same(folder, manifest), networks, True, notes, warnings)
         check_removable(folder)
-    rows = _measured(networks, parsed.recipe, info, workers)
+    rows = _measured(networks, parsed.recipe, info, workers, on_progress)
     _judge_own(own, networks, rows, max_params)
     if not is_free:  # only now: nothing is refused any more
         remove(folder)
@@ -155,7 +157,13 @@ def _own_networks(
     return taken
 
 
-def _measured(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo, workers: int) -> list[dict[str, Any]]:
+def _measured(
+    networks: Sequence[NetworkSpec],
+    recipe: Recipe,
+    info: DataInfo,
+    workers: int,
+    on_progress: Callable[[int, int], object],
+) -> list[dict[str, Any]]:
     """Return the rows of networks.parquet."""
     from netpick.networks.modules.measure import measure_all  # loads torch, which all refusals do without
 
@@ -163,8 +171,16 @@ def _measured(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo, w
     for spec in networks:
         by_samples.setdefault(training_samples(applied(recipe, spec.recipe), info.train_count), []).append(spec)
     counts: dict[str, Any] = {}
+    done = 0
+
+    def measured(number: int) -> None:
+        nonlocal done
+        done += number
+        on_progress(done, len(networks))
+
     for number, specs in by_samples.items():
-        counts.update(zip((n.hash for n in specs), measure_all(specs, info.shape, workers, number), strict=True))
+        found = measure_all(specs, info.shape, workers, number, measured)
+        counts.update(zip((n.hash for n in specs), found, strict=True))
     return [
         {
             "name": spec.name,

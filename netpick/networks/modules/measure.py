@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ REAL_PARAMS, REAL_MACS, REAL_VALUES = 20_000_000, 1_000_000_000, 50_000_000
 
 WORTH_A_PROCESS = 150
 """Networks that take about as long to measure as a process takes to start and load torch."""
+
+HANDFUL = 20
+"""Networks that a process is given at a time."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +92,31 @@ def _measure_whole(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
     return counted
 
 
-def measure_all(networks: Sequence[NetworkSpec], image: Shape, workers: int = 1, samples: int = 0) -> list[Measurement]:
-    """Measure many networks, in the order given, in several processes where that pays for starting them."""
-    workers = min(workers, len(networks) // WORTH_A_PROCESS)
-    if workers < 2:
-        return _measure_here(networks, image, samples)
-    parts = [networks[i::workers] for i in range(workers)]  # neighbours are alike: deal them out in turn
-    from joblib import Parallel, delayed
+def measure_all(
+    networks: Sequence[NetworkSpec],
+    image: Shape,
+    workers: int = 1,
+    samples: int = 0,
+    on_measured: Callable[[int], object] = lambda number: None,
+) -> list[Measurement]:
+    """Measure many networks, in the order given, in several processes where that pays for starting them.
 
+    `on_measured` is told of each handful of networks that is done how many they are.
+    """
+    parts = [networks[begin : begin + HANDFUL] for begin in range(0, len(networks), HANDFUL)]
+    workers = min(workers, len(networks) // WORTH_A_PROCESS)
+    done: Iterable[list[Measurement]] = (_measure_here(part, image, samples) for part in parts)
+    out: list[Measurement] = []
     with safe_path():
-        done = Parallel(n_jobs=workers)(delayed(_measure_here)(part, image, samples) for part in parts)
-    return [done[i % workers][i // workers] for i in range(len(networks))]
+        if workers >= 2:
+            from joblib import Parallel, delayed
+
+            pool = Parallel(n_jobs=workers, return_as="generator")
+            done = pool(delayed(_measure_here)(part, image, samples) for part in parts)
+        for measured in done:
+            out += measured
+            on_measured(len(measured))
+    return out
 
 
 def _measure_here(networks: Sequence[NetworkSpec], image: Shape, samples: int) -> list[Measurement]:
