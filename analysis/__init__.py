@@ -9,7 +9,7 @@ A question imports `netpick.exam` and nothing deeper. Options that many of them 
 
 ORDER = (
     *("scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves"),
-    *("easy", "weird", "confusing", "best", "versus", "mistakes", "sweep"),
+    *("easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep"),
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
 )
 """The order in which questions are listed; one that is not named here comes after these, and works just as well."""
