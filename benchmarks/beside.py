@@ -1,4 +1,4 @@
-"""Two checkouts beside each other, such as this one and the commit before: training, evaluation and questions, in turns.
+"""Two checkouts beside each other, this one and one before it: training, evaluation and questions, in turns.
 
 Two processes are held, one in each checkout, with the packages of its own `.venv`. In every round both do the same, one
 after the other, the second one first in every other round, so that whatever the machine does meanwhile does it to both.
