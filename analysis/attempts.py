@@ -18,9 +18,9 @@ Columns of the answer, a row a student (`by="student"`), those that changed most
 with `by="family"`, a row a computation × attempt: `computation`, `epoch`, `students`, `q25`, `median`, `q75`;
 with `by="attempt"`, what stopping everyone after this attempt would have cost: `epoch`, `students`, `median` and
 `top` (accuracies), `median_loss` (median of how much lower students are than at their own last attempt), `peaked`
-(share of the students whose best attempt this was), `pick` (the best student of this attempt), `pick_last` (its
-accuracy at its last attempt), `pick_loss` (how far that is below the best last accuracy of all), `correlation`
-(Spearman's, with the last scores), `seconds` (share of the whole training time).
+(share of the students whose best attempt this was), `pick` (the best student of this attempt, of equals the one with
+fewest macs), `pick_last` (its accuracy at its last attempt), `pick_loss` (how far that is below the best last accuracy
+of all), `correlation` (Spearman's, with the last scores), `seconds` (share of the whole training time).
 
 `judged`, `p` and `worse` are of each network's first replicate that is done, the other columns means over replicates.
 """
@@ -85,7 +85,7 @@ def ask(
     each = by_student(wide, frame, judged(run, split), low, high, fall, quantile)
     families = by_family(wide, frame)
     seconds = run.epochs[run.epochs["split"] == split].groupby("epoch")["train_seconds"].sum()
-    stopping = by_attempt(wide, seconds)
+    stopping = by_attempt(wide.loc[exam.preferred(frame)], seconds)
     low, high = each.attrs["low"], each.attrs["high"]
 
     made = wide.notna().sum(axis=1)
@@ -184,7 +184,7 @@ def by_student(
         lowest=wide.min(axis=1).to_numpy(),
         highest=highest,
         last=last,
-        change=last - first,
+        change=np.round(last - first, exam.DIGITS),
         drop=drop,
         best_epoch=wide.idxmax(axis=1).to_numpy(int),
         bloomer=(first < low - exam.TINY) & (last >= high - exam.TINY),

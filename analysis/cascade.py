@@ -20,8 +20,8 @@ kept : accuracy / large_accuracy
 macs : mean multiply-accumulates of an input
 share : macs of the cascade, divided by those of the large network
 single : cheapest network that alone keeps the wanted share, on all samples: what a cascade has to beat
-single_accuracy, single_share : accuracy of that on the half that chooses, and its macs divided by those of the large
-    network
+single_accuracy, single_share : accuracy of the one that does so on the half that chooses, as judged on the other half,
+    and its macs divided by those of the large network; means over the splits
 chosen : fraction of the splits in which this pair was the cheapest with the most accurate large network
 latency, latency_share : where `netpick time` has measured both networks alone: mean seconds of an input that comes by
     itself, and the same divided by those of the large network

@@ -353,7 +353,7 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "
                 f"{words}, no committee of up to {rows['size'].max()} does: {exam.percent(row['accuracy'])} with "
                 f"{row['size']} is the most ({_beside(row, goal)})"
             )
-    interval = f"95 % interval {exam.percent(goal['low'])} to {exam.percent(goal['high'])}"
+    interval = f"95 % interval {exam.percent(max(goal['low'], 0))} to {exam.percent(min(goal['high'], 1))}"
     return (
         f"{single} alone has {exam.percent(goal['accuracy'])} of the judged samples right "
         f"({interval}{f'; it is {why}' if why else ''}). To match it with {who} ({pool} of them): {'; '.join(said)}."

@@ -180,7 +180,8 @@ def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str) -
     counts = family.value_counts()
     # Those that can be compared with most others lead.
     most = pd.Series(strata.part).map(pd.Series(strata.part).value_counts())
-    order = sorted(range(len(strata.groups)), key=lambda i: (-most[i], -strata.means[i], strata.groups[i]))
+    means = strata.means.round(exam.DIGITS)
+    order = sorted(range(len(means)), key=lambda i: (-most[i], -means[i], strata.groups[i]))
     table = _pairs(strata, order, family, right, alpha)
     families = Families(
         by,

@@ -2,13 +2,15 @@
 
 A line joins students that differ in one thing alone: the same network trained by other values of the recipe (`lr`,
 `batch_size`, `optimizer`, ...), or networks that differ in one property (`depth`, `width`, `activation`, ...) and are
-trained alike. `attempt` follows each student over its epochs.
+trained alike. Where no two networks differ in the property alone, a line joins all of a computation, and a note says
+so. `attempt` follows each student over its epochs.
 
 Columns of the answer, a row a student on a line, or a student × epoch for `attempt`:
 
 - `line`: what the students of one line have in common, by the name of the first of them
 - `value`: of what was swept; `name`: the student
-- the metric, mean over replicates at the last epoch; `low`, `high`: its range over the replicates; `replicates`
+- the metric, mean over replicates at the last epoch; `low`, `high`, `spread`: its range and standard deviation over the
+  replicates; `replicates`
 - `seconds`: training time (all epochs, or those up to this one)
 - `best`: the best of its line
 
@@ -87,6 +89,8 @@ def ask(
         raise NetpickError(
             f"no two students of {run.path} differ in {by} alone: give {listed([*choices, 'attempt'], 30)}"
         )
+    if table.attrs.get("mixed"):
+        said = f"no two networks differ in {by} alone: a line joins all of a computation, which differ in more"
     text = sentence(table, by, metric, split)
     return Answer(
         table, text, lambda: _draw(table, by, metric, split, text), "; ".join(filter(None, (said, exam.notes(run))))
@@ -118,7 +122,7 @@ def _over_replicates(groups: Any, metric: str) -> pd.DataFrame:
     """Return the metric over replicates, its range and spread, and the mean of `seconds`."""
     values = groups[metric]
     return pd.DataFrame({
-        metric: values.mean(), "low": values.min(), "high": values.max(), "spread": values.std(),
+        metric: values.mean().round(exam.DIGITS), "low": values.min(), "high": values.max(), "spread": values.std(),
         "replicates": groups.size(), "seconds": groups["seconds"].mean(),
     })  # fmt: skip
 
@@ -162,7 +166,8 @@ def lines(frame: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
         same.append("design")
     words = pd.Series(["|".join(map(str, row)) for row in frame[same].itertuples(index=False)], frame.index)
     several = frame[by].map(str).where(frame[by].notna()).groupby(words).transform("nunique") > 1
-    if not several.any() and by in PROPERTIES:  # networks drawn at random have no twins: a line a computation
+    mixed = not several.any() and by in PROPERTIES
+    if mixed:  # networks drawn at random have no twins: a line a computation
         words = frame["computation"]
         several = frame[by].notna() & (frame[by].nunique() > 1)
     rows = frame[several & frame[by].notna()].copy()
@@ -176,13 +181,16 @@ def lines(frame: pd.DataFrame, by: str, metric: str) -> pd.DataFrame:
     rows = rows.assign(size=groups["name"].transform("size"), top=groups[metric].transform("max" if up else "min"))
     order = {"size": False, "top": not up, "line": True, "value": True}  # the longest line first, of equals the best
     rows = rows.sort_values(list(order), ascending=list(order.values()), kind="stable")
-    return rows[_columns(metric)].reset_index(drop=True)
+    table = rows[_columns(metric)].reset_index(drop=True)
+    table.attrs["mixed"] = mixed
+    return table
 
 
 def by_attempt(run: Run, frame: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
     """Return a row a student × epoch, of the best students."""
     up = metric == "accuracy"
-    chosen = frame.sort_values(metric, ascending=not up)["name"].tolist()
+    order = {metric: not up, "macs": True, "params": True, "name": True}
+    chosen = frame.sort_values(list(order), ascending=list(order.values()))["name"].tolist()
     rows = exam.evaluations(run, split)
     rows = rows[rows["network"].isin(chosen)].sort_values(["network", "replicate", "epoch"])
     rows["seconds"] = rows.groupby(["network", "replicate"])["train_seconds"].cumsum()
@@ -202,19 +210,21 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
     up = metric == "accuracy"
     first = table[table["line"] == table["line"].iloc[0]]
     order = first.sort_values(metric, ascending=not up, kind="stable")
+    p = chance(order, metric)
+    other = ~order["value"].duplicated().to_numpy()  # of each value its best student
+    order, p = order[other], p[other[1:]]
     best, second = order.iloc[0], order.iloc[1] if len(order) > 1 else None
     words = exam.percent(best[metric]) if up else f"{best[metric]:.4g}"
     out = f"{by} {_word(best['value'])} is best on {split}, with {metric} {words} in {best['seconds']:.3g} s"
     if second is not None:
         gap = abs(float(best[metric] - second[metric]))
         out += f", {exam.points(gap) if up else f'{gap:.3g}'} from the next, {_word(second['value'])}"
-        p = chance(order, metric)
         if np.isnan(p[0]):
             out += " (one replicate: whether that is more than noise can't be told)"
         else:
             out += f", which is {'more' if p[0] < ALPHA else 'no more'} than noise (p = {p[0]:.2g})"
     out += "."
-    if second is not None and (ties := int((p >= ALPHA).sum())):
+    if not np.isnan(p).all() and (ties := int((~(p < ALPHA)).sum())):
         out += f" {ties} of the other {exam.counted_word(len(p), 'value')} can't be told from the best."
     if pd.api.types.is_numeric_dtype(first["value"]) and first["value"].dtype != bool:
         slack = ENOUGH if up else ENOUGH * abs(best[metric])
@@ -226,9 +236,9 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
                 f" ({near['seconds']:.3g} s against {best['seconds']:.3g} s)."
             )
     if (others := table["line"].nunique() - 1) > 0:
-        tops = table[table["best"]].drop_duplicates("line")
-        agree = int((tops["value"].astype(str) == str(best["value"])).sum()) - 1
-        out += f" On {agree} of the other {others} lines the same value is best."
+        tops = table[table["best"]]
+        agree = tops.loc[tops["value"].astype(str) == str(best["value"]), "line"].nunique() - 1
+        out += f" On {agree} of the other {others} lines the same value is best, alone or among equals."
     return out
 
 

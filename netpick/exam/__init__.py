@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from netpick.exam.item_response import ResponseModel
     from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
+        DIGITS,
         ENOUGH,
         GOLD,
         GOOD,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from netpick.exam.timings import TIMED, alone, timed, times
 
 __all__ = [
+    "DIGITS",
     "ENOUGH",
     "FEW",
     "FEW_TIMES",
@@ -185,7 +187,7 @@ __getattr__, __dir__ = front_door(
         "designs": ("layers",),
         "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
-            *("GOOD", "GOLD", "ENOUGH", "TINY", "evaluations", "last_evaluations", "attempts", "students"),
+            *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),
             *("selected", "whom", "how_many", "enough", "best", "leaders", "preferred", "basic", "of_basic"),
         ),
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),

@@ -30,6 +30,9 @@ ENOUGH = 5
 TINY = 1e-9
 """Slack in comparing accuracies with thresholds: a mean over replicates may be off by a rounding."""
 
+DIGITS = 12
+"""Of a mean over replicates: the last bits of a sum would tell networks apart that are equal."""
+
 
 def evaluations(run: Reader, split: str = "test") -> pd.DataFrame:
     """Return the rows of `epochs` of the trainings that are done, `network` as plain text; don't change them."""
@@ -56,7 +59,7 @@ def attempts(run: Reader, split: str = "test") -> pd.DataFrame:
     need_split(run, split)
 
     def make() -> pd.DataFrame:
-        table = evaluations(run, split).pivot_table("accuracy", "network", "epoch", aggfunc="mean")
+        table = evaluations(run, split).pivot_table("accuracy", "network", "epoch", aggfunc="mean").round(DIGITS)
         return table.loc[[name for name in run.networks["name"] if name in table.index]]
 
     return run.once(("attempts", split), make).copy()
@@ -80,7 +83,7 @@ def _marks(run: Reader, split: str) -> pd.DataFrame:
     return frame.assign(
         **{column: names.map(timings[column]) for column in TIMED if timings is not None},
         seconds=names.map(seconds),
-        accuracy=names.map(last_evaluations(run, split).groupby("network")["accuracy"].mean()),
+        accuracy=names.map(last_evaluations(run, split).groupby("network")["accuracy"].mean().round(DIGITS)),
         lowest=by_epoch.min(axis=1).to_numpy(),
         epochs=by_epoch.notna().sum(axis=1).to_numpy(),
         replicates=names.map(done(run).groupby("network").size()),

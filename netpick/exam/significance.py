@@ -13,6 +13,9 @@ from scipy import stats
 
 ROUNDS = 1000
 
+NOTHING = 1e-12
+"""A difference, or the standard error of one, that is rounding alone."""
+
 
 class Difference(NamedTuple):
     """A difference of two mean accuracies, its interval, and the p-value of "there is none"."""
@@ -117,10 +120,19 @@ class Bootstrap:
         error = float((self.draws[i] - self.draws[j]).std(ddof=1))
         parts = self._variance[[i, j]]
         spread = float((parts**2 / self._freedom[[i, j]]).sum())
-        freedom = max(error**4 / spread, 1.0) if spread > 0 else np.inf
-        room = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-        p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
-        return Difference(difference, difference - room, difference + room, p)
+        return by_students_t(difference, error, max(error**4 / spread, 1.0) if spread > 0 else np.inf, level)
+
+
+def by_students_t(difference: float, error: float, freedom: float, level: float = 0.95) -> Difference:
+    """Return interval and p-value of a difference with this standard error, by Student's t.
+
+    What is below `NOTHING` is what rounding leaves of 0: networks with the same answers don't differ.
+    """
+    if error <= NOTHING:
+        return Difference(difference, difference, difference, float(abs(difference) <= NOTHING))
+    room = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
+    return Difference(difference, difference - room, difference + room, p)
 
 
 def bootstrap_difference(

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from netpick.exam.significance import Difference
+from netpick.exam.significance import Difference, by_students_t
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,4 @@ class Strata:
         variance = float(parts.sum() + (of @ self.by_sample).var() / max(samples - 1, 1))
         difference, error = float(of @ self.means), float(np.sqrt(variance))
         welch = (parts**2 / np.maximum(self.member.sum(axis=0) - 1, 1)).sum()
-        freedom = max(variance**2 / welch, 1.0) if welch > 0 else np.inf
-        room = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-        p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
-        return Difference(difference, difference - room, difference + room, p)
+        return by_students_t(difference, error, max(variance**2 / welch, 1.0) if welch > 0 else np.inf, level)

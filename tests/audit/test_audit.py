@@ -1,0 +1,106 @@
+"""Each question's answer is that which is worked out from the run's files another way, to the last number said."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from audit import (
+    ability_audit,
+    costs_audit,
+    families_audit,
+    pairs_audit,
+    scores_audit,
+    sureness_audit,
+    sweep_audit,
+    together_audit,
+    votes_audit,
+)
+from audit.said import percent, says, words_of
+from scipy import stats
+
+from netpick.exam.questions.listing import questions
+
+CASES: list[tuple[str, Any, dict[str, Any]]] = [
+    ("scores", scores_audit.scores, {}),
+    ("strategies", scores_audit.strategies, {}),
+    ("strategies", scores_audit.strategies, {"gold": 0.93}),
+    ("attempts", scores_audit.attempts, {}),
+    ("attempts", scores_audit.attempts, {"by": "family"}),
+    ("attempts", scores_audit.attempts, {"by": "attempt"}),
+    ("curves", scores_audit.curves, {}),
+    ("curves", scores_audit.curves, {"gain": 0.05}),
+    ("best", scores_audit.best, {}),
+    *((question, partial(costs_audit.cost, question=question), {}) for question in costs_audit.COLUMNS),
+    ("macs", partial(costs_audit.cost, question="macs"), {"gold": 0.93}),
+    ("versus", pairs_audit.versus, {}),
+    ("versus", pairs_audit.versus, {"first": "ResNetStyle_2", "second": "Conv1d_1"}),
+    ("compare", families_audit.families, {}),
+    ("compare", families_audit.families, {"by": "activation"}),
+    ("compare", families_audit.families, {"by": "family"}),
+    ("compare", pairs_audit.one_with_all, {"a": "LinearTanh_1"}),
+    ("compare", pairs_audit.two, {"a": "ResNetStyle_2", "b": "Conv1d_1"}),
+    ("sweep", sweep_audit.sweep, {}),
+    ("sweep", sweep_audit.sweep, {"by": "activation"}),
+    ("sweep", sweep_audit.sweep, {"by": "computation"}),
+    ("agreement", together_audit.agreement, {}),
+    ("agreement", together_audit.agreement, {"by": "computation"}),
+    ("cascade", sureness_audit.cascade, {}),
+    ("cascade", sureness_audit.cascade, {"keep": 0.9}),
+    ("committee", together_audit.committee, {}),
+    ("sets", sureness_audit.sets, {}),
+    ("sets", sureness_audit.sets, {"method": "LAC", "coverage": 0.9}),
+    ("ability", ability_audit.ability, {}),
+    ("ability", ability_audit.ability, {"rows": "networks"}),
+    ("easy", votes_audit.easy, {}),
+    ("easy", votes_audit.easy, {"at_least": 0.9}),
+    ("weird", votes_audit.weird, {}),
+    ("weird", votes_audit.weird, {"wrong": 1.0}),
+    ("confusing", votes_audit.confusing, {}),
+    ("confusing", votes_audit.confusing, {"entropy": 0.5}),
+    ("mistakes", votes_audit.mistakes, {}),
+    ("suspects", votes_audit.suspects, {}),
+    ("suspects", votes_audit.suspects, {"confidence": 1.0}),
+    ("learning", votes_audit.learning, {}),
+    ("why_hard", votes_audit.why_hard, {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("question", "audit", "options"),
+    CASES,
+    ids=lambda x: x if isinstance(x, str) else "" if callable(x) else str(x or ""),
+)
+def test_the_answer_is_what_the_files_have(audited, question, audit, options):
+    answer = audited.run.ask(question, **options)
+    audit(audited.raw, **options).confirm(answer.table, answer.text, audited.raw)
+
+
+def test_the_best_compared_with_all_others_is_what_the_files_have(audited):
+    best = audited.raw.best()
+    answer = audited.run.ask("compare", a=best)
+    pairs_audit.one_with_all(audited.raw, best).confirm(answer.table, answer.text, audited.raw)
+
+
+def test_the_note_counts_what_is_missing_and_says_how_much_is_luck(audited):
+    raw, answer = audited.raw, audited.run.ask("strategies")
+    said = words_of(answer.note, raw)
+    ended, last = raw.table("trainings")["status"].value_counts(), raw.epochs()[lambda f: f["epoch"] == raw.last_epoch]
+    groups = last.groupby("network")["accuracy"]
+    freedom = int((groups.size() - 1).sum())
+    if not freedom:  # the cheapest of the upper half are named, to be trained again
+        frame = raw.students()
+        upper = frame[frame["accuracy"] >= frame["accuracy"].median()]
+        assert said == upper.sort_values("seconds")["name"].head(5).tolist()
+        return
+    wanted = raw.manifest["recipe"]["replicates"] * len(raw.table("networks"))
+    spread = np.sqrt(((last["accuracy"] - groups.transform("mean")) ** 2).sum() / freedom)
+    smallest = stats.t.ppf(0.975, freedom) * spread  # of two means of two trainings each
+    expected = [wanted - ended.sum(), wanted, ended["failed"], ended["diverged"], 2, 2, percent(smallest), 95, freedom]
+    assert all(says(one, word) for one, word in zip(expected, said, strict=True)), (expected, said)
+
+
+def test_every_question_is_audited():
+    assert set(questions()) == {question for question, _, _ in CASES}
