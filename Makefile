@@ -5,6 +5,7 @@ DEVICE   ?= auto
 WORKERS  ?= auto
 RUN      ?= runs/demo
 ARGS     ?=
+TORCH    ?=
 BIN      := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -13,12 +14,12 @@ BIN      := .venv/bin
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-install: .venv/.installed  ## make .venv and install netpick there
+install: .venv/.installed  ## make .venv and install netpick there; TORCH=cpu for the small build of torch
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netpick needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say: make PYTHON=/path/to/python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(addprefix --extra-index-url https://download.pytorch.org/whl/,$(TORCH)) --editable ".[dev,docs]"
 	@touch $@
 
 demo: install  ## generate 1001 networks for the bundled digits, train them all, print the result

@@ -22,3 +22,13 @@ ALIASES = {
     "calibration": "sets",
 }
 """What questions are called where nobody thinks of an exam."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "The exam": ("scores", "strategies", "attempts", "curves", "best", "versus"),
+    "What it costs": ("study_time", "notes", "rough_work", "steps", "macs", "pareto"),
+    "What was swept": ("sweep",),
+    "The samples": ("mistakes", "easy", "weird", "confusing", "suspects", "why_hard", "learning", "ability"),
+    "Networks together": ("committee", "cascade", "agreement"),
+    "How sure": ("sets", "compare"),
+}
+"""The groups that they stand in on pages, in order; one that is named nowhere stands after these."""

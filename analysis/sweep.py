@@ -70,7 +70,7 @@ def ask(
     frame = students(run, metric, split)
     if replicates:
         frame = frame[frame["replicates"] > 1]
-    choices = swept(frame)
+    choices = [key for key in swept(frame) if len(lines(frame, key, metric))]
     said = ""
     if by is None:
         by = next((key for key in choices if key not in PROPERTIES), None)

@@ -71,6 +71,7 @@ def theme() -> Iterator[None]:
         "legend.frameon": True,
         "legend.framealpha": 0.9,
         "image.cmap": "cividis",
+        "svg.fonttype": "none",  # text that can be found and copied, in fewer bytes
         "svg.hashsalt": "netpick",  # else the ids in an SVG differ each time
     }
     with mpl.rc_context(settings):

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import gc
-import re
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from markupsafe import Markup
 
 from netpick import exam
 from netpick.core.errors import NetpickError, RunError, WorkError, listed, suggest
@@ -25,6 +25,7 @@ from netpick.core.files import named_errors
 from netpick.exam import questions
 from netpick.exam.answer import SUFFIXES, Answer
 from netpick.exam.run import Run
+from netpick.report.drawings import PIXELS, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +58,9 @@ class Written:
     doc: str = field(default="", repr=False)
     alt: str = ""
     """What the figure shows, for those who do not see it."""
+    shares: Collection[str] = ()
+    suggested: str = ""
+    """As in `Answer`."""
 
     def file(self, form: str) -> Path | None:
         """Return the file of one format, such as "png", or None where there is none."""
@@ -157,7 +161,10 @@ def _write_one(run: Run, question: questions.Question, paths: list[Path]) -> Wri
     except (Exception, SystemExit) as e:  # noqa: BLE001  one question's bug must not cost the other answers
         _remove(paths)
         return replace(named, error=_bug(question, e))
-    return replace(named, text=str(answer.text), note=str(answer.note), files=tuple(paths), table=answer.table, alt=alt)
+    return replace(
+        named, text=str(answer.text), note=str(answer.note), files=tuple(paths), table=answer.table, alt=alt,
+        shares=answer.shares, suggested=answer.suggested,
+    )  # fmt: skip
 
 
 class _CantWriteError(Exception):
@@ -240,17 +247,14 @@ def _narrower(image: Image, width: int) -> Image:
     return image.resize((width, max(1, round(image.height * width / image.width))), Resampling.LANCZOS)
 
 
-def embedded(written: Written) -> tuple[str, tuple[int, int]]:
-    """Return a figure as a data URI and its size in pixels: SVG, or PNG where that is smaller.
-
-    It is to be an image of its own and not part of the page: so that names within one SVG file are not those of
-    another, and nothing in it can act.
-    """
+def embedded(written: Written) -> Markup:
+    """Return a figure as an element of an HTML page: its SVG, or its PNG where that can't be a part of it."""
     png, svg = written.file("png"), written.file("svg")
     if png is None or svg is None:
-        return "", (0, 0)
-    small, size = shrunk(png)
-    # Which program drew it, and which text each outline is, takes space and is of no use within a page.
-    drawn = re.sub(rb"<metadata>.*?</metadata>|<!--.*?-->", b"", svg.read_bytes(), flags=re.DOTALL)
-    kind, data = ("svg+xml", drawn) if len(drawn) <= len(small) else ("png", small)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", size
+        return Markup("")
+    if drawn := drawing(svg.read_bytes(), f"figure-{written.name}", written.alt):
+        return Markup(drawn)
+    small, (width, height) = shrunk(png)
+    return Markup('<img src="{}{}" width="{}" height="{}" alt="{}">').format(
+        PIXELS, base64.b64encode(small).decode(), width, height, written.alt
+    )

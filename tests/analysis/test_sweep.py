@@ -42,6 +42,19 @@ def test_a_line_joins_students_that_differ_in_one_value_alone(run):
     assert run.ask("sweep").table.equals(answer.table)  # the first that was swept
 
 
+def test_what_no_two_students_differ_in_alone_is_not_asked_about_and_not_offered(tmp_path):
+    sgd = {"optimizer": "SGD", "lr": 0.1}
+    of = {
+        "A": {**sgd, "optimizer_args": {"momentum": 0.0}}, "B": {**sgd, "optimizer_args": {"momentum": 0.9}},
+        "C": {"optimizer": "Adam", "lr": 0.01, "optimizer_args": {}},
+    }  # fmt: skip
+    networks = {name: {"layers": layers(8), "recipe": json.dumps(own)} for name, own in of.items()}
+    run = make_run(tmp_path / "run", {"A": right(60), "B": right(70), "C": right(80)}, LABELS, networks)
+    assert run.ask("sweep").table[["name", "value"]].to_numpy().tolist() == [["A", 0.0], ["B", 0.9]]
+    with pytest.raises(NetpickError, match="differ in optimizer alone: give momentum, "):
+        run.ask("sweep", by="optimizer")
+
+
 def test_properties_of_networks(run):
     width = run.ask("sweep", by="width").table
     assert [tuple(one) for one in width[["line", "name", "value"]].itertuples(index=False)] == [

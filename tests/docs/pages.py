@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netpick_docs import expanded, gallery
+from netpick_docs import expanded
 
 ROOT = Path(__file__).parents[2]
 README, CONTRIBUTING, TEMPLATE, MEASURED = (
@@ -32,7 +32,7 @@ def text(page):
 
 def built(page):
     """Return a page with the tables that are made from the code."""
-    return expanded(gallery.with_cards(text(page)))
+    return expanded(text(page))
 
 
 def blocks(page, language):

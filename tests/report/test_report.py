@@ -3,7 +3,6 @@ import errno
 import gc
 import os
 import re
-import struct
 import subprocess
 import sys
 import textwrap
@@ -12,6 +11,7 @@ import weakref
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,9 +25,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from netpick.core.errors import NetpickError, RunError, WorkError
-from netpick.exam import plant, questions
+from netpick.exam import pick, plant, questions
 from netpick.exam.answer import Answer
 from netpick.exam.run import Run
+from netpick.report.drawings import LARGEST, drawing
 from netpick.report.figures import BYTES, WIDE, Written, each_figure, embedded, shrunk, write_figures
 from netpick.report.markup import html_pages, markdown, markdown_pages, parts
 from netpick.report.page import write_markdown, write_report
@@ -88,7 +89,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.tags, self.text, self.found = [], [], [], [], []
+        self.open, self.ids, self.headings, self.text, self.found = [], [], [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -100,6 +101,8 @@ class Page(HTMLParser):
         if "id" in attrs:
             assert attrs["id"] not in self.ids
             self.ids.append(attrs["id"])
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append((tag, []))
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -108,6 +111,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+        if self.headings and self.open and self.open[-1] == self.headings[-1][0]:
+            self.headings[-1][1].append(data)
 
     def all(self, tag):
         return [attrs for name, attrs in self.found if name == tag]
@@ -138,6 +143,7 @@ def answers(folder):
             out[name] = questions.ask(run, name)
         except NetpickError as e:
             out[name] = e
+    out["pick"] = pick(run)
     return out
 
 
@@ -366,19 +372,50 @@ def test_few_colours_survive_exactly(tmp_path):
     assert (np.asarray(Image.open(BytesIO(data)).convert("RGB")) == pixels).all()
 
 
-@pytest.mark.parametrize(("padding", "kind"), [(0, "image/svg+xml"), (100_000, "image/png")])
-def test_the_smaller_of_both_is_embedded(tmp_path, padding, kind):
+@pytest.mark.parametrize(
+    ("inside", "svg_stays"),
+    [
+        ("<text>a &lt; b</text>", True),
+        (f"<g>{'g' * LARGEST}</g>", False),
+        ("<script>alert(1)</script>", False),
+        ("<g onload='alert(1)'/>", False),
+        ("<a href='https://x.test'><text>x</text></a>", False),
+        ("<use href='https://x.test/y.svg#z'/>", False),
+        ("<image href='https://x.test/y.png'/>", False),
+        ("<image href='data:image/svg+xml;base64,AA'/>", False),
+        ("<rect style='fill: url(https://x.test)'/>", False),
+        ("<foreignObject/>", False),
+        ("<text>\x01</text>", False),  # no XML
+    ],
+)
+def test_only_a_drawing_that_is_known_to_be_harmless_and_is_not_large_is_part_of_a_page(tmp_path, inside, svg_stays):
     svg, png = tmp_path / "x.svg", tmp_path / "x.png"
-    svg.write_text(f"<svg><!-- {'-' * 99} --><metadata>{'m' * 99_000}</metadata><g>{'g' * padding}</g></svg>")
+    svg.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 6"><metadata>m</metadata>{inside}</svg>')
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     Image.fromarray(noise).save(png)
-    uri, size = embedded(Written("x", "x?", files=(svg, png)))
-    head, _, data = uri.partition(";base64,")
-    assert head == f"data:{kind}"
-    assert size == (80, 60)
-    decoded = base64.b64decode(data)
-    assert decoded == (b"<svg><g></g></svg>" if not padding else shrunk(png)[0])
-    assert embedded(Written("x", "x?", error="no"))[0] == ""
+    (figure,) = Page(drawn := embedded(Written("x", "x?", files=(svg, png), alt="<b>'"))).found[:1]
+    if svg_stays:
+        assert drawn == """<svg viewBox="0 0 8 6" role="img" aria-label="&lt;b&gt;'"><text>a &lt; b</text></svg>"""
+    else:
+        assert figure[0] == "img"
+        assert figure[1]["alt"] == "<b>'"
+        assert (figure[1]["width"], figure[1]["height"]) == ("80", "60")
+        assert base64.b64decode(figure[1]["src"].removeprefix("data:image/png;base64,")) == shrunk(png)[0]
+    assert embedded(Written("x", "x?", error="no")) == ""
+
+
+def test_what_refers_to_something_within_a_drawing_still_does_and_never_to_another_drawing():
+    given = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 8 6">'
+        '<defs><style>*{color: red}</style><clipPath id="c"><rect/></clipPath></defs><path id="m" d="M 0 0 \nz"/>'
+        '<g id="unused" clip-path="url(#c)"><use xlink:href="#m"/></g></svg>'
+    )
+    one, two = (ET.fromstring(drawing(given.encode(), name, "alt")) for name in ("one", "two"))
+    for name, root in (("one", one), ("two", two)):
+        assert {e.get("id") for e in root.iter()} - {None} == {f"{name}-c", f"{name}-m"}
+        assert root.find("g").attrib == {"clip-path": f"url(#{name}-c)"}
+        assert root.find("g/use").get("href") == f"#{name}-m"
+        assert not list(root.iter("style"))  # its rules would be those of the whole page
 
 
 # ---------------------------------------------------------------- the HTML page
@@ -389,18 +426,61 @@ def test_every_question_is_on_the_page(run, tmp_path, asked_before):
     text = (tmp_path / "new/page.html").read_text("utf-8")
     page = Page(text)
     known = questions.questions()
-    assert [w.name for w in written] == list(known)
+    assert [w.name for w in written] == ["pick", *known]
     assert all(w.files == () for w in written)
-    assert [i for i in page.ids if i in known] == list(known)
-    assert [a["href"] for a in page.all("a")] == [f"#{name}" for name in known]
+    assert sorted(i for i in page.ids if i in {"pick", *known}) == sorted(["pick", *known])
+    assert [a["href"] for a in page.all("a")] == [f"#{i}" for i in page.ids]  # the contents, in order
     for one in written:
         assert page.words.count(one.title) >= 2  # in the contents, and over the answer
-        assert f"netpick ask runs/planted {one.name}" in page.words
+        asked = "pick runs/planted" if one.name == "pick" else f"ask runs/planted {one.name}"
+        assert f"netpick {asked}" in page.words
         said = one.text or one.error
         assert " ".join(said.replace("`", "").split()) in page.words.replace("\N{NO-BREAK SPACE}", " ")
-    images = page.all("img")
+    images = [attrs for attrs in page.all("svg") if attrs["aria-label"]]
     assert len(images) == sum(not w.error for w in written)
     assert not list((tmp_path / "new").glob(".*"))
+
+
+def test_the_page_begins_with_what_was_found_and_ends_with_the_run(run, tmp_path, asked_before):
+    write_report(run, tmp_path / "page.html")
+    write_markdown(run, tmp_path / "page.md", tmp_path / "images", "c")
+    page = Page((tmp_path / "page.html").read_text("utf-8"))
+    outline = [(tag, "".join(text).strip()) for tag, text in page.headings]
+    groups = {title: [each.title for each in held] for title, held in questions.groups().items()}
+    assert [text for tag, text in outline if tag == "h2"] == ["What was found", *groups, "The run"]
+    assert [text for _, text in outline[1:5]] == [
+        "What was found", "Which network should one pick?", titles_of("strategies"), titles_of("weird"),
+    ]  # fmt: skip
+    under = ""
+    for tag, text in outline[5:]:
+        under = text if tag == "h2" else under
+        if tag == "h3" and under in groups:
+            assert text in groups[under]
+    levels = [int(tag[1]) for tag, _ in outline]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    for words in (page.words, (tmp_path / "page.md").read_text("utf-8")):
+        assert words.index("Pareto front") < words.index(titles_of("scores"), words.index("Pareto front"))
+        assert words.rindex("Trainings") > words.rindex(titles_of("compare"))
+
+
+def titles_of(name):
+    return questions.find(name).title
+
+
+def test_the_page_says_what_the_data_are_and_which_network_to_pick(run, tmp_path, blank_figures):
+    run.manifest["template"] = {"description": f"Shoes & {EVIL}"}
+    picked = pick(run)
+    write_report(run, tmp_path / "page.html", rows=50)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    words = Page(text).words
+    assert words.index(f"Shoes & {EVIL}") < words.index("What was found")
+    assert words.index("planted: 60 test samples of 1 × 8 × 8") < words.index("What was found")
+    section = text[text.index('<section id="pick"') : text.index('<section id="strategies"')]
+    (marked,) = re.findall(r'<tr class="marked">(.*?)</tr>', section, re.DOTALL)
+    assert f"<td>{picked.name}</td>" in marked
+    assert f"{100 * picked.table.set_index('name')['accuracy'][picked.name]:.2f} %" in marked
 
 
 def test_the_page_needs_nothing_else(run, tmp_path):
@@ -414,18 +494,15 @@ def test_the_page_needs_nothing_else(run, tmp_path):
         for key in ("src", "href"):
             if key in attrs:
                 assert attrs[key].startswith("#" if tag == "a" else "data:"), (tag, attrs[key][:40])
-    assert not re.search(r"url\(|@import|https?:", re.sub(r"base64,[\w+/=]+", "", text))
-    images = page.all("img")
-    assert len(images) == 2
-    for attrs, name in zip(images, SOME, strict=True):
-        assert questions.find(name).title in attrs["alt"]
-        kind, _, data = attrs["src"].partition(";base64,")
-        data = base64.b64decode(data)
-        if kind.endswith("png"):
-            assert struct.unpack(">II", data[16:24]) == (int(attrs["width"]), int(attrs["height"]))
-        else:
-            assert ET.fromstring(data).tag.endswith("svg")
-        assert len(data) <= min(p.stat().st_size for p in (tmp_path / "kept").glob(f"{name}.*"))
+    assert not re.search(r"url\((?!#)|@import|https?:", re.sub(r"base64,[\w+/=]+", "", text))
+    figures = page.all("svg")
+    assert len(figures) == len(SOME)
+    assert all(questions.find(name).title in attrs["aria-label"] for attrs, name in zip(figures, SOME, strict=True))
+    for name in SOME:  # what is written in a figure is text of the page
+        lines = [t.text for t in ET.parse(tmp_path / f"kept/{name}.svg").iter("{http://www.w3.org/2000/svg}text")]
+        assert len(lines) > 10
+        for line in filter(None, lines):
+            assert " ".join(line.split()) in page.words
     assert len(list((tmp_path / "kept").iterdir())) == 4
 
 
@@ -485,13 +562,15 @@ def test_what_a_user_names_is_shown_and_never_acts(tmp_path, own):
     assert "i" not in {tag for tag, _ in page.found}
     assert f"netpick ask '{folder}'".replace("'run'", "'\"'\"'run'\"'\"'") in page.words
     assert f"Is {EVIL} | *this* shown?" in page.words
-    assert EVIL in page.all("img")[0]["alt"]
+    assert EVIL in page.all("svg")[0]["aria-label"]
 
     write_markdown(Run(folder), tmp_path / "page.md", tmp_path / "img", "x`y```z", mine)
     text = (tmp_path / "page.md").read_text("utf-8")
     outside = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     ours = {"<details>", "</details>", "<summary>", "</summary>", "</a>"}
-    assert set(re.findall(r"<[^>\n]*>", outside)) <= ours | {f'<a id="{n}">' for n in ("hostile", "boom")}
+    assert set(re.findall(r"<[^>\n]*>", outside)) <= ours | {
+        f'<a id="{n}">' for n in ("found", "group-1", "hostile", "boom", "the-run")
+    }
     assert "````sh\nx`y```z\n````" in text
     assert "](javascript" not in outside.replace("\\](javascript", "")
     assert r"| a\|b |" in outside
@@ -521,10 +600,10 @@ def test_markdown_links_lead_somewhere_and_images_are_small(run, tmp_path):
     text = page.read_text("utf-8")
     assert text.endswith("\n")
     assert "```sh\nmake exam\n```" in text
-    anchors = re.findall(r'<a id="(\w+)">', text)
-    assert anchors == list(SOME)
+    anchors = re.findall(r'<a id="([\w-]+)">', text)
+    assert anchors == ["found", "group-1", *SOME, "the-run"]
     links = re.findall(r"(?<!\\)\]\(([^)\s]+)\)", text)
-    assert len(links) == 4
+    assert len(links) == 7
     for link in links:
         if link.startswith("#"):
             assert link[1:] in anchors

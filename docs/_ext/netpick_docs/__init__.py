@@ -32,6 +32,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "short_columns": columns.short,
     "commands": commands.commands,
     "rooms": python_api.rooms,
+    "cards": gallery.grouped,
 }
 PLACE = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 
@@ -60,7 +61,7 @@ def _before_build(app: Any) -> None:
 
 
 def _on_read(app: Any, docname: str, source: list[str]) -> None:
-    source[0] = expanded(gallery.with_cards(source[0]))
+    source[0] = expanded(source[0])
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -7,13 +7,12 @@ trained. What a page shows as code is what was executed for its figure, its sent
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from netpick.exam import plant
-from netpick.exam.questions import Question, questions
+from netpick.exam.questions import Question, groups, questions
 from netpick.exam.tables import table as shown
 from netpick.report.markup import Part, markdown, parts
 from netpick_docs.markdown import cell, code, table
@@ -21,7 +20,6 @@ from netpick_docs.markdown import cell, code, table
 RUN = "runs/demo"
 SIZE: dict[str, Any] = {"networks": 100, "samples": 250, "compact": True}
 ROWS = 8
-CARDS = re.compile(r"^\{\{ cards (.*?) \}\}$", re.MULTILINE)
 CODE = """\
 from netpick import Run
 
@@ -41,9 +39,10 @@ CARD = """\
 """
 
 
-def with_cards(text: str) -> str:
-    """Replace the lines `{{ cards scores, macs }}` of a page by cards that lead to these questions."""
-    return CARDS.sub(lambda place: cards(place[1].split(", ")), text)
+def grouped() -> str:
+    """Return a card a question, under the headings of their groups."""
+    held = (f"## {title}\n\n{cards([each.name for each in group])}" for title, group in groups().items())
+    return "\n\n".join(held)
 
 
 def cards(names: list[str]) -> str:

@@ -115,6 +115,8 @@ def pick(
         choice.text,
         lambda: draw(choice),
         "; ".join(filter(None, (candidates.note, notes(run), times(run) if timed else ""))),
+        shares=("accuracy", "class_accuracy", "judged", "judged_class", "chosen"),
+        suggested=str(choice.chosen["name"]),
         name=str(choice.chosen["name"]),
         runner_up=None if choice.second is None else str(choice.second["name"]),
         candidates=len(choice.pool),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
-    from netpick.exam.questions.listing import aliases, ask, find, names, questions
+    from netpick.exam.questions.listing import aliases, ask, find, groups, names, questions
     from netpick.exam.questions.own_modules import own_files, own_question, title_of
     from netpick.exam.questions.question import Option, Question
 
@@ -21,6 +21,7 @@ __all__ = [
     "aliases",
     "ask",
     "find",
+    "groups",
     "names",
     "own_files",
     "own_question",
@@ -31,7 +32,7 @@ __all__ = [
 __getattr__, __dir__ = front_door(
     __name__,
     {
-        "listing": ("aliases", "ask", "find", "names", "questions"),
+        "listing": ("aliases", "ask", "find", "groups", "names", "questions"),
         "own_modules": ("own_files", "own_question", "title_of"),
         "question": ("Option", "Question"),
     },

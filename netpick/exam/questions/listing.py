@@ -20,10 +20,20 @@ from netpick.exam.questions.own_modules import guarded
 from netpick.exam.questions.question import Question, described
 from netpick.store.reader import Reader
 
+MORE = "More questions"
+
 
 def questions() -> dict[str, Question]:
     """Return the questions that come along, by name, in their order."""
     return {name: _load(name) for name in names()}
+
+
+def groups() -> dict[str, list[Question]]:
+    """Return the questions that come along by the titles of the groups that they stand in on pages."""
+    titled = importlib.import_module("netpick.analysis").GROUPS
+    placed = {name for held in titled.values() for name in held}
+    rest = [name for name in names() if name not in placed]
+    return {title: [_load(name) for name in held] for title, held in {**titled, MORE: rest}.items() if held}
 
 
 def find(name: str, more: Iterable[str] = ()) -> Question:
