@@ -15,7 +15,7 @@ from netpick.exam.run import Run
 
 FIRST_PART = [
     "scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves", "easy",
-    "weird", "confusing", "best", "versus", "mistakes", "sweep",
+    "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep",
 ]  # fmt: skip
 
 OWN = '''
