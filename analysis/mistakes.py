@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Run, RunError, percent, short
+from netpick.exam import Answer, Run, RunError, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,8 +103,7 @@ def _times(n: int) -> str:
 def _draw(run: Run, rows: pd.DataFrame, title: str, split: str) -> Figure:
 
     captions = [
-        f"said: {short(said, 16)}"
-        + ("" if sure != sure else f"\n{'over 99.9' if sure > 0.999 else f'{100 * sure:.1f}'} % sure")
+        f"said: {said}" + ("" if sure != sure else f"\n{'over 99.9' if sure > 0.999 else f'{100 * sure:.1f}'} % sure")
         for said, sure in zip(rows["answer_name"], rows["sure"], strict=True)
     ]
     return exam.image_grid(run, rows["sample"].tolist(), captions, None, split, title)
