@@ -47,10 +47,13 @@ OTHER_NETWORKS = "#BBBBBB"
 GOLD = "#FFC20A"
 INK = "#222222"
 BASIC = "#222222"
+BASIC_POINT: Mapping[str, Any] = {"color": BASIC, "marker": "d", "linestyle": "none", "markerfacecolor": "white"}
+"""`Basic` as a point, as `Axes.plot` wants it."""
 RIGHT, WRONG = "#0072B2", "#D55E00"
 """For the true class and for a wrong one."""
 
 LINES = ("-", (0, (5, 3)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+FILLINGS = ("full", "none", "left", "bottom", "right", "top")
 ACTIVATIONS = ("None", "ReLU", "SELU", "Sigmoid", "Tanh")
 WIDTH, HEIGHT, DPI = 10.0, 6.0, 120
 """Inches and dots an inch: 1200 pixels wide."""
@@ -113,13 +116,13 @@ def network_styles(computations: Mapping[str, str]) -> dict[str, dict[str, Any]]
     styles: dict[str, dict[str, Any]] = {}
     for name, computation in computations.items():
         if name == "Basic":
-            styles[name] = {"color": BASIC, "marker": "d", "linestyle": LINES[1], "markerfacecolor": "white"}
+            styles[name] = {**BASIC_POINT, "linestyle": LINES[1]}
             continue
         shade, n = colour(computation), drawn[computation]
         drawn[computation] += 1
         styles[name] = {
             "color": shade, "marker": marker(computation), "linestyle": LINES[(0, 2, 3)[n % 3]],
-            "markerfacecolor": "white" if n % 2 else shade,
+            "fillstyle": FILLINGS[n % len(FILLINGS)], "markerfacecoloralt": "white",
         }  # fmt: skip
     return styles
 
@@ -189,18 +192,26 @@ def spans_decades(values: Any, factor: float = 30) -> bool:
     return bool(values) and min(values) > 0 and max(values) > factor * min(values)
 
 
-def log_axis(axis: Any, low: float, high: float) -> None:
+def log_axis(axis: Any, low: float, high: float, few: bool = False) -> None:
     """Give a log axis ticks that people read, from its lowest and highest value: 1, 2, 5, 10 where these are near.
 
-    Powers of ten remain where values span many decades or are large.
+    Powers of ten remain where values span many decades or are large, and where there is room for `few` ticks.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     decades = math.log10(high / low)
     axis.set_minor_formatter(NullFormatter())
-    if decades <= 4 and high < 1e6:
+    if few and decades > 1:
+        axis.set_major_locator(LogLocator(numticks=5))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    elif decades <= 4 and high < 1e6:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
         axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
+
+
+def _short(value: float) -> str:
+    size, letter = next(((size, of) for size, of in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= size), (1, ""))
+    return f"{value / size:g}{letter}"
 
 
 def percent_axis(axis: Any) -> None:
@@ -233,21 +244,35 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], size: float = 9
             if (short_of := gap - (places[i + 1] - places[i])) > 1e-6:
                 places[i] -= short_of / 2
                 places[i + 1] += short_of / 2
+        places[0], places[-1] = max(places[0], 0.0), min(places[-1], 1.0)
     for at, (y, name, shade) in zip(places, wanted, strict=True):
         ax.annotate(
             plain(name), (1.0, y), (1.03, at), "axes fraction", "axes fraction", fontsize=size, va="center",
-            color=INK, arrowprops={"arrowstyle": "-", "color": shade, "linewidth": 1.2, "shrinkA": 1, "shrinkB": 1},
-            annotation_clip=False,
+            color=INK, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": shade, "linewidth": 1.2, "shrinkB": 1, "relpos": (0, 0.5)},
         )  # fmt: skip
 
 
-def legend_below(fig: Figure, ax: Axes, columns: int = 4, **options: Any) -> None:
-    """Put the legend of an axes under the figure, each entry once, where it covers nothing."""
-    entries = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+def legend_below(fig: Figure, *axes: Axes, columns: int = 4, **options: Any) -> None:
+    """Put the legend of some axes under the figure, each entry once, where it covers nothing."""
+    entries: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
     if entries:
         fig.legend(
             list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False, **options
         )
+
+
+def name_point(ax: Axes, x: float, y: float, name: str) -> None:
+    """Write the name of a network beside its point, within the axes; for when limits and scale are as they stay."""
+    right = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[0] > 0.5
+    ax.annotate(
+        plain(name), (x, y), (-7 if right else 7, 0), textcoords="offset points", ha="right" if right else "left",
+        va="center", fontsize=8, zorder=7,
+        bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
+    )  # fmt: skip
 
 
 def wrapped(title: str, width: float) -> list[str]:
