@@ -241,7 +241,10 @@ def _facets(axes: list[Axes], frame: pd.DataFrame, column: str, basic: pd.DataFr
             edgecolor="#333333", linewidth=0.4,
         )  # fmt: skip
         theme.mark_stars(ax, x[mine & stars], y[mine & stars], frame.attrs.get("gold"), size=45)
-        ax.plot(basic[column], basic["accuracy"], ms=8, zorder=6, label="Basic (above: dashed)", **theme.BASIC_POINT)
+        if len(basic):
+            ax.plot(
+                basic[column], basic["accuracy"], ms=8, zorder=6, label="Basic (above: dashed)", **theme.BASIC_POINT
+            )
         shown = first[mine[first.index]]
         ax.scatter(
             x[shown.index], y[shown.index], s=80, facecolor="none", edgecolor=theme.INK, zorder=6,

@@ -352,4 +352,5 @@ def _stop(ax: Axes, stopping: pd.DataFrame) -> None:
     ax.axhline(0, color="#999999", linewidth=1)
     ax.set(xlabel="all stop after this attempt", ylabel="accuracy lost")
     ax.set_title("the cost of stopping early", loc="left")
-    ax.legend(fontsize=9)
+    ax.set_ylim(top=1.4 * max(float(stopping[["median_loss", "pick_loss"]].max(axis=None)), 1e-3))  # with room for it
+    ax.legend(fontsize=9, loc="upper right")

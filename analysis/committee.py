@@ -389,7 +389,7 @@ def draw(table: pd.DataFrame, single: str, who: str, few: str) -> Figure:
         x = np.array([sizes.index(size) for size in rows["size"]]) + 0.15 * (k - (len(kinds) - 1) / 2)
         shade, marker = STYLES[rule]
         chosen = choice == "greedy"
-        ax.vlines(x, rows["low"], rows["high"], color=shade, linewidth=2.5 if chosen else 1.2, alpha=0.6)
+        ax.vlines(x, rows["low"], rows["high"].clip(upper=1), color=shade, linewidth=2.5 if chosen else 1.2, alpha=0.6)
         ax.plot(
             x, rows["accuracy"], marker, color=shade, markersize=7, markerfacecolor=shade if chosen else "white",
             label=f"{'well chosen' if chosen else 'at random'}, by {rule}",

@@ -73,7 +73,10 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
             text += f" It was at least {percent(SURE)} sure of {count or 'none'} of these answers."
         if wrong > limit:
             title += f". The {limit} {'that it was most sure of' if scores is not None else 'first'}"
-    return Answer(table, text, lambda: _draw(run, table.head(limit), title, split), exam.notes(run, *notes))
+    return Answer(
+        table, text, lambda: _draw(run, table.head(limit), title, split), exam.notes(run, *notes),
+        shares=("sure", "truth"), columns=("sample", "class_name", "answer_name", "sure", "truth"),
+    )  # fmt: skip
 
 
 def mistakes(predicted: np.ndarray, labels: np.ndarray, classes: list[str], scores: np.ndarray | None) -> pd.DataFrame:

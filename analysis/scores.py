@@ -113,7 +113,7 @@ def _draw(attempts: pd.DataFrame, levels: list[float], title: str) -> Figure:
             )  # fmt: skip
     low, high = float(last.quantile(0.02)), float(attempts.max(axis=None))
     room = max(high - low, 0.02)
-    ax.set(xlim=(max(0.0, low - 0.1 * room), high + 0.25 * room), ylim=(0, 1.06 * max(1, len(last))))
+    ax.set(xlim=(max(0.0, low - 0.1 * room), min(high + 0.25 * room, 1.005)), ylim=(0, 1.06 * max(1, len(last))))
     ax.set(xlabel="score (accuracy)", ylabel="students (networks) with at least this score")
     ax.axhline(len(last), color="#777777", linestyle=":")
     theme.percent_axis(ax.xaxis)

@@ -328,7 +328,7 @@ def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, who
 
 def _kinds(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw what becomes of the answers of some networks."""
-    ticks = [theme.plain(f"{short(row.network, 24)} ({row.rank})") for row in rows.itertuples()]
+    ticks = [theme.plain(f"{short(row.network, 34)} ({row.rank})") for row in rows.itertuples()]
     before = np.zeros(len(rows))
     for kind, (words, shade) in IN_WORDS.items():
         ax.barh(ticks, rows[kind], left=before, color=shade, label=words)

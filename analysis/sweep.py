@@ -97,7 +97,7 @@ def ask(
     title = text.split(" (one replicate")[0].split(". ")[0]
     if said:
         count = min(table["line"].nunique(), LINES)
-        title = f"Nothing was swept: {exam.counted_word(count, 'student')} of {run.networks.shape[0]}, by attempt"
+        title = f"Nothing was swept: the best {count} of {exam.counted_word(len(frame), 'student')}, by attempt"
     computations = dict(zip(run.networks["name"], run.networks["computation"], strict=True))
     return Answer(
         table,
@@ -106,6 +106,7 @@ def ask(
         "; ".join(filter(None, (said, exam.notes(run)))),
         shares=("accuracy", "low", "high", "spread") if metric == "accuracy" else (),
         columns=("name", "value", metric, "seconds", "best", "low", "high"),
+        suggested=str(table.loc[table["best"], "name"].iloc[0]) if by != "attempt" else "",
     )
 
 

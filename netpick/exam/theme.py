@@ -265,11 +265,11 @@ def legend_below(fig: Figure, *axes: Axes, columns: int = 4, **options: Any) -> 
         )
 
 
-def name_point(ax: Axes, x: float, y: float, name: str) -> None:
+def name_point(ax: Axes, x: float, y: float, name: str, away: float = 7) -> None:
     """Write the name of a network beside its point, within the axes; for when limits and scale are as they stay."""
     right = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[0] > 0.5
     ax.annotate(
-        plain(name), (x, y), (-7 if right else 7, 0), textcoords="offset points", ha="right" if right else "left",
+        plain(name), (x, y), (-away if right else away, 0), textcoords="offset points", ha="right" if right else "left",
         va="center", fontsize=8, zorder=7,
         bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
     )  # fmt: skip

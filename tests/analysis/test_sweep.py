@@ -106,7 +106,7 @@ def test_attempts_are_whole_and_a_figure_of_nothing_swept_says_so(tmp_path):
     scores = {name: np.stack([right(50 + i), right(60), right(70 + i)]) for i, name in enumerate("ABCDEFGHIJ")}
     run = make_run(tmp_path / "run", scores, LABELS)
     fig = run.ask("sweep").figure()
-    assert fig.get_suptitle() == "Nothing was swept: 8 students of 10, by attempt"
+    assert fig.get_suptitle() == "Nothing was swept: the best 8 of 10 students, by attempt"
     assert "2 more lines are in the table" in {t.get_text() for t in fig.texts}
     assert [t.get_text() for t in fig.axes[1].get_xticklabels()] == ["1", "2", "3"]
     assert not fig.legends
