@@ -335,7 +335,10 @@ def draw(rows: pd.DataFrame, square: pd.DataFrame, by: str, title: str, who: str
     left.grid(visible=False, axis="y")
     _square(right, square)
     theme.legend_below(fig, left)
-    return theme.finish(fig, title, who)
+    theme.finish(fig, title, who)
+    fig.draw_without_rendering()  # once: the layout would move a little with the resolution
+    fig.set_layout_engine("none")
+    return fig
 
 
 def headline(inside: float, outside: float, p: float, by: str) -> str:
