@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netpick.exam import theme
 from netpick.exam.picking.choice import Choice
@@ -34,7 +34,7 @@ def draw(choice: Choice) -> Figure:
         )
     for computation in theme.family_order(pool):
         rows = pool[pool["computation"] == computation]
-        style = {"color": theme.colour(computation), "marker": theme.marker(computation), "linestyle": "none"}
+        style: dict[str, Any] = {"color": theme.colour(computation), "marker": theme.marker(computation), "linestyle": "none"}
         ax.plot(rows[x], rows[y], ms=4.5, alpha=0.75, mew=0, **style, label=theme.plain(computation))
     line = front.sort_values(x)
     if len(columns) == 2:
