@@ -34,7 +34,11 @@ def draw(choice: Choice) -> Figure:
         )
     for computation in theme.family_order(pool):
         rows = pool[pool["computation"] == computation]
-        style: dict[str, Any] = {"color": theme.colour(computation), "marker": theme.marker(computation), "linestyle": "none"}
+        style: dict[str, Any] = {
+            "color": theme.colour(computation),
+            "marker": theme.marker(computation),
+            "linestyle": "none",
+        }
         ax.plot(rows[x], rows[y], ms=4.5, alpha=0.75, mew=0, **style, label=theme.plain(computation))
     line = front.sort_values(x)
     if len(columns) == 2:
