@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FACETS = 4
+"""In a row."""
+
+
 class Cost(NamedTuple):
     """A column of `exam.students`, what it is, what a student does with it ("has" 7850 "parameters"), and its unit."""
 
@@ -58,8 +62,11 @@ def answer(
     notes = exam.notes(run, note, "" if base is not None else "there is no Basic to compare with")
     title = f"{cost.what}: the median of {exam.how_many(frame)} {cost.verb} {amount(whole['median'], cost.unit)}"
     title += times(whole["median"], base)
-    of = everybody["computation"].value_counts()
-    return Answer(table, text, lambda: theme.finish(_draw(frame, cost, base, of), title, who), notes)
+    of, basic = everybody["computation"].value_counts(), everybody[everybody["name"] == "Basic"]
+    return Answer(
+        table, text, lambda: theme.finish(_draw(frame, cost, basic, of), title, who), notes,
+        columns=("computation", "students", "median", "of_basic", "within", "low", "high", "least", "most"),
+    )  # fmt: skip
 
 
 def _stars(frame: pd.DataFrame, cost: Cost, base: float | None, median: float) -> str:
@@ -156,26 +163,38 @@ def _words(row: pd.Series) -> str:
     return f"who spends more scores {how}{more}"
 
 
-def _draw(frame: pd.DataFrame, cost: Cost, base: float | None, of: pd.Series) -> Figure:
-    """Draw the distribution by computation, and beneath one another the same axis against the score."""
+def _draw(frame: pd.DataFrame, cost: Cost, basic: pd.DataFrame, of: pd.Series) -> Figure:
+    """Draw the distribution by computation, and beneath it the score, a facet a computation; `basic` has a row or none.
+
+    In each facet all are grey but those that it is about, and those that nobody beats in cost and score are named.
+    """
     from matplotlib.figure import Figure
 
     order = theme.family_order(frame)
-    fig = Figure(figsize=(10, 3.6 + 0.42 * len(order) + 2.2))
-    above, below = fig.subplots(2, 1, sharex=True, height_ratios=(0.42 * len(order) + 0.8, 3.4))
-    _boxes(above, frame, cost.column, order, of)
-    _points(below, frame, cost.column, order)
-    every = [*frame[cost.column], *([base] if base else [])]
-    if theme.spans_decades(every):
-        below.set_xscale("log")
-        theme.log_axis(below.xaxis, min(every), max(every))
-    else:
-        below.set_xlim(left=0)
-    for ax in (above, below):
-        theme.basic_line(ax, base, axis="x")
+    rows, columns = -(-len(order) // FACETS), min(len(order), FACETS)
+    boxes, facets = 0.42 * len(order) + 1.0, 2.1 * rows + 0.5
+    fig = Figure(figsize=(10, boxes + facets + 1.2))
+    grid = fig.add_gridspec(2, 1, height_ratios=(boxes, facets))
+    every = [*frame[cost.column], *basic[cost.column]]
     words = [w for w in (cost.unit, "log scale" if theme.spans_decades(every) else "") if w and w != cost.what.lower()]
-    below.set_xlabel(f"{cost.what.lower()} ({', '.join(words)})" if words else cost.what.lower())
-    theme.legend_below(fig, below, columns=4)
+    label = f"{cost.what.lower()} ({', '.join(words)})" if words else cost.what.lower()
+
+    ax = fig.add_subplot(grid[0])
+    _boxes(ax, frame, cost.column, order, of)
+    theme.basic_line(ax, basic[cost.column].iloc[0] if len(basic) else None, axis="x")
+    axes = grid[1].subgridspec(rows, columns).subplots(sharex=True, sharey=True, squeeze=False)
+    _facets(list(axes.flat), frame, cost.column, basic, order)
+    for one in (ax, axes[0, 0]):
+        if theme.spans_decades(every):
+            one.set_xscale("log")
+            theme.log_axis(one.xaxis, min(every), max(every), few=one is not ax)
+        else:
+            one.set_xlim(left=0)
+    theme.percent_axis(axes[0, 0].yaxis)
+    ax.set_xlabel(label)
+    for row in axes:
+        row[0].set_ylabel("last score")
+    theme.legend_below(fig, *axes.flat, columns=4)
     return fig
 
 
@@ -194,7 +213,11 @@ def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str], of: pd.
             medianprops=theme.median_line(),
         )  # fmt: skip
     few = frame[~boxed]
-    ax.scatter(few[column], place[few.index], s=30, color=few["computation"].map(colours), edgecolor="#333333")
+    for c in few["computation"].unique():
+        rows = few[few["computation"] == c]
+        ax.scatter(
+            rows[column], place[rows.index], s=34, color=theme.colour(c), marker=theme.marker(c), edgecolor="#333333"
+        )
     stars = frame[frame["star"]]
     rng = np.random.default_rng(0)
     places = place[stars.index] + rng.uniform(-0.22, 0.22, len(stars))
@@ -204,18 +227,37 @@ def _boxes(ax: Axes, frame: pd.DataFrame, column: str, order: list[str], of: pd.
     ax.set(xlabel="", ylabel="")
 
 
-def _points(ax: Axes, frame: pd.DataFrame, column: str, order: list[str]) -> None:
-
+def _facets(axes: list[Axes], frame: pd.DataFrame, column: str, basic: pd.DataFrame, order: list[str]) -> None:
     # Where few values are shared by many, points would cover each other.
     few = frame[column].nunique() < 40 and len(frame) > 80
-    jitter = pd.Series(np.random.default_rng(0).uniform(-0.3, 0.3, len(frame)) if few else 0.0, frame.index)
-    for c in order:
-        rows = frame[frame["computation"] == c]
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(frame)) if few else 0.0
+    x, y, stars = frame[column] + jitter, frame["accuracy"], frame["star"]
+    first = front(frame, column)
+    for ax, computation in zip(axes, order, strict=False):
+        mine = frame["computation"] == computation
+        ax.scatter(x[~mine], y[~mine], s=7, color=theme.OTHER_NETWORKS, linewidth=0, label="other computations")
         ax.scatter(
-            rows[column] + jitter[rows.index], rows["accuracy"], s=22, color=theme.colour(c), edgecolor="#333333",
-            linewidth=0.4, alpha=0.85, label=theme.plain(c),
+            x[mine], y[mine], s=17, color=theme.colour(computation), marker=theme.marker(computation),
+            edgecolor="#333333", linewidth=0.4,
         )  # fmt: skip
-    stars = frame[frame["star"]]
-    theme.mark_stars(ax, stars[column] + jitter[stars.index], stars["accuracy"], frame.attrs.get("gold"))
-    ax.set_ylabel("last score (accuracy)")
-    theme.percent_axis(ax.yaxis)
+        theme.mark_stars(ax, x[mine & stars], y[mine & stars], frame.attrs.get("gold"), size=45)
+        if len(basic):
+            ax.plot(
+                basic[column], basic["accuracy"], ms=8, zorder=6, label="Basic (above: dashed)", **theme.BASIC_POINT
+            )
+        shown = first[mine[first.index]]
+        ax.scatter(
+            x[shown.index], y[shown.index], s=80, facecolor="none", edgecolor=theme.INK, zorder=6,
+            label="nobody scores more for less",
+        )  # fmt: skip
+        for i in shown.index[-1:]:
+            theme.name_point(ax, x[i], y[i], frame.loc[i, "name"])
+        ax.set_title(theme.plain(computation), fontsize=10, loc="left")
+    for ax in axes[len(order) :]:
+        ax.set_axis_off()
+
+
+def front(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the students that nobody beats in a cost and in score, the cheapest first."""
+    ordered = frame.sort_values([column, "accuracy"], ascending=[True, False], kind="stable")
+    return ordered[ordered["accuracy"] > ordered["accuracy"].cummax().shift(fill_value=-1.0)]

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SHARES = ("right", "wrong", "top", "same")
+COLUMNS = ("sample", "class_name", "right", "answer", "top", "mistake", "same", "entropy")
+"""Of the table: fractions, and what matters most."""
+
+
 class Ballot(NamedTuple):
     """The votes on all samples, and who voted."""
 

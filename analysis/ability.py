@@ -65,6 +65,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS = ("samples", "networks")
+COLUMNS = {
+    "samples": ("sample", "label", "right", "difficulty", "discrimination", "information"),
+    "networks": ("name", "ability", "error", "may_be_ablest", "accuracy", "surprise"),
+}
+"""What matters most."""
 
 
 def ask(
@@ -125,6 +130,9 @@ def ask(
             _draw(model, samples, ability, right, run.classes), _title(samples, chosen), exam.whom(chosen, everyone)
         ),
         exam.notes(run, said, exam.said_of_luck(run)),
+        shares=("right",) if rows == "samples" else ("accuracy",),
+        columns=COLUMNS[rows],
+        suggested="" if rows == "samples" else str(networks["name"].iloc[0]),
     )
 
 

@@ -31,14 +31,17 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Judged, NetpickError, Run, Splits, percent, theme, verdict
+from netpick.exam import Answer, Judged, NetpickError, Run, Splits, percent, short, theme, verdict
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GROUPS = ("family", "computation", "activation")
 HARDLY = 0.05
 """A difference of kappa below this is called small, however surely it is not chance."""
+MOST = 8
+"""Groups in the figure."""
 BLOCK = 16
 """Shuffles at a time."""
 
@@ -87,7 +90,21 @@ def ask(
 
     inside, outside, p = within_test(kappa, codes, shuffles, seed)
     text = sentence(inside, outside, p, by, best, names, exam.whom(frame, everyone))
-    return Answer(table, text, lambda: draw(table, inside, outside, p, by), exam.notes(run))
+    # Families are many: the figure has their computations.
+    of = (frame["activation"] if by == "activation" else frame["computation"]).reset_index(drop=True)
+    shown = largest(of).to_numpy()
+    few = exam.how_many(frame)
+
+    def figure() -> Figure:
+        part, names_of = kappa[np.ix_(shown, shown)], of[shown].reset_index(drop=True)
+        square = means(part, *pd.factorize(names_of))
+        rows = beside(part, codes[shown], names_of)
+        return draw(rows, square, by, f"{headline(inside, outside, p, by)} ({few})", exam.whom(frame, everyone))
+
+    return Answer(
+        table, text, figure, exam.notes(run), shares=("both_wrong", "chosen", "joint_error"),
+        columns=("first", "second", "kappa", "low", "high", "both_wrong", "pairs"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -280,79 +297,99 @@ def sentence(inside: float, outside: float, p: float, by: str, best: Best, names
     )
 
 
-def draw(table: pd.DataFrame, inside: float, outside: float, p: float, by: str) -> Figure:
-    """Draw mean kappa of all pairs of groups, groups with similar errors beside each other."""
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-    from matplotlib.transforms import blended_transform_factory
+def beside(kappa: np.ndarray, codes: np.ndarray, of: pd.Series) -> pd.DataFrame:
+    """Return kappa in pairs of one group and in other pairs, a row a value of `of`: means and quartiles.
 
-    square = ordered(table)
-    n = len(square)
-    values = square.to_numpy()[square.notna().to_numpy()]
-    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-    fig, ax = plt.subplots(figsize=(10, min(10.2, 5 + 0.13 * n)), layout="compressed")
-    sns.heatmap(
-        square,
-        ax=ax,
-        square=True,
-        cmap=plt.rcParams["image.cmap"],
-        vmin=low,
-        vmax=high,
-        annot=n <= 12,
-        fmt=".2f",
-        linewidths=0.4 if n <= 40 else 0,
-        xticklabels=True,
-        yticklabels=True,
-        cbar_kws={"label": "agreement of errors (mean kappa over pairs)", "shrink": 0.8},
-    )
-    ax.set(xlabel="", ylabel="")
-    ax.grid(False)
-    ax.set_facecolor("0.85")
-    if square.isna().any(axis=None):
-        ax.text(1.0, 1.005, "grey: no pairs", transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
-    size = 10 if n <= 20 else 9 if n <= 42 else 6
-    ax.tick_params(axis="x", labelrotation=90, labelsize=size)
-    ax.tick_params(axis="y", labelrotation=0, labelsize=size)
-    if by != "activation":
-        place = blended_transform_factory(ax.transAxes, ax.transData)
-        for i, label in enumerate(square.index):
-            ax.add_patch(
-                plt.Rectangle(
-                    (-0.014, i), 0.011, 1, color=theme.colour(label.split(" ")[0]), transform=place, clip_on=False
-                )
-            )
-        ax.tick_params(axis="y", pad=12)
-    if by == "family":  # else the strip's colours stand beside the names of what they mean
-        present = pd.DataFrame({"computation": [label.split(" ")[0] for label in square.index]})
-        shades = theme.palette(theme.family_order(present))
-        handles = [plt.Rectangle((0, 0), 1, 1, color=shade) for shade in shades.values()]
-        under = {"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 9.5}
-        fig.legend(handles, list(shades), title="colours on the left", **under)
-    if np.isnan(inside - outside):
-        title = "Which groups get the same samples wrong?"
-    else:
-        more = "no more" if p > 0.05 else "hardly more" if inside - outside < HARDLY else "more"
-        kind = {"family": "one family", "computation": "one computation"}.get(by, "one activation")
-        title = f"Networks of {kind} share {more} errors than others: kappa {inside:.2f} within, {outside:.2f} between"
-    theme.finish(fig, title)
-    for _ in range(3):  # the layout of square axes moves a little each time that it is drawn: let it settle, and stay
-        fig.draw_without_rendering()
+    `codes` are the groups of the networks, `of` what they are told apart by in the figure.
+    """
+    known = ~np.isnan(kappa)
+    np.fill_diagonal(known, False)
+    same = codes[:, None] == codes[None, :]
+    rows = []
+    for name in of.unique():
+        mine = (of == name).to_numpy()[:, None] & known
+        row: dict[str, object] = {"name": name}
+        for kind, part in (("within", same), ("between", ~same)):
+            values = kappa[mine & part]
+            row[f"{kind}_pairs"] = len(values)
+            found = (values.mean(), *np.quantile(values, (0.25, 0.75))) if len(values) else [np.nan] * 3
+            row |= dict(zip((kind, f"{kind}_low", f"{kind}_high"), found, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("between", ignore_index=True)
+
+
+def draw(rows: pd.DataFrame, square: pd.DataFrame, by: str, title: str, who: str) -> Figure:
+    """Draw kappa within groups beside that between them (see `beside`), and its means as a square (see `ordered`)."""
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(10, 5.4))
+    left, right = fig.subplots(1, 2, width_ratios=(1, 1.25))
+    y = np.arange(len(rows))
+    for part, shade, marker, up in (("within", theme.RIGHT, "o", 0.14), ("between", "#777777", "s", -0.14)):
+        words = f"of the same {by}" if part == "within" else "of another"
+        left.hlines(y + up, rows[f"{part}_low"], rows[f"{part}_high"], color=shade, linewidth=2.5, alpha=0.5)
+        left.plot(rows[part], y + up, marker, color=shade, markersize=7, label=f"pairs {words}")
+    left.set_yticks(y, [theme.plain(short(name, 20)) for name in rows["name"]])
+    left.set_ylim(-0.6, len(rows) - 0.4)
+    left.set(xlabel="agreement of errors (kappa; mean, quartiles)")
+    left.grid(visible=False, axis="y")
+    _square(right, square)
+    theme.legend_below(fig, left)
+    theme.finish(fig, title, who)
+    fig.draw_without_rendering()  # once: the layout would move a little with the resolution
     fig.set_layout_engine("none")
     return fig
 
 
-def ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Return kappa as a square of groups, clustered by average linkage on 1 - kappa; NaN where there are no pairs."""
+def headline(inside: float, outside: float, p: float, by: str) -> str:
+    """Say what the figure shows: whether groups agree more within than between."""
+    if np.isnan(inside - outside):
+        return "Which groups get the same samples wrong?"
+    more = "no more" if p > 0.05 else "hardly more" if inside - outside < HARDLY else "more"
+    return f"Networks of one {by} share {more} errors than others: kappa {inside:.2f} within, {outside:.2f} between"
+
+
+def _square(ax: Axes, square: pd.DataFrame) -> None:
+    """Draw the means of all pairs of groups, each in words too; grey where there are no pairs."""
+    cells = ax.imshow(np.ma.masked_invalid(square.to_numpy()), aspect="auto")
+    ax.set_facecolor("0.85")
+    ax.grid(visible=False)
+    for (i, j), value in np.ndenumerate(square.to_numpy()):
+        if value == value:
+            shade = theme.readable_on(cells.to_rgba(value))
+            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8.5, color=shade)
+    names = [theme.plain(short(name, 20)) for name in square.index]
+    ax.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=9)
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.set_title(f"mean kappa of each two{'; grey: no pairs' if square.isna().any(axis=None) else ''}", loc="left")
+
+
+def largest(groups: pd.Series) -> pd.Series:
+    """Return whether each network is of one of the `MOST` groups that have most networks."""
+    counts = groups.value_counts()
+    return groups.isin(counts.index[:MOST])
+
+
+def means(kappa: np.ndarray, codes: np.ndarray, groups: pd.Index) -> pd.DataFrame:
+    """Return mean kappa of each two groups, groups that agree beside each other; NaN where there are no pairs."""
+    values = np.full((len(groups),) * 2, np.nan)
+    for pairs in pairs_of(codes, list(groups)):
+        of_pairs = kappa[pairs.i, pairs.j]
+        if not np.isnan(of_pairs).all():
+            i, j = groups.get_loc(pairs.first), groups.get_loc(pairs.second)
+            values[i, j] = values[j, i] = np.nanmean(of_pairs)
+    return ordered(pd.DataFrame(values, groups, groups))
+
+
+def ordered(square: pd.DataFrame) -> pd.DataFrame:
+    """Return a square of kappa clustered by average linkage on 1 - kappa."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    groups = sorted({*table["first"], *table["second"]})
-    half = table.pivot(index="first", columns="second", values="kappa").reindex(index=groups, columns=groups)
-    square = half.combine_first(half.T).loc[groups, groups]
-    if len(groups) > 2:
+    if len(square) > 2:
         distance = 1 - square.fillna(square.stack().mean() if square.notna().any(axis=None) else 0).to_numpy()
         np.fill_diagonal(distance, 0)
         tree = linkage(squareform((distance + distance.T) / 2, checks=False), "average", optimal_ordering=True)
-        order = [groups[i] for i in leaves_list(tree)]
+        order = [square.index[i] for i in leaves_list(tree)]
         square = square.loc[order, order]
     return square

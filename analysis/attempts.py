@@ -40,6 +40,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLES = ("student", "family", "attempt")
+SHARES = {
+    "student": ("first", "lowest", "highest", "last", "change", "drop", "judged"),
+    "family": ("q25", "median", "q75"),
+    "attempt": ("median", "top", "median_loss", "peaked", "pick_last", "pick_loss", "seconds"),
+}
+COLUMNS = {
+    "student": ("name", "first", "last", "change", "drop", "bloomer", "worse", "p"),
+    "family": (),
+    "attempt": ("epoch", "median", "top", "median_loss", "pick", "pick_loss", "seconds"),
+}
+"""Of each table: fractions, and what matters most."""
 ALPHA = 0.05
 """Of the test that somebody got worse."""
 BLOCK_BYTES = 64 * 2**20
@@ -110,7 +121,10 @@ def ask(
             f"{int(each['worse'].sum())} got worse beyond chance"
         )
     table = {"student": each, "family": families, "attempt": stopping}[by]
-    return Answer(table, text, lambda: _draw(families, stopping, each, title), note)
+    return Answer(
+        table, text, lambda: _draw(families, stopping, each, title), note,
+        shares=SHARES[by], columns=COLUMNS[by],
+    )  # fmt: skip
 
 
 def judged(run: Run, split: str) -> pd.DataFrame:
@@ -267,11 +281,13 @@ def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, ti
     fig = Figure(figsize=(10, 9.4))
     axes = fig.subplot_mosaic("aaabb;ccccc", height_ratios=(1, 1.1))
     left, right, below = axes["a"], axes["b"], axes["c"]
+    ends = []
     for c in order:
         rows = families[families["computation"] == c]
-        left.plot(rows["epoch"], rows["median"], marker="o", color=theme.colour(c), linewidth=2.2)
+        left.plot(rows["epoch"], rows["median"], marker=theme.marker(c), color=theme.colour(c), linewidth=2.2)
         if few:
             left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=theme.colour(c), alpha=0.15, linewidth=0)
+        ends.append((float(rows["median"].iloc[-1]), c, theme.colour(c)))
     left.set(xlabel="attempt (epoch)", ylabel="score (accuracy)")
     left.set_title(f"median of each computation{', with quartiles' if few else ''}", loc="left")
     _stop(right, stopping)
@@ -279,6 +295,7 @@ def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, ti
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         theme.percent_axis(ax.yaxis)
+    theme.label_ends(left, ends)
     theme.legend_below(fig, below, columns=5)
     return theme.finish(fig, title)
 
@@ -301,6 +318,7 @@ def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
             rows["last"],
             s=20,
             color=theme.colour(c),
+            marker=theme.marker(c),
             edgecolor="#333333",
             linewidth=0.3,
             label=theme.plain(c),
@@ -329,9 +347,10 @@ def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
 def _stop(ax: Axes, stopping: pd.DataFrame) -> None:
     """Draw what stopping early costs: the median student, and whoever would have been picked."""
     x = stopping["epoch"]
-    ax.plot(x, stopping["median_loss"], marker="o", color="#222222", label="of the median student")
-    ax.plot(x, stopping["pick_loss"], marker="s", color="#D55E00", label="of the one picked then")
+    ax.plot(x, stopping["median_loss"], marker="o", color=theme.INK, label="of the median student")
+    ax.plot(x, stopping["pick_loss"], marker="s", color=theme.WRONG, label="of the one picked then")
     ax.axhline(0, color="#999999", linewidth=1)
     ax.set(xlabel="all stop after this attempt", ylabel="accuracy lost")
     ax.set_title("the cost of stopping early", loc="left")
-    ax.legend(fontsize=9)
+    ax.set_ylim(top=1.4 * max(float(stopping[["median_loss", "pick_loss"]].max(axis=None)), 1e-3))  # with room for it
+    ax.legend(fontsize=9, loc="upper right")

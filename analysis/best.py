@@ -82,7 +82,12 @@ def ask(
         notes.append("classes without samples have no place")
     text += f" Asked were {exam.whom(asked, everyone)}."
     notes.append(exam.said_of_luck(run, split))
-    return Answer(table, text, lambda: _draw(marks, table, name, title), exam.notes(run, *notes))
+    computation = str(frame.set_index("name").loc[name, "computation"])
+    return Answer(
+        table, text, lambda: _draw(marks, table, name, computation, title), exam.notes(run, *notes),
+        shares=("accuracy", "top", "behind", "median"),
+        columns=("class_name", "accuracy", "rank", "percentile", "top", "top_name", "behind"),
+    )  # fmt: skip
 
 
 def by_class(run: Run, split: str) -> pd.DataFrame:
@@ -115,21 +120,25 @@ def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.n
     return pd.DataFrame(rows)
 
 
-def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, title: str) -> Figure:
+def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, computation: str, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     shown = table.dropna(subset="accuracy").reset_index(drop=True)
     columns = [f"accuracy_{c}" if c >= 0 else "accuracy" for c in shown["label"]]
     fig = Figure(figsize=(max(10.0, 0.62 * len(shown)), 6))
     ax = fig.subplots()
-    ax.boxplot(
-        [marks[c].to_numpy() for c in columns], positions=range(len(shown)), widths=0.6, patch_artist=True,
-        boxprops={"facecolor": "#D9D9D9", "edgecolor": "#555555"}, medianprops=theme.median_line(),
-        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": "#777777"},
-    )  # fmt: skip
-    ax.scatter(
-        range(len(shown)), shown["accuracy"], marker="D", s=70, color=theme.RIGHT, edgecolor="white", zorder=5,
-        label=theme.plain(name),
+    if len(marks) >= exam.ENOUGH:
+        ax.boxplot(
+            [marks[c].to_numpy() for c in columns], positions=range(len(shown)), widths=0.6, patch_artist=True,
+            boxprops={"facecolor": "#D9D9D9", "edgecolor": "#555555"}, medianprops=theme.median_line(),
+            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": "#777777"},
+        )  # fmt: skip
+    else:
+        ax.plot(range(len(shown)), marks[columns].to_numpy().T, "o", color="#999999", markersize=6)
+    ((_, style),) = theme.network_styles({name: computation}).items()
+    ax.plot(
+        range(len(shown)), shown["accuracy"], **{**style, "linestyle": "none"}, markersize=9, markeredgecolor=theme.INK,
+        zorder=5, label=theme.plain(name),
     )  # fmt: skip
     top = shown["top"].max()
     for i, row in shown.iterrows():

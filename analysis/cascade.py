@@ -125,7 +125,15 @@ def ask(
         sentence(table, front, keep, found),
         lambda: draw(table, cards.loc[front], trials.curve, keep, found),
         exam.notes(run, exam.times(run) if "latency" in table else ""),
+        shares=[c for c in table if c in SHARES],
+        columns=("small", "large", "passed", "accuracy", "large_accuracy", "share", "kept"),
     )
+
+
+SHARES = (
+    *("threshold", "passed", "accuracy", "small_accuracy", "large_accuracy", "kept", "share"),
+    *("single_accuracy", "single_share", "chosen", "latency_share"),
+)
 
 
 class Tried(NamedTuple):

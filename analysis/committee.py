@@ -34,13 +34,16 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, Run, RunError, Splits, suggest, theme, verdict
+from netpick.exam import Answer, NetpickError, Run, RunError, Splits, short, suggest, theme, verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLOCK = 64  # networks at a time, so that what is added up stays in the processor's cache
 COSTS = ["params", "macs", "seconds"]
+SIZES = (1, 2, 3, 5, 9, 15)
+"""In the figure, and the largest."""
+STYLES = {"votes": (theme.RIGHT, "o"), "probabilities": (theme.WRONG, "s")}
 TIMES = 5
 """Splits: each takes as long as choosing a committee does."""
 
@@ -103,7 +106,12 @@ def ask(
     table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
     table.insert(after + 1, "matches", table["accuracy"] >= table["accuracy"].iloc[0] - 1e-9)  # means are rounded
     text = sentence(table, single, who, len(bench.names), alone.why)
-    return Answer(table, text, lambda: draw(table, single, who), exam.notes(run, said))
+    few = f"{len(bench.names)} of {len(frame)} networks"
+    return Answer(
+        table, text, lambda: draw(table, single, who, few), exam.notes(run, said),
+        shares=("accuracy", "low", "high"),
+        columns=("choice", "rule", "size", "accuracy", "low", "high", "macs_share", "p", "member"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -367,42 +375,39 @@ def _beside(row: pd.Series, goal: pd.Series) -> str:
     return f"{exam.points(abs(more))} {'more' if more > 0 else 'less'}, and {verdict(row['p'])}"
 
 
-def draw(table: pd.DataFrame, single: str, who: str) -> Figure:
-    """Draw accuracy against size, and against macs."""
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
+def draw(table: pd.DataFrame, single: str, who: str, few: str) -> Figure:
+    """Draw the accuracy of committees of a few sizes, with its interval; costs are beneath the sizes."""
+    from matplotlib.figure import Figure
 
-    palette = dict(zip(("votes", "probabilities"), sns.color_palette("colorblind"), strict=False))
-    fig, axes = plt.subplots(1, 2, figsize=(10, 5.6), sharey=True)
-    goal = table.iloc[0]
-    for choice, rule in product(("random", "greedy"), palette):
-        rows = table[(table["choice"] == choice) & (table["rule"] == rule)]
-        if not len(rows):
-            continue
-        style = {"color": palette[rule], "linestyle": "-" if choice == "greedy" else "--", "linewidth": 2}
-        label = f"{'well chosen' if choice == 'greedy' else 'at random'}, by {rule}"
-        for ax, x in zip(axes, ("size", "macs"), strict=True):
-            ax.plot(rows[x], 100 * rows["accuracy"], label=label, **style)
-            if choice == "random":
-                ax.fill_between(rows[x], 100 * rows["low"], 100 * rows["high"], color=palette[rule], alpha=0.12, lw=0)
-    for ax in axes:
-        ax.axhline(100 * goal["accuracy"], color="0.25", linestyle=":", linewidth=1.8, label=f"{single} alone")
-    axes[1].plot(goal["macs"], 100 * goal["accuracy"], "*", color="0.25", markersize=14, label=f"cost of {single}")
-    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    if theme.spans_decades(table["macs"], 20):
-        axes[1].set_xscale("log")
-    axes[0].set(xlabel="size of the committee (networks)", ylabel="accuracy on the judged half (%)")
-    axes[1].set(xlabel="cost of the committee (macs for one input)", ylabel="")
-    axes[1].scatter([], [], marker="s", s=140, color="0.5", alpha=0.3, lw=0, label="range of the random draws")
-    theme.legend_below(fig, axes[1], 3)
+    fig = Figure(figsize=(10, 5.6))
+    ax = fig.subplots()
+    goal, largest = table.iloc[0], int(table["size"].max())
+    sizes = [size for size in SIZES if size < largest] + [largest]
+    kinds = [(choice, rule) for choice, rule in product(("random", "greedy"), STYLES) if (table["rule"] == rule).any()]
+    for k, (choice, rule) in enumerate(kinds):
+        rows = table[(table["choice"] == choice) & (table["rule"] == rule) & table["size"].isin(sizes)]
+        x = np.array([sizes.index(size) for size in rows["size"]]) + 0.15 * (k - (len(kinds) - 1) / 2)
+        shade, marker = STYLES[rule]
+        chosen = choice == "greedy"
+        ax.vlines(x, rows["low"], rows["high"].clip(upper=1), color=shade, linewidth=2.5 if chosen else 1.2, alpha=0.6)
+        ax.plot(
+            x, rows["accuracy"], marker, color=shade, markersize=7, markerfacecolor=shade if chosen else "white",
+            label=f"{'well chosen' if chosen else 'at random'}, by {rule}",
+        )  # fmt: skip
+    ax.axhline(goal["accuracy"], color=theme.INK, linestyle=":", linewidth=1.8)
+    theme.label_ends(ax, [(float(goal["accuracy"]), f"{short(single, 24)}\nalone", theme.INK)])
+    costs = table[table["choice"] == "random"].groupby("size")["macs_share"].mean()
+    ax.set_xticks(range(len(sizes)), [f"{size}\n{exam.figures(costs[size])}×" for size in sizes])
+    ax.set(xlabel=f"networks in the committee, and their macs as a multiple of those of {single} (drawn at random)")
+    ax.set_ylabel("accuracy on the judged half")
+    ax.grid(visible=False, axis="x")
+    theme.percent_axis(ax.yaxis)
+    theme.legend_below(fig, ax)
     enough = table[table["matches"] & (table["choice"] != "single")]
     size = enough["size"].min() if len(enough) else None
-    enough_are = (
-        f"{size} are enough to match {single}" if size else f"none of up to {table['size'].max()} matches {single}"
-    )
+    enough_are = f"{size} are enough to match {single}" if size else f"none of up to {largest} matches {single}"
     title = f"Committees of {who}: {enough_are}"
     if size == 1:
         title = f"No committee needed: one of the {who.removeprefix('the ')} alone matches {single}"
-    theme.finish(fig, title)
-    return fig
+    lines = "Lines: 95 % intervals over the splits; of those drawn at random, the range of the draws."
+    return theme.finish(fig, f"{title} ({few})", lines)

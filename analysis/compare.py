@@ -47,7 +47,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,9 @@ PLURAL = {"computation": "computations", "activation": "activations", "family": 
 LEVEL = 0.95
 MOST = 10
 """Families in the figure."""
+SHARES = ("accuracy_a", "accuracy_b", "difference", "judged", "low", "high")
+COLUMNS = ("a", "b", "difference", "low", "high", "p", "real")
+"""Of the tables: fractions, and what matters most."""
 
 
 def ask(
@@ -198,7 +201,10 @@ def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str) -
     if strata.silent:
         one = f"have one {by} only, and say" if len(strata.silent) > 1 else f"has one {by} only, and says"
         silent = f"{_names(strata.silent)} {one} nothing of {PLURAL[by]}"
-    return Answer(table, _said(families, who), lambda: _draw_families(families), exam.notes(run, silent, alone))
+    return Answer(
+        table, _said(families, who), lambda: _draw_families(families, exam.how_many(chosen)),
+        exam.notes(run, silent, alone), SHARES, COLUMNS,
+    )  # fmt: skip
 
 
 def _pairs(strata: Strata, order: list[int], family: pd.Series, right: np.ndarray, alpha: float) -> pd.DataFrame:
@@ -293,7 +299,9 @@ def _two(run: Run, a: str, b: str, alpha: float, rounds: int) -> Answer:
     )
     said = "; ".join(filter(None, (pair.note, exam.notes(run))))
     by_class = _by_class(run, [a, b], labels)
-    return Answer(table, text, lambda: _draw_two(run, table, by_class, pair.label), said)
+    computation = frame.set_index("name")["computation"]
+    styles = theme.network_styles({name: computation[name] for name in (a, b)})
+    return Answer(table, text, lambda: _draw_two(run, table, by_class, styles, pair.label), said, SHARES, COLUMNS)
 
 
 def _first_right(run: Run, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -335,7 +343,7 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     said = exam.notes(run)
     if (frame["replicates"] > 1).any() and not chosen:
         said += "; the tests are on each network's first replicate"
-    return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said)
+    return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said, SHARES, COLUMNS)
 
 
 def _best_with_all(run: Run, frame: pd.DataFrame, others: list[str]) -> tuple[np.ndarray, np.ndarray, str]:
@@ -354,7 +362,7 @@ def _by_class(run: Run, names: list[str], labels: np.ndarray) -> np.ndarray:
     return np.array([[float(r[:, labels == c].mean()) for c in range(len(run.classes))] for r in rights])
 
 
-def _draw_families(families: Families) -> Figure:
+def _draw_families(families: Families, few: str) -> Figure:
     """Draw each family's mean with its interval, and the differences of all pairs as a grid."""
     from matplotlib.figure import Figure
 
@@ -369,7 +377,7 @@ def _draw_families(families: Families) -> Figure:
     real, known = int(table["real"].sum()), int(table["p"].notna().sum())
     return theme.finish(
         fig,
-        f"Which {PLURAL[families.by]} are really better? {real} of {known} differences are real",
+        f"Which {PLURAL[families.by]} are really better? {real} of {known} differences are real ({few})",
         f"Bold: real (corrected p < {families.alpha:g}); in brackets: may be chance. Over networks and samples"
         f"{f', {families.within}' if families.within else ''}; all share the samples, so that a difference is surer "
         f"than its two intervals look{more}.",
@@ -379,9 +387,11 @@ def _draw_families(families: Families) -> Figure:
 def _draw_means(ax: Axes, families: Families, shown: list[str]) -> None:
     for y, family in enumerate(shown):
         low, high = families.intervals[family]
-        colour = theme.INK if families.by == "activation" else theme.colour(families.computations[family])
+        colour, marker = theme.INK, "o"
+        if families.by != "activation":
+            colour, marker = (of(families.computations[family]) for of in (theme.colour, theme.marker))
         ax.plot([low, high], [y, y], color=colour, lw=3, alpha=0.6, solid_capstyle="round")
-        ax.plot(families.means[family], y, "o", color=colour, ms=9, mec=theme.INK, mew=0.6)
+        ax.plot(families.means[family], y, marker, color=colour, ms=9, mec=theme.INK, mew=0.6)
     ax.set_yticks(range(len(shown)), shown)
     theme.percent_axis(ax.xaxis)
     ax.locator_params(axis="x", nbins=4)
@@ -417,14 +427,16 @@ def _draw_differences(ax: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     ax.set_title("Row less column, in percentage points")
 
 
-def _draw_two(run: Run, table: pd.DataFrame, by_class: np.ndarray, label: str) -> Figure:
+def _draw_two(
+    run: Run, table: pd.DataFrame, by_class: np.ndarray, styles: dict[str, dict[str, Any]], label: str
+) -> Figure:
     """Draw how the samples fall, and the accuracy of both networks in each class."""
     from matplotlib.figure import Figure
 
     row = table.iloc[0]
     fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
     left, beside = fig.subplots(1, 2, width_ratios=(1, 1.4))
-    colours = (theme.RIGHT, theme.WRONG)
+    colours = [style["color"] for style in styles.values()]
     counts = [int(row["only_a"]), int(row["only_b"]), int(row["neither"])]
     bars = left.bar(range(3), counts, color=[*colours, "#999999"], width=0.7)
     left.bar_label(bars, fontsize=11)
@@ -432,8 +444,8 @@ def _draw_two(run: Run, table: pd.DataFrame, by_class: np.ndarray, label: str) -
     left.set(ylabel="samples", title=f"Who is right? (both: {row['both']} samples)")
     x = np.arange(len(run.classes))
     beside.vlines(x, *by_class, color="#999999", lw=2, zorder=1)
-    for name, values, colour, marker in zip((row["a"], row["b"]), by_class, colours, "os", strict=True):
-        beside.plot(x, values, marker, color=colour, ms=9, mec="white", label=name)
+    for (name, style), values in zip(styles.items(), by_class, strict=True):
+        beside.plot(x, values, **{**style, "linestyle": "none"}, ms=9, label=theme.plain(name))
     beside.set_xticks(
         x, [theme.plain(short(c, 16)) for c in run.classes], rotation=0 if max(map(len, run.classes)) < 4 else 35
     )

@@ -79,7 +79,10 @@ def ask(
             f"votes for '{run.classes[int(near['answer'])]}'."
         )
         title = "No sample is confusing; on these the votes are spread most"
-    return Answer(table, text, lambda: _votes.shown(run, rows, _caption, title, split), votes.note)
+    return Answer(
+        table, text, lambda: _votes.shown(run, rows, _caption, f"{title} ({votes.how_many})", split), votes.note,
+        _votes.SHARES, _votes.COLUMNS,
+    )  # fmt: skip
 
 
 def _caption(row: pd.Series) -> str:

@@ -69,7 +69,12 @@ def ask(run: Run, *, networks: list[str] | None = None, gain: float = 0.005, spl
     text = " ".join(said[:NAMED])
     if len(said) > NAMED:
         text += f" {len(said) - NAMED} more networks are in the table."
-    return Answer(table, text, lambda: _draw(table, _title(table, gain, split), split), note)
+    computations = dict(zip(frame["name"], frame["computation"], strict=True))
+    return Answer(
+        table, text, lambda: _draw(table, computations, _title(table, gain, split), split), note,
+        shares=("accuracy", "accuracy_low", "accuracy_high"),
+        columns=("network", "epoch", "accuracy", "loss", "train_loss", "stalled"),
+    )  # fmt: skip
 
 
 def curves(run: Run, names: list[str], gain: float, split: str) -> pd.DataFrame:
@@ -146,23 +151,26 @@ def _title(table: pd.DataFrame, gain: float, split: str) -> str:
     return f"{out}, while the training loss goes on falling" if falls else out
 
 
-def _draw(table: pd.DataFrame, title: str, split: str) -> Figure:
+def _draw(table: pd.DataFrame, computations: dict[str, str], title: str, split: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     fig = Figure(figsize=(10, 5.6))
     left, right = fig.subplots(1, 2)
-    for i, (name, rows) in enumerate(table.groupby("network", sort=False)):
-        style = {"color": f"C{i}", "marker": "o", "markersize": 4, "linewidth": 1.8}
+    styles = theme.network_styles({name: computations[name] for name in table["network"].unique()})
+    ends = []
+    for name, rows in table.groupby("network", sort=False):
+        style = {**styles[name], "linestyle": "-", "markersize": 5, "linewidth": 1.8}
         for ax, metric in ((left, "accuracy"), (right, "loss")):
-            ax.plot(rows["epoch"], rows[metric], label=theme.plain(str(name)), **style)
+            ax.plot(rows["epoch"], rows[metric], **style)
             if (rows["replicates"] > 1).any():
                 low, high = rows[f"{metric}_low"], rows[f"{metric}_high"]
-                ax.fill_between(rows["epoch"], low, high, color=f"C{i}", alpha=0.18, linewidth=0)
+                ax.fill_between(rows["epoch"], low, high, color=style["color"], alpha=0.18, linewidth=0)
         right.plot(rows["epoch"], rows["train_loss"], **{**style, "linestyle": (0, (4, 2)), "marker": ""})
         if (start := _from(rows)) is not None:
-            left.plot(start["epoch"], start["accuracy"], "D", color=f"C{i}", markeredgecolor=theme.INK, markersize=9)
+            left.plot(start["epoch"], start["accuracy"], "D", color=style["color"], mec=theme.INK, markersize=10)
+        ends.append((rows, str(name), style["color"]))
     if theme.spans_decades(table[["loss", "train_loss"]].to_numpy().ravel()):
         right.set_yscale("log")
     theme.percent_axis(left.yaxis)
@@ -175,5 +183,5 @@ def _draw(table: pd.DataFrame, title: str, split: str) -> Figure:
     right.legend(keys, [split, "training"], fontsize=9)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    theme.legend_below(fig, left, columns=4, fontsize=9)
+    theme.label_ends(right, [(float(rows["loss"].iloc[-1]), name, shade) for rows, name, shade in ends])
     return theme.finish(fig, title)

@@ -70,4 +70,7 @@ def ask(
     def caption(row: pd.Series) -> str:
         return "" if same else f"{percent(row['right'], 1)} right"
 
-    return Answer(table, text, lambda: _votes.shown(run, rows, caption, title, split), votes.note)
+    return Answer(
+        table, text, lambda: _votes.shown(run, rows, caption, title, split), votes.note,
+        _votes.SHARES, _votes.COLUMNS,
+    )  # fmt: skip

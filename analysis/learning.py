@@ -85,11 +85,14 @@ def ask(
     table["region"] = _region(table)
     order = ["forgetting", "never", "variability"]
     table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+    who = exam.whom(full, everyone)
     return Answer(
         table,
-        _text(table, epochs, exam.whom(full, everyone), run.classes),
-        lambda: theme.finish(_draw(table, epochs), _title(table, epochs), exam.whom(full, everyone)),
+        _text(table, epochs, who, run.classes),
+        lambda: theme.finish(_draw(table, epochs), f"{_title(table, epochs)} ({exam.how_many(full)})", who),
         exam.notes(run, *said),
+        shares=("right", "forgot", "never", "unforgettable", "confidence"),
+        columns=("sample", "label", "right", "forgot", "never", "settled", "region", "forgetting"),
     )
 
 

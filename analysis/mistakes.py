@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Run, RunError, percent, short
+from netpick.exam import Answer, Run, RunError, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,10 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
             text += f" It was at least {percent(SURE)} sure of {count or 'none'} of these answers."
         if wrong > limit:
             title += f". The {limit} {'that it was most sure of' if scores is not None else 'first'}"
-    return Answer(table, text, lambda: _draw(run, table.head(limit), title, split), exam.notes(run, *notes))
+    return Answer(
+        table, text, lambda: _draw(run, table.head(limit), title, split), exam.notes(run, *notes),
+        shares=("sure", "truth"), columns=("sample", "class_name", "answer_name", "sure", "truth"),
+    )  # fmt: skip
 
 
 def mistakes(predicted: np.ndarray, labels: np.ndarray, classes: list[str], scores: np.ndarray | None) -> pd.DataFrame:
@@ -103,8 +106,7 @@ def _times(n: int) -> str:
 def _draw(run: Run, rows: pd.DataFrame, title: str, split: str) -> Figure:
 
     captions = [
-        f"said: {short(said, 16)}"
-        + ("" if sure != sure else f"\n{'over 99.9' if sure > 0.999 else f'{100 * sure:.1f}'} % sure")
+        f"said: {said}" + ("" if sure != sure else f"\n{'over 99.9' if sure > 0.999 else f'{100 * sure:.1f}'} % sure")
         for said, sure in zip(rows["answer_name"], rows["sure"], strict=True)
     ]
     return exam.image_grid(run, rows["sample"].tolist(), captions, None, split, title)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THRESHOLDS = (0.80, 0.90, 0.95, 0.99, 1.0)
-BARS = 8
-"""With more attempts than these, lines are drawn for bars."""
+CURVES = 5
+"""Attempts that have a curve, at most: of more the first, the last, and some between."""
 
 
 def counts(attempts: pd.DataFrame, thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def ask(run: Run, *, thresholds: list[float] = list(THRESHOLDS), split: str = "t
         f"After {_attempts(many) if few == many else 'the last attempt of each'} {of} at "
         f"{percent(reached)}{' or above' if reached < 1 else ''}"
     )
-    return Answer(table, text, lambda: _draw(table, levels, title), exam.notes(run))
+    return Answer(table, text, lambda: _draw(attempts, levels, title), exam.notes(run))
 
 
 def _attempts(n: int) -> str:
@@ -88,29 +88,34 @@ def _students(n: int) -> str:
     return exam.counted_word(n, "student")
 
 
-def _draw(table: pd.DataFrame, levels: list[float], title: str) -> Figure:
+def _draw(attempts: pd.DataFrame, levels: list[float], title: str) -> Figure:
+    """Draw of each attempt, or of some of many, how many students have at least each score."""
     import seaborn as sns
     from matplotlib.figure import Figure
 
     fig = Figure()
     ax = fig.subplots()
-    colours = sns.color_palette("crest", len(levels))
-    x = np.arange(len(table))
-    for k, (level, colour) in enumerate(zip(levels, colours, strict=True)):
-        y = table[column(level)]
-        label = f"≥ {percent(level)}" if level < 1 else "100 %"
-        if len(table) > BARS:
-            ax.plot(table["epoch"], y, marker="o", color=colour, label=label)
-            continue
-        width = 0.84 / len(levels)
-        bars = ax.bar(x + (k - (len(levels) - 1) / 2) * width, y, width, color=colour, label=label)
-        if len(table) * len(levels) <= 5 * BARS:
-            ax.bar_label(bars, fontsize=8.5, padding=1)
-    if len(table) <= BARS:
-        ax.set_xticks(x, table["epoch"])
-        ax.grid(axis="x", visible=False)
-    ax.set(xlabel="attempt (epoch)", ylabel="students (networks)")
-    ax.set_ylim(0, max(1, table["of"].max()) * 1.04)
-    ax.axhline(table["of"].max(), color="#777777", linestyle=":", label=f"all {table['of'].max()} students")
-    theme.legend_below(fig, ax, columns=min(len(levels) + 1, 7), title="score (accuracy)")
+    places = np.unique(np.linspace(0, attempts.shape[1] - 1, CURVES).round().astype(int))
+    epochs = attempts.columns[places]
+    for epoch, shade in zip(epochs, sns.color_palette("crest", len(epochs)), strict=True):
+        scores = np.sort(attempts[epoch].dropna().to_numpy())
+        at = np.unique(scores)
+        count = len(scores) - np.searchsorted(scores, at)
+        ax.step([0, *at, at[-1]], [len(scores), *count, 0], where="pre", color=shade, label=str(epoch), linewidth=2)
+    last = attempts.ffill(axis=1).iloc[:, -1]
+    for level in levels:
+        n = int((last >= level - exam.TINY).sum())
+        if 0 < n < len(last):  # what nobody reaches, or everybody, needs no mark
+            ax.plot(level, n, "o", color=theme.INK, markersize=5)
+            ax.annotate(
+                f"{n} at {percent(level)}{' or above' if level < 1 else ''}", (level, n), (7, 7), fontsize=9.5,
+                textcoords="offset points", bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
+            )  # fmt: skip
+    low, high = float(last.quantile(0.02)), float(attempts.max(axis=None))
+    room = max(high - low, 0.02)
+    ax.set(xlim=(max(0.0, low - 0.1 * room), min(high + 0.25 * room, 1.005)), ylim=(0, 1.06 * max(1, len(last))))
+    ax.set(xlabel="score (accuracy)", ylabel="students (networks) with at least this score")
+    ax.axhline(len(last), color="#777777", linestyle=":")
+    theme.percent_axis(ax.xaxis)
+    ax.legend(title="attempt", loc="lower left")
     return theme.finish(fig, title)

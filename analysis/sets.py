@@ -48,13 +48,22 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Judged, NetpickError, Run, Splits, suggest, theme
+from netpick.exam import Answer, Judged, NetpickError, Run, Splits, short, suggest, theme
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 METHODS = ("RAPS", "APS", "LAC")
 KINDS = ("right_sure", "right_unsure", "wrong_in_set", "wrong_unsure", "wrong_sure")
+IN_WORDS = {
+    "right_sure": ("right, and names one class", "#0072B2"),
+    "right_unsure": ("right, and names others too", "#86C1E5"),
+    "wrong_in_set": ("wrong, but the true class is named too", "#F2E28C"),
+    "wrong_unsure": ("wrong, and names several classes", "#F0A860"),
+    "wrong_sure": ("wrong, and names one class", "#B03A00"),
+}
+"""What the figure calls the kinds, and their colours."""
 BLOCK = 32
 """Networks at a time."""
 
@@ -149,7 +158,13 @@ def ask(
         need = int(np.ceil(coverage / (1 - coverage) - 1e-9))
         said = f"{calibrated} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
     text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone), first)
-    return Answer(table, text, lambda: draw(table, kind, coverage, calibrated), exam.notes(run, said))
+    few = exam.how_many(frame)
+    return Answer(
+        table, text, lambda: draw(table, kind, coverage, calibrated, few), exam.notes(run, said),
+        shares=("accuracy", "coverage", *KINDS, "low", "high", "chosen"),
+        columns=("network", "rank", "score", "accuracy", "coverage", "size", "right_sure", "wrong_sure", "tied"),
+        suggested=str(table["network"].iloc[0]),
+    )  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -278,59 +293,51 @@ def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, wh
     )
 
 
-def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, bars: int = 12) -> Figure:
+def draw(table: pd.DataFrame, method: str, coverage: float, calibrated: int, who: str, bars: int = 12) -> Figure:
     """Draw the five kinds of answer for the first networks, and coverage against size for all."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 6.5), width_ratios=(1.1, 1))
-    chosen = table.head(bars)
+    fig = Figure(figsize=(10, 6.5))
+    left, right = fig.subplots(1, 2, width_ratios=(1.1, 1))
     rest = table.iloc[bars:]
-    chosen = pd.concat([chosen, rest[rest["network"] == "Basic"]])
-    ticks = [f"{row.network} ({row.rank})" for row in chosen.itertuples()]
-    colours = ("#0072B2", "#86C1E5", "#F2E28C", "#F0A860", "#B03A00")
-    before = np.zeros(len(chosen))
-    for k, shade in zip(KINDS, colours, strict=True):
-        words = k.replace("_", ", ").replace("wrong, in, set", "wrong, truth in the set")
-        left.barh(ticks, 100 * chosen[k], left=before, color=shade, label=words)
-        before += 100 * chosen[k].to_numpy()
-    left.invert_yaxis()
-    start = max(0, 10 * np.floor(10 * chosen["right_sure"].min()) - 10)
-    left.set_xlim(left=start, right=100)
-    left.tick_params(axis="y", labelsize=9)
-    left.locator_params(axis="x", nbins=5)
-    cut = f"; the axis starts at {start:g}" if start else ""
-    left.set(xlabel=f"judged samples (%{cut})", ylabel="network (rank)")
+    _kinds(left, pd.concat([table.head(bars), rest[rest["network"] == "Basic"]]))
     values = np.unique(table["coverage"].round(9))  # many networks have the same: whole numbers of samples
     step = np.diff(values).min() if len(values) > 1 else 0.0
     moved = table["coverage"] + 0.35 * step * np.random.default_rng(0).uniform(-1, 1, len(table))
-    for computation in theme.family_order(table):
-        rows = table[table["computation"] == computation]
-        right.scatter(
-            rows["size"],
-            100 * moved[rows.index],
-            s=16,
-            color=theme.colour(computation),
-            alpha=0.55,
-            linewidth=0,
-            label=computation,
-        )
-    right.axhline(100 * coverage, color="0.25", ls="--", lw=1.4, label="promised")
-    few = "wide, as only\n" if calibrated < 1000 else ""
-    right.axhspan(
-        100 * table["low"].iloc[0],
-        100 * table["high"].iloc[0],
-        color="0.5",
-        alpha=0.15,
-        label=f"by chance (95 %; {few}{calibrated} samples calibrate)",
-    )
-    right.set(xlabel="classes in a set (mean)", ylabel="coverage on the judged third (%)")
-    under = {"loc": "upper center", "ncols": 2, "fontsize": 8.5, "frameon": False}
-    left.legend(bbox_to_anchor=(0.3, -0.1), **under)
-    right.legend(bbox_to_anchor=(0.5, -0.1), markerscale=1.5, **under)
+    right.scatter(table["size"], moved, s=12, color="#888888", alpha=0.6, linewidth=0, label="a network")
     first = table.iloc[0]
-    theme.finish(
+    style = {"color": theme.colour(first["computation"]), "marker": theme.marker(first["computation"])}
+    right.scatter(first["size"], moved.iloc[0], s=90, edgecolor=theme.INK, zorder=5, **style)
+    right.axhline(coverage, color=theme.INK, ls="--", lw=1.4, label=f"promised: {exam.percent(coverage)}")
+    few = f"; wide, as only\n{calibrated} samples calibrate" if calibrated < 1000 else ""
+    low, high = table["low"].iloc[0], table["high"].iloc[0]
+    right.axhspan(low, high, color="0.5", alpha=0.15, label=f"within chance of it (95 %{few})")
+    right.set(xlabel="classes that an answer names (mean)", ylabel="how often the true class is among them")
+    theme.percent_axis(right.yaxis)
+    theme.name_point(right, float(first["size"]), float(moved.iloc[0]), str(first["network"]))
+    under = {"loc": "upper center", "fontsize": 8.5, "frameon": False}
+    left.legend(bbox_to_anchor=(0.3, -0.1), ncols=1, **under)
+    right.legend(bbox_to_anchor=(0.5, -0.1), ncols=1, **under)
+    return theme.finish(
         fig,
-        f"{first['network']} knows best what it doesn't know ({method} sets that promise {exam.percent(coverage)})",
-        "Dots are moved up or down by less than half a sample, so that equal ones don't hide each other.",
+        f"{first['network']} knows best when it may be wrong, of {who}",
+        f"Each answer names as many classes as it takes to hold the true one in {exam.percent(coverage)} of the cases "
+        f"({method}). Dots are moved up or down by less than half a sample, so that equal ones don't hide each other.",
     )
-    return fig
+
+
+def _kinds(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw what becomes of the answers of some networks."""
+    ticks = [theme.plain(f"{short(row.network, 34)} ({row.rank})") for row in rows.itertuples()]
+    before = np.zeros(len(rows))
+    for kind, (words, shade) in IN_WORDS.items():
+        ax.barh(ticks, rows[kind], left=before, color=shade, label=words)
+        before += rows[kind].to_numpy()
+    ax.invert_yaxis()
+    start = max(0.0, np.floor(10 * rows["right_sure"].min()) / 10 - 0.1)
+    ax.set_xlim(left=start, right=1)
+    ax.tick_params(axis="y", labelsize=9)
+    ax.locator_params(axis="x", nbins=5)
+    cut = f" (the axis starts at {100 * start:g} %)" if start else ""
+    ax.set(xlabel=f"share of the judged samples{cut}", ylabel="network (rank)")
+    theme.percent_axis(ax.xaxis)

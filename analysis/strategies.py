@@ -53,6 +53,8 @@ def ask(
         text,
         lambda: theme.finish(_draw(frame, table, base), title, exam.whom(frame, everyone)),
         exam.notes(run, exam.said_of_luck(run)),
+        shares=("least", "q25", "median", "q75", "most", "low", "high"),
+        columns=("computation", "activation", "good", "trained", "median", "low", "high", "stars"),
     )
 
 
@@ -163,17 +165,18 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
 def _draw(frame: pd.DataFrame, table: pd.DataFrame, base: float | None) -> Figure:
     from matplotlib.figure import Figure
 
-    order = theme.family_order(frame)
+    whole = table[table["activation"] == "all"].set_index("computation")
+    order = list(whole.index)  # those of whom nobody passed too
     fig = Figure(figsize=(10, 9.2))
     above, below = fig.subplots(2, 1, height_ratios=(5, 4))
-    _boxes(above, frame, base, order, table[table["activation"] == "all"].set_index("computation")["trained"])
-    _grid(below, table, order)
+    _boxes(above, frame, base, order, whole)
+    _grid(below, table, [c for c in order if whole["asked"][c]])
     theme.legend_below(fig, above, columns=3)
     return fig
 
 
-def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str], trained: pd.Series) -> None:
-    """Draw a box for each computation; of fewer than five students each one."""
+def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str], whole: pd.DataFrame) -> None:
+    """Draw a box for each computation, with how many of it passed; of fewer than five students each one."""
     import seaborn as sns
 
     colours = theme.palette(order)
@@ -186,14 +189,20 @@ def _boxes(ax: Axes, frame: pd.DataFrame, base: float | None, order: list[str], 
             palette=colours, ax=ax, legend=False, width=0.62, fliersize=2, linewidth=1.1, saturation=1,
             medianprops=theme.median_line(),
         )  # fmt: skip
-    few = frame[~boxed]
-    ax.scatter(place[few.index], few["accuracy"], s=30, color=few["computation"].map(colours), edgecolor="#333333")
+    for c in frame.loc[~boxed, "computation"].unique():
+        rows = frame[frame["computation"] == c]
+        ax.scatter(
+            place[rows.index], rows["accuracy"], s=34, color=theme.colour(c), marker=theme.marker(c),
+            edgecolor="#333333",
+        )  # fmt: skip
     stars = frame[frame["star"]]
     places = place[stars.index] + np.random.default_rng(0).uniform(-0.25, 0.25, len(stars))
     theme.mark_stars(ax, places, stars["accuracy"], frame.attrs.get("gold"))
     theme.basic_line(ax, base)
-    counts = frame["computation"].value_counts()
-    labels = [theme.group_label(f"{c.replace('Then', chr(10) + 'Then')}\n", counts[c], trained[c]) for c in order]
+    labels = [
+        f"{theme.plain(c).replace('Then', chr(10) + 'Then')}\n{whole['good'][c]} of {whole['trained'][c]}\npassed"
+        for c in order
+    ]
     ax.set_xticks(range(len(order)), labels)
     ax.set(xlabel="", ylabel="last score (accuracy)")
     theme.percent_axis(ax.yaxis)

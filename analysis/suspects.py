@@ -92,8 +92,10 @@ def ask(
     return Answer(
         shown_table.reset_index(drop=True),
         text,
-        lambda: draw(run, shown, counts, len(suspects)),
+        lambda: draw(run, shown, counts, len(suspects), exam.how_many(frame)),
         exam.notes(run, missing),
+        shares=("margin", "votes", "confidence", "label_votes", "label_probability"),
+        columns=("sample", "label_name", "answer_name", "suspect", "votes", "confidence", "margin"),
     )
 
 
@@ -178,7 +180,7 @@ def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, cla
     )
 
 
-def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Figure:
+def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int, few: str) -> Figure:
     """Draw the first suspects with their votes, or where there is none the samples that come nearest."""
     captions = [
         f"called {name}\nby {exam.percent(votes, 0)}, sure {exam.percent(confidence, 0)}"
@@ -189,4 +191,4 @@ def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int) -> Fi
         title = f"Labels that most networks contradict: {part} suspect{'' if suspects == 1 else 's'}"
     else:
         title = "No label is contradicted firmly: these come nearest"
-    return exam.image_grid(run, shown["sample"].tolist(), captions, counts, title=title)
+    return exam.image_grid(run, shown["sample"].tolist(), captions, counts, title=f"{title} ({few})")

@@ -21,6 +21,7 @@ corrected for choosing the best of all values of the line. With one replicate ea
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from netpick.exam import Answer, NetpickError, Run, SpecError, listed, suggest, 
 from netpick.networks.paper.spec import NetworkSpec
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 METRICS = ("accuracy", "loss", "train_loss")
@@ -92,8 +94,19 @@ def ask(
     if table.attrs.get("mixed"):
         said = f"no two networks differ in {by} alone: a line joins all of a computation, which differ in more"
     text = sentence(table, by, metric, split)
+    title = text.split(" (one replicate")[0].split(". ")[0]
+    if said:
+        count = min(table["line"].nunique(), LINES)
+        title = f"Nothing was swept: the best {count} of {exam.counted_word(len(frame), 'student')}, by attempt"
+    computations = dict(zip(run.networks["name"], run.networks["computation"], strict=True))
     return Answer(
-        table, text, lambda: _draw(table, by, metric, split, text), "; ".join(filter(None, (said, exam.notes(run))))
+        table,
+        text,
+        lambda: _draw(table, by, metric, split, computations, title),
+        "; ".join(filter(None, (said, exam.notes(run)))),
+        shares=("accuracy", "low", "high", "spread") if metric == "accuracy" else (),
+        columns=("name", "value", metric, "seconds", "best", "low", "high"),
+        suggested=str(table.loc[table["best"], "name"].iloc[0]) if by != "attempt" else "",
     )
 
 
@@ -262,37 +275,60 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _draw(table: pd.DataFrame, by: str, metric: str, split: str, text: str) -> Figure:
+def _label(line: str, by: str) -> str:
+    """Return the name of a line without what differs on it, which stands on the axis."""
+    return re.sub(rf"\.{re.escape(by)}-[^.]*(\.\d+)?", "", line)
+
+
+def _draw(table: pd.DataFrame, by: str, metric: str, split: str, computations: dict[str, str], title: str) -> Figure:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
 
     fig = Figure(figsize=(10, 7.2))
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     numbers = pd.api.types.is_numeric_dtype(table["value"]) and table["value"].dtype != bool
     names = table["line"].drop_duplicates().tolist()
     ticks = list(dict.fromkeys(table["value"].astype(str)))
-    for i, name in enumerate(names[:LINES]):
+    styles = theme.network_styles({name: computations[name] for name in names[:LINES]})
+    ends = []
+    for i, name in enumerate(styles):
         rows = table[table["line"] == name]
-        x = rows["value"].astype(float) if numbers else rows["value"].astype(str).map(ticks.index)
-        style = {"color": f"C{i}", "marker": "o", "linestyle": "-" if numbers else "none"}
-        above.plot(x, rows[metric], label=theme.plain(name), **style)
-        above.vlines(x, rows["low"], rows["high"], color=f"C{i}", linewidth=1.5)
+        aside = 0.0 if numbers else 0.5 * (i / max(len(styles) - 1, 1) - 0.5)  # else they cover each other
+        x = rows["value"].astype(float) if numbers else rows["value"].astype(str).map(ticks.index) + aside
+        style = styles[name] if numbers else {**styles[name], "linestyle": "none"}
+        above.plot(x, rows[metric], label=theme.plain(_label(name, by)), **style)
+        above.vlines(x, rows["low"], rows["high"], color=style["color"], linewidth=1.5)
         below.plot(x, rows["seconds"], **style)
-    if numbers and theme.spans_decades(table["value"]):
-        below.set_xscale("log")
-        values = sorted(table["value"].unique())
-        if len(values) <= TICKS:
-            below.set_xticks(values, [f"{value:g}" for value in values], rotation=30 if len(values) > TICKS // 2 else 0)
-            below.xaxis.set_minor_locator(NullLocator())
-    if not numbers:
-        below.set_xticks(range(len(ticks)), [theme.plain(tick) for tick in ticks])
-    if theme.spans_decades(table["seconds"]):
+        ends.append((float(rows[metric].iloc[-1]), _label(name, by), style["color"]))
+    _value_axis(below, table["value"], ticks, numbers)
+    seconds = table.loc[table["line"].isin(styles), "seconds"]
+    if theme.spans_decades(seconds):
         below.set_yscale("log")
+        theme.log_axis(below.yaxis, seconds.min(), seconds.max())
     if metric == "accuracy":
         theme.percent_axis(above.yaxis)
     above.set(ylabel=f"{metric} ({split})")
     below.set(ylabel="training time (s)", xlabel=by)
-    if len(names) > 1:
+    if numbers:
+        theme.label_ends(above, ends)
+    elif len(names) > 1:
         theme.legend_below(fig, above, columns=4, fontsize=9)
     more = f"{len(names) - LINES} more lines are in the table" if len(names) > LINES else ""
-    return theme.finish(fig, text.split(" (one replicate")[0].split(". ")[0], more)
+    return theme.finish(fig, title, more)
+
+
+def _value_axis(ax: Axes, values: pd.Series, ticks: list[str], numbers: bool) -> None:
+    """Give the axis of what was swept a tick for each value, where these are few; whole numbers stay whole."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    if not numbers:
+        ax.set_xticks(range(len(ticks)), [theme.plain(tick) for tick in ticks])
+        return
+    known = sorted(values.unique())
+    if theme.spans_decades(values):
+        ax.set_xscale("log")
+    if len(known) <= TICKS:
+        rotation = 30 if len(known) > TICKS // 2 and theme.spans_decades(values) else 0
+        ax.set_xticks(known, [f"{value:g}" for value in known], rotation=rotation)
+        ax.xaxis.set_minor_locator(NullLocator())
+    elif not theme.spans_decades(values) and (values % 1 == 0).all():
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))

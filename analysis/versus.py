@@ -22,7 +22,7 @@ of the samples and judged on the other, a hundred times (Nadeau and Bengio 2003)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +82,12 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
     )
     title = f"{a} against {b}: {more} right, for {times['macs']} the multiply-accumulates"
     by_class = _by_class(right, labels, run.classes)
-    return Answer(table, text, lambda: _draw(table, by_class, a, b, title, pair.label), exam.notes(run, *notes))
+    computation = frame.set_index("name")["computation"]
+    styles = theme.network_styles({name: computation[name] for name in (a, b)})
+    return Answer(
+        table, text, lambda: _draw(table, by_class, styles, title, pair.label), exam.notes(run, *notes),
+        shares=(a, b, "difference"), columns=("measure", a, b, "ratio", "unit", "difference"),
+    )  # fmt: skip
 
 
 def _without(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
@@ -141,13 +146,15 @@ def _by_class(right: np.ndarray, labels: np.ndarray, class_names: list[str]) -> 
     return pd.DataFrame(rows, columns=["class_name", "first", "second"])
 
 
-def _draw(table: pd.DataFrame, by_class: pd.DataFrame, a: str, b: str, title: str, label: str) -> Figure:
+def _draw(
+    table: pd.DataFrame, by_class: pd.DataFrame, styles: dict[str, dict[str, Any]], title: str, label: str
+) -> Figure:
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(10, max(5.4, 1.6 + 0.3 * len(by_class))))
     left, right = fig.subplots(1, 2)
-    _ratios(left, table, a, b)
-    _classes(right, by_class, a, b)
+    _ratios(left, table, *styles)
+    _classes(right, by_class, styles)
     return theme.finish(fig, title, label)
 
 
@@ -175,19 +182,20 @@ def _ratios(ax: Axes, table: pd.DataFrame, a: str, b: str) -> None:
     )
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}×"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(theme.plain(f"times that of {b} (log scale; less is better)"))
-    ax.set_title(theme.plain(f"{a} as a multiple of {b}"), loc="left")
+    ax.set_xlabel("multiple (log scale; less is better)")
+    ax.set_title(theme.plain(f"{a}\nas a multiple of {b}"), loc="left", fontsize=10)
     ax.grid(axis="y", visible=False)
 
 
-def _classes(ax: Axes, by_class: pd.DataFrame, a: str, b: str) -> None:
+def _classes(ax: Axes, by_class: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> None:
 
     y = np.arange(len(by_class))[::-1]
     ax.hlines(y, by_class["first"], by_class["second"], color="#AAAAAA", linewidth=2.5, zorder=1)
-    ax.scatter(by_class["second"], y, color="#555555", s=55, marker="s", label=theme.plain(b), zorder=2)
-    ax.scatter(by_class["first"], y, color=theme.RIGHT, s=65, marker="D", label=theme.plain(a), zorder=3)
+    for (name, style), column in zip(styles.items(), ("first", "second"), strict=True):
+        own = {**style, "linestyle": "none"}
+        ax.plot(by_class[column], y, **own, markersize=8, label=theme.plain(name), zorder=3)
     ax.set_yticks(y, [theme.plain(short(c, 16)) for c in by_class["class_name"]])
     ax.set(xlabel="accuracy in the class, last attempt", ylabel="class")
     ax.set_title("class by class", loc="left")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.3), ncols=2, frameon=False, fontsize=9.5)
+    ax.legend(loc="upper right", bbox_to_anchor=(1, -0.16), frameon=False, fontsize=9.5)
     theme.percent_axis(ax.xaxis)

@@ -81,4 +81,7 @@ def ask(
             return said
         return f"{said},\n{percent(row['same'], 0)} of them: {run.classes[int(row['mistake'])]}"
 
-    return Answer(table, text, lambda: _votes.shown(run, rows, caption, title, split), votes.note)
+    return Answer(
+        table, text, lambda: _votes.shown(run, rows, caption, f"{title} ({votes.how_many})", split), votes.note,
+        _votes.SHARES, _votes.COLUMNS,
+    )  # fmt: skip

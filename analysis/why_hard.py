@@ -105,8 +105,10 @@ def ask(
     return Answer(
         table,
         _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone), alike),
-        lambda: _draw(run, table, shown, votes, alike),
+        lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen)),
         exam.notes(run),
+        shares=("right", "share", "others"),
+        columns=("sample", "group", "share", "others", "p", "only", "networks"),
     )
 
 
@@ -219,7 +221,7 @@ def _sentence(row: dict, alike: dict[tuple[str, str], str]) -> str:
 
 
 def _draw(
-    run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray, alike: dict[tuple[str, str], str]
+    run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray, alike: dict[tuple[str, str], str], few: str
 ) -> Figure:
 
     first = table.drop_duplicates("sample").set_index("sample")
@@ -233,4 +235,4 @@ def _draw(
     title = (
         _sentence(table.iloc[0].to_dict(), alike) if len(table) else "No kind of network is better at the hard samples"
     )
-    return exam.image_grid(run, list(shown), captions, votes, title=title.rstrip("."))
+    return exam.image_grid(run, list(shown), captions, votes, title=f"{title.rstrip('.')} ({few})")

@@ -36,10 +36,12 @@ def table(frame: pd.DataFrame, rows: int, reference: str | None = None, shares: 
     frame : pandas.DataFrame
     rows : how many
     reference : rows that have it as the name of their network stand out
-    shares : columns of fractions that are shown as percentages
+    shares : columns of fractions that are shown as percentages; where a frame has a column `unit`, in rows that have
+        "fraction" there
     """
     shown = frame.head(rows)
-    columns = [_shares(column) if name in shares else _column(column) for name, column in shown.items()]
+    counted = shown["unit"].eq("fraction") if "unit" in shown else pd.Series(True, shown.index)
+    columns = [_shares(column, counted) if name in shares else _column(column) for name, column in shown.items()]
     texts = [list(row) for row in zip(*columns, strict=True)]
     numbers = [
         column.dtype.kind in "iuf" or all(re.fullmatch(r"[-\d.,]+( %)?", str(v)) for v in column)
@@ -49,8 +51,10 @@ def table(frame: pd.DataFrame, rows: int, reference: str | None = None, shares: 
     return Table([str(c) for c in frame.columns], texts, numbers, marked, len(frame))
 
 
-def _shares(column: pd.Series) -> list[str]:
-    return ["" if pd.isna(value) else f"{100 * value:.2f} %" for value in column]
+def _shares(column: pd.Series, counted: pd.Series) -> list[str]:
+    """Write the values of a column as percentages, where they are counted among those."""
+    percentages = ["" if pd.isna(value) else f"{100 * value:.2f} %" for value in column]
+    return [text if share else cell(value) for text, share, value in zip(percentages, counted, column, strict=True)]
 
 
 def _column(column: pd.Series) -> list[str]:

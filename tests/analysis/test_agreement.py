@@ -177,19 +177,16 @@ def test_other_groups(grouped, by, groups):
 
 
 def test_groups_in_the_figure_are_clustered(grouped):
-    square = agreement.ordered(agreement.ask(grouped[0]).table)
-    assert (square.to_numpy() == square.to_numpy().T).all()
-    table = pd.DataFrame(
-        [("a", "b", 0.1), ("a", "c", 0.9), ("b", "c", 0.1), ("a", "d", 0.1), ("b", "d", 0.9), ("c", "d", 0.1)],
-        columns=["first", "second", "kappa"],
+    names = list("abcd")
+    square = pd.DataFrame(
+        [[1, 0.1, 0.9, 0.1], [0.1, 1, 0.1, 0.9], [0.9, 0.1, 1, 0.1], [0.1, 0.9, 0.1, 1]], names, names
     )
-    order = agreement.ordered(table).index.tolist()
+    order = agreement.ordered(square).index.tolist()
     assert abs(order.index("a") - order.index("c")) == 1
     assert abs(order.index("b") - order.index("d")) == 1
 
 
 def test_a_tiny_difference_is_called_tiny(grouped):
-    table = agreement.ask(grouped[0]).table
     judged = exam.Judged(0.1, 0.05, 0.15, 0.01)
     best = agreement.Best((0, 1), 0, 3, 0.5, judged, judged, judged, [])
     text = agreement.sentence(0.52, 0.5, 0.005, "family", best, ["A", "B"], "9 students")
@@ -197,12 +194,28 @@ def test_a_tiny_difference_is_called_tiny(grouped):
     assert text.startswith("Hardly: among 9 students, errors agree with a kappa of 0.52 in pairs of the same family")
     assert "a difference that is tiny, though more than chance (p = 0.005)" in text
     for p, words in ((0.005, "share hardly more errors"), (0.3, "share no more errors")):
-        assert words in " ".join(agreement.draw(table, 0.52, 0.5, p, "family").get_suptitle().split())
+        assert words in agreement.headline(0.52, 0.5, p, "family")
+
+
+def test_the_figure_has_within_beside_between_of_eight_computations_at_most(planted):
+    run = planted[0]
+    answer = run.ask("agreement", everyone=True)
+    left, right = answer.figure().axes
+    assert len(left.get_yticklabels()) == len(right.get_yticklabels()) <= 8
+    square = right.images[0].get_array()
+    assert square.shape[0] == square.shape[1] <= 8
+    within = answer.table[answer.table["first"] == answer.table["second"]]
+    one = within[within["first"].str.startswith("Linear ")].dropna(subset="kappa")
+    known = one["kappa"] @ one["pairs"] / one["pairs"].sum()  # no pair of these is without kappa
+    place = [t.get_text() for t in left.get_yticklabels()].index("Linear")
+    assert dict(zip(left.lines[0].get_ydata().round(), left.lines[0].get_xdata(), strict=True))[place] == pytest.approx(
+        known, abs=0.01
+    )
 
 
 def test_a_figure_stays_as_it_is_when_saved_again(grouped):
     fig = agreement.ask(grouped[0]).figure()
-    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Linear", "Conv2d"]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["pairs of the same family", "pairs of another"]
     before = [ax.get_position().bounds for ax in fig.axes]
     for suffix in ("png", "svg"):
         fig.savefig(io.BytesIO(), format=suffix)

@@ -159,8 +159,20 @@ def test_says_when_one_other_matches_it(tmp_path):
     assert "that is real" in answer.text
     fig = answer.figure()
     title = " ".join(fig.get_suptitle().split())
-    assert title == "No committee needed: one of the networks of Steady, Plain alone matches Target"
-    assert "range of the random draws" in [t.get_text() for t in fig.legends[0].get_texts()]
+    assert title == ("No committee needed: one of the networks of Steady, Plain alone matches Target (3 of 4 networks)")
+    assert any("the range of the draws" in t.get_text() for t in fig.texts)
+
+
+def test_committees_are_dots_with_intervals_at_a_few_sizes(trio):
+    answer = committee.ask(trio, draws=3)
+    (ax,) = answer.figure().axes
+    dots = [line for line in ax.lines if line.get_linestyle() == "None"]
+    assert len(dots) == 4
+    chosen = answer.table[(answer.table["choice"] == "greedy") & (answer.table["rule"] == "votes")]
+    (shown,) = (line for line in dots if line.get_label() == "well chosen, by votes")
+    sizes = [int(tick.get_text().split()[0]) for tick in ax.get_xticklabels()]
+    assert sizes == [size for size in (1, 2, 3, 5, 9, 15) if size < chosen["size"].max()] + [chosen["size"].max()]
+    assert shown.get_ydata().tolist() == chosen.set_index("size").loc[sizes, "accuracy"].tolist()
 
 
 def test_same_seed_same_answer(trio):

@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from handmade import make_run, sure
+from matplotlib.colors import to_rgb
 from scipy import stats
 
 from netpick import exam
 from netpick.analysis import _cost
 from netpick.core.errors import NetpickError
+from netpick.exam import theme
 
 QUESTIONS = {"study_time": "seconds", "notes": "params", "rough_work": "memory", "steps": "ops", "macs": "macs"}
 
@@ -43,8 +45,31 @@ def test_sentence_and_figure(planted):
     figure = answer.figure()
     assert figure.axes[1].get_xscale() == "log"
     words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert {"Linear", "Basic (one linear layer)"} <= words
+    assert {"other computations", "Basic (above: dashed)", "nobody scores more for less"} <= words
     assert "gold star: good, and above 93 % in the last attempt" in words
+
+
+def test_each_computation_has_a_facet_on_grey_with_its_front_named_and_basic(planted):
+    run, _ = planted
+    figure = run.ask("macs", everyone=True).figure()
+    frame = exam.students(run)
+    facets = {ax.get_title(loc="left"): ax for ax in figure.axes[1:]}
+    assert set(facets) == set(frame["computation"])
+    basic = frame[frame["name"] == "Basic"].iloc[0]
+    beaten = [(frame["macs"] <= one.macs) & (frame["accuracy"] > one.accuracy) for one in frame.itertuples()]
+    beaten = [own.any() or (frame["macs"] < one.macs)[frame["accuracy"] >= one.accuracy].any()
+              for own, one in zip(beaten, frame.itertuples(), strict=True)]  # fmt: skip
+    first = set(frame.loc[~np.array(beaten), "name"])
+    for computation, ax in facets.items():
+        own = frame[frame["computation"] == computation]
+        grey, mine = ax.collections[:2]
+        assert len(grey.get_offsets()) == len(frame) - len(own)
+        assert {tuple(c) for c in grey.get_facecolor()[:, :3]} == {to_rgb(theme.OTHER_NETWORKS)}
+        assert len(mine.get_offsets()) == len(own)
+        assert tuple(mine.get_facecolor()[0, :3]) == to_rgb(theme.colour(computation))
+        assert {text.get_text() for text in ax.texts} <= first & set(own["name"])
+        assert bool(ax.texts) == bool(first & set(own["name"]))
+        assert (ax.lines[0].get_xdata()[0], ax.lines[0].get_ydata()[0]) == (basic["macs"], basic["accuracy"])
 
 
 def test_steps_span_no_decades_and_have_a_linear_axis(planted):
@@ -158,4 +183,5 @@ def test_few_students_are_drawn_one_by_one_and_not_as_a_box(tmp_path):
         ax = run.ask(question).figure().axes[0]
         assert len([patch for patch in ax.patches if patch.get_path().vertices.shape[0] > 4]) == 1
         ticks = [t.get_text() for t in (ax.get_yticklabels() if question == "notes" else ax.get_xticklabels())]
-        assert [" ".join(t.split()) for t in ticks] == ["few (3)", "many (6)"]
+        said = {"notes": ["few (3)", "many (6)"], "strategies": ["few 3 of 3 passed", "many 6 of 6 passed"]}
+        assert [" ".join(t.split()) for t in ticks] == said[question]

@@ -32,7 +32,8 @@ def classes(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["easy", "weird", "confusing", "suspects", "why_hard", "best", "versus"])
 def test_classes(classes, name):
-    svg = drawn(classes.ask(name, **{} if name == "versus" else {"everyone": True}))
+    options = {"versus": {}, "suspects": {"everyone": True, "agree": 0.3, "confidence": 0.3}}
+    svg = drawn(classes.ask(name, **options.get(name, {"everyone": True})))
     for one in NAMES:
         assert f">{one}<" in svg
 

@@ -48,7 +48,7 @@ def test_edges(edge):
     assert answer.table["of"].iloc[-1] == 24 - left_out
     assert answer.figure().axes
     many = pd.DataFrame({e: [0.9, 0.7] for e in range(1, 31)})
-    assert scores._draw(scores.counts(many), [0.8, 0.9], "many attempts").axes[0].lines
+    assert scores._draw(many, [0.8, 0.9], "many attempts").axes[0].lines
 
 
 def test_of_students_with_one_and_with_three_attempts_each_ones_own_last_counts(tmp_path):

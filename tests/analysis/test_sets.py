@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from handmade import make_run, sure
+from matplotlib.text import Text
 from scipy import stats
 
 from netpick import exam
@@ -208,10 +209,12 @@ def test_the_figure_says_where_its_axis_starts_and_moves_dots_by_less_than_half_
     fig = answer.figure()
     left, right = fig.axes
     assert left.get_xlim()[0] > 0
-    assert f"the axis starts at {left.get_xlim()[0]:g}" in left.get_xlabel()
-    moved = np.abs(right.collections[0].get_offsets()[:, 1] / 100 - answer.table["coverage"].to_numpy())
+    assert f"the axis starts at {100 * left.get_xlim()[0]:g} %" in left.get_xlabel()
+    moved = np.abs(right.collections[0].get_offsets()[:, 1] - answer.table["coverage"].to_numpy())
     assert 0 < moved.max() < 0.5 / 133
-    assert "by chance (95 %; wide, as only\n134 samples calibrate)" in right.get_legend_handles_labels()[1]
+    assert "within chance of it (95 %; wide, as only\n134 samples calibrate)" in right.get_legend_handles_labels()[1]
+    words = " ".join(t.get_text() for t in fig.findobj(Text))
+    assert not any(jargon in words for jargon in ("coverage", "judged third", "set ", "sets"))
 
 
 def test_shares_add_up_and_the_score_is_their_weighted_sum(exam_run):

@@ -53,12 +53,12 @@ def test_interval_covers_the_median_of_few_networks_of_a_skewed_kind(n):
     assert np.mean(held) >= 0.92
 
 
-def ranked(folder, families):
+def ranked(folder, families, **options):
     """Ask a run with these families: (computation, activation) to the number wrong of 40 of each network."""
     rights = {f"{c}-{a}-{i}": wrong for (c, a), each in families.items() for i, wrong in enumerate(each)}
     answers = {name: sure((np.arange(40) < wrong).astype(int), 2) for name, wrong in rights.items()}
     networks = {name: dict(zip(("computation", "activation"), name.split("-")[:2], strict=True)) for name in answers}
-    return make_run(folder, answers, np.zeros(40, int), networks).ask("strategies")
+    return make_run(folder, answers, np.zeros(40, int), networks).ask("strategies", **options)
 
 
 def test_few_networks_are_not_ranked(tmp_path):
@@ -88,7 +88,15 @@ def test_those_who_failed_are_counted(tmp_path):
     assert "weak failed most: 6 of 9 passed." in answer.text
     assert "(15 of 18 students)" in " ".join(answer.figure().get_suptitle().split())
     ticks = [" ".join(t.get_text().split()) for t in answer.figure().axes[0].get_xticklabels()]
-    assert ticks == ["able (9)", "weak (6 of 9)"]
+    assert ticks == ["able 9 of 9 passed", "weak 6 of 9 passed"]
+
+
+def test_those_of_whom_nobody_passed_are_in_the_figure(tmp_path):
+    answer = ranked(tmp_path / "run", {("lost", "ReLU"): [40] * 6, ("able", "ReLU"): [1] * 9}, good=0.7)
+    above, below = answer.figure().axes[:2]
+    ticks = [" ".join(t.get_text().split()) for t in above.get_xticklabels()]
+    assert ticks == ["able 9 of 9 passed", "lost 0 of 6 passed"]
+    assert [t.get_text() for t in below.get_yticklabels()] == ["able"]
 
 
 def test_figure_says_median_and_number_in_each_cell(planted):

@@ -9,6 +9,7 @@ from handmade import make_run, sure
 
 from netpick.analysis import sweep
 from netpick.core.errors import NetpickError
+from netpick.exam import theme
 
 LABELS = np.arange(100) % 2
 
@@ -108,8 +109,21 @@ def test_nothing_swept(tmp_path):
 def test_the_figure(run, tmp_path):
     for by in ("lr", "width", "attempt"):
         assert run.ask("sweep", by=by).save(tmp_path / f"{by}.png").stat().st_size > 10_000
-    (legend,) = run.ask("sweep", by="width").figure().legends
-    assert [one.get_text() for one in legend.get_texts()] == ["Small", "Small.lr-0.1"]
+    above = run.ask("sweep", by="width").figure().axes[0]
+    assert sorted(one.get_text() for one in above.texts) == ["Small", "Small.lr-0.1"]
+    above = run.ask("sweep", by="lr").figure().axes[0]
+    assert [one.get_text() for one in above.texts] == ["Small"]  # what differs on a line stands on the axis
+
+
+def test_attempts_are_whole_and_a_figure_of_nothing_swept_says_so(tmp_path):
+    scores = {name: np.stack([right(50 + i), right(60), right(70 + i)]) for i, name in enumerate("ABCDEFGHIJ")}
+    run = make_run(tmp_path / "run", scores, LABELS)
+    fig = run.ask("sweep").figure()
+    assert fig.get_suptitle() == "Nothing was swept: the best 8 of 10 students, by attempt"
+    assert "2 more lines are in the table" in {t.get_text() for t in fig.texts}
+    assert [t.get_text() for t in fig.axes[1].get_xticklabels()] == ["1", "2", "3"]
+    assert not fig.legends
+    assert {line.get_color() for line in fig.axes[0].lines} == {theme.colour("Linear")}
 
 
 def line(values):

@@ -38,9 +38,45 @@ def test_colours_are_told_apart_with_every_kind_of_colour_vision(kind):
     seen = {name: lab(colour, DICHROMATS[kind]) for name, colour in theme.COLOURS.items()}
     distances = {(a, b): np.linalg.norm(seen[a] - seen[b]) for a, b in combinations(seen, 2)}
     nearest = min(distances, key=distances.get)
-    assert distances[nearest] > 12, nearest  # a difference of 2.3 is just noticeable
+    assert distances[nearest] > 30, nearest  # a difference of 2.3 is just noticeable
     right, wrong = lab(theme.RIGHT, DICHROMATS[kind]), lab(theme.WRONG, DICHROMATS[kind])
     assert np.linalg.norm(right - wrong) > 30
+
+
+def test_shapes_say_what_colours_say():
+    assert len({theme.marker(computation) for computation in theme.COLOURS}) == len(theme.COLOURS)
+    assert theme.marker("MyOwn") == theme.marker("MyOwn") in theme.OTHER_MARKERS
+    styles = theme.network_styles({"R_1": "ResNetStyle", "Basic": "Linear", "R_2": "ResNetStyle", "L": "Linear"})
+    assert styles["R_1"]["color"] == styles["R_2"]["color"] == theme.colour("ResNetStyle")
+    assert styles["R_1"]["marker"] == theme.marker("ResNetStyle")
+    assert len({(s["marker"], str(s["linestyle"])) for s in styles.values()}) == 4
+    for other in ({"Basic": "Linear"}, {"L": "Linear", "Basic": "Linear"}):
+        assert theme.network_styles(other)["Basic"] == styles["Basic"]
+
+
+def test_names_at_the_ends_of_lines_do_not_cover_each_other():
+    with theme.theme():
+        fig = Figure(figsize=(6, 3))
+        ax = fig.subplots()
+        ax.set(xlim=(0, 1), ylim=(0, 100))
+        theme.label_ends(ax, [(y, f"line {y}", theme.INK) for y in (50, 50.1, 50.2, 51, 90)])
+        fig.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]  # without what leads to them
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert [text.get_text() for text in ax.texts] == ["line 50", "line 50.1", "line 50.2", "line 51", "line 90"]
+    assert all(box.x1 <= fig.bbox.x1 for box in boxes)
+
+
+def test_a_caveat_stands_beneath_the_title():
+    with theme.theme():
+        fig = Figure(figsize=(6, 4))
+        ax = fig.subplots()
+        theme.finish(fig, "A title that is rather long " * 4, "3 good students of 45 " * 6)
+        fig.draw_without_rendering()
+    small = next(t for t in fig.texts if t.get_text().startswith("3 good students")).get_window_extent()
+    assert not small.overlaps(fig._suptitle.get_window_extent())
+    assert not small.overlaps(ax.get_tightbbox())
+    assert small.y0 > ax.get_tightbbox().y1
 
 
 def test_colours_and_order_are_the_same_everywhere():
@@ -219,3 +255,20 @@ def test_small_print_and_a_legend_below_do_not_cover_each_other():
     assert small.y0 >= 0
     assert not any(small.overlaps(t.get_window_extent()) for t in fig.legends[0].get_texts())
     assert not small.overlaps(ax.get_tightbbox())
+
+
+def test_captions_and_bars_of_named_classes_do_not_cover_each_other(run):
+    names = [*run.classes]
+    long = ["long sleeved pullover", "trouser and jeans", "ankle boots (high)", "handbag or shoulder bag"]
+    votes = np.zeros((12, 12))
+    votes[:, 0], votes[:, 1], votes[:, 2] = 5, 4, 1
+    try:
+        run.manifest["classes"] = [long[i % 4] for i in range(12)]
+        fig = image_grid(run, range(12), [f"100 % of them:\ncalled {long[i % 4]}" for i in range(12)], votes, title="T")
+    finally:
+        run.manifest["classes"] = names
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= fig.bbox.x1 for box in boxes)
+    assert {"50 %", "40 %", "10 %"} <= {text.get_text() for text in fig.axes[0].texts}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netpick.exam import theme
 from netpick.exam.picking.choice import Choice
@@ -10,6 +10,10 @@ from netpick.exam.picking.columns import AXES, FRACTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+NAMED = 8
+"""Networks of the front that are all named; of more the suggested one and the runner-up."""
 
 
 def draw(choice: Choice) -> Figure:
@@ -30,16 +34,21 @@ def draw(choice: Choice) -> Figure:
         )
     for computation in theme.family_order(pool):
         rows = pool[pool["computation"] == computation]
-        ax.plot(rows[x], rows[y], "o", ms=4.5, alpha=0.75, mew=0, color=theme.colour(computation), label=computation)
+        style: dict[str, Any] = {
+            "color": theme.colour(computation),
+            "marker": theme.marker(computation),
+            "linestyle": "none",
+        }
+        ax.plot(rows[x], rows[y], ms=4.5, alpha=0.75, mew=0, **style, label=theme.plain(computation))
     line = front.sort_values(x)
     if len(columns) == 2:
         ax.plot(line[x], line[y], color=theme.INK, lw=1, zorder=3, drawstyle="steps-post" if y in up else "default")
     ax.plot(line[x], line[y], "o", ms=8, mfc="none", mec=theme.INK, zorder=3, label=f"Pareto front ({len(front)})")
     mine = front[front["suggested"]]
-    theme.mark_stars(ax, mine[x], mine[y], label=f"suggested: {mine['name'].iloc[0]}", size=330)
+    theme.mark_stars(ax, mine[x], mine[y], label="suggested", size=330)
     basic = frame[frame["name"] == "Basic"]
     if len(basic):
-        ax.plot(basic[x], basic[y], "D", ms=8, mfc="white", mec=theme.INK, zorder=4, label="Basic (one linear layer)")
+        ax.plot(basic[x], basic[y], ms=9, zorder=4, label="Basic (one linear layer)", **theme.BASIC_POINT)
     for constraint in choice.constraints:
         if constraint.column in (x, y) and constraint.bound:
             line_at = ax.axvline if constraint.column == x else ax.axhline
@@ -54,5 +63,9 @@ def draw(choice: Choice) -> Figure:
     elif theme.spans_decades(frame[y]):
         ax.set_yscale("log")
     ax.set(xlabel=AXES[x], ylabel=AXES[y])
+    named = line if len(line) <= NAMED else line[line["suggested"] | line["runner_up"]]
+    for row in named.to_dict("records"):
+        theme.name_point(ax, row[x], row[y], row["name"], 12 if row["suggested"] else 7)
     theme.legend_below(fig, ax, columns=4, fontsize=9)
-    return theme.finish(fig, f"Take {mine['name'].iloc[0]}: which networks offer {choice.objectives}?")
+    few = f"{len(pool)} of {len(frame)} networks" if len(out) else f"{len(frame)} networks"
+    return theme.finish(fig, f"Take {mine['name'].iloc[0]}: which networks offer {choice.objectives}? ({few})")

@@ -20,7 +20,7 @@ from netpick.exam.answer import Answer
 from netpick.exam.checks import check_fraction, notes
 from netpick.exam.picking.candidates import Candidates
 from netpick.exam.picking.choice import Choice
-from netpick.exam.picking.columns import TIMES
+from netpick.exam.picking.columns import FRACTIONS, TIMES
 from netpick.exam.picking.constraints import Constraint, nobody_meets
 from netpick.exam.picking.figure import draw
 from netpick.exam.picking.objectives import Objectives
@@ -109,6 +109,7 @@ def pick(
     if not met.any():
         raise NetpickError(nobody_meets(frame, wanted))
     choice = Choice.made(candidates, objectives, wanted, known, give_up)
+    costs = [column for column in objectives.columns if column not in FRACTIONS] or ["macs"]
     timed = {*objectives.columns, *(c.column for c in wanted)} & {*TIMES, "throughput"}
     return Pick(
         choice.table,
@@ -116,6 +117,7 @@ def pick(
         lambda: draw(choice),
         "; ".join(filter(None, (candidates.note, notes(run), times(run) if timed else ""))),
         shares=("accuracy", "class_accuracy", "judged", "judged_class", "chosen"),
+        columns=("name", *costs, "judged", "accuracy", "chosen", "runner_up", "judged_class"),
         suggested=str(choice.chosen["name"]),
         name=str(choice.chosen["name"]),
         runner_up=None if choice.second is None else str(choice.second["name"]),
