@@ -108,13 +108,13 @@ def ask(
     sure = {name: np.exp(scores[i].max(axis=1)) for i, name in enumerate(known)}
     trials = Trials(
         splits, sure, dict(zip(names, right, strict=True)), macs, cards["accuracy"].to_dict(),
-        dict(zip(names, chosen_by, strict=True)), dict(zip(names, judged, strict=True)), keep,
+        dict(zip(names, chosen_by, strict=True)), dict(zip(names, judged, strict=True)), fronts, keep,
     )  # fmt: skip
     # In each split the networks are chosen anew, by the rule that puts a pair on top of the table.
     best = []
     for k, here in enumerate(fronts):
         last = large if large is not None else here[-1]
-        best.append(min((trials.tried(s, last, k, here) for s in smaller(here, last)), default=None))
+        best.append(min((trials.tried(s, last, k) for s in smaller(here, last)), default=None))
     often = pd.Series([(one.small, one.large) for one in best if one is not None], dtype=object).value_counts()
     rows = [(larges.index(b), *trials.row(s, b, front, often.get((s, b), 0) / len(splits))) for s, b in pairs]
     cheapest_first = [row for *_, row in sorted(rows, key=lambda ranked: ranked[:2])]
@@ -161,6 +161,7 @@ class Trials:
     right : by name, bool (samples,)
     macs, accuracy : by name; accuracy is that on all samples
     chosen, judged : by name, accuracy on each half (times,)
+    fronts : the Pareto front of each split, on the half that chooses
     keep : share of the large network's accuracy that is to be kept
     """
 
@@ -171,10 +172,11 @@ class Trials:
     accuracy: dict[str, float]
     chosen: dict[str, np.ndarray]
     judged: dict[str, np.ndarray]
+    fronts: list[list[str]]
     keep: float
 
-    def tried(self, small: str, large: str, k: int, front: list[str]) -> Tried:
-        """Choose a pair's threshold in one split, and the cheapest single network of a front; judge both."""
+    def tried(self, small: str, large: str, k: int) -> Tried:
+        """Choose a pair's threshold in one split, and the cheapest single network of its front; judge both."""
         macs, whole = self.macs, self.macs[large]
         goal = self.keep * self.chosen[large][k] - 1e-12
         level, passed_on = self._threshold(small, large, self.splits.samples(k, 0), goal)
@@ -182,7 +184,7 @@ class Trials:
         answers = self.sure[small][judge] >= level
         accuracy = float(np.where(answers, self.right[small][judge], self.right[large][judge]).mean())
         passed, alone = float(1 - answers.mean()), float(self.judged[large][k])
-        single = min((n for n in (*front, large) if self.chosen[n][k] >= goal), key=macs.__getitem__)
+        single = min((n for n in (*self.fronts[k], large) if self.chosen[n][k] >= goal), key=macs.__getitem__)
         return Tried(
             macs[small] + passed_on * whole, small, large, passed, accuracy, accuracy / alone if alone else np.nan,
             macs[small] / whole + passed, float(self.judged[single][k]), macs[single] / whole,
@@ -190,7 +192,7 @@ class Trials:
 
     def row(self, small: str, large: str, front: list[str], chosen: float) -> tuple[float, dict[str, object]]:
         """Return a pair's mean macs with the threshold that is chosen on all samples, and its row of the table."""
-        tried = pd.DataFrame([self.tried(small, large, k, front) for k in range(len(self.splits))])
+        tried = pd.DataFrame([self.tried(small, large, k) for k in range(len(self.splits))])
         mean = tried.drop(columns=["small", "large"]).mean()
         macs, goal = self.macs, self.keep * self.accuracy[large] - 1e-12
         level, passed_on = self._threshold(small, large, np.arange(len(self.right[small])), goal)

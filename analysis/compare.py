@@ -123,12 +123,13 @@ def ask(
 
 
 def mean_right(run: Run, names: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return names and float32 (networks, samples): right (1), wrong (0), or the mean of that over replicates."""
+    """Return names and (networks, samples): right (1), wrong (0), or the mean of that over replicates."""
     names, predicted, labels = exam.final(run, names)
-    right = (predicted == labels).astype(np.float32)
     trained = exam.done(run)
     trained = trained[trained["network"].isin(names)]
     count = trained.groupby("network").size()
+    # Thirds in single precision would tell families apart that are equal.
+    right = (predicted == labels).astype(np.float64 if (count > 1).any() else np.float32)
     if (count > 1).any():
         place = {name: i for i, name in enumerate(names)}
         right[[place[n] for n in count.index[count > 1]]] = 0

@@ -135,11 +135,12 @@ def ask(
         np.concatenate(each, axis=1) for each in zip(*((b.choosing, b.judging) for b in parts), strict=True)
     )
     threshold, few = np.concatenate([b.threshold for b in parts]), any(b.few for b in parts)
-    # Rounded, as the last bits of a mean would rank equals.
-    table = pd.DataFrame(judging.mean(axis=0).round(exam.DIGITS), columns=["coverage", "size", *KINDS])
+    table = pd.DataFrame(judging.mean(axis=0), columns=["coverage", "size", *KINDS])
     table["threshold"] = np.where(few, np.inf, threshold)
-    table["accuracy"] = (table["right_sure"] + table["right_unsure"]).round(exam.DIGITS)
-    table["score"] = (table[list(KINDS)] @ weights).round(exam.DIGITS)
+    table["accuracy"] = table["right_sure"] + table["right_unsure"]
+    table["score"] = table[list(KINDS)] @ weights
+    rounded = ["accuracy", "score", "size"]  # else the last bits of means would rank equals
+    table[rounded] = table[rounded].round(exam.DIGITS)
     first = First.of(splits, choosing[:, :, 2:] @ weights, judging[:, :, 2:] @ weights, judging)
     table["chosen"], table["tied"] = first.often, first.tied
     names = [known[i] for i in rows]

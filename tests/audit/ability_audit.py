@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from audit.raw import Raw
@@ -69,11 +71,17 @@ class Fit:
         return np.linalg.inv(curvature)
 
 
+@lru_cache
+def _fitted(raw: Raw) -> tuple[np.ndarray, Fit, list[Number]]:
+    """Return the answers of the good students, the model, and how well it foresees; once for a run."""
+    right = raw.right(list(raw.asked().index))
+    return right, Fit(right), _foreseen(right)
+
+
 def ability(raw: Raw, rows: str = "samples") -> Audit:
     """Fit the model to the last answers of the good students."""
     asked, labels = raw.asked(), raw.labels()
-    right = raw.right(list(asked.index))
-    fit = Fit(right)
+    right, fit, foreseen = _fitted(raw)
     able = np.quantile(fit.ability, 0.9)
     p = expit(fit.slope * able + fit.logit)
     samples = pd.DataFrame({
@@ -105,7 +113,7 @@ def ability(raw: Raw, rows: str = "samples") -> Audit:
     table, by = (samples, ["sample"]) if rows == "samples" else (networks.reset_index(drop=True), ["name"])
     moving = ["difficulty", "discrimination", "discrimination_error", "information", "ability", "error", "surprise"]
     near = {column: NEAR * (5 if column == "difficulty" else 1) for column in moving if column in table}
-    return Audit(table, [*said, *_foreseen(right)], by=by, near=near)
+    return Audit(table, [*said, *foreseen], by=by, near=near)
 
 
 def _near(value: float) -> Number:

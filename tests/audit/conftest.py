@@ -14,7 +14,7 @@ from netpick.exam.run import Run
 NAMES = ("shirt", "ankle boot", "bag", "coat", "dress", "T-shirt or top", "sandal", "sneaker", "trousers", "pullover")
 SHAPES: dict[str, dict[str, Any]] = {
     "replicates, failures and named classes": {
-        "networks": 40, "samples": 150, "replicates": 2, "epochs": 3, "failed": 2, "diverged": 1, "pending": 1,
+        "networks": 40, "samples": 120, "replicates": 3, "epochs": 3, "failed": 2, "diverged": 1, "pending": 1,
         "seed": 3,
     },
     "two classes, one training each": {

@@ -43,12 +43,9 @@ def cost(raw: Raw, question: str, gold: float = 0.98) -> Audit:
     how = "hardly " if abs(rho) < 0.1 else "somewhat " if abs(rho) < 0.4 else "" if abs(rho) < 0.7 else "clearly "
     words = f"who spends more scores {how}{'better' if rho > 0 else 'worse'}"
     said += ["nothing shows that" if low <= 0 <= high else words, places(rho, 2), 95, places(low, 2), places(high, 2)]
-    said += [
-        places(each["within"].min(), 2),
-        places(each["within"].max(), 2),
-        len(each),
-        places(whole["correlation"], 2),
-    ]
+    if len(each) > 1:
+        ends = [places(x, 2) for x in (each["within"].min(), each["within"].max())]
+        said += [*ends, len(each), places(whole["correlation"], 2)]
     return Audit(
         table, said, ["nothing shows that", "who spends more scores(?: [a-z]+)? (?:better|worse)"], by=["computation"]
     )

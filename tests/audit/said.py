@@ -43,7 +43,7 @@ class Audit:
     said : what the sentence says, in turn: numbers, names, verdicts; a set where any of several will do
     words : regular expressions of other words that are looked for
     by : columns to sort both tables by, where the order of rows is not documented
-    near : how far columns may be off that depend on what was drawn; 1e-6 of the value for all others
+    near : how far columns may be off that depend on what was drawn; 1e-5 of the value for all others
     """
 
     table: pd.DataFrame
@@ -63,7 +63,7 @@ class Audit:
         mine, its = (t.drop(columns=list(self.near)).reset_index(drop=True) for t in (mine, its))
         words = [c for c in mine if mine[c].dtype.kind not in "iufb"]
         mine, its = (t.assign(**{c: t[c].astype(object).where(t[c].notna(), None) for c in words}) for t in (mine, its))
-        pd.testing.assert_frame_equal(its, mine, check_dtype=False, rtol=1e-6, atol=1e-7, obj="the table of the answer")
+        pd.testing.assert_frame_equal(its, mine, check_dtype=False, rtol=1e-5, atol=1e-7, obj="the table of the answer")
         there = words_of(text, raw, self.words)
         pairs = [(says(one, word), one, word) for one, word in zip(self.said, there, strict=False)]
         wrong = [f"{word} where it is {one}" for good, one, word in pairs if not good]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from audit.raw import TINY, Raw, holm
@@ -56,20 +58,45 @@ def strategies(raw: Raw, gold: float = 0.98) -> Audit:
     table = pd.DataFrame(rows, columns=columns)
     each = table[table["activation"] == "all"].set_index("computation")
     ranked = each[each["asked"] >= 5].sort_values("median", ascending=False)
-    first, second = ranked.iloc[0], ranked.iloc[1]
-    shares = [x for row in (first, second) for x in (row.name, *map(percent, row[["median", "low", "high"]]))]
-    shares = [shares[0], shares[1], 95, *shares[2:5], shares[5], 95, *shares[6:]]
-    said = [*who(raw), *shares, "do not overlap" if first["low"] > second["high"] else "overlap"]
+    said = [*who(raw), *_ranking(table, ranked, everyone[everyone["good"]])]
     stars = int(everyone["star"].sum())
     said += [stars, percent(gold)] if stars else [percent(gold)]
     if stars:
-        share = ranked["stars"] / ranked["asked"]
-        top = ranked[share == share.max()].sort_values("stars").iloc[-1]
+        of = ranked if len(ranked) else each[each["asked"] > 0]
+        share = of["stars"] / of["asked"]
+        top = of[share == share.max()].sort_values("stars", ascending=False, kind="stable").iloc[0]
         said += [top.name, top["stars"], top["asked"]]
     passed = (each["good"] / each["trained"])[each["asked"] > 0]
     worst = each.loc[sorted(equals(passed, passed.min()))]
     said += [set(worst.index), set(worst["good"]), set(worst["trained"])] if passed.min() < 1 else []
     return Audit(table, said, ["do not overlap", "overlap"], by=["computation", "activation"])
+
+
+def _ranking(table: pd.DataFrame, ranked: pd.DataFrame, asked: pd.DataFrame) -> list[Any]:
+    """Return what is said of the first computation, the next one, and the first other that has its only activation."""
+    if not len(ranked):
+        return [5]
+
+    def shares(row: pd.Series) -> list[Any]:
+        return [percent(row["median"]), 95, percent(row["low"]), percent(row["high"])]
+
+    def apart(one: pd.Series, other: pd.Series) -> str:
+        return "do not overlap" if one["low"] > other["high"] or other["low"] > one["high"] else "overlap"
+
+    first = ranked.iloc[0]
+    said = [first.name, *shares(first)]
+    for name, second in ranked.iloc[1:2].iterrows():
+        said += [name, *shares(second), apart(first, second)]
+    used = asked.groupby("computation")["activation"].agg(set)
+    if len(ranked) < 2 or len(used[first.name]) > 1 or all(used[c] == used[first.name] for c in ranked.index):
+        return said
+    (activation,) = used[first.name]
+    alike = table[(table["activation"] == activation) & (table["asked"] >= 5)].set_index("computation")
+    others = alike.drop(index=first.name).sort_values("median", ascending=False)
+    said += [first.name, activation]
+    for name, other in others.head(1).iterrows():
+        said += [name, *shares(other), apart(alike.loc[first.name], other)]
+    return said
 
 
 def curves(raw: Raw, gain: float = 0.005) -> Audit:

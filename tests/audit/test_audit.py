@@ -36,12 +36,12 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     *((question, partial(costs_audit.cost, question=question), {}) for question in costs_audit.COLUMNS),
     ("macs", partial(costs_audit.cost, question="macs"), {"gold": 0.93}),
     ("versus", pairs_audit.versus, {}),
-    ("versus", pairs_audit.versus, {"first": "ResNetStyle_2", "second": "Conv1d_1"}),
+    ("versus", pairs_audit.versus, {"first": "ResNetStyle_1", "second": "Conv1d_1"}),
     ("compare", families_audit.families, {}),
     ("compare", families_audit.families, {"by": "activation"}),
     ("compare", families_audit.families, {"by": "family"}),
-    ("compare", pairs_audit.one_with_all, {"a": "LinearTanh_1"}),
-    ("compare", pairs_audit.two, {"a": "ResNetStyle_2", "b": "Conv1d_1"}),
+    ("compare", pairs_audit.one_with_all, {"a": "Conv1d_1"}),
+    ("compare", pairs_audit.two, {"a": "ResNetStyle_1", "b": "Conv1d_1"}),
     ("sweep", sweep_audit.sweep, {}),
     ("sweep", sweep_audit.sweep, {"by": "activation"}),
     ("sweep", sweep_audit.sweep, {"by": "computation"}),
@@ -95,10 +95,21 @@ def test_the_note_counts_what_is_missing_and_says_how_much_is_luck(audited):
         upper = frame[frame["accuracy"] >= frame["accuracy"].median()]
         assert said == upper.sort_values("seconds")["name"].head(5).tolist()
         return
-    wanted = raw.manifest["recipe"]["replicates"] * len(raw.table("networks"))
+    each = raw.manifest["recipe"]["replicates"]
+    wanted = each * len(raw.table("networks"))
     spread = np.sqrt(((last["accuracy"] - groups.transform("mean")) ** 2).sum() / freedom)
-    smallest = stats.t.ppf(0.975, freedom) * spread  # of two means of two trainings each
-    expected = [wanted - ended.sum(), wanted, ended["failed"], ended["diverged"], 2, 2, percent(smallest), 95, freedom]
+    smallest = stats.t.ppf(0.975, freedom) * spread * np.sqrt(2 / each)
+    expected = [
+        wanted - ended.sum(),
+        wanted,
+        ended["failed"],
+        ended["diverged"],
+        each,
+        each,
+        percent(smallest),
+        95,
+        freedom,
+    ]
     assert all(says(one, word) for one, word in zip(expected, said, strict=True)), (expected, said)
 
 

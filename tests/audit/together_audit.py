@@ -178,7 +178,7 @@ def _enough(rows: pd.DataFrame, goal: float) -> list[Any]:
     i = fits[fits["size"] == fits["size"].min()]["accuracy"].idxmax()
     row = rows.loc[i]
     how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
-    count = [row["size"], how] if row["size"] > 1 else [row["member"] or 1]
+    count = [row["size"], how] if row["size"] > 1 else [row["member"] if row["choice"] == "greedy" else 1]
     return [*count, percent(row["accuracy"]), figures(row["macs_share"]), *beside(i)]
 
 
