@@ -139,8 +139,6 @@ def ask(
     table["threshold"] = np.where(few, np.inf, threshold)
     table["accuracy"] = table["right_sure"] + table["right_unsure"]
     table["score"] = table[list(KINDS)] @ weights
-    rounded = ["accuracy", "score", "size"]  # else the last bits of means would rank equals
-    table[rounded] = table[rounded].round(exam.DIGITS)
     first = First.of(splits, choosing[:, :, 2:] @ weights, judging[:, :, 2:] @ weights, judging)
     table["chosen"], table["tied"] = first.often, first.tied
     names = [known[i] for i in rows]
@@ -150,7 +148,9 @@ def ask(
     calibrated, judged_on = (len(splits.samples(0, i)) for i in (0, 2))
     table["low"], table["high"] = interval(calibrated, judged_on, coverage, times=len(splits))
     table["as_promised"] = table["coverage"] >= table["low"] - exam.TINY
-    table = table.sort_values(["score", "size"], ascending=[False, True], kind="stable", ignore_index=True)
+    equal = table[["score", "size"]].round(exam.DIGITS)  # else the last bits of means would rank equals
+    ranked = equal.sort_values(["score", "size"], ascending=[False, True], kind="stable").index
+    table = table.loc[ranked].reset_index(drop=True)
     table["rank"] = table.index + 1
     order = ["rank", "network", "computation", "activation", "score", "accuracy", "coverage", "size", *KINDS]
     table = table[[*order, "threshold", "low", "high", "as_promised", "chosen", "tied"]]
@@ -274,7 +274,7 @@ def interval(
 def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, who: str, first: First) -> str:
     """Say who is best, how large its sets are, what choosing it comes to, and whether the promise is kept."""
     top = table.iloc[0]
-    plain = table.sort_values(["accuracy", "rank"], ascending=[False, True]).iloc[0]
+    plain = table.loc[table["accuracy"].round(exam.DIGITS).idxmax()]
     other = (
         "It is the most accurate one too."
         if plain["network"] == top["network"]
