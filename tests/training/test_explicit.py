@@ -21,7 +21,8 @@ from netpick.networks.paper import operations
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, train
-from netpick.training.engines.explicit.layers import MANY, BatchNorm
+from netpick.training.engines.explicit.activations import MANY
+from netpick.training.engines.explicit.layers import BatchNorm
 from netpick.training.engines.explicit.step import ExplicitStep
 from netpick.training.steps import ALIGNMENT, FlatParameters
 
