@@ -40,7 +40,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     if deepest(text) > NESTED:
         raise ValueError(f"its brackets are nested too deeply, more than {NESTED}")
-    if any(found.lastgroup for found in _TOML.finditer(text)):
+    if any(match.lastgroup for match in _TOML.finditer(text)):
         raise ValueError(f"a key of it has more than {KEY_PARTS} parts with dots between")
     try:
         return tomllib.loads(text)

@@ -81,7 +81,11 @@ def own_counts(
         header = read_header(path)
         shape, classes, labels = header.shape, header.classes, header.labels
     _check_text(name, classes, "class")
-    return shape, classes, {p: np.bincount(one, minlength=len(classes)).tolist() for p, one in labels.items()}
+    return (
+        shape,
+        classes,
+        {part: np.bincount(values, minlength=len(classes)).tolist() for part, values in labels.items()},
+    )
 
 
 def read_own(

@@ -121,20 +121,20 @@ def chosen_classes(wanted: Sequence[int | str] | None, names: Sequence[str], dat
     if wanted is None:
         return list(range(len(names)))
     chosen: list[int] = []
-    for one in wanted:
-        if isinstance(one, str):
-            if one not in names:
+    for key in wanted:
+        if isinstance(key, str):
+            if key not in names:
                 raise DataError(
-                    f"classes: '{dataset}' has no class '{one}'{suggest(one, names)}: give some of {listed(names, 20)}"
+                    f"classes: '{dataset}' has no class '{key}'{suggest(key, names)}: give some of {listed(names, 20)}"
                 )
-            label = list(names).index(one)
+            label = list(names).index(key)
         else:
-            if not 0 <= one < len(names):
+            if not 0 <= key < len(names):
                 raise DataError(
-                    f"classes: '{dataset}' has no label {one}: give labels from 0 to {len(names) - 1}, or names of"
+                    f"classes: '{dataset}' has no label {key}: give labels from 0 to {len(names) - 1}, or names of"
                     f" classes: {listed(names, 20)}"
                 )
-            label = int(one)
+            label = int(key)
         if label in chosen:
             raise DataError(f"classes: label {label} ('{names[label]}') is given twice: give each class once")
         chosen.append(label)

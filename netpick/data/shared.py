@@ -149,7 +149,7 @@ def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _sum(labels: Iterable[np.ndarray]) -> int:
-    return functools.reduce(lambda sum_, one: zlib.crc32(np.ascontiguousarray(one).data, sum_), labels, 0)
+    return functools.reduce(lambda sum_, split: zlib.crc32(np.ascontiguousarray(split).data, sum_), labels, 0)
 
 
 def _stem(request: DataRequest) -> str:

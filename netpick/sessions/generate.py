@@ -150,7 +150,7 @@ def _own_networks(
     if networks_file is not None:
         taken = import_file.read(networks_file, info.shape, len(info.classes), max_params)
     for module in modules:
-        from netpick.networks.modules.user_code import read  # loads torch, since it makes and runs what it finds
+        from netpick.networks.modules.user_networks import read  # loads torch, since it makes and runs what it finds
 
         more = read(module, info.shape, len(info.classes))
         taken = import_file.Taken([*taken.networks, *more.networks], [*taken.notes, *more.notes])
@@ -179,8 +179,8 @@ def _measured(
         on_progress(done, len(networks))
 
     for number, specs in by_samples.items():
-        found = measure_all(specs, info.shape, workers, number, measured)
-        counts.update(zip((n.hash for n in specs), found, strict=True))
+        costs = measure_all(specs, info.shape, workers, number, measured)
+        counts.update(zip((n.hash for n in specs), costs, strict=True))
     return [
         {
             "name": spec.name,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netpick.core.errors import RunError, suggest
-from netpick.store.folder import SCORES
+from netpick.store.manifest import SCORES
 from netpick.training.plan import pinned
 
 PRECISIONS = ("fp32", "tf32", "bf16", "auto")

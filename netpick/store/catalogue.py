@@ -77,7 +77,7 @@ def _form(path: Path, row: dict[str, Any]) -> dict[str, Any]:
             if len(text) > LAYERS_BYTES or not (few or deepest(text) <= LAYERS_NESTED):
                 raise ValueError("too large")
         layers, recipe = (json.loads(text) if text else {} for text in texts.values())
-        if not isinstance(layers, list) or not all(isinstance(one, dict) and _named(one) for one in layers):
+        if not isinstance(layers, list) or not all(isinstance(layer, dict) and _named(layer) for layer in layers):
             raise ValueError("no list of layers, each with the name of its operation")
         if recipe != {}:
             convert(recipe, Recipe, f"{path}: network {row['name']}", "recipe", RunError)

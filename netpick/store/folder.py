@@ -7,18 +7,16 @@ results come about or what they mean; what a user reads them with is `run`. All 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
-import filelock
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -29,9 +27,11 @@ from netpick.core.result import TrainingResult
 from netpick.store import compact
 from netpick.store.catalogue import read_catalogue
 from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
+from netpick.store.results import epoch_rows, prediction_tables, table_of, training_row
 from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
-from netpick.store.shards import TABLES, BrokenShardError, arrow_schema, scan, write_groups
+from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
+from netpick.store.writing import disk_errors, in_use, lock
 
 EVENTS_BYTES = 2**30
 """Size of what is taken for a log: those that netpick writes stay far below."""
@@ -79,11 +79,11 @@ class Store:
             {"recipe": "{}", **n, "layers": n["layers"] if isinstance(n["layers"], str) else json.dumps(n["layers"])}
             for n in networks
         ]
-        with store._work():
+        with disk_errors(path):
             for table in TABLES:
                 (path / table).mkdir(parents=True, exist_ok=True)
-        with store.lock(), store._work():
-            write_groups(path / "networks.parquet", schema, [_table(rows, schema)])
+        with store.lock(), disk_errors(path):
+            write_groups(path / "networks.parquet", schema, [table_of(rows, schema)])
             store.update_manifest()
         return store
 
@@ -121,7 +121,7 @@ class Store:
         """Change keys of the manifest and write it anew, atomically."""
         manifest = Manifest(_without_none({**self.manifest, **keys}), self.path / MANIFEST)
         text = manifest_text(manifest, manifest.path)
-        with self._work():
+        with disk_errors(self.path):
             atomic_write(self.path / MANIFEST, text)
             sync_folder(self.path)
         self.manifest = manifest
@@ -139,34 +139,19 @@ class Store:
     def _networks(self) -> list[dict[str, Any]]:
         return self.catalogue.to_pylist()
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the run for this process alone; RunError where another one does. A killed process holds nothing."""
-        lock = filelock.FileLock(self.path / ".lock")
-        note = self.path / ".lock.pid"
-        try:
-            with self._work():
-                lock.acquire(timeout=0)
-        except filelock.Timeout:
-            try:
-                pid = read_text(note, 100).strip()
-            except (OSError, UnicodeDecodeError):
-                pid = ""
-            by = f"another process (pid {pid})" if pid else "another process"
-            raise RunError(f"{self.path} is in use by {by}: wait until it ends, or stop it") from None
-        try:
-            with self._work():
-                atomic_write(note, f"{os.getpid()}\n".encode())
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-            lock.release()
+        return lock(self.path)
+
+    def in_use(self) -> bool:
+        """Whether another process holds the run's lock now."""
+        return in_use(self.path)
 
     def write_samples(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write samples.parquet, one row a sample, atomically."""
         schema = arrow_schema("samples")
-        with self._work():
-            write_groups(self.path / "samples.parquet", schema, [_table(list(rows), schema)])
+        with disk_errors(self.path):
+            write_groups(self.path / "samples.parquet", schema, [table_of(rows, schema)])
 
     def timings(self) -> list[dict[str, Any]]:
         """Return the rows of timings.parquet; none where nothing was timed."""
@@ -181,8 +166,8 @@ class Store:
         key = itemgetter("network", "device", "threads")
         merged = {key(row): row for row in (*self.timings(), *rows)}
         schema = arrow_schema("timings")
-        with self._work():
-            write_groups(self.path / "timings.parquet", schema, [_table(list(merged.values()), schema)])
+        with disk_errors(self.path):
+            write_groups(self.path / "timings.parquet", schema, [table_of(merged.values(), schema)])
             sync_folder(self.path)
 
     def commit(self, result: TrainingResult, labels: dict[str, np.ndarray], scores: str = "all") -> None:
@@ -203,19 +188,19 @@ class Store:
             raise RunError(f"{result.network}, replicate {result.replicate}, has a result: forget it to replace it")
         paths = {table: self.path / table / f"{stem}.parquet" for table in TABLES}
         try:
-            with self._work():
+            with disk_errors(self.path):
                 if result.weights is not None:
                     self._write_weights(stem, result.weights)
                 if result.epochs:
                     schema = arrow_schema("predictions", self.classes)
-                    groups = self._prediction_groups(result, labels, scores, schema)
+                    groups = prediction_tables(result, labels, scores, self.classes)
                     write_groups(paths["predictions"], schema, groups, "lz4")
                     sync_folder(paths["predictions"].parent)
                     schema = arrow_schema("epochs", self.classes)
-                    write_groups(paths["epochs"], schema, [_table(list(_epoch_rows(result)), schema)], "lz4")
+                    write_groups(paths["epochs"], schema, [table_of(epoch_rows(result), schema)], "lz4")
                     sync_folder(paths["epochs"].parent)
                 schema = arrow_schema("trainings")
-                write_groups(paths["trainings"], schema, [_table([_training_row(result)], schema)], "lz4")
+                write_groups(paths["trainings"], schema, [table_of([training_row(result)], schema)], "lz4")
                 sync_folder(paths["trainings"].parent)
         except WorkError:
             for path in (*paths.values(), self.files.weights(stem)):
@@ -235,14 +220,14 @@ class Store:
         stems = [f"{hash_}-{replicate}" for (hash_, replicate), status in self.finished().items() if status in statuses]
         if stems:
             self._recovered = False  # until it is through: what a failure leaves is to be cleared before a commit
-            with self._work():
+            with disk_errors(self.path):
                 compact.drop(self.files, stems)
             self.recover()
         return len(stems)
 
     def recover(self) -> None:
         """Clear up after a kill: unfinished files, files of trainings without a row, an interrupted compact."""
-        with self._work():
+        with disk_errors(self.path):
             compact.recover(self.files)
         merged = (s for t in TABLES for s in scan(self.path / t)[0] if s.merged)
         self._in_merged = {stem for s in merged for stem in s.holds}
@@ -256,7 +241,7 @@ class Store:
         more copy of one such file, and memory for a few row groups.
         """
         self._recovered = False
-        with self._work():
+        with disk_errors(self.path):
             out = compact.compact(self.files, rows_per_file)
         self.recover()
         return out
@@ -285,24 +270,6 @@ class Store:
                 events.append(event)
         return events
 
-    def in_use(self) -> bool:
-        """Whether another process holds the run's lock now."""
-        try:
-            fd = os.open(self.path / ".lock", os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        except OSError:  # nobody has ever trained there
-            return False
-        try:
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except ImportError:  # not a Unix: there the lock is a file that exists as long as it is held
-            return True
-        except OSError:
-            return True
-        finally:
-            os.close(fd)
-
     @cached_property
     def files(self) -> RunFiles:
         """What its shards are handled by."""
@@ -318,107 +285,9 @@ class Store:
         atomic_write(path, data)
         sync_folder(path.parent)
 
-    def _prediction_groups(
-        self, result: TrainingResult, labels: dict[str, np.ndarray], scores: str, schema: pa.Schema
-    ) -> Iterator[pa.Table]:
-        """Yield one table an epoch."""
-        last = max(e.epoch for e in result.epochs)
-        for epoch in result.epochs:
-            keep = scores == "all" or (scores == "last" and epoch.epoch == last)
-            parts = []
-            for split in epoch.splits:
-                n, classes = split.scores.shape
-                if classes != self.classes or labels[split.split].shape != (n,):
-                    raise ValueError(
-                        f"{result.network}: scores of shape {split.scores.shape} do not fit the {split.split} split"
-                    )
-                columns = [
-                    _repeated(result.network, n),
-                    pa.array(np.full(n, result.replicate, np.int16)),
-                    pa.array(np.full(n, epoch.epoch, np.int16)),
-                    _repeated(split.split, n),
-                    pa.array(np.arange(n, dtype=np.int32)),
-                    pa.array(labels[split.split].astype(np.int16)),
-                    pa.array(split.scores.argmax(axis=1).astype(np.int16)),
-                ]
-                if keep:
-                    by_class = np.ascontiguousarray(split.scores.T, dtype=np.float32)
-                    columns += [pa.array(by_class[c]) for c in range(classes)]
-                else:
-                    columns += [pa.nulls(n, pa.float32())] * classes
-                parts.append(pa.Table.from_arrays(columns, schema=schema))
-            if parts:
-                yield pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-
-    @contextmanager
-    def _work(self) -> Iterator[None]:
-        """Turn what the disk refuses into one line that says how to go on."""
-        try:
-            yield
-        except filelock.Timeout:  # an OSError too, and not the disk's
-            raise
-        except OSError as e:
-            full = e.errno in (errno.ENOSPC, errno.EDQUOT)
-            if full:
-                what, way = "the disk is full", "free some space"
-            elif e.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-                what, way = "the folder can't be written to (read-only, or no permission)", "make it writable"
-            else:
-                what, way = f"writing failed ({e.strerror or e})", "see to it"
-            raise WorkError(f"{self.path}: {what}; {way} and give the same command again{self._safe()}") from e
-
-    def _safe(self) -> str:
-        """Say how many trainings need no second time."""
-        try:
-            n = sum(len(s.holds) for s in scan(self.path / "trainings")[0])
-        except (OSError, BrokenShardError):
-            return ""
-        return f"; {n} finished training{'' if n == 1 else 's'} {'is' if n == 1 else 'are'} safe"
-
 
 def _without_none(value: Any) -> Any:
     """Leave out of dicts what TOML has no word for."""
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
     return [_without_none(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Make an Arrow table of rows that have exactly the schema's columns."""
-    columns = [pa.array([row[f.name] for row in rows], f.type) for f in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _repeated(word: str, n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([word]))
-
-
-def _training_row(result: TrainingResult) -> dict[str, Any]:
-    names = arrow_schema("trainings").names
-    row = {f: getattr(result, f) if hasattr(result, f) and f != "epochs" else result.recipe.get(f) for f in names}
-    if isinstance(row["optimizer_args"], Mapping):
-        row["optimizer_args"] = json.dumps(row["optimizer_args"])
-    if result.error is not None:
-        row["error"] = " ".join(result.error.split())
-    row["started"] = result.started if result.started.tzinfo else result.started.replace(tzinfo=UTC)
-    return row
-
-
-def _epoch_rows(result: TrainingResult) -> Iterator[dict[str, Any]]:
-    for epoch in result.epochs:
-        for split in epoch.splits:
-            per_class = {"accuracy": split.class_accuracy, "auc": split.class_auc}
-            yield {
-                "network": result.network,
-                "replicate": result.replicate,
-                "epoch": epoch.epoch,
-                "split": split.split,
-                "train_loss": None if epoch.train_loss != epoch.train_loss else epoch.train_loss,
-                "loss": split.loss,
-                "accuracy": split.accuracy,
-                "train_seconds": epoch.train_seconds,
-                "eval_seconds": split.eval_seconds,
-                "peak_memory_bytes": epoch.peak_memory_bytes,
-                # NaN means that there is no such value: null in every engine
-                **{f"{k}_{c}": None if v != v else v for k, values in per_class.items() for c, v in enumerate(values)},
-            }

@@ -11,8 +11,9 @@ import shutil
 from pathlib import Path
 
 from netpick.core.errors import RunError, WorkError, listed
-from netpick.store.folder import MANIFEST, Store
+from netpick.store.manifest import MANIFEST
 from netpick.store.shards import TABLES
+from netpick.store.writing import in_use
 
 _KNOWN_BY = (*TABLES, "networks.parquet")
 _LOCK = (".lock", ".lock.pid")
@@ -57,7 +58,7 @@ def check_removable(folder: Path) -> None:
             f"{folder} has what netpick did not write there, {listed(others, 4)}: move it elsewhere, or give another"
             " folder"
         )
-    if Store(folder, {}).in_use():
+    if in_use(folder):
         raise RunError(f"{folder} is in use by another process: wait until it ends, or stop it")
 
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from netpick.core.errors import NetpickError, RunError
-from netpick.store.folder import MANIFEST, Store
-from netpick.store.manifest import raw_manifest
+from netpick.store.manifest import MANIFEST, raw_manifest
 from netpick.store.reader import Reader
+from netpick.store.writing import in_use
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def states(folder: str | Path) -> list[RunState]:
     """Return the runs in a folder, the newest first; RunError where there is no such folder."""
     if not Path(folder).is_dir():
         raise RunError(f"no folder {folder}: give the one that your runs lie in")
-    found = [state(path, created) for path, created in _generated(Path(folder))]
-    return sorted(found, key=lambda run: run.created.timestamp() if run.created else 0.0, reverse=True)
+    runs = [state(path, created) for path, created in _generated(Path(folder))]
+    return sorted(runs, key=lambda run: run.created.timestamp() if run.created else 0.0, reverse=True)
 
 
 def state(path: Path, created: datetime | None = None) -> RunState:
@@ -64,7 +64,7 @@ def state(path: Path, created: datetime | None = None) -> RunState:
         run = Reader(path, skip_broken=True)
         return RunState(
             path, created, str(run.manifest.get("dataset", "")), len(run.networks), len(run.trainings), run.wanted,
-            Store(path, {}).in_use(), size,
+            in_use(path), size,
         )  # fmt: skip
     except NetpickError as error:
         return RunState(path, created, bytes=size, problem=str(error))

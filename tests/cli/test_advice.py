@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from netpick.cli import app, screen
+from netpick.cli import screen
 from netpick.core.advice import command
 from netpick.exam import plant
 
@@ -24,18 +24,6 @@ def shell(text, folder):
     done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
     assert not (folder / "owned").exists()
     return done.stdout.split("\0")[:-1]
-
-
-@pytest.fixture
-def call(capsys):
-    """Call the command line in this process; return exit code, standard output and error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            app.main([str(a) for a in arguments])
-        return end.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

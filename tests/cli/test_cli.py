@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from template_cells import BASIC
 
-from netpick.cli import app as cli
 from netpick.cli.summary import activity
 from netpick.exam import plant
 from netpick.store.folder import Store
 
-TINY = """
+TINY = f"""
 title = "Three"
 dataset = "digits"
 [recipe]
@@ -28,15 +28,7 @@ kind = "grid"
 computation = ["Linear"]
 activation = ["ReLU", "Tanh"]
 features = [8]
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax", dim = 1 },
-]
-"""
+{BASIC}"""
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +46,6 @@ def trained(tmp_path_factory, template):
     subprocess.run([*netpick, "generate", template, "--run", str(folder)], check=True, capture_output=True)
     done = subprocess.run([*netpick, "train", str(folder)], check=True, capture_output=True, text=True)
     return folder, done.stdout
-
-
-@pytest.fixture
-def call(capsys):
-    """Call the command line in this process; return exit code, standard output and error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from netpick.cli import app
 from netpick.exam import plant
 from netpick.store.folder import Store
 
@@ -28,16 +27,6 @@ def runs(planted, tmp_path, monkeypatch):
     store.update_manifest(created=store.manifest["created"].replace(year=2001))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            app.main([str(word) for word in words])
-        return end.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_runs_are_listed_the_newest_first(runs, call):

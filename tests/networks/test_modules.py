@@ -22,7 +22,7 @@ from netpick.data import DataRequest, load
 from netpick.exam.exports import export
 from netpick.exam.network_card import card
 from netpick.networks.modules.build import build
-from netpick.networks.modules.user_code import read
+from netpick.networks.modules.user_networks import read
 from netpick.networks.paper.inferred import squashed
 from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from template_cells import BASIC
 
 from netpick.core import provenance
 from netpick.core.errors import CatalogueError, DataError, NetpickError, RunError, TemplateError
@@ -20,27 +21,18 @@ from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.generate import digest, generate_run
 from netpick.store.folder import Store
 
-TINY = """
+TINY = f"""
 title = "Tiny"
 dataset = "digits"
 
 [recipe]
 epochs = 2
 timeout = 9.5
-
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-
+{BASIC}
 [[cells]]
 kind = "sampled"
 computation = "Conv2d"
-count = { None = 2, ReLU = 4 }
+count = {{ None = 2, ReLU = 4 }}
 channels = [1, 4]
 """
 

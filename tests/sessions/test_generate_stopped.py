@@ -9,28 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from template_cells import BASIC
 
 from netpick.core.errors import NetpickError, RunError, WorkError
 from netpick.sessions import generate
 from netpick.sessions.generate import generate_run
 from netpick.store.folder import Store
 
-TINY = """
+TINY = f"""
 title = "Tiny"
 dataset = "digits"
 
 [recipe]
 epochs = 2
-
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-"""
+{BASIC}"""
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")

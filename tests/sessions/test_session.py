@@ -19,6 +19,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from template_cells import BASIC, explicit, linear
 
 from netpick.core.errors import DataError, DeviceError, NetpickError, RunError, TemplateError
 from netpick.data import DataRequest, load
@@ -32,52 +33,29 @@ from netpick.store import folder as run_folder
 from netpick.store.folder import Store
 from netpick.training import choose
 
-# A batch norm of single values can't learn from batches of one: Broken fails. Steep diverges, since SGD at this rate
-# is too much for linear layers on linear layers.
-TEMPLATE = """
+BROKEN = explicit(
+    "Broken", '"Flatten"', linear("pixels", "classes"), '"BatchNorm1d", num_features = "classes"', '"LogSoftmax"',
+    more="recipe = { batch_size = 1 }\n",
+)  # fmt: skip
+"""A batch norm of single values can't learn from batches of one: it fails."""
+
+STEEP = explicit(
+    "Steep", '"Flatten"', linear("pixels", 300), *2 * [linear(300, 300)], linear(300, "classes"), '"LogSoftmax"'
+)
+"""It diverges, since SGD at this rate is too much for linear layers on linear layers."""
+
+TEMPLATE = f"""
 title = "Tiny"
 dataset = "digits"
 
 [recipe]
 optimizer = "SGD"
-optimizer_args = { momentum = 0.5 }
+optimizer_args = {{ momentum = 0.5 }}
 lr = 0.5
 batch_size = 25
 epochs = 8
 train_samples = 101
-
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Reshape", shape = ["pixels"] },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-
-[[cells]]
-kind = "explicit"
-name = "Broken"
-recipe = { batch_size = 1 }
-layers = [
-    { op = "Flatten" },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "BatchNorm1d", num_features = "classes" },
-    { op = "LogSoftmax" },
-]
-
-[[cells]]
-kind = "explicit"
-name = "Steep"
-layers = [
-    { op = "Flatten" },
-    { op = "Linear", in_features = "pixels", out_features = 300 },
-    { op = "Linear", in_features = 300, out_features = 300 },
-    { op = "Linear", in_features = 300, out_features = 300 },
-    { op = "Linear", in_features = 300, out_features = "classes" },
-    { op = "LogSoftmax" },
-]
-
+{BASIC}{BROKEN}{STEEP}
 [[cells]]
 kind = "sampled"
 computation = "Linear"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from template_cells import BASIC, explicit
 
 from netpick import Run, exam
 from netpick.core.errors import DeviceError, NetpickError, RunError
@@ -117,29 +118,15 @@ def test_what_is_wrong_is_said_in_one_line(run, asked, error, said):
     assert "\n" not in str(caught.value)
 
 
-WITH_BASELINES = """
+WITH_BASELINES = f"""
 title = "A network and two baselines"
 dataset = "digits"
 [recipe]
 train_samples = 100
 epochs = 1
-[[cells]]
-kind = "explicit"
-name = "Nearest"
-layers = [{ op = "baseline:nearest_mean" }]
-[[cells]]
-kind = "explicit"
-name = "Neighbours"
-layers = [{ op = "sklearn:KNeighborsClassifier" }]
-[[cells]]
-kind = "explicit"
-name = "Basic"
-layers = [
-    { op = "Flatten" },
-    { op = "Linear", in_features = "pixels", out_features = "classes" },
-    { op = "LogSoftmax", dim = 1 },
-]
-"""
+{explicit("Nearest", '"baseline:nearest_mean"')}
+{explicit("Neighbours", '"sklearn:KNeighborsClassifier"')}
+{BASIC}"""
 
 
 def test_baselines_are_left_out_and_named(tmp_path, capsys, monkeypatch):

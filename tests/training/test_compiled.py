@@ -15,11 +15,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layer_stack import Stack, image_shapes
 
-from netpick.core.errors import PlanError, SpecError
+from netpick.core.errors import PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.modules.build import build
-from netpick.networks.paper import operations
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, choose, train
 from netpick.training.engines import compiled
@@ -62,34 +62,29 @@ def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-
 @st.composite
 def layered(draw):
     """One to three convolutions of any arguments, with what may stand between, and the shape of their input."""
-    dims = draw(st.sampled_from([1, 2, 3]))
-    image = (draw(st.sampled_from([1, 2, 3])), *(draw(st.integers(1, 7)) for _ in range(dims)))
-    shape, layers = image, []
-
-    def add(op, **args):
-        nonlocal shape
-        one = layer(op, **args)
-        try:
-            shape = operations.output_shape(op, one.resolved, shape)
-        except SpecError:
-            return
-        layers.append(one)
-
+    image = draw(image_shapes())
+    dims, stack = len(image) - 1, Stack(image)
     for _ in range(draw(st.integers(1, 3))):
         args = {
             name: [draw(st.integers(low, high)) for _ in range(dims)]
             for name, low, high in (("kernel_size", 1, 4), ("stride", 1, 2), ("padding", 0, 2), ("dilation", 1, 2))
         }
         if draw(st.booleans()):
-            args = {"kernel_size": list(shape[1:]) if draw(st.booleans()) else args["kernel_size"]}
-        add(
-            f"Conv{dims}d", in_channels=shape[0], out_channels=draw(st.integers(1, 5)), **args, bias=draw(st.booleans())
+            args = {"kernel_size": list(stack.shape[1:]) if draw(st.booleans()) else args["kernel_size"]}
+        stack.add(
+            f"Conv{dims}d",
+            in_channels=stack.shape[0],
+            out_channels=draw(st.integers(1, 5)),
+            **args,
+            bias=draw(st.booleans()),
         )
         if draw(st.booleans()):
-            add(draw(st.sampled_from(["ReLU", "Tanh", "Sigmoid"])))
+            stack.add(draw(st.sampled_from(["ReLU", "Tanh", "Sigmoid"])))
         if dims == 2 and draw(st.booleans()):
-            add("BasicBlock", inplanes=shape[0], planes=draw(st.integers(1, 4)), stride=draw(st.integers(1, 2)))
-    return layers, image
+            stack.add(
+                "BasicBlock", inplanes=stack.shape[0], planes=draw(st.integers(1, 4)), stride=draw(st.integers(1, 2))
+            )
+    return stack.layers, image
 
 
 @settings(max_examples=60, deadline=None)

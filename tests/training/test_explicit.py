@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layer_stack import Stack, image_shapes
 from torch import nn
 
-from netpick.core.errors import SpecError
 from netpick.networks.catalogue import catalogue, template
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.modules.build import build
-from netpick.networks.paper import operations
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, train
-from netpick.training.engines.explicit.layers import MANY, BatchNorm
+from netpick.training.engines.explicit.activations import MANY
+from netpick.training.engines.explicit.layers import BatchNorm
 from netpick.training.engines.explicit.step import ExplicitStep
 from netpick.training.steps import ALIGNMENT, FlatParameters
 
@@ -64,19 +64,8 @@ def assert_same_step(layers, x, tuned=True):
 @st.composite
 def convolutional(draw):
     """One or two convolutions of any arguments, with what may stand between, and their input."""
-    dims = draw(st.sampled_from([1, 2, 3]))
-    image = (draw(st.sampled_from([1, 2, 3])), *(draw(st.integers(1, 7)) for _ in range(dims)))
-    shape, layers = image, []
-
-    def add(op, **args):
-        nonlocal shape
-        one = layer(op, **args)
-        try:
-            shape = operations.output_shape(op, one.resolved, shape)
-        except SpecError:
-            return
-        layers.append(one)
-
+    image = draw(image_shapes())
+    dims, stack = len(image) - 1, Stack(image)
     for _ in range(draw(st.integers(1, 2))):
         span = draw(st.booleans())
         sizes = {
@@ -86,18 +75,18 @@ def convolutional(draw):
         plain = draw(st.booleans())
         args = {"kernel_size": sizes["kernel_size"]} if plain else sizes
         if span:
-            args = {"kernel_size": list(shape[1:])}
-        groups = shape[0] if draw(st.integers(0, 5)) == 0 else 1
-        channels = {"in_channels": shape[0], "out_channels": groups * draw(st.integers(1, 4)), "groups": groups}
-        add(f"Conv{dims}d", **channels, **args, bias=draw(st.booleans()))
+            args = {"kernel_size": list(stack.shape[1:])}
+        groups = stack.shape[0] if draw(st.integers(0, 5)) == 0 else 1
+        channels = {"in_channels": stack.shape[0], "out_channels": groups * draw(st.integers(1, 4)), "groups": groups}
+        stack.add(f"Conv{dims}d", **channels, **args, bias=draw(st.booleans()))
         middle = draw(st.sampled_from(["none", "ReLU", "Tanh", "GELU", "Softsign", "Dropout", "norm", "pool"]))
         if middle == "norm":
-            add(f"BatchNorm{dims}d", num_features=shape[0])
+            stack.add(f"BatchNorm{dims}d", num_features=stack.shape[0])
         elif middle == "pool":
-            add(f"MaxPool{dims}d", kernel_size=2)
+            stack.add(f"MaxPool{dims}d", kernel_size=2)
         elif middle != "none":
-            add(middle)
-    return layers, image
+            stack.add(middle)
+    return stack.layers, image
 
 
 @settings(max_examples=60, deadline=None)

@@ -42,7 +42,7 @@ class Sampler:
             return (least,) * len(most)
         if self._chance(self.cell.square):
             return (self._between(key, min(most), least),) * len(most)
-        return tuple(self._between(key, one, least) for one in most)
+        return tuple(self._between(key, size, least) for size in most)
 
     def depth(self, least: int) -> int:
         depth = self._between("depth", least=least)

@@ -48,7 +48,7 @@ def cuts_of(size: int, parts: int) -> list[Shape]:
         return [(d, *more) for d in divisors if rest % d == 0 for more in cut(rest // d, parts - 1)]
 
     every = cut(size, parts)
-    return [one for one in every if min(one) > 1] or every
+    return [parts for parts in every if min(parts) > 1] or every
 
 
 def factorisations(size: int) -> list[Shape]:

@@ -90,9 +90,9 @@ class Sketch:
 
     def add(self, op: str, **args: object) -> None:
         """Add a layer whose shape must fit."""
-        one = layer(op, **args)
-        self.before.append(operations.output_shape(op, one.resolved, self.shape, self.before))
-        self.layers.append(one)
+        added = layer(op, **args)
+        self.before.append(operations.output_shape(op, added.resolved, self.shape, self.before))
+        self.layers.append(added)
 
     def reshape(self, *shape: int) -> None:
         """Give each sample another shape."""

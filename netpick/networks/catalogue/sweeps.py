@@ -90,8 +90,8 @@ def combinations(written: Mapping[str, Any], source: str, where: str) -> Iterato
         values = {**plain, **picked}
         args = tables.get(str(_optimizers(values)[0]), {})
         swept = {k: v for k, v in args.items() if _is_swept(k, v)}
-        for some in itertools.product(*swept.values()):
-            own = dict(zip(swept, some, strict=True))
+        for arguments in itertools.product(*swept.values()):
+            own = dict(zip(swept, arguments, strict=True))
             yield Combination({**values, "optimizer_args": {**args, **own}}, {**picked, **own})
 
 
@@ -107,7 +107,7 @@ def word(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "_".join(map(word, value))
     if isinstance(value, dict):
-        return "_".join(f"{key}-{word(one)}" for key, one in value.items()) or "none"
+        return "_".join(f"{key}-{word(part)}" for key, part in value.items()) or "none"
     if isinstance(value, float):
         short = f"{value:g}"
         return (short if float(short) == value else repr(value)).replace("+", "")
@@ -130,7 +130,7 @@ def _optimizers(written: Mapping[str, Any]) -> list[str]:
 
 def _is_swept(argument: str, value: Any) -> bool:
     """Whether the value of an optimizer's argument is a list of values; `betas` is a pair by itself."""
-    return isinstance(value, list) and (argument != "betas" or any(isinstance(one, list) for one in value))
+    return isinstance(value, list) and (argument != "betas" or any(isinstance(pair, list) for pair in value))
 
 
 def _is_by_optimizer(args: Any, source: str, where: str) -> bool:

@@ -130,7 +130,7 @@ def sizes_or_same(dims: int) -> Kind:
 
     def fits(value: object) -> bool:
         given = value if isinstance(value, list | tuple) else [value] * dims
-        return len(given) == dims and all(one is None or are_sizes([one], 1, 1) for one in given)
+        return len(given) == dims and all(size is None or are_sizes([size], 1, 1) for size in given)
 
     return Kind(f"{plain.wanted}, or null for one that stays", fits, plain.canonical)
 
@@ -147,7 +147,7 @@ def padding(dims: int) -> Kind:
 
 def are_sizes(value: object, least: int, dims: int | None = None) -> bool:
     """Whether a value is a list of `dims` sizes, or of 1 to 8."""
-    if not isinstance(value, list | tuple) or not all(is_int(one) and least <= one < MAX_SIZE for one in value):
+    if not isinstance(value, list | tuple) or not all(is_int(size) and least <= size < MAX_SIZE for size in value):
         return False
     return len(value) == dims if dims else 1 <= len(value) <= 8
 

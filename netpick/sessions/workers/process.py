@@ -83,10 +83,10 @@ def warm_up(job: Job, data: Data) -> None:
         return
     WARM.add(engine)
     few = WARM_UP_STEPS * job.recipe.batch_size
-    some = {split: (inputs[:few], labels[:few]) for split, (inputs, labels) in data.items()}
+    batches = {split: (inputs[:few], labels[:few]) for split, (inputs, labels) in data.items()}
     recipe = msgspec.structs.replace(job.recipe, epochs=1)
     with contextlib.suppress(Exception):  # what goes wrong will do so again, and then belongs to the network
-        train(replace(job, recipe=recipe, keep_weights=False), some)
+        train(replace(job, recipe=recipe, keep_weights=False), batches)
 
 
 @lru_cache(maxsize=2)

@@ -1,7 +1,7 @@
 """Training steps without autograd: torch's kernels, called by hand. In float32 on the CPU, for any layer.
 
-`layers` has the forward and backward pass of each kind of layer, `convolutions` those of convolutions, `step` walks
-over them. A layer that is in no table there runs under autograd by itself.
+`layers`, `activations` and `convolutions` have the forward and backward pass of each kind of layer, `step` walks over
+them. A layer that is in no table there runs under autograd by itself.
 """
 
 from __future__ import annotations

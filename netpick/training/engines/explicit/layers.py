@@ -2,22 +2,25 @@
 
 A layer keeps from its forward pass what its backward pass needs, writes the gradients of its parameters where it was
 told to, and hands on the gradient of its input. The kernels are torch's own, those that autograd would call, but where
-another way is faster: see `convolutions`. A layer that is in no table here runs under autograd, by itself.
+another way is faster: see `convolutions` and `activations`. A layer that is in no table runs under autograd, by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from netpick.networks.modules.build import BasicBlock, InPlace, Reshape
+from netpick.networks.modules.build import BasicBlock, Reshape
+from netpick.training.engines.explicit.activations import FROM_OUTPUT, FromInput, FromOutput, activation_of
 from netpick.training.engines.explicit.convolutions import CONVOLUTIONS, convolution
 
 Gradients = Mapping[nn.Parameter, Tensor]
 aten = torch.ops.aten
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Layer(Protocol):
@@ -131,90 +134,6 @@ class BatchNorm:
         return d_input
 
 
-_SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)
-"""Alpha, scale, input scale: Klambauer et al. 2017, arXiv 1706.02515, as torch has them."""
-
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-Function = Callable[..., Tensor]
-
-MANY = 8_000
-"""Values from which on a few vectorised passes take less time than torch's own tanh and ELU on the CPU."""
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """2 sigmoid(2x) - 1: within 2e-7 of torch's, in half of the time (benchmarks/layers.py)."""
-    return torch.tanh(x) if x.numel() < MANY else (2 * x).sigmoid_().mul_(2).sub_(1)
-
-
-def _elu(x: Tensor) -> Tensor:
-    """Return max(x, exp(min(x, 0)) - 1): within 1e-7 of torch's, in two thirds of the time."""
-    return nn.functional.elu(x) if x.numel() < MANY else torch.maximum(x, x.clamp_max(0).exp_().sub_(1))
-
-
-FROM_OUTPUT: dict[str, tuple[Function, Function, Function]] = {
-    "ReLU": (torch.relu, torch.relu_, lambda g, y: aten.threshold_backward(g, y, 0)),
-    "Tanh": (_tanh, _tanh, aten.tanh_backward.default),
-    "Sigmoid": (torch.sigmoid, torch.sigmoid_, aten.sigmoid_backward.default),
-    "SELU": (torch.selu, torch.selu_, lambda g, y: aten.elu_backward(g, *_SELU, True, y)),
-    "ELU": (
-        _elu,
-        _elu,
-        lambda g, y: aten.elu_backward(g, 1.0, 1.0, 1.0, True, y),
-    ),
-    "LeakyReLU": (
-        nn.functional.leaky_relu,
-        aten.leaky_relu_.default,
-        lambda g, y: aten.leaky_relu_backward(g, y, 0.01, True),
-    ),
-}
-"""Activations whose gradient follows from the output: the function, the same in place, and the gradient."""
-
-FROM_INPUT: dict[str, tuple[Function, Function]] = {
-    "GELU": (nn.functional.gelu, lambda g, x: aten.gelu_backward(g, x)),
-    "SiLU": (nn.functional.silu, aten.silu_backward.default),
-}
-"""Activations whose gradient needs the input."""
-
-
-def _like(g: Tensor, values: Tensor) -> Tensor:
-    """Return a gradient laid out in memory as the values are: torch is slow where two layouts meet."""
-    return g if g.stride() == values.stride() else torch.empty_like(values).copy_(g)
-
-
-class FromOutput:
-    """An activation that may overwrite its input."""
-
-    reusable = False
-
-    def __init__(self, name: str, overwrite: bool) -> None:
-        self.function = FROM_OUTPUT[name][1 if overwrite else 0]
-        self.gradient = FROM_OUTPUT[name][2]
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.y = self.function(x)
-        return self.y
-
-    def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
-        return self.gradient(_like(g, self.y), self.y) if wanted else None
-
-
-class FromInput:
-    """An activation that keeps its input."""
-
-    reusable = True
-
-    def __init__(self, name: str) -> None:
-        self.function, self.gradient = FROM_INPUT[name]
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.x = x
-        return self.function(x)
-
-    def backward(self, g: Tensor, wanted: bool) -> Tensor | None:
-        return self.gradient(_like(g, self.x), self.x) if wanted else None
-
-
 class LogSoftmax:
     """The logarithm of the softmax over a dimension."""
 
@@ -300,20 +219,10 @@ class Block:
         return main + short if wanted else None  # type: ignore[operator]
 
 
-def _activation(module: nn.Module) -> str | None:
-    """Return the name of an activation with the arguments that it has by default, or None."""
-    name = module.name if isinstance(module, InPlace) else type(module).__name__
-    if name not in FROM_OUTPUT and name not in FROM_INPUT:
-        return None
-    given = {key: getattr(module, key, None) for key in ("alpha", "negative_slope", "approximate")}
-    usual = {"alpha": 1.0, "negative_slope": 0.01, "approximate": "none"}
-    return name if all(value is None or value == usual[key] for key, value in given.items()) else None
-
-
 def make(module: nn.Module, gradients: Gradients, before: Layer | None) -> Layer:
     """Return the layer that does what a module does, after the layer `before`."""
     reusable = before is not None and before.reusable
-    name = _activation(module)
+    name = activation_of(module)
     if name in FROM_OUTPUT:
         return FromOutput(name, reusable)
     if name is not None:
@@ -333,6 +242,6 @@ def make(module: nn.Module, gradients: Gradients, before: Layer | None) -> Layer
     if isinstance(module, CONVOLUTIONS) and module.padding_mode == "zeros" and module.padding != "same":
         return convolution(module, gradients)
     # An activation within the block that would itself need autograd can't overwrite what autograd must keep.
-    if type(module) is BasicBlock and (_activation(module.activation1) or type(module.activation1) is nn.Identity):
+    if type(module) is BasicBlock and (activation_of(module.activation1) or type(module.activation1) is nn.Identity):
         return Block(module, gradients)
     return Autograd(module, gradients)

@@ -1,0 +1,180 @@
+"""The predictions of a run: which of its blocks are asked for, in which files they are, and what is placed in an array.
+
+The large arrays go from Parquet to numpy without a frame in between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from netpick.core.errors import RunError, listed
+from netpick.store.blocks import Block, is_ordered, read_blocks
+from netpick.store.rows import RunFiles, read_file
+from netpick.store.shards import BrokenShardError, Shard, open_shard, scan
+
+Epochs = int | Iterable[int] | None
+BlockKey = tuple[str, int, int, str]
+
+
+class Predictions:
+    """The predictions of the trainings of a run that have ended.
+
+    Parameters
+    ----------
+    files : of the run
+    stems : (network, replicate) of each training that has ended, by its stem
+    epochs : keys of all evaluations
+    order : place of each network in the catalogue
+    broken : takes the files that can't be read, instead of an error; None for the error
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        stems: Mapping[str, tuple[str, int]],
+        epochs: pd.DataFrame,
+        order: Mapping[str, int],
+        broken: list[Path] | None,
+    ) -> None:
+        self.path = files.path
+        self._files, self._stems, self._epochs, self._order, self._broken = files, stems, epochs, order, broken
+
+    def wanted(
+        self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None
+    ) -> set[BlockKey]:
+        """Return the keys of the blocks that are asked for and exist; RunError where nothing fits the run at all."""
+        rows = self._evaluations
+        if not len(rows):
+            return set()
+        if split is not None:
+            rows = rows[rows["split"] == split]
+        if replicate is not None:
+            rows = rows[rows["replicate"] == replicate]
+        if epoch is not None:
+            numbers = [epoch] if isinstance(epoch, int | np.integer) else list(epoch)
+            rows = rows[rows["epoch"].isin(numbers) | (rows["last"] if -1 in numbers else False)]
+        if not len(rows):
+            has = self._evaluations
+            raise RunError(
+                f"no predictions of split {split}, replicate {replicate}, epoch {epoch} in {self.path}: it has splits "
+                f"{listed(sorted(has['split'].unique()))}, replicates 0 to {has['replicate'].max()}, "
+                f"epochs 1 to {has['epoch'].max()}"
+            )
+        if networks is not None:
+            rows = rows[rows["network"].isin(networks)]
+        columns = (rows[k].tolist() for k in ("network", "replicate", "epoch", "split"))
+        wanted = set(zip(*columns, strict=True))
+        if self._broken is not None:
+            readable = {pair for _, pairs in self._shards for pair in pairs}
+            wanted = {key for key in wanted if key[:2] in readable}
+        return wanted
+
+    def read(self, wanted: set[BlockKey], names: list[str]) -> Iterator[Block]:
+        """Yield the wanted blocks, with the columns of `names`, in the order of the files."""
+        pairs = {key[:2] for key in wanted}
+        for shard, held in self._shards:
+            here = [key for key in wanted if key[:2] in held] if not pairs.isdisjoint(held) else []
+            if not here:
+                continue
+            networks, _, epochs, splits = map(set, zip(*here, strict=True))
+            try:
+                for block in read_blocks(self._files, shard, names, epochs, splits, networks):
+                    if block.key in wanted:
+                        yield block
+            except BrokenShardError as e:
+                if self._broken is None:
+                    raise
+                self._broken.append(e.path)
+                self.__dict__.pop("_shards", None)  # look again, without it
+
+    def network_names(self, epoch: int, split: str, replicate: int) -> list[str]:
+        """Return the networks that have predictions there, in the order of the catalogue."""
+        present = {key[0] for key in self.wanted(epoch, split, None, replicate)}
+        return sorted(present, key=self._order.__getitem__)
+
+    def array(
+        self,
+        columns: list[str],
+        dtype: type,
+        epoch: int,
+        split: str,
+        networks: list[str] | None,
+        replicate: int,
+    ) -> np.ndarray | None:
+        """Place the blocks of one epoch, split and replicate in an array (networks, samples, columns).
+
+        Return None where no block is asked for, or the run has not come that far.
+        """
+        wanted = self.wanted(epoch, split, networks, replicate)
+        names = networks if networks is not None else self.network_names(epoch, split, replicate)
+        rows: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            rows.setdefault(name, []).append(i)
+        out: np.ndarray | None = None
+        broken = set(self._broken or ())
+        missing = set(rows)
+        for block in self.read(wanted, ["sample", *columns]):
+            sample = block.array("sample")
+            assert sample is not None  # never null: it is a key
+            if out is None:
+                out = np.empty((len(names), self._samples_of.get(split, len(sample)), len(columns)), dtype)
+            if len(sample) != out.shape[1]:
+                raise RunError(
+                    f"{self.path}: network '{block.network}' has {len(sample)} predictions of the {split} split and "
+                    f"others, or samples.parquet, {out.shape[1]}: the run was written with different data"
+                )
+            place: Any = slice(None) if is_ordered(sample) else sample
+            i, *others = rows[block.network]
+            for c, column in enumerate(columns):
+                values = block.array(column)
+                if values is None:
+                    raise RunError(
+                        f"{self.path} keeps no scores of network '{block.network}' at epoch {block.epoch}: train with "
+                        "`--scores all`, or `--scores last` for each training's last epoch"
+                    )
+                out[i, place, c] = values
+            for other in others:
+                out[other] = out[i]
+            missing.discard(block.network)
+        if missing and set(self._broken or ()) > broken:  # found while reading: the rest has other names now
+            return self.array(columns, dtype, epoch, split, networks, replicate)
+        if missing:
+            raise RunError(
+                f"{self.path} has no predictions of {listed(sorted(missing), 4)} at epoch {epoch}, split {split}, "
+                f"replicate {replicate}: `network_names` gives the networks that have them"
+            )
+        return out
+
+    @cached_property
+    def _shards(self) -> list[tuple[Shard, set[tuple[str, int]]]]:
+        """Shards of the predictions, each with the (network, replicate) of the trainings in it that have ended."""
+        shards = scan(self.path / "predictions", self._broken)[0]
+        if self._broken is not None:  # know now, so that `network_names` and `scores` agree
+            for shard in shards:
+                try:
+                    open_shard(shard.path).close()
+                except BrokenShardError as e:
+                    self._broken.append(e.path)
+            shards = [s for s in shards if s.path not in self._broken]
+        return [(shard, {self._stems[stem] for stem in shard.holds if stem in self._stems}) for shard in shards]
+
+    @cached_property
+    def _evaluations(self) -> pd.DataFrame:
+        """Keys of all evaluations, and whether it is the training's last epoch."""
+        keys = self._epochs[["network", "replicate", "epoch", "split"]].astype({"network": str, "split": str})
+        return keys.assign(last=keys["epoch"] == keys.groupby(["network", "replicate"])["epoch"].transform("max"))
+
+    @cached_property
+    def _samples_of(self) -> Counter[str]:
+        """Number of samples of each split, where samples.parquet is there."""
+        path = self.path / "samples.parquet"
+        if not path.is_file():
+            return Counter()
+        return Counter(read_file(path, "samples", self._files.classes, "split")["split"].to_pylist())

@@ -1,0 +1,92 @@
+"""A training's result as rows of the run's tables, in the columns of the schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from netpick.core.result import TrainingResult
+from netpick.store.shards import arrow_schema
+
+
+def table_of(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Make an Arrow table of rows that have exactly the schema's columns."""
+    rows = list(rows)
+    columns = [pa.array([row[f.name] for row in rows], f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def training_row(result: TrainingResult) -> dict[str, Any]:
+    """Return the row that makes a training count."""
+    names = arrow_schema("trainings").names
+    row = {f: getattr(result, f) if hasattr(result, f) and f != "epochs" else result.recipe.get(f) for f in names}
+    if isinstance(row["optimizer_args"], Mapping):
+        row["optimizer_args"] = json.dumps(row["optimizer_args"])
+    if result.error is not None:
+        row["error"] = " ".join(result.error.split())
+    row["started"] = result.started if result.started.tzinfo else result.started.replace(tzinfo=UTC)
+    return row
+
+
+def epoch_rows(result: TrainingResult) -> Iterator[dict[str, Any]]:
+    """Yield one row an epoch and split."""
+    for epoch in result.epochs:
+        for split in epoch.splits:
+            per_class = {"accuracy": split.class_accuracy, "auc": split.class_auc}
+            yield {
+                "network": result.network,
+                "replicate": result.replicate,
+                "epoch": epoch.epoch,
+                "split": split.split,
+                "train_loss": None if epoch.train_loss != epoch.train_loss else epoch.train_loss,
+                "loss": split.loss,
+                "accuracy": split.accuracy,
+                "train_seconds": epoch.train_seconds,
+                "eval_seconds": split.eval_seconds,
+                "peak_memory_bytes": epoch.peak_memory_bytes,
+                # NaN means that there is no such value: null in every engine
+                **{f"{k}_{c}": None if v != v else v for k, values in per_class.items() for c, v in enumerate(values)},
+            }
+
+
+def prediction_tables(
+    result: TrainingResult, labels: dict[str, np.ndarray], scores: str, classes: int
+) -> Iterator[pa.Table]:
+    """Yield one table an epoch; `scores` says of which epochs the scores are kept (`all`, `last`, `none`)."""
+    schema = arrow_schema("predictions", classes)
+    last = max(e.epoch for e in result.epochs)
+    for epoch in result.epochs:
+        keep = scores == "all" or (scores == "last" and epoch.epoch == last)
+        parts = []
+        for split in epoch.splits:
+            n = len(split.scores)
+            if split.scores.shape != (n, classes) or labels[split.split].shape != (n,):
+                raise ValueError(
+                    f"{result.network}: scores of shape {split.scores.shape} do not fit the {split.split} split"
+                )
+            columns = [
+                _repeated(result.network, n),
+                pa.array(np.full(n, result.replicate, np.int16)),
+                pa.array(np.full(n, epoch.epoch, np.int16)),
+                _repeated(split.split, n),
+                pa.array(np.arange(n, dtype=np.int32)),
+                pa.array(labels[split.split].astype(np.int16)),
+                pa.array(split.scores.argmax(axis=1).astype(np.int16)),
+            ]
+            if keep:
+                by_class = np.ascontiguousarray(split.scores.T, dtype=np.float32)
+                columns += [pa.array(by_class[c]) for c in range(classes)]
+            else:
+                columns += [pa.nulls(n, pa.float32())] * classes
+            parts.append(pa.Table.from_arrays(columns, schema=schema))
+        if parts:
+            yield pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+def _repeated(word: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([word]))

@@ -1,0 +1,42 @@
+"""The samples of a run as they are read: those of one split, in order, and the pixels of an image."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from netpick.core.errors import RunError, listed, suggest
+
+MOST_PIXELS = 2**24
+"""Pixels of one sample's image."""
+
+
+def samples_of(split: str, samples: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the rows of one split in order; RunError where the run at `path` has not each of its samples once."""
+    rows = samples[samples["split"] == split]
+    if not len(rows):
+        there = sorted(samples["split"].unique())
+        raise RunError(f"no split '{split}'{suggest(split, there)}: the run has {listed(there)}")
+    rows = rows.sort_values("sample")
+    if not np.array_equal(rows["sample"], np.arange(len(rows))):
+        raise RunError(
+            f"{path / 'samples.parquet'} has not each sample of the {split} split once: restore it from a "
+            "copy, or generate the run again"
+        )
+    return rows
+
+
+def png_pixels(content: bytes, what: str) -> np.ndarray:
+    """Return the pixels of a PNG, uint8; RunError for anything else: nothing but a PNG decoder ever sees it."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels")
+            return np.asarray(image, dtype=np.uint8)
+    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as e:
+        raise RunError(f"{what} has no image that can be read ({e}): generate the run again") from None
