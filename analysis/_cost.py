@@ -183,18 +183,18 @@ def _draw(frame: pd.DataFrame, cost: Cost, basic: pd.DataFrame, of: pd.Series) -
     _boxes(ax, frame, cost.column, order, of)
     theme.basic_line(ax, basic[cost.column].iloc[0] if len(basic) else None, axis="x")
     axes = grid[1].subgridspec(rows, columns).subplots(sharex=True, sharey=True, squeeze=False)
-    _facets(list(axes.flat), frame, cost.column, basic, order)
     for one in (ax, axes[0, 0]):
         if theme.spans_decades(every):
             one.set_xscale("log")
             theme.log_axis(one.xaxis, min(every), max(every), few=one is not ax)
         else:
             one.set_xlim(left=0)
+    _facets(list(axes.flat), frame, cost.column, basic, order)
     theme.percent_axis(axes[0, 0].yaxis)
     ax.set_xlabel(label)
     for row in axes:
         row[0].set_ylabel("last score")
-    theme.legend_below(fig, *axes.flat, columns=4)
+    theme.legend_below(fig, *axes.flat, columns=2)
     return fig
 
 
@@ -232,7 +232,7 @@ def _facets(axes: list[Axes], frame: pd.DataFrame, column: str, basic: pd.DataFr
     few = frame[column].nunique() < 40 and len(frame) > 80
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(frame)) if few else 0.0
     x, y, stars = frame[column] + jitter, frame["accuracy"], frame["star"]
-    first = front(frame, column)
+    first, named = front(frame, column), []
     for ax, computation in zip(axes, order, strict=False):
         mine = frame["computation"] == computation
         ax.scatter(x[~mine], y[~mine], s=7, color=theme.OTHER_NETWORKS, linewidth=0, label="other computations")
@@ -246,13 +246,14 @@ def _facets(axes: list[Axes], frame: pd.DataFrame, column: str, basic: pd.DataFr
                 basic[column], basic["accuracy"], ms=8, zorder=6, label="Basic (above: dashed)", **theme.BASIC_POINT
             )
         shown = first[mine[first.index]]
+        named += [(ax, i) for i in shown.index[-1:]]
         ax.scatter(
             x[shown.index], y[shown.index], s=80, facecolor="none", edgecolor=theme.INK, zorder=6,
             label="nobody scores more for less",
         )  # fmt: skip
-        for i in shown.index[-1:]:
-            theme.name_point(ax, x[i], y[i], frame.loc[i, "name"])
         ax.set_title(theme.plain(computation), fontsize=10, loc="left")
+    for ax, i in named:  # once the limits, which all share, are as they stay
+        theme.name_point(ax, x[i], y[i], frame.loc[i, "name"])
     for ax in axes[len(order) :]:
         ax.set_axis_off()
 

@@ -257,10 +257,17 @@ def _worse(each: pd.DataFrame, fall: float) -> str:
     rule = f"McNemar's test, corrected for all attempts of {len(each)} students"
     who = f": {listed(worse['name'], NAMED)}" if len(worse) else ""
     return (
-        f"{said}, {len(worse) or 'none'} of them by more than chance ({rule}){who}. The median student fell by "
-        f"{points(each['judged'].median())} where the best is chosen on one half of the samples and judged on the "
+        f"{said}, {len(worse) or 'none'} of them by more than chance ({rule}){who}. The median student {_ended(each)} "
+        "where the best is chosen on one half of the samples and judged on the "
         "other."
     )
+
+
+def _ended(each: pd.DataFrame) -> str:
+    fall = float(each["judged"].median())
+    if abs(fall) < exam.TINY:
+        return "ended level with its best"
+    return f"fell by {points(fall)}" if fall > 0 else f"ended {points(-fall)} above its best"
 
 
 def _stopping(stopping: pd.DataFrame) -> str:

@@ -134,7 +134,7 @@ class Single:
         often = int((won == known.index(single)).sum())
         return cls(
             judged[won, np.arange(len(splits))],
-            f"the best one, chosen anew in each of {len(splits)} splits, {single} in {often} of them",
+            f"chosen anew in each of {len(splits)} splits, {single} in {often} of them",
         )
 
 
@@ -362,9 +362,10 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "
                 f"{row['size']} is the most ({_beside(row, goal)})"
             )
     interval = f"95 % interval {exam.percent(max(goal['low'], 0))} to {exam.percent(min(goal['high'], 1))}"
+    alone = f"The best one alone ({why})" if why else f"{single} alone"
     return (
-        f"{single} alone has {exam.percent(goal['accuracy'])} of the judged samples right "
-        f"({interval}{f'; it is {why}' if why else ''}). To match it with {who} ({pool} of them): {'; '.join(said)}."
+        f"{alone} has {exam.percent(goal['accuracy'])} of the judged samples right ({interval}). "
+        f"To match it with {who} ({pool} of them): {'; '.join(said)}."
     )
 
 

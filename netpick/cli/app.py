@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from netpick.cli import ask, costs, options, runs
-from netpick.cli.screen import console, say
+from netpick.cli.screen import console, say, sentence
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 
@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         said = " ".join(error.format_message().split())
         if said:  # nothing said: the help has been printed, as there were no arguments
-            say(f"netpick: {said}{_got(error, said)} (see netpick --help)", error=True)
+            where = getattr(getattr(error, "ctx", None), "command_path", "netpick")
+            say(f"netpick: {said}{_got(error, said)} (see {where} --help)", error=True)
         code = 2
     sys.exit(code or 0)
 
@@ -143,7 +144,7 @@ def generate(
         return
     families = Counter(spec.computation for spec in made.networks)
     counts = ", ".join(f"{number} {name}" for name, number in families.items())
-    say(f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}")
+    sentence(f"{made.store.path}: {len(made.networks)} networks for {made.store.manifest['dataset']}: {counts}")
     own = [word for name in module or () for word in ("--module", name.partition(":")[0])]
     say(f"next: {command('train', made.store.path, *own)}")
 

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from netpick.cli import completion, options
-from netpick.cli.screen import Format, say, sentence, show_frame
+from netpick.cli.screen import Format, listing, say, sentence, show_frame
 from netpick.core import advice
 from netpick.core.errors import NetpickError, RunError
 
@@ -97,8 +97,7 @@ def _print_questions() -> None:
     other = {name: f" Also called {alias}." for alias, name in questions.aliases().items()}
     titles = {name: f"{each.title}{other.get(name, '')}" for name, each in questions.questions().items()}
     titles |= {name: f"{questions.title_of(path)} (yours)" for name, path in questions.own_files().items()}
-    for name, title in titles.items():
-        say(f"{name:<14}{title}")
+    listing(titles)
 
 
 def _asked(name: str) -> Question:

@@ -19,12 +19,14 @@ NewestRun = Annotated[
 RunOrNetwork = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN] NETWORK",
-        help="Folder of the run, the newest one in ./runs if left out; and a network's name.",
+        metavar="RUN",
+        help="Folder of the run; the newest one in ./runs.",
         autocompletion=runs_or_networks,
     ),
 ]
-Network = Annotated[str | None, typer.Argument(metavar="", hidden=True, autocompletion=networks)]
+Network = Annotated[
+    str | None, typer.Argument(metavar="NETWORK", help="Its name; RUN may be left out.", autocompletion=networks)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),

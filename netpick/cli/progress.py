@@ -70,7 +70,7 @@ class ProgressListener(Listener):
         )
         if start.due:
             for text in (start.estimate.time_text, start.estimate.disk_text, start.estimate.memory_text):
-                self.console.say(text)
+                self.console.sentence(text)
         if self.console.is_terminal and start.due:
             self.task = self.bar.add_task("networks", total=start.total, completed=sum(start.finished.values()))
             self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from netpick.cli import options
-from netpick.cli.screen import console, say, show_frame
+from netpick.cli.screen import console, printable, say, show_frame
 from netpick.core.advice import command
 from netpick.core.errors import RunError
 
@@ -40,7 +40,7 @@ def list_(
         return
     rows = [
         {
-            "run": str(run.path),
+            "run": printable(str(run.path)),
             "data": run.dataset,
             "networks": run.networks,
             "state": run.state,
@@ -113,8 +113,12 @@ def summarise(folder: Path, status: bool = False) -> None:
     store = Store.open(folder)
     run = Run(folder)
     print_summary(run, Counter(run.trainings["status"]))
-    for line in activity(store.events(), store.in_use()) if status else ():
-        say(line)
+    events = store.events()
+    if status and len(run.trainings) and not any(event["event"] == "begin" for event in events):
+        say(f"what its sessions did is not known: {store.path}/events.jsonl is missing, or can't be read")
+    elif status:
+        for line in activity(events, store.in_use()):
+            say(line)
     say(where(run))
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Collection
+import textwrap
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
@@ -51,6 +52,12 @@ class Screen(Console):
         """Print a text; lines are not broken, so that a path can be copied."""
         self.print(text, style=style, soft_wrap=True)
 
+    def sentence(self, text: str, style: str = "") -> None:
+        """Print a text that is to be read, broken between words; a longer word, such as a path, is kept whole."""
+        for line in text.splitlines():
+            for part in textwrap.wrap(line, self.width, break_long_words=False, break_on_hyphens=False):
+                self.say(part, style)
+
 
 console = Screen()
 errors = Screen(stderr=True)
@@ -63,7 +70,17 @@ def say(text: str, style: str = "", error: bool = False) -> None:
 
 def sentence(text: str, style: str = "") -> None:
     """Print a text that is to be read, broken between words."""
-    console.print(text, style=style)
+    console.sentence(text, style)
+
+
+def listing(entries: Mapping[str, str]) -> None:
+    """Print what each name stands for, with long texts broken beside the names."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, text in entries.items():
+        table.add_row(name, text)
+    console.print(table)
 
 
 def show_frame(

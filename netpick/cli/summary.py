@@ -41,8 +41,9 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
 def where(run: Run) -> str:
     """Return where the Parquet lies and how to read it."""
     return (
-        f"Parquet: {run.path}/networks.parquet, samples.parquet, trainings/, epochs/, predictions/\n"
-        f"  pandas.read_parquet({f'{run.path}/predictions'!r})   or   netpick.Run({str(run.path)!r})"
+        f"Parquet, in {run.path}: networks, samples, trainings, epochs, predictions\n"
+        f"  pandas.read_parquet({f'{run.path}/predictions'!r})\n"
+        f"  netpick.Run({str(run.path)!r})"
     )
 
 

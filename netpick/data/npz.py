@@ -37,7 +37,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the labels, and of the pixels the shapes alone.
+    """Read the labels, and of the pixels the shapes, and whether they are numbers where they need not be.
 
     Raises
     ------
@@ -45,7 +45,12 @@ def read_header(path: Path) -> Header:
         The file is missing, no npz file, lacks an array, or holds what is not as the module's docstring says.
     """
     with opened(path, _WANTED) as file:
-        return _checked_header(path, file)
+        header = _checked_header(path, file)
+        forms = {name: form for name in PIXELS if name in file and (form := file.form(name)).dtype.kind == "f"}
+        _check_memory(f"npz:{path}", forms.values())
+        for name in forms:
+            _pixels(path, name, file.read(name))
+        return header
 
 
 def read_arrays(path: Path) -> tuple[Header, dict[str, Split]]:
@@ -270,6 +275,6 @@ def _pixels(path: Path, name: str, pixels: np.ndarray) -> np.ndarray:
     if bad.any():
         raise DataError(
             f"npz:{path}: {name} has pixels that are no numbers (NaN or infinite) in {int(bad.sum())} of {len(bad)}"
-            f" samples, sample {int(bad.argmax())} first: mend them or leave these samples out"
+            f" samples, sample {int(bad.argmax())} first: mend these samples, or take them out of the file"
         )
     return pixels

@@ -13,7 +13,7 @@ import pandas as pd
 LONG = 60
 """Characters of a cell that are shown."""
 
-LARGE = 10_000
+LARGE = 1_000
 """Whole numbers from here on have their thousands set apart."""
 
 

@@ -268,6 +268,7 @@ def legend_below(fig: Figure, *axes: Axes, columns: int = 4, **options: Any) -> 
 
 def name_point(ax: Axes, x: float, y: float, name: str, away: float = 7) -> None:
     """Write the name of a network beside its point, within the axes; for when limits and scale are as they stay."""
+    ax.get_xlim()  # has matplotlib work them out
     right = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[0] > 0.5
     ax.annotate(
         plain(name), (x, y), (-away if right else away, 0), textcoords="offset points", ha="right" if right else "left",

@@ -115,6 +115,8 @@ def generate_run(
         "template": resolved,
     }
     folder = Path(folder) if folder else Path("runs") / _stem(path, parsed, info)
+    if not str(folder).isprintable():
+        raise RunError(f"{folder} has characters that can't be printed, and is named in commands: give --run another")
     notes = (*own.notes, *_memory_note(info))
     is_free = not any(folder.iterdir()) if os.path.isdir(folder) else not os.path.lexists(folder)
     if not is_free:

@@ -96,6 +96,8 @@ class Store:
             there = sorted(p.parent.name for p in beside)
             way = f"the runs beside it are {listed(there)}" if there else "make it with `netpick generate`"
             raise RunError(f"no run at {path}{suggest(path.name, there)}: {way}")
+        if not str(path).isascii() and str(path) != str(path).encode(errors="ignore").decode():
+            raise RunError(f"{path}: the folder's name is not UTF-8: give it another name")
         again = "remove the folder and generate it again"
         try:
             manifest = read_manifest(path / MANIFEST)

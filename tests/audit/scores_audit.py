@@ -195,7 +195,8 @@ def attempts(raw: Raw, by: str = "student") -> Audit:
     fell, stop = int((table["drop"] >= 0.01 - TINY).sum()), stopping.iloc[0]
     said = [percent(first.median()), percent(last.median()), len(wide)]
     said += [len(bloomers), 80, 95, *bloomers] if bloomers else [80, 95]
-    said += [fell, 1, len(worse) or "none", len(wide), *worse, percent(np.median(judged))] if fell else [1]
+    moved = [] if abs(np.median(judged)) < TINY else [percent(abs(np.median(judged)))]
+    said += [fell, 1, len(worse) or "none", len(wide), *worse, *moved] if fell else [1]
     said += [
         places(100 - 100 * stop["seconds"], 0),
         percent(stop["median_loss"]),

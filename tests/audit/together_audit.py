@@ -153,8 +153,9 @@ def committee(raw: Raw) -> Audit:
         "p",
     ]
     table = pd.DataFrame(rows, columns=[*columns, "member"])
-    said = [best, percent(alone.mean()), 95, percent(max(table["low"][0], 0)), percent(min(table["high"][0], 1))]
-    said += [len(part), best, won.count(everyone.index(best)), *([] if few else [2, "Basic"]), len(names)]
+    said = [len(part), best, won.count(everyone.index(best)), percent(alone.mean()), 95]
+    said += [percent(max(table["low"][0], 0)), percent(min(table["high"][0], 1))]
+    said += [*([] if few else [2, "Basic"]), len(names)]
     for choice in ("greedy", "random"):
         said += _enough(table[table["choice"] == choice], alone.mean())
     return Audit(

@@ -60,7 +60,7 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     tasks = [task(n) for n in range(4)]
-    with ProgressListener(Screen(file=out, width=100)) as listener:
+    with ProgressListener(Screen(file=out, width=200)) as listener:
         start = start_of(tasks, 6, workers=1)
         listener.begin(start)
         for one in tasks[:3]:

@@ -121,3 +121,23 @@ def test_the_version_is_said(call):
     code, out, _ = call("--version")
     assert (code, out.split()[0]) == (0, "netpick")
     assert out.split()[1][0].isdigit()
+
+
+def test_a_run_of_a_name_that_cannot_be_written_is_one_line_and_no_others_suffer(runs, call):
+    (runs / os.fsdecode(b"bad\xff")).mkdir()
+    for file in ("run.toml", "networks.parquet"):
+        shutil.copy(runs / "new" / file, runs / os.fsdecode(b"bad\xff") / file)
+    bad = f"runs/{os.fsdecode(bytes([98, 97, 100, 255]))}"
+    code, out, _ = call("list", "--format", "json")
+    assert (code, [row["state"] for row in json.loads(out)].count("can't be read")) == (0, 1)
+    code, _, err = call("status", bad)
+    assert (code, err.count("\n"), "UTF-8" in err) == (2, 1, True)
+    for name in (bad, "runs/new\nline", "runs/\x1b[31m"):
+        code, _, err = call("generate", "smoke", "--dataset", "digits", "--limit", "2", "--run", f"{name}2")
+        assert (code, err.count("\n"), "can't be printed" in err) == (2, 1, True)
+    assert len([*runs.iterdir()]) == 3
+
+
+def test_status_says_that_the_log_is_lost(runs, call):
+    (runs / "new" / "events.jsonl").write_bytes(b"\x00" * 100)
+    assert "events.jsonl is missing, or can't be read" in call("status")[1]

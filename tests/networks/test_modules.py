@@ -24,6 +24,7 @@ from netpick.exam.network_card import card
 from netpick.networks.modules.build import build
 from netpick.networks.modules.user_networks import read
 from netpick.networks.paper.inferred import squashed
+from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run
 
@@ -207,7 +208,10 @@ def test_no_command_runs_the_code_of_a_run_that_the_user_has_not_named(module, t
     source = next(one["source"] for one in json.loads(text) if "source" in one)
     text = text.replace(source, hashlib.sha256(code.encode()).hexdigest()[:16] if "evil" in of else "")
     index = table.schema.get_field_index("layers")
-    pq.write_table(table.set_column(index, "layers", [[text]]), folder / "networks.parquet")
+    table = table.set_column(index, "layers", [[text]])
+    spec = NetworkSpec.from_dict(table.to_pylist()[0])
+    table = table.set_column(table.schema.get_field_index("hash"), "hash", [[spec.hash]])
+    pq.write_table(table, folder / "networks.parquet")
     manifest = tomllib.loads((folder / "run.toml").read_text())
     manifest.pop("catalogue")
     (folder / "run.toml").write_text(tomli_w.dumps(manifest))

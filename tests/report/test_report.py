@@ -493,7 +493,7 @@ def test_the_page_needs_nothing_else(run, tmp_path):
     for tag, attrs in page.found:
         for key in ("src", "href"):
             if key in attrs:
-                assert attrs[key].startswith("#" if tag == "a" else "data:"), (tag, attrs[key][:40])
+                assert attrs[key].startswith("#" if tag in ("a", "use") else "data:"), (tag, attrs[key][:40])
     assert not re.search(r"url\((?!#)|@import|https?:", re.sub(r"base64,[\w+/=]+", "", text))
     figures = page.all("svg")
     assert len(figures) == len(SOME)

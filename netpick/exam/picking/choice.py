@@ -157,7 +157,9 @@ class Choice:
         elif self.second["name"] in (self.chosen["name"], top["name"]):
             out.append("It is the runner-up, too.")
         else:
-            out.append(f"The runner-up, {self.second['name']}, {self._beside(self.second, 'second')}.")
+            name = self.second["name"]
+            beside = self._beside(self.second, "second")
+            out.append(f"Were it not there, one would take {name}, the runner-up, which {beside}.")
         return out
 
     def _beside(self, other: pd.Series, role: str) -> str:
