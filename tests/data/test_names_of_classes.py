@@ -40,7 +40,7 @@ def test_questions_say_names_and_no_numbers(run, question):
     assert "(class " not in answer.text
     answer.figure().savefig(io.BytesIO(), format="png", dpi=30)
     if question in ("learning", "ability"):
-        assert any(f"('{name}')" in answer.text for name in NAMES)
+        assert any(f"('{name}'" in answer.text for name in NAMES)
 
 
 @pytest.mark.parametrize("question", ["best", "versus", "compare"])
