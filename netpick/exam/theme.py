@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,7 +91,9 @@ def theme() -> Iterator[None]:
         "svg.fonttype": "none",  # text that can be found and copied, in fewer bytes
         "svg.hashsalt": "netpick",  # else the ids in an SVG differ each time
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Names of classes may have characters that the font lacks: boxes are drawn for them, and nobody need hear it.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")
         yield
 
 

@@ -71,7 +71,10 @@ def test_the_sentence_says_both_counts_and_the_rule(tmp_path):
     assert f"{fell} students ended at least 1 percentage point below the best of their own attempts" in answer.text
     judged = answer.table["judged"].median()
     assert -0.01 < judged < 0
-    assert f"The median student ended {exam.points(-judged)} above its best where the best is chosen on one half" in answer.text
+    assert (
+        f"The median student ended {exam.points(-judged)} above its best where the best is chosen on one half"
+        in answer.text
+    )
     rule = "McNemar's test, corrected for all attempts of 20 students"
     assert f"1 of them by more than chance ({rule}): n7." in answer.text
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from netpick.exam import plant, theme
+from netpick.exam.answer import Answer
 from netpick.exam.pictures import BAR, image_grid
 from netpick.exam.run import Run
 
@@ -272,3 +273,13 @@ def test_captions_and_bars_of_named_classes_do_not_cover_each_other(run):
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
     assert all(box.x0 >= 0 and box.x1 <= fig.bbox.x1 for box in boxes)
     assert {"50 %", "40 %", "10 %"} <= {text.get_text() for text in fig.axes[0].texts}
+
+
+def test_characters_that_the_font_lacks_are_drawn_without_a_word(recwarn, tmp_path):
+    def draw():
+        figure = Figure()
+        figure.subplots().set_title("\x00 \U000e0041 漢字")
+        return figure
+
+    Answer(pd.DataFrame(), "", draw).save(tmp_path / "figure.png")
+    assert [str(warning.message) for warning in recwarn] == []
