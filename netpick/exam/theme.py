@@ -311,5 +311,5 @@ def finish(fig: Figure, title: str, subtitle: str = "") -> Figure:
             parse_math=False,
         ).set_in_layout(False)  # fmt: skip
         if placed:
-            engine.set(rect=(0, 0, 1, 1 - (0.08 + len(small) * 0.17) / height))
+            engine.set(rect=(0, 0, 1, 1 - (0.12 + len(small) * 0.17) / height))
     return fig

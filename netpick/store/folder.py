@@ -266,9 +266,9 @@ class Store:
             return []
         events = []
         for line in lines:
-            with suppress(ValueError, RecursionError):
+            with suppress(ValueError, RecursionError, msgspec.ValidationError):
                 event = json.loads(line)
-                msgspec.convert(event, _Event)  # a ValueError where it can't be told
+                msgspec.convert(event, _Event)  # which raises where it can't be told
                 events.append(event)
         return events
 
