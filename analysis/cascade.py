@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
+from netpick.analysis import _cost
 from netpick.exam import Answer, Judged, NetpickError, Run, Splits, theme
 
 if TYPE_CHECKING:
@@ -258,9 +259,7 @@ def with_latency(table: pd.DataFrame, timed: pd.DataFrame | None) -> pd.DataFram
 
 def pareto(cards: pd.DataFrame) -> list[str]:
     """Return the networks that no other beats in accuracy with as few macs, from the cheapest to the best."""
-    order = cards.sort_values(["macs", "accuracy"], ascending=[True, False], kind="stable")
-    above = order["accuracy"] > order["accuracy"].cummax().shift(fill_value=-1.0)
-    return order.index[above].tolist()
+    return _cost.front(cards, "macs").index.tolist()
 
 
 def sweep(sure: np.ndarray, small: np.ndarray, large: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

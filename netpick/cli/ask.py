@@ -72,10 +72,10 @@ def ask(
     """List the questions that can be asked of a run, or ask one: netpick ask RUN weird --plot weird.svg."""
     words = [word for word in (first, second, *ctx.args) if word is not None]
     names = [*itertools.takewhile(lambda word: not word.startswith("-"), words[:2])]
+    given = words[len(names) :]
     if len(names) == 1 and not options.is_run(names[0]):
         names = ["", *names]  # the newest run, which is looked for only when something is read
     if len(names) == 2:
-        given = words[words.index(names[1]) + 1 :]
         _question_command(_asked(names[1]), names[0])(
             given, standalone_mode=False, prog_name=advice.command("ask", *filter(None, names))
         )
@@ -83,9 +83,8 @@ def ask(
     if {"--help", "-h"} & {*words} or not words:
         say("Usage: netpick ask [RUN] [QUESTION] [--plot FILE] [--format table|csv|json] [--rows N] [...]\n")
         say("netpick ask QUESTION --help lists the options of a question. The questions:\n")
-    elif len(words) > 1 or not names:
-        got = words[len(names)]
-        raise RunError(f"which question? got {got}: name one first, {advice.command('ask', *names)} lists them")
+    elif given:
+        raise RunError(f"which question? got {given[0]}: name one first, {advice.command('ask', *names)} lists them")
     else:
         open_run(names[0])
     _print_questions()
@@ -179,12 +178,8 @@ def pick(
     from netpick.exam import pick as choose
     from netpick.exam.picking.constraints import bounds
 
-    words = [word for argument in filter(None, (run, *ctx.args)) for word in argument.split("=", 1)]
-    if len(words) % 2:  # each constraint is two words
-        folder = options.run_folder(words.pop(0) if not words[0].startswith("-") else words.pop())
-    else:
-        folder = options.run_folder(None)
-    constraints = bounds(words)
+    named, limits = options.run_and_limits([word for word in (run, *ctx.args) if word is not None])
+    folder, constraints = options.run_folder(named), bounds(limits)
     if computation:
         constraints["computation"] = computation
     if activation:
@@ -229,6 +224,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Write one network as PyTorch source that needs no netpick, with its weights beside it; or all as JSON lines."""
+    from netpick.core.words import counted_word
     from netpick.exam.exports import export as write
     from netpick.exam.exports import export_networks
 
@@ -236,7 +232,7 @@ def export(
     network = names[0] if names else None
     if to.endswith(".jsonl"):
         number = export_networks(open_run(run), to, network, overwrite)
-        say(f"{to}: {number} network{'' if number == 1 else 's'}")
+        say(f"{to}: {counted_word(number, 'network')}")
         return
     if network is None:
         raise NetpickError("export wants the name of a network, or --to FILE.jsonl to describe all of them")

@@ -101,3 +101,17 @@ def run_and_names(words: Sequence[str]) -> tuple[Path, list[str]]:
     if words and is_run(words[0]):
         return Path(words[0]), [*words[1:]]
     return run_folder(None), [*words]
+
+
+def run_and_limits(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the run among constraints such as `--max-params 20000`, wherever it stands, and the constraints."""
+    run: str | None = None
+    limits: list[str] = []
+    number_due = False
+    for word in words:
+        if run is None and not number_due and not word.startswith("-"):
+            run = word
+            continue
+        limits.append(word)
+        number_due = not number_due and "=" not in word
+    return run, limits

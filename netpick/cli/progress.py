@@ -32,7 +32,7 @@ class ProgressListener(Listener):
     """Shows the progress on a console; use as a context manager."""
 
     def __init__(self, console: Screen) -> None:
-        self.console = console
+        self.console, self.watches = console, console.is_terminal
         self.statuses: Counter[str] = Counter()
         self.running: dict[tuple[str, int], tuple[Job, float]] = {}
         self.best: tuple[float, str] | None = None

@@ -123,6 +123,6 @@ def summarise(folder: Path, status: bool = False) -> None:
 
 
 def _is_trained(folder: Path) -> bool:
-    from netpick.store.folder import Store
+    from netpick.store.writing import in_use
 
-    return Store.open(folder).in_use()
+    return in_use(folder)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def print_summary(run: Run, statuses: Counter[str]) -> None:
     """Print what one wants to see when a run is over, or so far."""
-    from netpick.exam import basic, questions, students
+    from netpick.exam import basic, leading, questions, students
+    from netpick.exam.tables import in_words
 
     total = run.wanted
     finished = sum(statuses.values())
@@ -27,15 +28,13 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
     if not statuses["done"]:
         return
     frame = students(run)
-    ranked = frame.sort_values(["accuracy", "macs", "params"], ascending=[False, True, True], kind="stable")
     reference = basic(frame)
-    shown = [place < BEST or name == reference for place, name in enumerate(ranked["name"])]
-    best = ranked.loc[shown, ["name", "params", "memory", "ops", "macs", "seconds", "accuracy"]].round({"seconds": 2})
+    columns = ["name", "params", "memory", "ops", "macs", "seconds", "accuracy"]
+    best = leading(frame, BEST)[columns].round({"seconds": 2})
     title = f"The best {min(BEST, len(frame))} of {len(frame)} networks" + (f", and {reference}" if reference else "")
     show_frame(best.rename(columns={"name": "network"}), shares=["accuracy"], suggested=reference or "", title=title)
     scores = questions.ask(run, "scores").table
-    scores.columns = [f"≥ {name[3:]} %" if name.startswith("at_") else name for name in scores.columns]
-    show_frame(scores, title="Networks at or above an accuracy, by epoch")
+    show_frame(in_words(scores), title="Networks at or above an accuracy, by epoch")
 
 
 def where(run: Run) -> str:
@@ -60,7 +59,7 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
         return ["nothing has been trained yet"]
     session = events[begins[-1] :]
     hand: dict[tuple[str, int], datetime] = {}
-    ended, left = 0, ""
+    ended, said = 0, session[0]
     for event in session:
         key = (event.get("network", ""), event.get("replicate", 0))
         if event.get("event") == "start":
@@ -69,16 +68,19 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
             hand.pop(key, None)
             ended += 1
         if "left" in event:
-            rest = event["left"] - (datetime.now(UTC) - datetime.fromisoformat(event["time"])).total_seconds()
-            left = f", about {duration(max(1.0, rest))} left"
+            said = event
     first, last = (datetime.fromisoformat(session[i]["time"]) for i in (0, -1))
     passed = ((datetime.now(UTC) if in_use else last) - first).total_seconds()
     line = f"{ended} of {session[0].get('due', 0)} due{_in(passed)}"
     if not in_use:
         how = "the last session is over" if session[-1]["event"] == "end" else "the last session was stopped"
         return [f"nothing is training it now; {how}: {line}"]
-    lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}{left}"]
     now = datetime.now(UTC)
+    left = ""
+    if "left" in said:
+        rest = said["left"] - (now - datetime.fromisoformat(said["time"])).total_seconds()
+        left = f", about {duration(max(1.0, rest))} left"
+    lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}{left}"]
     return lines + [f"  training {name}{_in((now - t).total_seconds(), 'for')}" for (name, _), t in hand.items()]
 
 

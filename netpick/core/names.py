@@ -24,6 +24,11 @@ def is_file_name(name: object) -> bool:
     return name[0] != "." and "/" not in name and "\\" not in name
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a name has characters alone: one of the system that is not UTF-8 has halves of characters in it."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def is_hash(text: object) -> bool:
     """Whether this can be the hash of a network."""
     return isinstance(text, str) and HASH.fullmatch(text) is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from netpick.core.errors import DataError, listed
+from netpick.core.names import is_unicode
 from netpick.data import image_decoding
 from netpick.data.image_decoding import Report, decode_images
 from netpick.data.image_folder import ImageOptions, list_images, read_headers
@@ -55,7 +56,7 @@ def locate(name: str, data_dir: str, resolved: str | None = None) -> Path:
 def _check_text(where: str, texts: Iterable[str], what: str) -> None:
     """Refuse names that run.toml can't hold, since they are not UTF-8, or that are longer than a folder's can be."""
     for text in texts:
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
+        if not is_unicode(text):
             raise DataError(f"{where}: the {what} '{text[:100]}' is not UTF-8: give it another name")
         if what == "class" and len(text) > LONGEST_NAME:
             raise DataError(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         how_many,
         last_evaluations,
         leaders,
+        leading,
         of_basic,
         preferred,
         selected,
@@ -134,6 +135,7 @@ __all__ = [
     "last_evaluations",
     "layers",
     "leaders",
+    "leading",
     "listed",
     "luck_of_the_seed",
     "mcnemar",
@@ -188,7 +190,7 @@ __getattr__, __dir__ = front_door(
         "timings": ("TIMED", "alone", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),
-            *("selected", "whom", "how_many", "enough", "best", "leaders", "preferred", "basic", "of_basic"),
+            *("selected", "whom", "how_many", "enough", "best", "leaders", "leading", "preferred", "basic", "of_basic"),
         ),
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
         "checks": (

@@ -74,9 +74,8 @@ def _marks(run: Reader, split: str) -> pd.DataFrame:
     frame = frame.set_index("name").loc[by_epoch.index].rename_axis("name").reset_index()
     names = frame["name"]
     timings = timed(run)
-    if timings is not None and alone(
-        run
-    ):  # no matter what trained beside it: steps of all epochs, each as long as alone
+    if timings is not None and alone(run):
+        # No matter what trained beside it: the steps of all epochs, each as long as alone.
         counts = trainings["epoch"].nunique().groupby("network").mean()
         by_steps = timings["step_seconds"] * timings["epoch_steps"]
         seconds = seconds.index.to_series().map(counts * by_steps).fillna(seconds)
@@ -230,8 +229,19 @@ def best(frame: pd.DataFrame) -> str:
 
     "Best" means this one everywhere. It is the luckiest too: what is said of it is judged by `Splits`.
     """
-    order = frame.sort_values(["accuracy", "macs", "params", "name"], ascending=[False, True, True, True])
-    return str(order["name"].iloc[0])
+    return str(ranked(frame)["name"].iloc[0])
+
+
+def ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the students, the best first; the index are their places, from 0."""
+    order = {"accuracy": False, "macs": True, "params": True, "name": True}
+    return frame.sort_values(list(order), ascending=list(order.values()), ignore_index=True)
+
+
+def leading(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the first so many of the students that are `ranked`, and `Basic`, wherever it stands."""
+    rows = ranked(frame)
+    return rows[(rows.index < most) | (rows["name"] == "Basic")]
 
 
 def leaders(frame: pd.DataFrame) -> set[str]:

@@ -51,6 +51,11 @@ def table(frame: pd.DataFrame, rows: int, reference: str | None = None, shares: 
     return Table([str(c) for c in frame.columns], texts, numbers, marked, len(frame))
 
 
+def in_words(thresholds: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns of the question `scores` headings: at_80 is "≥ 80 %"."""
+    return thresholds.rename(columns=lambda name: re.sub(r"^at_(\d+)$", r"≥ \1 %", str(name)))
+
+
 def _shares(column: pd.Series, counted: pd.Series) -> list[str]:
     """Write the values of a column as percentages, where they are counted among those."""
     percentages = ["" if pd.isna(value) else f"{100 * value:.2f} %" for value in column]

@@ -5,7 +5,6 @@ All of it is read off the run's own files. No question is asked here but `scores
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from netpick import exam
 from netpick.core.errors import NetpickError, listed
 from netpick.core.words import BEST, count, counted, duration
 from netpick.exam.run import Run
-from netpick.exam.tables import cell, table
+from netpick.exam.tables import cell, in_words, table
 from netpick.report.figures import Written
 
 
@@ -66,31 +65,23 @@ def facts(run: Run, written: list[Written]) -> dict[str, Any]:
         "best": table(best, len(best), reference),
         "reference": reference,
         "students": len(exam.students(run)),
-        "thresholds": table(_in_words(thresholds.table), 20) if thresholds else None,
+        "thresholds": table(in_words(thresholds.table), 20) if thresholds else None,
     }
 
 
 def best_networks(run: Run) -> tuple[pd.DataFrame, str | None]:
     """Return the best networks as people read them, with `Basic` after them, and the name of `Basic` if it is there."""
     frame = exam.students(run)
-    ranked = frame.sort_values(["accuracy", "macs", "params"], ascending=[False, True, True], kind="stable")
-    reference = exam.basic(frame)
-    rows = ranked[(ranked["name"] == reference) | (ranked["name"].isin(ranked["name"].head(BEST)))]
+    rows = exam.leading(frame, BEST)
     out = rows[["name", "params", "memory", "ops", "macs", "seconds", "accuracy"]].rename(
         columns={"name": "network", "seconds": "training, s"}
     )
-    places = ranked["name"].reset_index(drop=True)
-    out.insert(0, "place", [int(places.index[places == name][0]) + 1 for name in rows["name"]])
+    out.insert(0, "place", rows.index + 1)
     out["accuracy"] = [exam.percent(a) for a in rows["accuracy"]]
     for column in ("params", "memory", "ops", "macs"):
         out[column] = [count(v) for v in rows[column]]
     out["training, s"] = [f"{v:.2f}" for v in rows["seconds"]]
-    return out, reference
-
-
-def _in_words(thresholds: pd.DataFrame) -> pd.DataFrame:
-    """Give the columns of the question `scores` headings: at_80 is "≥ 80 %"."""
-    return thresholds.rename(columns=lambda name: re.sub(r"^at_(\d+)$", r"≥ \1 %", str(name)))
+    return out, exam.basic(frame)
 
 
 def _asked(run: Run, name: str) -> Written | None:

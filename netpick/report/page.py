@@ -197,10 +197,10 @@ def _write(path: Path, page: str) -> None:
         atomic_write(path, page.encode("utf-8", "replace"))
 
 
-def _asked(names: Iterable[str | questions.Question] | None) -> list[questions.Question]:
+def _asked(names: Iterable[str | questions.Question] | None) -> Iterable[str | questions.Question]:
     """Return the questions of a page; where none are named, which network to pick is the first of them."""
     if names is not None:
-        return [questions.find(each) if isinstance(each, str) else each for each in names]
+        return names
     _, _, columns = (inspect.getdoc(exam.Pick) or "").partition("Notes\n-----\n")
     doc = f"{inspect.getdoc(suggestion)}\n\n{columns}"
     pick = questions.Question(

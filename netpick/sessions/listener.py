@@ -36,6 +36,9 @@ class Start:
 class Listener:
     """Hears what happens; this one does not care. `started` may be called from another thread."""
 
+    watches: bool = False
+    """Whether somebody looks at how many epochs each training has done: then the jobs say so, in files."""
+
     def begin(self, start: Start) -> None:
         """All is checked, the first training is about to start."""
 

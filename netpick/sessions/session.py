@@ -160,8 +160,10 @@ def _train_due(situation: Situation, options: Options, listener: Listener) -> No
             swept=tuple(dict.fromkeys(key for network in situation.networks for key in network.spec.recipe)),
         )
     )
-    with tempfile.TemporaryDirectory(prefix="netpick-") as signs:
-        _train_all(situation, with_signs(tasks, signs), inputs.labels, left, listener)
+    with contextlib.ExitStack() as stack:
+        if listener.watches:
+            tasks = with_signs(tasks, stack.enter_context(tempfile.TemporaryDirectory(prefix="netpick-")))
+        _train_all(situation, tasks, inputs.labels, left, listener)
 
 
 def _circumstances(situation: Situation) -> dict[str, object]:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from netpick.core.errors import RunError, WorkError, listed, suggest
 from netpick.core.files import append_line, atomic_write, read_text, sync_folder
+from netpick.core.names import is_unicode
 from netpick.core.result import TrainingResult
 from netpick.store import compact
 from netpick.store.catalogue import read_catalogue
@@ -96,7 +97,7 @@ class Store:
             there = sorted(p.parent.name for p in beside)
             way = f"the runs beside it are {listed(there)}" if there else "make it with `netpick generate`"
             raise RunError(f"no run at {path}{suggest(path.name, there)}: {way}")
-        if not str(path).isascii() and str(path) != str(path).encode(errors="ignore").decode():
+        if not is_unicode(str(path)):
             raise RunError(f"{path}: the folder's name is not UTF-8: give it another name")
         again = "remove the folder and generate it again"
         try:

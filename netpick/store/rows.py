@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +125,7 @@ def check_columns(path: Path, there: pa.Schema, table: str, classes: int) -> Non
     Their order is free, further ones may be of a later version, and a run of before may lack those that were added
     since; but the columns that are there once a class are as many as the run's classes.
     """
-    schema, names = _schema(table, classes), there.names
+    schema, names = arrow_schema(table, classes), there.names
     if there.equals(schema):  # as nearly always: one look, for a run has thousands of files
         return
     added = ADDED.get(table, ())
@@ -148,11 +147,6 @@ def _alike(got: pa.DataType, wanted: pa.DataType) -> bool:
 def _is_words(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-@cache
-def _schema(table: str, classes: int) -> pa.Schema:
-    return arrow_schema(table, classes)
 
 
 def value_fault(rows: pa.Table, classes: int) -> str | None:

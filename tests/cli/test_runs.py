@@ -52,7 +52,8 @@ def test_runs_are_listed_the_newest_first(runs, call):
     "words",
     [
         ["ask", "scores"], ["ask", "params", "--rows", "2"], ["show", "Basic"], ["pick", "--max-params", "100000"],
-        ["pick", "--max-params=100000", "--rows", "3"], ["pick"], ["status"], ["estimate", "--seconds", "0"],
+        ["pick", "--max-params=100000", "--rows", "3"],
+        ["pick", "--min-accuracy", "0.1", "--max-params=100000"], ["pick"], ["status"], ["estimate", "--seconds", "0"],
         ["export", "--to", "all.jsonl"], ["export", "Basic", "--to", "one.jsonl"],
     ],
 )  # fmt: skip
@@ -141,3 +142,17 @@ def test_a_run_of_a_name_that_cannot_be_written_is_one_line_and_no_others_suffer
 def test_status_says_that_the_log_is_lost(runs, call):
     (runs / "new" / "events.jsonl").write_bytes(b"\x00" * 100)
     assert "events.jsonl is missing, or can't be read" in call("status")[1]
+
+
+def test_a_run_among_constraints_is_found_wherever_it_stands_and_whatever_it_is_called(runs, call):
+    (runs / "new").rename(runs / "a=b")
+    limits = ["--max-params", "100000", "--min-accuracy=0.1"]
+    first = call("pick", "runs/a=b", *limits)
+    assert first[0] == 0
+    assert call("pick", *limits, "runs/a=b") == call("pick", limits[0], limits[1], "runs/a=b", limits[2]) == first
+    assert call("pick", *limits, "runs/a=b", "runs/old")[0] == 2
+
+
+def test_a_question_may_be_called_as_the_run_is(runs, call):
+    (runs / "new").rename(runs.parent / "scores")
+    assert call("ask", "scores", "scores", "--rows", "2") == call("ask", "./scores", "scores", "--rows", "2")

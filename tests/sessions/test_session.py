@@ -228,6 +228,26 @@ def test_weights_are_read_with_torch_alone_and_give_the_stored_scores(undisturbe
         np.testing.assert_allclose(scores, stored[[f"score_{c}" for c in range(10)]], rtol=1e-5, atol=1e-5)
 
 
+def test_trainings_say_how_far_they_are_to_those_who_watch_alone(undisturbed, fresh):
+    assert {task.job.sign for task in undisturbed[1].tasks} == {None}
+    told = {}
+
+    class Watcher(Recorder):
+        watches = True
+
+        def finished(self, result):
+            super().finished(result)
+            sign = next(task.job.sign for task in self.tasks if task.key == (result.hash, result.replicate))
+            told[result.network] = (len(result.epochs), int(Path(sign).read_text()) if Path(sign).exists() else 0)
+
+    heard = Watcher()
+    train_run(fresh, Options(device="cpu", workers=1), heard)
+    assert len(told) == 7
+    assert all(epochs == said for epochs, said in told.values())
+    assert any(said > 1 for _, said in told.values())
+    assert not Path(heard.tasks[0].job.sign).parent.exists()
+
+
 def test_the_listener_hears_everything_in_order(undisturbed):
     folder, heard = undisturbed
     start = heard.start

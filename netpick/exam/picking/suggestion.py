@@ -97,7 +97,7 @@ def pick(
         check_fraction("give_up", give_up)
     constraints = constraints or {}
     objectives = Objectives.checked(minimize, maximize)
-    candidates = Candidates.of(run, seed)
+    candidates = run.once(("candidates", seed), lambda: Candidates.of(run, seed))
     frame = candidates.frame
     known = np.ones(len(frame), bool)
     for column in {*objectives.columns, *(key.partition("_")[2] for key in constraints)} & {*TIMED}:
