@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from netpick.cli import ask, costs, options, runs
+from netpick.cli import ask, costs, options, runs, trust
 from netpick.cli.screen import console, say, sentence
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError
@@ -225,7 +225,8 @@ def templates() -> None:
         say(f"{name:16}{load(name).title}")
 
 
-app.registered_commands += [*runs.app.registered_commands, *costs.app.registered_commands, *ask.app.registered_commands]
+for part in (runs, trust, costs, ask):
+    app.registered_commands += part.app.registered_commands
 
 
 if __name__ == "__main__":

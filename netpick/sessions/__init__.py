@@ -1,4 +1,4 @@
-"""What is done with a run: generate, train, estimate, time; and where."""
+"""What is done with a run: generate, train, estimate, time, verify; and where."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from netpick.sessions.options import Options
     from netpick.sessions.session import estimate_run, train_run
     from netpick.sessions.timing import time_run
+    from netpick.sessions.verification import check_run, verify_run
 
 __all__ = [
     "Listener",
     "Options",
+    "check_run",
     "estimate_run",
     "generate_run",
     "time_run",
     "train_run",
+    "verify_run",
 ]
 
 __getattr__, __dir__ = front_door(
@@ -30,5 +33,6 @@ __getattr__, __dir__ = front_door(
         "options": ("Options",),
         "session": ("train_run", "estimate_run"),
         "timing": ("time_run",),
+        "verification": ("check_run", "verify_run"),
     },
 )

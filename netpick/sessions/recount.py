@@ -1,0 +1,144 @@
+"""What a run says of itself, worked out anew: the counts of each network, and the numbers of each evaluation.
+
+Counts follow from the layers, accuracies, losses and areas from the predictions. What a run says that doesn't follow
+was made up, or written by a netpick that counts otherwise. Reads, and trains nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from netpick.core.metrics import evaluate
+from netpick.networks.paper.spec import NetworkSpec, seed_of
+from netpick.networks.paper.whole_networks import OWN
+from netpick.sessions.situation import Situation
+from netpick.store.blocks import Block
+
+COUNTS = ("params", "memory", "ops", "depth", "macs", "thop_macs")
+SAME_ANYWHERE = ("params", "depth", "macs")
+"""Counts that follow from the layers; the others are what this version of torch and thop makes of them."""
+
+NEAR = 1e-6
+"""By how much a loss or an area may differ: sums of float32 come out otherwise in another version of numpy."""
+
+
+def count_faults(
+    situation: Situation, trainings: pd.DataFrame, same_versions: bool, workers: int, on_done: Callable[[int], object]
+) -> Iterator[str]:
+    """Count every network anew, and yield what the run says otherwise.
+
+    Parameters
+    ----------
+    situation : the run; networks of the user's own code are left out, since to count them is to run it
+    trainings : its trainings, which say on how many samples baselines were fitted
+    same_versions : whether it was generated with the torch that is here: else only what follows from the layers
+    workers : processes that count
+    on_done : told of every handful of networks how many they are
+    """
+    from netpick.networks.modules.measure import measure_all  # loads torch
+
+    samples = dict(zip(trainings["network"].astype(str), trainings["train_samples"], strict=True))
+    by_samples: dict[int, list[Any]] = {}
+    for network in situation.networks:
+        if not runs_own_code(network.spec):
+            number = samples.get(network.spec.name)
+            by_samples.setdefault(0 if number is None or number != number else int(number), []).append(network)
+    for number, networks in by_samples.items():
+        counts = measure_all([n.spec for n in networks], tuple(situation.image), workers, number, on_done)
+        for network, count in zip(networks, counts, strict=True):
+            for name, now in asdict(count).items():
+                then = network.row[name]
+                if (same_versions or name in SAME_ANYWHERE) and not _same(then, now):
+                    yield f"network {network.spec.name}: {name} is {now}, and networks.parquet says {then}"
+
+
+def runs_own_code(spec: NetworkSpec) -> bool:
+    """Whether a network is the user's own code, which runs where it is made."""
+    return any(layer.op == OWN for layer in spec.layers)
+
+
+def training_faults(situation: Situation, trainings: pd.DataFrame) -> Iterator[str]:
+    """Yield what trainings say of their seed and recipe that is not the run's."""
+    networks = {network.spec.name: network for network in situation.networks}
+    seed = situation.store.manifest["seed"]
+    for row in trainings.to_dict("records"):
+        network = networks[row["network"]]
+        about = f"{row['network']}, replicate {row['replicate']}"
+        wanted = seed_of(seed, network.spec.layers_hash, row["replicate"])
+        if row["seed"] != wanted:
+            yield f"{about}: its seed is {row['seed']}, and the run's seed gives {wanted}"
+        for key in ("optimizer", "lr", "batch_size", "epochs"):
+            then = row[key]
+            if then is not None and then == then and then != getattr(network.recipe, key):
+                yield f"{about}: {key} is {then}, and the recipe says {getattr(network.recipe, key)}"
+
+
+@dataclass
+class Evaluations:
+    """Hears every block of predictions, and holds it against the tables `epochs` and `samples`."""
+
+    epochs: pd.DataFrame
+    labels: dict[str, np.ndarray]
+    classes: int
+    faults: list[str] = field(default_factory=list)
+    checked: int = 0
+    without_scores: int = 0
+
+    def __post_init__(self) -> None:
+        keys = zip(*(self.epochs[k].tolist() for k in ("network", "replicate", "epoch", "split")), strict=True)
+        self._rows = dict(zip(keys, self.epochs.to_dict("records"), strict=True))
+
+    def hear(self, block: Block) -> None:
+        """Work the numbers of one evaluation out anew."""
+        row = self._rows.get(block.key)
+        if row is None:  # of a training that has not ended
+            return
+        self.checked += 1
+        about = f"{block.network}, replicate {block.replicate}, epoch {block.epoch}, split {block.split}"
+        columns: dict[str, Any] = {name: block.array(name) for name in block.table.column_names}
+        order = np.argsort(columns["sample"], kind="stable")
+        label, predicted = (columns[name][order] for name in ("label", "predicted"))
+        labels = self.labels.get(block.split)
+        if labels is None or not np.array_equal(labels, label):
+            self.faults.append(f"{about}: labels are not those of samples.parquet")
+            return
+        scores = [columns[f"score_{c}"] for c in range(self.classes)]
+        if any(score is None for score in scores):
+            self.without_scores += 1
+            now = _from_classes(predicted, label, self.classes)
+        else:
+            table = np.stack(scores, axis=1)[order]
+            if not np.array_equal(table.argmax(axis=1), predicted):
+                self.faults.append(f"{about}: predicted classes are not those of the highest scores")
+            now = _from_scores(block.split, table, label)
+        wrong = [name for name, value in now.items() if not _same(row[name], value)]
+        for name in wrong[:1]:
+            more = f", and {len(wrong) - 1} more such" if len(wrong) > 1 else ""
+            self.faults.append(f"{about}: {name} is {now[name]:.6g}, and epochs say {row[name]:.6g}{more}")
+
+
+def _from_scores(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    result = evaluate(split, scores, labels, 0.0)
+    by_class = {"accuracy": result.class_accuracy, "auc": result.class_auc}
+    columns = chain.from_iterable(((f"{k}_{c}", v) for c, v in enumerate(vs)) for k, vs in by_class.items())
+    return {"accuracy": result.accuracy, "loss": result.loss, **dict(columns)}
+
+
+def _from_classes(predicted: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:
+    right = predicted == labels
+    recall = {f"accuracy_{c}": right[labels == c].mean() if (labels == c).any() else math.nan for c in range(classes)}
+    return {"accuracy": float(right.mean()), **recall}
+
+
+def _same(then: Any, now: Any) -> bool:
+    missing = [value is None or value != value for value in (then, now)]
+    if any(missing):
+        return all(missing)
+    return then == now or math.isclose(then, now, rel_tol=NEAR, abs_tol=NEAR)

@@ -1,0 +1,148 @@
+"""A run's folder read whole: every file, each of its checksums, and whether what belongs together is all there.
+
+What is read elsewhere is checked as it is read; here everything is, so that nothing that rots stays unseen. What the
+numbers say, and whether they are true, is the business of `sessions.recount`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from netpick.core.errors import RunError
+from netpick.core.files import open_regular
+from netpick.store.blocks import Block, read_blocks
+from netpick.store.folder import Store
+from netpick.store.rows import read_file, read_shards
+from netpick.store.samples import png_pixels, samples_of
+from netpick.store.shards import Shard, scan
+
+COLUMNS = ("sample", "label", "predicted")
+
+Row = dict[str, Any]
+
+
+def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None) -> Iterator[str]:
+    """Read every file of a run, and yield what is wrong with it, a line each.
+
+    Parameters
+    ----------
+    store : a run that is not being trained
+    on_block : told what each training answered at each epoch for each split, with all columns but the four keys
+
+    Notes
+    -----
+    A flipped bit shows by the checksums: of Parquet's pages and footers, of the catalogue in run.toml. A file that is
+    missing shows by what it should hold: each training has its epochs, each epoch its predictions of every sample.
+    """
+    try:
+        store.catalogue  # noqa: B018  read and checked against run.toml
+    except RunError as error:
+        yield str(error)
+        return  # all other files are named after it
+    samples, said = _samples(store)
+    yield from said
+    trainings, said = _rows(store, "trainings", ["network", "replicate", "status", "epochs"])
+    yield from said
+    epochs, said = _rows(store, "epochs", ["network", "replicate", "epoch", "split"])
+    yield from said
+    predicted: set[tuple[str, int, int, str]] = set()
+    shards, said = _shards(store, "predictions")
+    yield from said
+    names = [*COLUMNS, *(f"score_{c}" for c in range(store.classes))]
+    for shard in shards:
+        try:
+            for block in read_blocks(store.files, shard, names):
+                predicted.add(block.key)
+                if samples and len(block.table) != samples.get(block.split):
+                    about = f"{block.network}, replicate {block.replicate}, epoch {block.epoch}"
+                    wanted = samples.get(block.split, 0)
+                    yield f"{shard.path}: {about} has {len(block.table)} of {wanted} samples of {block.split}"
+                on_block(block)
+        except RunError as error:
+            yield str(error)
+    yield from _missing(store, trainings, epochs, predicted)
+    if (store.path / "timings.parquet").is_file():
+        try:
+            read_file(store.path / "timings.parquet", "timings")
+        except RunError as error:
+            yield str(error)
+
+
+def _samples(store: Store) -> tuple[Counter[str], list[str]]:
+    """Return how many samples each split has, and what is wrong with their file."""
+    path = store.path / "samples.parquet"
+    if not path.is_file():
+        ended = any(name.endswith(".parquet") for name in map(str, (store.path / "trainings").glob("*")))
+        return Counter(), [f"{path} is missing, and there are results: restore it from a copy"] if ended else []
+    try:
+        frame = read_file(path, "samples", store.classes).to_pandas()
+        for split in frame["split"].unique():
+            for sample, image in enumerate(samples_of(split, frame, store.path)["image"]):
+                png_pixels(image, f"{path}: sample {sample} of {split}")
+    except RunError as error:
+        return Counter(), [str(error)]
+    return Counter(frame["split"]), []
+
+
+def _shards(store: Store, table: str) -> tuple[list[Shard], list[str]]:
+    """Return the files of a table that can be looked at, and what is wrong with the others."""
+    broken: list[Path] = []
+    shards = scan(store.path / table, broken)[0]
+    return shards, [f"{path} is broken: restore it from a copy" for path in broken]
+
+
+def _rows(store: Store, table: str, names: list[str]) -> tuple[list[Row], list[str]]:
+    """Return the rows of a small table, and what is wrong with its files."""
+    shards, said = _shards(store, table)
+    tables: list[pa.Table] = []
+    for shard in shards:
+        try:
+            tables.append(read_shards(store.files, table, None, [shard]).select(names))
+        except RunError as error:
+            said.append(str(error))
+    return [row for rows in tables for row in rows.to_pylist()], said
+
+
+def _missing(
+    store: Store,
+    trainings: list[Row],
+    epochs: list[Row],
+    predicted: set[tuple[str, int, int, str]],
+) -> Iterator[str]:
+    """Yield what should be there and is not."""
+    ended = {(row["network"], row["replicate"]): row for row in trainings}
+    evaluated = {(row["network"], row["replicate"], row["epoch"], row["split"]) for row in epochs}
+    evaluated = {key for key in evaluated if key[:2] in ended}
+    for network, replicate, epoch, split in sorted(evaluated - predicted, key=str):
+        yield f"{store.path}: no predictions of {network}, replicate {replicate}, epoch {epoch}, split {split}"
+    last = Counter[tuple[str, int]]()
+    for network, replicate, epoch, _ in evaluated:
+        last[network, replicate] = max(last[network, replicate], epoch)
+    keeps = store.manifest.get("keep", {}).get("weights", "last") == "last"
+    for key, row in ended.items():
+        about = f"{store.path}: {key[0]}, replicate {key[1]}, is {row['status']}"
+        due = row["epochs"]
+        if row["status"] == "done" and due is not None and last[key] != due:
+            yield f"{about} and has {last[key]} of {due} epochs"
+        if row["status"] == "done" and keeps and (fault := _weights_fault(store, key)):
+            yield f"{about}, and its weights {fault}"
+
+
+def _weights_fault(store: Store, key: tuple[str, int]) -> str | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = store.path / "weights" / f"{key[0]}-{key[1]}.safetensors"
+    try:
+        with open_regular(path) as file:
+            load(file.read())
+    except FileNotFoundError:
+        return "are missing"
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        return f"can't be read ({error})"
+    return None
