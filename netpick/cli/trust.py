@@ -1,4 +1,4 @@
-"""The part of the command line that says whether a run can be trusted: check, verify.
+"""The part of the command line that passes runs on, and says whether one can be trusted: publish, check, verify.
 
 As in `cli`: parse, call, print.
 """
@@ -11,7 +11,7 @@ import typer
 
 from netpick.cli import options
 from netpick.cli.screen import console, say, sentence
-from netpick.core.errors import WorkError
+from netpick.core.errors import RunError, WorkError
 
 if TYPE_CHECKING:
     from netpick.sessions.verification import Verification
@@ -67,6 +67,41 @@ def verify(
             listener.progress if shown else lambda text, done, total: None,
         )
     _tell(verified, str(folder))
+
+
+@app.command()
+def publish(
+    run: options.NewestRun = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="New folder of the data set.")] = None,
+    license_name: Annotated[
+        str | None, typer.Option("--license", metavar="NAME", help="Its licence, such as cc-by-4.0.")
+    ] = None,
+    creator: Annotated[str | None, typer.Option(metavar="NAME", help="Who is to be named; you, by your login.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="images|weights", help="Leave these out; repeatable.")
+    ] = None,
+) -> None:
+    """Write a run as a data set: merged tables, a card, Croissant metadata, checksums; Run(FOLDER) opens it."""
+    import getpass
+
+    from netpick.core.words import counted_word, size
+    from netpick.report import publish_run
+
+    if to is None or license_name is None:
+        raise RunError("wants --to FOLDER, a new one, and --license NAME, such as cc-by-4.0 or mit")
+    left_out = set(without or ())
+    if unknown := left_out - {"images", "weights"}:
+        raise RunError(f"--without: wants images or weights, got '{min(unknown)}'")
+    published = publish_run(
+        options.run_folder(run),
+        to,
+        license_name,
+        creator or getpass.getuser(),
+        images="images" not in left_out,
+        weights="weights" not in left_out,
+    )
+    say(f"{published.folder}: {counted_word(published.files, 'file')}, {size(published.bytes)}")
+    say(f"what others do with it: {published.folder}/README.md")
 
 
 def _tell(verified: Verification, folder: str) -> None:

@@ -30,6 +30,8 @@ NAMED = 4
 """Bars where classes have names: these lie, and have their names in them."""
 LETTERS = 12
 """In an inch of a caption."""
+BLANK = np.full((1, 1), 24, np.uint8)
+"""Where the images were left out when the run was published."""
 
 
 def image_grid(
@@ -87,7 +89,8 @@ def image_grid(
             heading = plain("\n".join(headings[k]))
             middle = left + side / 2
             ax.text(middle, upper - words + 0.05, heading, ha="center", va="bottom", fontsize=9.5, color=INK)
-            _picture(ax, run.image(sample, split), left, upper - words - side, side)
+            picture = run.image(sample, split) if run.has_images else BLANK
+            _picture(ax, picture, left, upper - words - side, side)
             if votes is not None:
                 base = upper - words - side - bars + 0.27
                 draw = _bars if max(map(len, classes)) <= 2 else _named_bars

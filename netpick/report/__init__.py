@@ -1,4 +1,4 @@
-"""Pages out of answers."""
+"""Pages out of answers, and runs as data sets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from netpick.core.front_door import front_door
 if TYPE_CHECKING:
     from netpick.report.figures import write_figures
     from netpick.report.page import write_markdown, write_report
+    from netpick.report.publication import publish_run
 
 __all__ = [
+    "publish_run",
     "write_figures",
     "write_markdown",
     "write_report",
@@ -21,5 +23,6 @@ __getattr__, __dir__ = front_door(
     {
         "figures": ("write_figures",),
         "page": ("write_report", "write_markdown"),
+        "publication": ("publish_run",),
     },
 )

@@ -145,6 +145,11 @@ class Reader:
         """Return the true class of each sample of a split, int16 (samples,)."""
         return samples_of(split, self.samples, self.path)["label"].to_numpy(np.int16)
 
+    @property
+    def has_images(self) -> bool:
+        """Whether the images of its samples are there; they may have been left out when it was published."""
+        return bool(self.samples["image"].notna().all())
+
     def image(self, sample: int, split: str = "test") -> np.ndarray:
         """Return the image of a sample, uint8 (height, width) or (height, width, 3)."""
         rows = samples_of(split, self.samples, self.path)

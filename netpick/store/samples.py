@@ -29,10 +29,12 @@ def samples_of(split: str, samples: pd.DataFrame, path: Path) -> pd.DataFrame:
     return rows
 
 
-def png_pixels(content: bytes, what: str) -> np.ndarray:
+def png_pixels(content: bytes | None, what: str) -> np.ndarray:
     """Return the pixels of a PNG, uint8; RunError for anything else: nothing but a PNG decoder ever sees it."""
     from PIL import Image
 
+    if content is None:
+        raise RunError(f"{what} has no image: images were left out when the run was published")
     try:
         with Image.open(BytesIO(content), formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:

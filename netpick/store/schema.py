@@ -133,7 +133,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("index", "int32", "", "Number of the sample in the files that its split was taken from."),
         LABEL,
         Column("class_name", "string", "", "Name of the true class."),
-        Column("image", "binary", "PNG", "The image as the bytes of a PNG file."),
+        Column("image", "binary", "PNG", "The image as the bytes of a PNG file; null where it was left out."),
     ),
 }
 
@@ -166,7 +166,7 @@ NEVER_NULL = frozenset(
     {
         *_LEAST, "network", "split", "name", "hash", "computation", "activation", "layers", "status", "seconds",
         "workers", "started", "accuracy", "loss", "train_seconds", "eval_seconds", "device", "latency", "throughput",
-        "step_seconds", "epoch_steps", "measured", "class_name", "image", "index",
+        "step_seconds", "epoch_steps", "measured", "class_name", "index",
     }
 )  # fmt: skip
 """Columns that have a value in every row."""

@@ -82,7 +82,7 @@ def _samples(store: Store) -> tuple[Counter[str], list[str]]:
     try:
         frame = read_file(path, "samples", store.classes).to_pandas()
         for split in frame["split"].unique():
-            for sample, image in enumerate(samples_of(split, frame, store.path)["image"]):
+            for sample, image in enumerate(samples_of(split, frame, store.path)["image"].dropna()):
                 png_pixels(image, f"{path}: sample {sample} of {split}")
     except RunError as error:
         return Counter(), [str(error)]
@@ -123,7 +123,7 @@ def _missing(
     last = Counter[tuple[str, int]]()
     for network, replicate, epoch, _ in evaluated:
         last[network, replicate] = max(last[network, replicate], epoch)
-    keeps = store.manifest.get("keep", {}).get("weights", "last") == "last"
+    keeps = store.manifest.get("keep", {}).get("weights") == "last"
     for key, row in ended.items():
         about = f"{store.path}: {key[0]}, replicate {key[1]}, is {row['status']}"
         due = row["epochs"]

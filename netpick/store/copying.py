@@ -1,0 +1,90 @@
+"""A copy of a run that can be passed on: its results in few large files, and nothing of where it was made.
+
+What others need to read and to check it goes along; logs, pages, figures and the paths of the machine stay behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from netpick.core.errors import RunError
+from netpick.core.files import open_regular
+from netpick.store.folder import Store
+from netpick.store.rows import read_file
+from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
+from netpick.store.writing import disk_errors
+
+
+def copy_run(store: Store, target: Path, images: bool = True, weights: bool = True) -> Store:
+    """Copy a run into an empty folder, merged; return the copy.
+
+    Parameters
+    ----------
+    store : the run; nobody trains it meanwhile
+    target : an empty folder
+    images, weights : whether those go along; without images, `samples.parquet` has nulls in their place
+
+    Raises
+    ------
+    RunError
+        It is being trained, has no training that has ended, or a file of it can't be read.
+    WorkError
+        The disk is full, ...
+    """
+    with store.lock():
+        ended = {f"{hash_}-{replicate}" for hash_, replicate in store.finished()}
+        if not ended:
+            raise RunError(f"{store.path} has no training that has ended: train it first")
+        with disk_errors(target):
+            for table in TABLES:
+                (target / table).mkdir()
+                for shard in scan(store.path / table)[0]:
+                    _copy(shard.path, target / table / shard.path.name)
+            for name in ("networks.parquet", "timings.parquet"):
+                if (store.path / name).is_file():
+                    _copy(store.path / name, target / name)
+            _copy_samples(store, target, images)
+            if weights:
+                (target / "weights").mkdir()
+                for path in filter(Path.is_file, map(store.files.weights, sorted(ended))):
+                    _copy(path, target / "weights" / path.name)
+    copy = Store(target, {})
+    copy.update_manifest(**_without_places(store, weights))
+    copy.compact()
+    return copy
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open_regular(source) as given, open(target, "xb") as taken:
+        shutil.copyfileobj(given, taken, 2**20)
+
+
+def _copy_samples(store: Store, target: Path, images: bool) -> None:
+    path = store.path / "samples.parquet"
+    if images:
+        _copy(path, target / path.name)
+        return
+    rows = read_file(path, "samples", store.classes)
+    schema = arrow_schema("samples")
+
+    def without() -> Iterator[pa.Table]:
+        at = rows.column_names.index("image")
+        yield rows.set_column(at, schema.field("image"), pa.nulls(len(rows), pa.binary())).cast(schema)
+
+    write_groups(target / path.name, schema, without())
+
+
+def _without_places(store: Store, weights: bool) -> dict[str, object]:
+    """Return the manifest without the paths of the machine that the run was made on."""
+    manifest = dict(store.manifest)
+    if "path" in (data := dict(manifest.get("data", {}))):
+        kind = manifest["dataset"].partition(":")[0]
+        manifest["dataset"] = f"{kind}:{Path(data.pop('path')).name}"
+        manifest["data"] = data
+    if not weights:
+        manifest["keep"] = {**manifest.get("keep", {}), "weights": "none"}
+    return manifest
