@@ -1,8 +1,8 @@
 """Which questions are confusing: the networks do not agree on any answer?
 
-A question is a test sample. Confusing: no answer has half of the votes, and the entropy of the votes is at least 1.5
-bits, as if about three answers were equally likely (the thresholds are options). Good students are asked, in their last
-attempt, unless `everyone` is.
+A question is a test sample. Confusing: no answer has a third of the votes, and the entropy of the votes is at least 1.5
+bits, as if about three answers were equally likely (the thresholds are options; the second says something of its own
+where `top` is above a third). Good students are asked, in their last attempt, unless `everyone` is.
 
 Columns of the answer, a row a confusing sample, those with most entropy first:
 
@@ -14,8 +14,10 @@ Columns of the answer, a row a confusing sample, those with most entropy first:
 - `entropy`: of the votes, in bits: 0 where all agree, log2 of the number of classes where votes are even
 - `votes_0`, `votes_1`, ...: networks that vote for each class, by its number
 
-Definition of the published study; Shannon's entropy (1948) says how much the votes are spread. With two classes it
-is 1 bit at most: then nothing is confusing, unless `entropy` asks for less.
+The thresholds are ours: the published study shows 5 of MNIST's 10,000 samples, whose first answer has 24 to 31 % of the
+votes, and names no rule; below a third meets that count on a thousand networks of ours. Shannon's entropy (1948) says
+how much votes are spread. Of two classes it is 1 bit at most, and of three one always has a third of the votes: then
+nothing is confusing, unless the options ask for less.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from netpick.exam import Answer, Run, percent
 def ask(
     run: Run,
     *,
-    top: float = 0.5,
+    top: float = 1 / 3,
     entropy: float = 1.5,
     everyone: bool = False,
     good: float = exam.GOOD,
@@ -53,7 +55,7 @@ def ask(
     """
     top, entropy = exam.check_fraction("top", top), exam.check_fraction("entropy", entropy, 0, 64)
     limit = exam.check_count("limit", limit)
-    votes = _votes.ballot(run, everyone, good, quantile, split, _impossible(len(run.classes), entropy))
+    votes = _votes.ballot(run, everyone, good, quantile, split, _impossible(len(run.classes), top, entropy))
     whole = votes.table.sort_values(["entropy", "sample"], ascending=[False, True])
     table = whole[(whole["top"] < top - exam.TINY) & (whole["entropy"] >= entropy - exam.TINY)].reset_index(drop=True)
     text = (
@@ -89,6 +91,8 @@ def _caption(row: pd.Series) -> str:
     return f"{percent(row['right'], 1)} right,\n{row['entropy']:.2f} bits"
 
 
-def _impossible(classes: int, entropy: float) -> str:
+def _impossible(classes: int, top: float, entropy: float) -> str:
     most = math.log2(classes)
-    return f"votes for {classes} classes have at most {most:.3g} bits of entropy" if most < entropy else ""
+    if most < entropy:
+        return f"votes for {classes} classes have at most {most:.3g} bits of entropy"
+    return f"one of {classes} classes always has {percent(top)} of the votes" if classes * top <= 1 + exam.TINY else ""

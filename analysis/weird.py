@@ -1,6 +1,6 @@
 """Which questions are weird: nearly all networks are wrong, and give the same wrong answer?
 
-A question is a test sample. Weird: more than 90 % of the networks are wrong, and at least 90 % of those that are wrong
+A question is a test sample. Weird: more than 90 % of the networks are wrong, and at least 99 % of those that are wrong
 give the same wrong answer (the thresholds are options). Often its label is wrong: the question `suspects` asks that.
 Good students are asked, in their last attempt, unless `everyone` is.
 
@@ -13,7 +13,8 @@ Columns of the answer, a row a weird sample, those that most networks have wrong
 - `entropy`: of the votes, in bits: 0 where all agree
 - `votes_0`, `votes_1`, ...: networks that vote for each class, by its number
 
-Definition of the published study.
+The thresholds are ours: the published study shows 8 of MNIST's 10,000 samples, on which all that are wrong agree. Of a
+thousand networks of ours some one always differs: 99 % meet about that count, where 90 % gave several times as many.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def ask(
     run: Run,
     *,
     wrong: float = 0.9,
-    same: float = 0.9,
+    same: float = 0.99,
     everyone: bool = False,
     good: float = exam.GOOD,
     quantile: float | None = None,
@@ -51,7 +52,7 @@ def ask(
     limit = exam.check_count("limit", limit)
     votes = _votes.ballot(run, everyone, good, quantile, split)
     whole = votes.table.sort_values(["wrong", "same", "sample"], ascending=[False, False, True])
-    # A share of exactly 0.9 must not count as more because of its last bit.
+    # A share of exactly 0.99 must not count as more because of its last bit.
     table = whole[(whole["wrong"] > wrong + exam.TINY) & (whole["same"] >= same - exam.TINY)].reset_index(drop=True)
     text = (
         f"{_votes.share(table, whole)} are weird: more than {percent(wrong)} of {votes.who} are wrong, and at least "

@@ -43,7 +43,7 @@ def test_definitions_by_a_plain_count(planted, everyone):
     assert all(found.values())
 
 
-def test_limits_are_as_the_study_has_them(tmp_path):
+def test_limits_belong_to_one_side(tmp_path):
     """Of 10 networks: exactly 9 wrong is not more than 90 %; 5 of 10 votes are half."""
     labels = np.zeros(5, int)
     answers = np.zeros((10, 5), int)
@@ -53,9 +53,31 @@ def test_limits_are_as_the_study_has_them(tmp_path):
     answers[:, 3] = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]  # 1.57 bits, no half
     answers[:, 4] = [0, 0, 0, 0, 0, 1, 1, 2, 2, 3]  # 1.76 bits, half
     run = make_run(tmp_path / "run", {f"n{i}": sure(a, 4) for i, a in enumerate(answers)}, labels)
-    assert run.ask("weird", everyone=True).table["sample"].tolist() == [1, 2]
-    assert run.ask("confusing", everyone=True).table["sample"].tolist() == [3]
+    assert run.ask("weird", everyone=True, same=0.9).table["sample"].tolist() == [1, 2]
+    assert run.ask("confusing", everyone=True, top=0.5).table["sample"].tolist() == [3]
     assert run.ask("easy", everyone=True).table.empty
+
+
+def test_by_default_no_answer_has_a_third_of_the_votes_or_nearly_all_mistakes_are_one(tmp_path):
+    """Of 102 networks: 34 votes are a third, 33 are not; one of 101 that err may differ, two are too many."""
+    labels = np.zeros(4, int)
+    answers = np.ones((102, 4), int)
+    answers[:, 0] = np.repeat([0, 1, 2, 3], [34, 33, 33, 2])
+    answers[:, 1] = np.repeat([0, 1, 2, 3], [33, 33, 33, 3])
+    answers[:2, 2] = [0, 2]
+    answers[:3, 3] = [0, 2, 2]
+    run = make_run(tmp_path / "run", {f"n{i}": sure(a, 4) for i, a in enumerate(answers)}, labels)
+    assert run.ask("confusing", everyone=True).table["sample"].tolist() == [1]
+    assert run.ask("weird", everyone=True).table["sample"].tolist() == [2]
+
+
+def test_of_three_classes_one_always_has_a_third_of_the_votes(tmp_path):
+    answers = np.repeat([0, 1, 2], 4)
+    run = make_run(tmp_path / "run", {f"n{i}": sure([a], 3) for i, a in enumerate(answers)}, np.zeros(1, int))
+    answer = run.ask("confusing", everyone=True)
+    assert answer.table.empty
+    assert "one of 3 classes always has 33.33 % of the votes" in answer.note
+    assert "always has" not in run.ask("confusing", everyone=True, top=0.5).note
 
 
 def test_words_and_images_where_there_is_something_and_where_there_is_nothing(planted):

@@ -49,11 +49,11 @@ def easy(raw: Raw, at_least: float = 1.0) -> Audit:
     return Audit(table, [*said, set(most), percent(shares.max(), 1), set(fewest), percent(shares.min(), 1)])
 
 
-def weird(raw: Raw, wrong: float = 0.9) -> Audit:
+def weird(raw: Raw, wrong: float = 0.9, same: float = 0.99) -> Audit:
     """Find what nearly all have wrong, with the same answer."""
     whole = ballot(raw).sort_values(["wrong", "same", "sample"], ascending=[False, False, True])
-    table = whole[(whole["wrong"] > wrong + TINY) & (whole["same"] >= 0.9 - TINY)].reset_index(drop=True)
-    said, top = [*_part(table, whole), percent(wrong), *who(raw), 90], whole.iloc[0]
+    table = whole[(whole["wrong"] > wrong + TINY) & (whole["same"] >= same - TINY)].reset_index(drop=True)
+    said, top = [*_part(table, whole), percent(wrong), *who(raw), percent(same)], whole.iloc[0]
     if not len(table):
         return Audit(table, [*said, top["sample"], percent(top["wrong"], 1)])
     top = table.iloc[0]
@@ -61,27 +61,27 @@ def weird(raw: Raw, wrong: float = 0.9) -> Audit:
     return Audit(table, [*said, *_first(table), top["sample"], top["class_name"], share, raw.classes[top["mistake"]]])
 
 
-def confusing(raw: Raw, entropy: float = 1.5) -> Audit:
+def confusing(raw: Raw, top: float = 1 / 3, entropy: float = 1.5) -> Audit:
     """Find what the votes are spread over."""
     whole = ballot(raw)
     whole = whole.assign(entropy=whole["entropy"].round(12)).sort_values(["entropy", "sample"], ascending=[False, True])
-    table = whole[(whole["top"] < 0.5 - TINY) & (whole["entropy"] >= entropy - TINY)].reset_index(drop=True)
-    said = [*_part(table, whole), 50, *who(raw), figures(entropy)]
+    table = whole[(whole["top"] < top - TINY) & (whole["entropy"] >= entropy - TINY)].reset_index(drop=True)
+    said = [*_part(table, whole), percent(top), *who(raw), figures(entropy)]
     if not len(table):
         near = whole.iloc[0]
         return Audit(
             table,
             [*said, near["sample"], places(near["entropy"], 2), percent(near["top"], 1), raw.classes[near["answer"]]],
         )
-    top = table.iloc[0]
-    spread = sum(top[f"votes_{c}"] > 0 for c in range(len(raw.classes)))
+    first = table.iloc[0]
+    spread = sum(first[f"votes_{c}"] > 0 for c in range(len(raw.classes)))
     said += [
         *_first(table),
-        top["sample"],
-        top["class_name"],
+        first["sample"],
+        first["class_name"],
         spread,
-        places(top["entropy"], 2),
-        percent(top["right"], 1),
+        places(first["entropy"], 2),
+        percent(first["right"], 1),
     ]
     return Audit(table, said)
 
