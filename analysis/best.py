@@ -1,19 +1,20 @@
 """Is the best student the best in every class?
 
 The best student has the highest accuracy in the last attempt (of equals the one with fewest multiply-accumulates).
-Its accuracy in each class is compared with that of all good students, or of all when `everyone` is asked. Any other
-student can be named.
+Its accuracy in each class is compared with that of all good students, or of all when `everyone` is asked; with
+`by="auc"` the area under the ROC curve of each class against all others. Any other student can be named.
 
 Columns of the answer, a row a class and last a row `all`:
 
 - `label`, `class_name`: the class; -1 and `all` for all samples together
 - `samples`: test samples of the class
-- `accuracy`: of this student in the class (recall), mean over its replicates
+- `accuracy`: of this student in the class (recall), mean over its replicates; by areas the column is `auc`, and that of
+  `all` is the mean over the classes
 - `percentile`: its place among the students asked, from 0 to 100: the share of them that are below it or, by half,
   its equals (as `scipy.stats.percentileofscore`, kind `rank`, has it)
 - `rank`: 1 + number of students above it; `equals`: number of others with the same accuracy
-- `top`: highest accuracy in the class; `top_name`: who has it (first in the catalogue); `behind`: top minus accuracy
-- `median`: accuracy of the median student
+- `top`: the highest in the class; `top_name`: who has it (first in the catalogue); `behind`: how far below it this one is
+- `median`: of the median student
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ from netpick.exam import Answer, Run, listed, percent, short, theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WAYS = {"accuracy": "accuracy", "auc": "area under the ROC curve"}
+"""What students are placed by, in words."""
+
 
 def ask(
     run: Run,
     *,
     network: str | None = None,
+    by: str = "accuracy",
     everyone: bool = False,
     good: float = exam.GOOD,
     quantile: float | None = None,
@@ -45,7 +50,10 @@ def ask(
     ----------
     network : str
         Whom to place; the best student unless named.
+    by : str
+        What students are placed by in each class: accuracy, or auc (area under the ROC curve).
     """
+    exam.check_choice("by", by, list(WAYS))
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
     notes, asked = [], frame
     name = exam.best(frame) if network is None else exam.need_network(run, network)
@@ -54,13 +62,14 @@ def ask(
         notes.append(f"{name} is not good itself, and counted beside the good ones")
         everybody = exam.students(run, good, quantile=quantile, split=split)
         frame = pd.concat([frame, everybody[everybody["name"] == name]], ignore_index=True)
-    marks = by_class(run, split).loc[frame["name"]]
-    table = placed(marks, name, run.classes, np.bincount(run.labels(split), minlength=len(run.classes)))
+    marks = by_class(run, split, by).loc[frame["name"]]
+    table = placed(marks, name, run.classes, np.bincount(run.labels(split), minlength=len(run.classes)), by)
 
-    whole, classes = table.iloc[-1], table.iloc[:-1].dropna(subset="accuracy")
+    whole, classes = table.iloc[-1], table.iloc[:-1].dropna(subset=by)
     first = classes[classes["rank"] == 1]
+    of = "" if by == "accuracy" else f" of the {WAYS[by]}, mean over the classes,"
     text = (
-        f"{who} has {percent(whole['accuracy'])} (rank {whole['rank']:.0f} of {len(frame)}) and is the best"
+        f"{who} has {percent(whole[by])}{of} (rank {whole['rank']:.0f} of {len(frame)}) and is the best"
         f"{', alone or among equals,' if (first['equals'] > 0).any() else ''} in {len(first)} of {len(classes)} classes"
     )
     text += f" ({listed(first['class_name'])})." if 0 < len(first) < len(classes) else "."
@@ -68,14 +77,14 @@ def ask(
         low = classes.loc[classes["percentile"].idxmin()]
         text += (
             f" It is placed lowest in '{low['class_name']}': percentile {low['percentile']:.0f}, "
-            f"{percent(low['accuracy'])} where {low['top_name']} has {percent(low['top'])}."
+            f"{percent(low[by])} where {low['top_name']} has {percent(low['top'])}."
         )
     verb = (
         "is the best in every class"
         if len(first) == len(classes)
         else (f"is the best in {len(first)} of {len(classes)} classes")
     )
-    title = f"{name} ({percent(whole['accuracy'], 1)}) {verb}, among {exam.how_many(asked)}"
+    title = f"{name} ({percent(whole[by], 1)}) {verb}, among {exam.how_many(asked)}"
     if len(frame) < 3:
         notes.append(f"there are only {len(frame)} students to compare")
     if any(table["samples"].iloc[:-1] == 0):
@@ -84,19 +93,24 @@ def ask(
     notes.append(exam.said_of_luck(run, split))
     computation = str(frame.set_index("name").loc[name, "computation"])
     return Answer(
-        table, text, lambda: _draw(marks, table, name, computation, title), exam.notes(run, *notes),
-        shares=("accuracy", "top", "behind", "median"),
-        columns=("class_name", "accuracy", "rank", "percentile", "top", "top_name", "behind"),
+        table, text, lambda: _draw(marks, table, name, computation, title, by), exam.notes(run, *notes),
+        shares=(by, "top", "behind", "median"),
+        columns=("class_name", by, "rank", "percentile", "top", "top_name", "behind"),
     )  # fmt: skip
 
 
-def by_class(run: Run, split: str) -> pd.DataFrame:
-    """Return the last accuracy of each student in each class and over all: a row a student, means over replicates."""
-    columns = [*(f"accuracy_{c}" for c in range(len(run.classes))), "accuracy"]
-    return exam.last_evaluations(run, split).groupby("network")[columns].mean()
+def by_class(run: Run, split: str, by: str = "accuracy") -> pd.DataFrame:
+    """Return the last accuracy (or area) of each student in each class and over all: means over replicates."""
+    classes = [f"{by}_{c}" for c in range(len(run.classes))]
+    rows = exam.last_evaluations(run, split)
+    if by not in rows:
+        rows = rows.assign(**{by: rows[classes].mean(axis=1)})
+    return rows.groupby("network")[[*classes, by]].mean()
 
 
-def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.ndarray) -> pd.DataFrame:
+def placed(
+    marks: pd.DataFrame, name: str, class_names: list[str], samples: np.ndarray, by: str = "accuracy"
+) -> pd.DataFrame:
     """Return the table: where one student is placed in each column of `marks`."""
     rows = []
     labels = [*range(len(class_names)), -1]
@@ -106,7 +120,7 @@ def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.n
             "label": label,
             "class_name": class_names[label] if label >= 0 else "all",
             "samples": int(samples[label] if label >= 0 else samples.sum()),
-            "accuracy": own,
+            by: own,
         }
         if own == own:
             above, equal = int((values > own + exam.TINY).sum()), int((abs(values - own) <= exam.TINY).sum())
@@ -120,11 +134,11 @@ def placed(marks: pd.DataFrame, name: str, class_names: list[str], samples: np.n
     return pd.DataFrame(rows)
 
 
-def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, computation: str, title: str) -> Figure:
+def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, computation: str, title: str, by: str) -> Figure:
     from matplotlib.figure import Figure
 
-    shown = table.dropna(subset="accuracy").reset_index(drop=True)
-    columns = [f"accuracy_{c}" if c >= 0 else "accuracy" for c in shown["label"]]
+    shown = table.dropna(subset=by).reset_index(drop=True)
+    columns = [f"{by}_{c}" if c >= 0 else by for c in shown["label"]]
     fig = Figure(figsize=(max(10.0, 0.62 * len(shown)), 6))
     ax = fig.subplots()
     if len(marks) >= exam.ENOUGH:
@@ -137,7 +151,7 @@ def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, computation: str,
         ax.plot(range(len(shown)), marks[columns].to_numpy().T, "o", color="#999999", markersize=6)
     ((_, style),) = theme.network_styles({name: computation}).items()
     ax.plot(
-        range(len(shown)), shown["accuracy"], **{**style, "linestyle": "none"}, markersize=9, markeredgecolor=theme.INK,
+        range(len(shown)), shown[by], **{**style, "linestyle": "none"}, markersize=9, markeredgecolor=theme.INK,
         zorder=5, label=theme.plain(name),
     )  # fmt: skip
     top = shown["top"].max()
@@ -157,7 +171,7 @@ def _draw(marks: pd.DataFrame, table: pd.DataFrame, name: str, computation: str,
         ha="right" if long else "center",
     )
     ax.axvline(len(shown) - 1.5, color="#999999", linewidth=1)
-    ax.set(xlabel="class", ylabel="accuracy in the class, last attempt")
+    ax.set(xlabel="class", ylabel=f"{WAYS[by]} in the class, last attempt")
     ax.grid(axis="x", visible=False)
     theme.percent_axis(ax.yaxis)
     ax.plot(

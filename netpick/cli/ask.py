@@ -172,7 +172,8 @@ def pick(
     """Suggest the network to pick, and say why.
 
     --min-COLUMN N and --max-COLUMN N are constraints; columns are params, memory, ops, macs, depth, seconds, accuracy,
-    class-accuracy (of the worst class), and, once netpick time has measured them, step-seconds, latency and throughput.
+    class-accuracy and class-auc (area under the ROC curve), both of the worst class, and, once netpick time has
+    measured them, step-seconds, latency and throughput.
     Without objectives: few macs, high accuracy.
     """
     from netpick.exam import pick as choose

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from handmade import make_run, sure
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from netpick import exam
 from netpick.analysis import best
@@ -53,6 +54,20 @@ def test_a_named_student_that_is_not_good_is_placed_beside_the_good_ones(planted
     answer = run.ask("best", network=truth.weak[0])
     assert f"{truth.weak[0]} is not good itself" in answer.note
     assert answer.table["rank"].iloc[-1] == exam.students(run)["good"].sum() + 1
+
+
+def test_by_areas_a_student_is_placed_by_what_scikit_learn_makes_of_its_scores(planted):
+    run, _ = planted
+    table = run.ask("best", by="auc", everyone=True).table
+    labels, names = run.labels(), run.network_names()
+    areas = np.array([[roc_auc_score(labels == c, one[:, c]) for c in range(10)] for one in run.scores()])
+    areas = np.column_stack([areas, areas.mean(axis=1)])
+    own = areas[names.index(exam.best(exam.students(run)))]
+    assert table["auc"].tolist() == pytest.approx(own.tolist())
+    assert table["top"].tolist() == pytest.approx(areas.max(axis=0).tolist())
+    assert table["rank"].tolist() == (1 + (areas > own + 1e-9).sum(axis=0)).tolist()
+    assert "of the area under the ROC curve, mean over the classes" in run.ask("best", by="auc").text
+    assert "ROC" in run.ask("best", by="auc").figure().axes[0].get_ylabel()
 
 
 def test_unknown_network(planted):

@@ -136,16 +136,18 @@ def curves(raw: Raw, gain: float = 0.005) -> Audit:
     return Audit(pd.DataFrame(rows, columns=columns.split()), said, ["falls", "rises"])
 
 
-def best(raw: Raw) -> Audit:
-    """Place the best student in each class, among the good ones."""
+def best(raw: Raw, by: str = "accuracy") -> Audit:
+    """Place the best student in each class, among the good ones; by areas over all it is the mean of them."""
     asked, name = raw.asked(), raw.best()
     last = raw.epochs()[lambda f: f["epoch"] == raw.last_epoch]
-    columns = [*(f"accuracy_{c}" for c in range(len(raw.classes))), "accuracy"]
-    marks = last.groupby("network")[columns].mean().loc[asked.index].round(12)
+    columns = [f"{by}_{c}" for c in range(len(raw.classes))]
+    marks = last.groupby("network")[columns].mean()
+    whole = last.groupby("network")["accuracy"].mean() if by == "accuracy" else marks.mean(axis=1)
+    marks = marks.assign(**{by: whole}).loc[asked.index].round(12)
     counts = [*np.bincount(raw.labels(), minlength=len(raw.classes)), len(raw.labels())]
     table = pd.DataFrame([
         {
-            "label": label, "class_name": "all" if label < 0 else raw.classes[label], "samples": n, "accuracy": own,
+            "label": label, "class_name": "all" if label < 0 else raw.classes[label], "samples": n, by: own,
             "percentile": stats.percentileofscore(values, own, "rank"), "rank": 1 + (values > own).sum(),
             "equals": (values == own).sum() - 1, "top": values.max(), "top_name": values.idxmax(),
             "behind": values.max() - own, "median": np.median(values),
@@ -155,14 +157,14 @@ def best(raw: Raw) -> Audit:
     ])  # fmt: skip
     classes, whole = table.iloc[:-1], table.iloc[-1]
     first = classes[classes["rank"] == 1]
-    said = [name, percent(whole["accuracy"]), whole["rank"], len(asked), len(first), len(classes)]
+    said = [name, percent(whole[by]), whole["rank"], len(asked), len(first), len(classes)]
     if len(first) < len(classes):
         low = classes.loc[classes["percentile"].idxmin()]
         said += [*first["class_name"]] if len(first) else []
         said += [
             low["class_name"],
             places(low["percentile"], 0),
-            percent(low["accuracy"]),
+            percent(low[by]),
             low["top_name"],
             percent(low["top"]),
         ]

@@ -33,6 +33,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("curves", scores_audit.curves, {}),
     ("curves", scores_audit.curves, {"gain": 0.05}),
     ("best", scores_audit.best, {}),
+    ("best", scores_audit.best, {"by": "auc"}),
     *((question, partial(costs_audit.cost, question=question), {}) for question in costs_audit.COLUMNS),
     ("macs", partial(costs_audit.cost, question="macs"), {"gold": 0.93}),
     ("versus", pairs_audit.versus, {}),

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from netpick import Run, exam
-from netpick.core.errors import NetpickError
+from netpick.core.errors import NetpickError, RunError
 from netpick.exam import Splits, pick, plant
+from netpick.exam.picking.areas import class_auc
 from netpick.exam.picking.columns import NUMBERS
 from netpick.exam.picking.constraints import bounds
 from netpick.exam.picking.objectives import pareto
@@ -145,6 +147,48 @@ def test_class_accuracy_is_that_of_the_worst_class(run):
     assert 0 < row["judged_class"] < 1
 
 
+def worst_area(probabilities, labels):
+    return min(roc_auc_score(labels == c, probabilities[:, c]) for c in range(probabilities.shape[1]))
+
+
+def test_the_area_of_the_worst_class_bounds_and_is_an_objective(run):
+    labels, scores, names = run.labels(), run.scores(), run.network_names()
+    areas = pd.Series([worst_area(one, labels) for one in scores], names)
+    bound = float(areas.quantile(0.7))
+    found = pick(run, {"min_class_auc": bound})
+    assert found.candidates == (areas >= bound).sum()
+    assert found.table.set_index("name")["class_auc"].to_dict() == pytest.approx(areas[found.table["name"]].to_dict())
+    assert pick(run, maximize=["class_auc"]).name == areas.idxmax()
+    assert "class_auc" not in pick(run).table
+
+
+def test_the_area_is_that_of_the_part_that_chooses(run):
+    """In each draw the network is taken whose area on the chosen half is largest."""
+    labels, scores, names = run.labels(), run.scores(), run.network_names()
+    splits = Splits.of(run, labels, times=50)
+    few = names[:4]
+    costs = run.networks.set_index("name")["macs"]
+    won = []
+    for k in range(50):
+        part = splits.samples(k, 0)
+        areas = {n: round(worst_area(one[part], labels[part]), 12) for n, one in zip(few, scores, strict=False)}
+        won.append(max(few, key=lambda n: (areas[n], -costs[n])))
+    found = pick(run, {"name": few}, maximize=["class_auc"])
+    assert found.table.set_index("name")["chosen"].to_dict() == pytest.approx(
+        {name: won.count(name) / 50 for name in found.table["name"]}
+    )
+
+
+def test_equal_scores_count_by_half_and_an_empty_class_is_left_out():
+    scores = np.array([[[3, 1], [2, 1], [2, 1], [1, 1]]], float)  # the second class: all equal
+    labels = np.array([0, 0, 1, 1])
+    parts = np.array([[True] * 4, [True, True, False, False]])
+    found = class_auc(scores, labels, parts)
+    assert found[0, 0] == 0.5
+    assert np.isnan(found[0, 1])
+    assert class_auc(scores[:, :, [0, 0]] * [1, -1], labels, parts)[0, 0] == (2 + 1 + 0.5) / 4
+
+
 def test_several_objectives(run):
     found = pick(run, minimize=["params", "seconds"], maximize=["class_accuracy"])
     frame = exam.students(run).set_index("name")
@@ -222,7 +266,9 @@ def test_one_network_and_no_scores(tmp_path):
     found = pick(run, {"name": name})
     assert (found.name, found.runner_up) == (name, None)
     assert "There is no runner-up." in found.text
-    assert set(NUMBERS) - set(exam.TIMED) <= set(found.table.columns)  # nothing was timed
+    assert set(NUMBERS) - {*exam.TIMED, "class_auc"} <= set(found.table.columns)  # not timed, and no scores to ask for
+    with pytest.raises(RunError, match="scores"):
+        pick(run, {"min_class_auc": 0.9})
 
 
 def test_with_a_validation_split_the_choice_is_made_on_it_and_the_test_set_judges(tmp_path):

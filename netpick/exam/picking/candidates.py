@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from netpick.exam.ballots import final
+from netpick.exam.ballots import final, final_scores
 from netpick.exam.marks import students
-from netpick.exam.picking.columns import FRACTIONS
+from netpick.exam.picking.areas import class_auc
+from netpick.exam.picking.columns import ACCURACIES
 from netpick.exam.splits import Splits
 from netpick.exam.timings import TIMED
 from netpick.store.reader import Reader
@@ -25,12 +26,13 @@ class Candidates:
     Parameters
     ----------
     frame : pandas.DataFrame
-        A row a network: its family and costs; accuracy and class_accuracy on the samples to choose by.
+        A row a network: its family and costs; accuracy and class_accuracy on the samples to choose by, and class_auc
+        where it was asked for.
     splits : Splits
         Of the samples to choose by.
     chosen, judged : dict of str to (networks, splits) array
-        By the same two columns, on the part of each split that chooses, and on that which judges: all test samples
-        where there is a validation split.
+        By the same columns, on the part of each split that chooses; and by the two accuracies on that which judges:
+        all test samples where there is a validation split.
     right : (networks, samples) bool
         Right or wrong on the test samples.
     samples : dict of str to int
@@ -60,7 +62,7 @@ class Candidates:
         chosen = _shares(splits, by, by_labels, 0)
         if validation:
             fixed = right.mean(axis=1), _worst_class(right, labels)
-            judged = {c: np.repeat(x[:, None], TIMES, axis=1) for c, x in zip(FRACTIONS, fixed, strict=True)}
+            judged = {c: np.repeat(x[:, None], TIMES, axis=1) for c, x in zip(ACCURACIES, fixed, strict=True)}
         else:
             judged = _shares(splits, by, by_labels, 1)
         frame = students(run).set_index("name").loc[names].reset_index()
@@ -71,6 +73,14 @@ class Candidates:
         counts = np.bincount(by_labels)
         samples = {"accuracy": len(by_labels), "class_accuracy": int(counts[counts > 0].min())}
         return cls(frame, splits, chosen, judged, right, samples, validation)
+
+    def with_class_auc(self, run: Reader) -> Candidates:
+        """Return them with the area under the ROC curve in the worst class: it takes all scores, and a while."""
+        _, scores, labels = final_scores(run, self.frame["name"], "validation" if self.validation else "test")
+        whole = np.ones((1, len(labels)), bool)
+        areas = class_auc(scores, labels, np.concatenate([whole, self.splits.part == 0]))
+        chosen = {**self.chosen, "class_auc": areas[:, 1:]}
+        return replace(self, frame=self.frame.assign(class_auc=areas[:, 0]), chosen=chosen)
 
     def at(self, split: int) -> pd.DataFrame:
         """Return `frame` with the accuracies on the part of a split that chooses."""

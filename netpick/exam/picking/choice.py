@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from netpick.core.words import percent
 from netpick.exam.picking.candidates import Candidates
-from netpick.exam.picking.columns import FRACTIONS, IN_WORDS, cost
+from netpick.exam.picking.columns import ACCURACIES, FRACTIONS, IN_WORDS, cost
 from netpick.exam.picking.constraints import Constraint
 from netpick.exam.picking.objectives import Objectives
 from netpick.exam.significance import mcnemar, verdict
@@ -85,7 +85,7 @@ class Choice:
         judged = _judged(candidates, ranked, trials)
         lost = objectives.standard_error(pool.loc[ranked.front], candidates.samples) if give_up is None else give_up
         rows = pool.loc[list(dict.fromkeys([*ranked.front, ranked.second]))].copy()
-        rows["judged"], rows["judged_class"] = (_on_front(candidates, c, rows.index, trials) for c in FRACTIONS)
+        rows["judged"], rows["judged_class"] = (_on_front(candidates, c, rows.index, trials) for c in ACCURACIES)
         rows.loc[ranked.chosen, "judged"] = judged.mean
         won = [trial.chosen for trial in trials.values()]
         rows["chosen"] = [won.count(i) / len(candidates.splits) for i in rows.index]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from netpick.core.words import percent
 from netpick.exam.timings import TIMED
 
-NUMBERS = ("params", "memory", "ops", "macs", "depth", "seconds", *TIMED, "accuracy", "class_accuracy")
-"""Columns that can be bounded and be objectives; `class_accuracy` is that of a network's worst class. Those of
-`TIMED` are there where `netpick time` has measured them."""
+NUMBERS = ("params", "memory", "ops", "macs", "depth", "seconds", *TIMED, "accuracy", "class_accuracy", "class_auc")
+"""Columns that can be bounded and be objectives; `class_accuracy` is that of a network's worst class, `class_auc` the
+area under the ROC curve in its worst class. Those of `TIMED` are there where `netpick time` has measured them."""
 
 WORDS = ("name", "computation", "activation")
-FRACTIONS = ("accuracy", "class_accuracy")
+ACCURACIES = ("accuracy", "class_accuracy")
+FRACTIONS = (*ACCURACIES, "class_auc")
 TIMES = ("seconds", "step_seconds", "latency")
 IN_WORDS = {
     "seconds": "training time",
@@ -30,6 +31,7 @@ AXES = {
     "throughput": "throughput (inputs a second)",
     "accuracy": "accuracy, on the samples chosen by",
     "class_accuracy": "accuracy in the worst class, on the samples chosen by",
+    "class_auc": "area under the ROC curve in the worst class, on the samples chosen by",
 }
 """What the axis of a figure says."""
 

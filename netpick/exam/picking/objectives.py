@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import NetpickError, listed, suggest
-from netpick.exam.picking.columns import FRACTIONS, NUMBERS
+from netpick.exam.picking.columns import ACCURACIES, FRACTIONS, NUMBERS
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Objectives:
     @property
     def accuracy(self) -> str | None:
         """The first kind of accuracy that is to be high; None where there is none."""
-        return next((c for c in self.up if c in FRACTIONS), None)
+        return next((c for c in self.up if c in ACCURACIES), None)
 
     def __str__(self) -> str:
         return " and ".join([*(f"low {c}" for c in self.down), *(f"high {c}" for c in self.up)])

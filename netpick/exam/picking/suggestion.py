@@ -46,8 +46,9 @@ class Pick(Answer):
 
     Notes
     -----
-    Columns of the table: name, computation, activation, the costs; accuracy and class_accuracy (of the worst class) on
-    the samples that the choice was made on; judged, judged_class (the same on samples that played no part in it: of the
+    Columns of the table: name, computation, activation, the costs; accuracy, class_accuracy (of the worst class) and,
+    where it was asked for, class_auc (area under the ROC curve in the worst class) on the samples that the choice was
+    made on; judged, judged_class (the same on samples that played no part in it: of the
     suggested network, `judged` is that of what was chosen in each split; of the others, the mean over the splits in
     which they were on the front); chosen (share of the splits in which it is this network); suggested, runner_up
     (bool).
@@ -98,9 +99,14 @@ def pick(
     constraints = constraints or {}
     objectives = Objectives.checked(minimize, maximize)
     candidates = run.once(("candidates", seed), lambda: Candidates.of(run, seed))
+    asked = {*objectives.columns, *(key.partition("_")[2] for key in constraints)}
+    areas = ["class_auc"] if "class_auc" in asked else []
+    if areas:
+        plain = candidates
+        candidates = run.once(("candidates with areas", seed), lambda: plain.with_class_auc(run))
     frame = candidates.frame
     known = np.ones(len(frame), bool)
-    for column in {*objectives.columns, *(key.partition("_")[2] for key in constraints)} & {*TIMED}:
+    for column in asked & {*TIMED}:
         if column not in frame:
             raise NetpickError(f"{column} has not been measured: `{command('time', run.path)}` does")
         known &= frame[column].notna().to_numpy()
@@ -116,8 +122,8 @@ def pick(
         choice.text,
         lambda: draw(choice),
         "; ".join(filter(None, (candidates.note, notes(run), times(run) if timed else ""))),
-        shares=("accuracy", "class_accuracy", "judged", "judged_class", "chosen"),
-        columns=("name", *costs, "judged", "accuracy", "chosen", "runner_up", "judged_class"),
+        shares=(*FRACTIONS, "judged", "judged_class", "chosen"),
+        columns=("name", *costs, *areas, "judged", "accuracy", "chosen", "runner_up", "judged_class"),
         suggested=str(choice.chosen["name"]),
         name=str(choice.chosen["name"]),
         runner_up=None if choice.second is None else str(choice.second["name"]),
