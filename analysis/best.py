@@ -13,7 +13,8 @@ Columns of the answer, a row a class and last a row `all`:
 - `percentile`: its place among the students asked, from 0 to 100: the share of them that are below it or, by half,
   its equals (as `scipy.stats.percentileofscore`, kind `rank`, has it)
 - `rank`: 1 + number of students above it; `equals`: number of others with the same accuracy
-- `top`: the highest in the class; `top_name`: who has it (first in the catalogue); `behind`: how far below it this one is
+- `top`: the highest in the class; `top_name`: who has it (first in the catalogue); `behind`: how far below it
+  this student is
 - `median`: of the median student
 """
 

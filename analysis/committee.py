@@ -6,8 +6,8 @@ probability). Members are drawn at `random`, or taken one after the other, `gree
 makes the committee best (forward selection, each network once: Caruana et al. 2004, "Ensemble selection from libraries
 of models"). Greedy committees, and the best single network, are chosen on one half of the test samples; all accuracies
 are those on the other half, so that neither is flattered by being chosen, and means over five splits, with intervals
-over the splits (Nadeau and Bengio 2003). Networks are compared by their first replicate. Where no scores were kept,
-there are votes only.
+over the splits (Nadeau and Bengio 2003). Networks are compared by their first replicate; where one network alone is
+named as member, its replicates sit in the committee. Where no scores were kept, there are votes only.
 
 Columns
 -------
@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
+from netpick.analysis import _replicates
 from netpick.exam import Answer, NetpickError, Run, RunError, Splits, short, suggest, theme, verdict
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 BLOCK = 64  # networks at a time, so that what is added up stays in the processor's cache
 COSTS = ["params", "macs", "seconds"]
-SIZES = (1, 2, 3, 5, 9, 15)
+SIZES = (1, 2, 3, 5, 9, 15, 31, 63, 127)
 """In the figure, and the largest."""
 STYLES = {"votes": (theme.RIGHT, "o"), "probabilities": (theme.WRONG, "s")}
 TIMES = 5
@@ -68,7 +69,7 @@ def ask(
     members : list of str
         Who may sit in a committee: names of networks, computations, or beginnings of names (Conv2dReLU). Without it,
         networks with at most twice the params of Basic; where fewer than 10 are that small, the smallest quarter of
-        all (or 10).
+        all (or 10). One network alone sits with all its replicates.
     target : str
         The single network to match; without it the best one, chosen anew in each split. It is in no committee.
     largest : int
@@ -84,21 +85,30 @@ def ask(
     known, predicted, labels = exam.final(run)
     splits = Splits.of(run, labels, times=TIMES, seed=seed)
     single = exam.need_network(run, target) if target is not None else exam.best(frame)
-    pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
+    replicated = _replicates.named_alone(run, members)
+    if replicated:
+        bench, who = Bench.of_replicates(run, replicated, largest), f"replicates of {replicated}"
+        few = f"{len(bench.names)} {who}"
+    else:
+        pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
+        bench = Bench.of(run, frame, pool)
+        few = f"{len(bench.names)} of {len(frame)} networks"
     alone = Single.of(splits, frame, known, predicted == labels, single, target is not None)
-    bench = Bench.of(run, frame, pool)
+    said = []
+    if replicated and largest > len(bench.names):
+        train = _replicates.more(run, replicated, largest)
+        said.append(f"there are {few}, and not the {largest} that were asked for, which these train: {train}")
     largest = min(largest, len(bench.names))
     rng = np.random.default_rng(seed)
     drawn = np.stack([rng.permutation(len(bench.names))[:largest] for _ in range(draws)])
 
     costs = frame.set_index("name").loc[[single], COSTS].to_numpy(float)
     parts = [_rows("single", "", alone.accuracy[None, :, None], costs[None], splits, alone.accuracy, [single])]
-    said = ""
     for rule in ("votes", "probabilities"):
         try:
             margins = bench.margins(run, rule, largest)
         except RunError as e:
-            said = f"votes only: {e}"
+            said.append(f"votes only: {e}")
             continue
         parts += committees(bench, rule, margins, drawn, splits, alone.accuracy)
     table = pd.concat(parts, ignore_index=True)
@@ -106,9 +116,9 @@ def ask(
     table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
     table.insert(after + 1, "matches", table["accuracy"] >= table["accuracy"].iloc[0] - 1e-9)  # means are rounded
     text = sentence(table, single, who, len(bench.names), alone.why)
-    few = f"{len(bench.names)} of {len(frame)} networks"
+    text += _replicates.together(table) if replicated else ""
     return Answer(
-        table, text, lambda: draw(table, single, who, few), exam.notes(run, said),
+        table, text, lambda: draw(table, single, who, few), exam.notes(run, *said),
         shares=("accuracy", "low", "high"),
         columns=("choice", "rule", "size", "accuracy", "low", "high", "macs_share", "p", "member"),
     )  # fmt: skip
@@ -150,6 +160,7 @@ class Bench:
     labels : (samples,)
     hard : numbers of the samples that some of them have wrong; of the others every committee is right
     classes : how many there are
+    scores : reads (networks, samples, classes)
     """
 
     names: list[str]
@@ -158,6 +169,7 @@ class Bench:
     labels: np.ndarray
     hard: np.ndarray
     classes: int
+    scores: Callable[[], np.ndarray]
 
     @classmethod
     def of(cls, run: Run, frame: pd.DataFrame, wanted: list[str]) -> Bench:
@@ -169,7 +181,14 @@ class Bench:
             )
         costs = frame.set_index("name").loc[names, COSTS].to_numpy(float)
         hard = np.flatnonzero((predicted != labels).any(axis=0))
-        return cls(names, costs, predicted, labels, hard, len(run.classes))
+        return cls(names, costs, predicted, labels, hard, len(run.classes), lambda: exam.final_scores(run, names)[1])
+
+    @classmethod
+    def of_replicates(cls, run: Run, name: str, largest: int) -> Bench:
+        """Read the answers of one network's replicates."""
+        names, costs, predicted, labels, scores = _replicates.replicates(run, name, largest)
+        hard = np.flatnonzero((predicted != labels).any(axis=0))
+        return cls(names, costs, predicted, labels, hard, len(run.classes), scores)
 
     def ranked(self, samples: np.ndarray) -> np.ndarray:
         """Return the numbers of the networks, the most accurate on some samples first; of equals the cheapest."""
@@ -182,8 +201,7 @@ class Bench:
         if rule == "votes":
             given = self.predicted[:, self.hard]
             return lambda order: vote_margins(given[order], labels, self.classes, largest)
-        _, scores, _ = exam.final_scores(run, self.names)
-        made = probability_margins(scores[:, self.hard], labels)
+        made = probability_margins(self.scores()[:, self.hard], labels)
         return lambda order: made[:, order]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
+    from netpick.core.advice import command
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
     from netpick.core.words import counted_word, figures, percent, points, short
     from netpick.exam import item_response, questions, theme
@@ -116,6 +117,7 @@ __all__ = [
     "check_count",
     "check_fraction",
     "choosing_split",
+    "command",
     "compared",
     "counted_word",
     "done",
@@ -168,6 +170,7 @@ __all__ = [
 __getattr__, __dir__ = front_door(
     __name__,
     {
+        ".core.advice": ("command",),
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
         ".core.words": ("counted_word", "figures", "percent", "points", "short"),
         "item_response": ("item_response", "ResponseModel"),

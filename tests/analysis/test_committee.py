@@ -199,6 +199,33 @@ def test_members_by_name_by_computation_and_by_beginning(tmp_path):
     assert frame.loc[frame["name"].isin(small), "params"].max() <= frame.loc[~frame["name"].isin(small), "params"].min()
 
 
+def test_one_network_alone_sits_with_its_replicates(tmp_path):
+    """All of them together leave nothing to chance; one alone is their mean."""
+    run = Run(plant(tmp_path / "run", 12, 200, epochs=2, replicates=3, classes=4).folder)
+    answer = committee.ask(run, members=["Basic"], largest=3, draws=60)
+    labels = run.labels()
+    given = np.stack([np.exp(run.scores(networks="Basic", replicate=r)[0].astype(float)) for r in range(3)])
+    together, each = given.mean(axis=0).argmax(axis=1) == labels, given.argmax(axis=2) == labels
+    splits = exam.Splits.of(run, labels, times=5)
+    judged = [splits.samples(k) for k in range(5)]
+    random = answer.table[(answer.table["choice"] == "random") & (answer.table["rule"] == "probabilities")]
+    random = random.set_index("size")
+    assert random.index.tolist() == [1, 2, 3]
+    assert random.loc[3, "accuracy"] == pytest.approx(np.mean([together[one].mean() for one in judged]))
+    means = [each[:, one].mean(axis=1) for one in judged]
+    assert random.loc[1, "low"] >= np.mean(means, axis=0).min() - 1e-9
+    assert random.loc[1, "high"] <= np.mean(means, axis=0).max() + 1e-9
+    spent = run.epochs[run.epochs["network"] == "Basic"].groupby("replicate")["train_seconds"].sum()
+    assert random.loc[3, "seconds"] == pytest.approx(spent.sum())
+    assert "with replicates of Basic (3 of them)" in answer.text
+    drawn = answer.table[(answer.table["choice"] == "random") & (answer.table["size"] == 3)]
+    assert f", 3 together {exam.percent(drawn['accuracy'].max())} by" in answer.text
+    assert "were asked for" not in answer.note
+    assert "there are 3 replicates of Basic, and not the 5" in committee.ask(run, members="Basic", largest=5).note
+    best = exam.best(exam.students(run))  # its own replicates too, beside itself
+    assert committee.ask(run, members=[best], largest=2).table["size"].max() == 2
+
+
 def test_members_like_basic_by_default(tmp_path):
     labels = np.arange(30) % 3
     names = ["Basic", *(f"N{i}" for i in range(14))]

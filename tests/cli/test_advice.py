@@ -9,10 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from template_cells import BASIC, MLP
 
 from netpick.cli import screen
 from netpick.core.advice import command
 from netpick.exam import plant
+from netpick.exam.run import Run
 
 FOLDER = "-run $(touch owned) 'one' \"two\" `id` {red};|&<i>"
 NETWORK = "=1+1 $(touch owned) 'one' \"two\" `id`"
@@ -70,6 +72,25 @@ def test_what_is_advised_after_training_and_picking_can_be_copied(here, call):
     words = [shell(f"netpick{line.partition('netpick')[2]}", here) for line in out.splitlines() if "netpick " in line]
     assert [line[:2] for line in words] == [["show", f"./{FOLDER}"], ["export", f"./{FOLDER}"]]
     assert all(line[2].startswith(NETWORK) for line in words)
+
+
+def test_replicates_that_are_missing_are_trained_by_the_commands_that_are_advised(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.toml").write_text(
+        f'title = "Two"\ndataset = "digits"\n[recipe]\nepochs = 2\noptimizer_args = {{ amsgrad = true }}\n{BASIC}{MLP}'
+    )
+    assert call("generate", "two.toml")[0] == 0
+    assert call("train", "runs/two", "--device", "cpu", "--workers", "1", "--no-estimate")[0] == 0
+    code, _, error = call("ask", "runs/two", "committee", "--members", "Basic", "--largest", "4", "--everyone")
+    assert code == 2
+    assert "a committee needs two members and there is 1 replicate of Basic" in error
+    for text in re.findall(r"`netpick (.*?)`", error):
+        words = shell(f"netpick {text}", tmp_path)
+        assert call(*words, *(["--device", "cpu"] if words[0] == "train" else []))[0] == 0
+    made, original = Run("runs/replicates-4"), Run("runs/two")
+    assert made.networks["hash"].tolist() == original.networks["hash"].tolist()[:1]
+    assert made.recipe == {**original.recipe, "replicates": 4}
+    assert call("ask", "runs/replicates-4", "committee", "--members", "Basic", "--largest", "4", "--everyone")[0] == 0
 
 
 @pytest.mark.parametrize(
