@@ -8,7 +8,8 @@ A question imports `netpick.exam` and nothing deeper. Options that many of them 
 """
 
 ORDER = (
-    *("scores", "strategies", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves"),
+    *("scores", "strategies", "activations"),
+    *("study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves"),
     *("easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep"),
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
 )
@@ -24,7 +25,7 @@ ALIASES = {
 """What questions are called where nobody thinks of an exam."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "The exam": ("scores", "strategies", "attempts", "curves", "best", "versus"),
+    "The exam": ("scores", "strategies", "activations", "attempts", "curves", "best", "versus"),
     "What it costs": ("study_time", "notes", "rough_work", "steps", "macs", "pareto"),
     "What was swept": ("sweep",),
     "The samples": ("mistakes", "easy", "weird", "confusing", "suspects", "why_hard", "learning", "ability"),

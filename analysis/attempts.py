@@ -27,17 +27,12 @@ of all), `correlation` (Spearman's, with the last scores), `seconds` (share of t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Run, listed, percent, points, theme
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from netpick.analysis import _attempts
+from netpick.exam import Answer, Run, listed, percent, points
 
 TABLES = ("student", "family", "attempt")
 SHARES = {
@@ -55,12 +50,6 @@ ALPHA = 0.05
 """Of the test that somebody got worse."""
 BLOCK_BYTES = 64 * 2**20
 """Answers that are held at a time."""
-NAMED = 6
-"""Names that a sentence has at most."""
-BANDS = 2
-"""With more computations than these, bands of quartiles would cover each other and are left out."""
-TICKS = (0.01, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
-"""Of a logit axis."""
 
 
 def ask(
@@ -122,7 +111,7 @@ def ask(
         )
     table = {"student": each, "family": families, "attempt": stopping}[by]
     return Answer(
-        table, text, lambda: _draw(families, stopping, each, title), note,
+        table, text, lambda: _attempts.draw(wide, stopping, each, title), note,
         shares=SHARES[by], columns=COLUMNS[by],
     )  # fmt: skip
 
@@ -244,7 +233,7 @@ def by_attempt(wide: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
 def _named(rows: pd.DataFrame, what: str, how: str) -> str:
     if not len(rows):
         return f"No {what} {how}."
-    return f"{exam.counted_word(len(rows), what)} {how}: {listed(rows['name'], NAMED)}."
+    return f"{exam.counted_word(len(rows), what)} {how}: {listed(rows['name'], _attempts.NAMED)}."
 
 
 def _worse(each: pd.DataFrame, fall: float) -> str:
@@ -255,7 +244,7 @@ def _worse(each: pd.DataFrame, fall: float) -> str:
         return f"No student ended at least {points(fall)} below the best of its own attempts."
     said = f"{students} ended at least {points(fall)} below the best of their own attempts"
     rule = f"McNemar's test, corrected for all attempts of {len(each)} students"
-    who = f": {listed(worse['name'], NAMED)}" if len(worse) else ""
+    who = f": {listed(worse['name'], _attempts.NAMED)}" if len(worse) else ""
     return (
         f"{said}, {len(worse) or 'none'} of them by more than chance ({rule}){who}. The median student {_ended(each)} "
         "where the best is chosen on one half of the samples and judged on the "
@@ -277,87 +266,3 @@ def _stopping(stopping: pd.DataFrame) -> str:
         f"time and cost the median student {points(first['median_loss'])}; its best student, {first['pick']}, ends "
         f"{points(first['pick_loss'])} below the best of all."
     )
-
-
-def _draw(families: pd.DataFrame, stopping: pd.DataFrame, each: pd.DataFrame, title: str) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    order = theme.family_order(families)
-    few = len(order) <= BANDS
-    fig = Figure(figsize=(10, 9.4))
-    axes = fig.subplot_mosaic("aaabb;ccccc", height_ratios=(1, 1.1))
-    left, right, below = axes["a"], axes["b"], axes["c"]
-    ends = []
-    for c in order:
-        rows = families[families["computation"] == c]
-        left.plot(rows["epoch"], rows["median"], marker=theme.marker(c), color=theme.colour(c), linewidth=2.2)
-        if few:
-            left.fill_between(rows["epoch"], rows["q25"], rows["q75"], color=theme.colour(c), alpha=0.15, linewidth=0)
-        ends.append((float(rows["median"].iloc[-1]), c, theme.colour(c)))
-    left.set(xlabel="attempt (epoch)", ylabel="score (accuracy)")
-    left.set_title(f"median of each computation{', with quartiles' if few else ''}", loc="left")
-    _stop(right, stopping)
-    _students(below, each, order)
-    for ax in (left, right):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        theme.percent_axis(ax.yaxis)
-    theme.label_ends(left, ends)
-    theme.legend_below(fig, below, columns=5)
-    return theme.finish(fig, title)
-
-
-def _students(ax: Axes, each: pd.DataFrame, order: list[str]) -> None:
-    """Draw each student's first score against the last; late bloomers and those that got worse are marked."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    values = each[["first", "last"]].to_numpy(float)
-    inside = values[(values > 0) & (values < 1)]
-    stretched = theme.spans_decades(1 - inside, 10)  # else most students are crammed into the corner
-    if stretched:  # who has all right, or nothing, is drawn a little beyond the next
-        ends = inside.min() / 2, (1 + inside.max()) / 2
-        each = each.assign(first=each["first"].clip(*ends), last=each["last"].clip(*ends))
-        ax.set(xscale="logit", yscale="logit")
-    for c in order:
-        rows = each[each["computation"] == c]
-        ax.scatter(
-            rows["first"],
-            rows["last"],
-            s=20,
-            color=theme.colour(c),
-            marker=theme.marker(c),
-            edgecolor="#333333",
-            linewidth=0.3,
-            label=theme.plain(c),
-        )
-    for kind, marker, label in (("bloomer", "o", "late bloomer"), ("worse", "v", "got worse")):
-        rows = each[each[kind]]
-        if len(rows):
-            ax.scatter(
-                rows["first"], rows["last"], s=95, marker=marker, facecolor="none", edgecolor=theme.INK, linewidth=1.1,
-                label=label,
-            )  # fmt: skip
-    limits = [ax.get_xlim(), ax.get_ylim()]
-    ends = min(limits)[0], max(high for _, high in limits)
-    ax.plot(ends, ends, color="#999999", linestyle=":", linewidth=1.2, label="no change")
-    ax.set(xlim=limits[0], ylim=limits[1])
-    for axis, (low, high) in zip((ax.xaxis, ax.yaxis), limits, strict=True):
-        if stretched:
-            axis.set_major_locator(FixedLocator([t for t in TICKS if low <= t <= high]))
-            axis.set_minor_locator(NullLocator())
-        theme.percent_axis(axis)
-    words = "accuracy, logit scale" if stretched else "accuracy"
-    ax.set(xlabel=f"first score ({words})", ylabel=f"last score ({words})")
-    ax.set_title("each student, first and last", loc="left")
-
-
-def _stop(ax: Axes, stopping: pd.DataFrame) -> None:
-    """Draw what stopping early costs: the median student, and whoever would have been picked."""
-    x = stopping["epoch"]
-    ax.plot(x, stopping["median_loss"], marker="o", color=theme.INK, label="of the median student")
-    ax.plot(x, stopping["pick_loss"], marker="s", color=theme.WRONG, label="of the one picked then")
-    ax.axhline(0, color="#999999", linewidth=1)
-    ax.set(xlabel="all stop after this attempt", ylabel="accuracy lost")
-    ax.set_title("the cost of stopping early", loc="left")
-    ax.set_ylim(top=1.4 * max(float(stopping[["median_loss", "pick_loss"]].max(axis=None)), 1e-3))  # with room for it
-    ax.legend(fontsize=9, loc="upper right")

@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from netpick import exam
-from netpick.analysis import attempts
+from netpick.analysis import _attempts, attempts
 from netpick.core.errors import NetpickError
+from netpick.exam import plant
+from netpick.exam.run import Run
 
 
 def test_planted_bloomers_and_those_that_got_worse_and_nobody_else(planted):
@@ -122,13 +124,43 @@ def test_families_by_hand(planted):
 def test_figure_shows_all_students_and_gives_the_many_high_ones_room(lowest, scale):
     first = np.array([lowest, 0.95, 0.96, 0.97])
     each = pd.DataFrame({
-        "computation": "Linear", "first": first, "last": [0.95, 0.97, 0.98, 1.0], "bloomer": False, "worse": False,
+        "name": list("abcd"), "computation": "Linear", "first": first,
+        "last": [0.95, 0.97, 0.98, 1.0], "bloomer": False, "worse": False,
     })  # fmt: skip
     ax = Figure().subplots()
-    attempts._students(ax, each, ["Linear"])
+    _attempts.students(ax, each, ["Linear"])
     assert ax.get_xscale() == ax.get_yscale() == scale
     assert ax.get_xlim()[0] < lowest
     assert 0.98 < np.ma.getdata(ax.collections[0].get_offsets())[3, 1] < ax.get_ylim()[1]
+
+
+def test_a_box_for_each_computation_at_each_attempt_and_late_bloomers_by_name(planted):
+    run, _ = planted
+    answer = run.ask("attempts", quantile=0.3)
+    boxes, students, _ = answer.figure().axes
+    families = run.ask("attempts", by="family").table
+    enough = families[families["students"] >= 5]
+    drawn = [patch for patch in boxes.patches if len(patch.get_path().vertices) > 4]
+    assert len(drawn) == len(enough)
+    quartiles = sorted(
+        (patch.get_path().vertices[:4, 1].min(), patch.get_path().vertices[:4, 1].max()) for patch in drawn
+    )
+    np.testing.assert_allclose(quartiles, sorted(zip(enough["q25"], enough["q75"], strict=True)))
+    few = families[families["students"] < 5]
+    points = [line for line in boxes.lines if line.get_linestyle() == "None" and line.get_markersize() == 5]
+    assert sum(len(line.get_xdata()) for line in points) == len(enough) + few["students"].sum()
+    bloomers = answer.table.loc[answer.table["bloomer"], "name"].tolist()
+    (named,) = (text.get_text() for text in students.texts)
+    assert named.splitlines()[1:7] == bloomers[:6]
+    low, high = (exam.percent(answer.table.attrs[end]) for end in ("low", "high"))
+    assert any(f"below {low} at the first attempt, at least {high}" in t.get_text() for t in answer.figure().texts)
+
+
+def test_of_many_attempts_some_evenly_between_have_boxes(tmp_path):
+    run = Run(plant(tmp_path / "run", 12, 60, epochs=20).folder)
+    ticks = [int(tick.get_text()) for tick in run.ask("attempts").figure().axes[0].get_xticklabels()]
+    assert len(ticks) == 8
+    assert (ticks[0], ticks[-1]) == (1, 20)
 
 
 def test_unknown_table(planted):

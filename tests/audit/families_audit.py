@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audit.raw import Raw
+from audit.raw import Raw, holm
 from audit.said import Audit, percent, who
 from scipy import stats
 
@@ -59,6 +59,70 @@ def families(raw: Raw, by: str = "computation") -> Audit:
     columns = ["a", "b", "networks_a", "networks_b", "accuracy_a", "accuracy_b", "difference", "low", "high", "p"]
     table = pd.DataFrame(rows, columns=columns).assign(real=lambda f: f["p"] < 0.05)
     return Audit(table, _said_of_families(raw, table, order, part, level), by=["a", "b"])
+
+
+def activations(raw: Raw) -> Audit:
+    """Describe activations in each computation, and compare how far they spread by ranks within these."""
+    frame = raw.students()
+    cells = {key: group["accuracy"] for key, group in frame.groupby(["computation", "activation"])}
+    enough = {key: scores for key, scores in cells.items() if len(scores) >= 5}
+    several = {(c, a): s for (c, a), s in enough.items() if sum(k[0] == c for k in enough) > 1}
+    used = sorted({a for _, a in several})
+    pairs = [(a, b, *_steadier(several, a, b)) for a, b in combinations(used, 2)]
+    pairs = [(a, b, p) if z <= 0 else (b, a, p) for a, b, z, p in pairs if not np.isnan(z)]
+    real = [pair for pair, p in zip(pairs, holm(np.array([p for *_, p in pairs])), strict=True) if p < 0.05]
+    rows = [[*key, *_quantiles(scores), np.nan, np.nan] for key, scores in cells.items()]
+    for a in used:
+        counts = [sum(pair[end] == a for pair in real) for end in (0, 1)]
+        rows.append(["all", a, *_quantiles(pd.concat([s for (_, x), s in several.items() if x == a])), *counts])
+    columns = ["students", "least", "tenth", "q25", "median", "q75", "most", "spread", "steadier", "riskier"]
+    table = pd.DataFrame(rows, columns=["computation", "activation", *columns])
+    said = _best_of(several) if several else [5]
+    means = frame.groupby("activation")["accuracy"].mean()
+    top = means.idxmax()
+    said += [*_named(top), percent(means[top])]
+    lone = frame.groupby("computation")["activation"].transform("nunique") == 1
+    only, rest = frame[lone & (frame["activation"] == top)], frame[~lone].groupby("activation")["accuracy"].mean()
+    if len(only):
+        said += [len(only), *only["computation"].unique(), percent(rest[top])]
+        said += [] if rest.idxmax() == top else [*_named(rest.idxmax()), percent(rest.max())]
+    if pairs:
+        said += [len(real), len(pairs), 0.05]
+        for a in dict.fromkeys(pair[0] for pair in real):
+            said += [*_named(a), *(x for pair in real if pair[0] == a for x in _named(pair[1]))]
+    return Audit(table, said, by=["computation", "activation"])
+
+
+def _named(activation: str) -> list[str]:
+    return [] if activation == "None" else [activation]
+
+
+def _quantiles(scores: pd.Series) -> list[float]:
+    q = [float(np.percentile(scores, x)) for x in (0, 10, 25, 50, 75, 100)]
+    return [len(scores), *q, q[4] - q[2]]
+
+
+def _best_of(several: dict[tuple[str, str], pd.Series]) -> list[Any]:
+    """Return how many computations there are, and in how many which activation has the highest median."""
+    computations = {c for c, _ in several}
+    medians = {key: round(float(scores.median()), 12) for key, scores in several.items()}
+    tops = [a for (c, a), m in medians.items() if m == max(v for k, v in medians.items() if k[0] == c)]
+    order = ["None", "ReLU", "SELU", "Sigmoid", "Tanh"]
+    counts = sorted(set(tops), key=lambda a: (-tops.count(a), order.index(a)))
+    return [len(computations), *(word for a in counts for word in (*_named(a), tops.count(a)))]
+
+
+def _steadier(several: dict[tuple[str, str], pd.Series], a: str, b: str) -> tuple[float, float]:
+    """Return Van Elteren's statistic of distances from the median, from Mann and Whitney's in each computation."""
+    total = variance = 0.0
+    for c in {c for c, _ in several if (c, a) in several and (c, b) in several}:
+        one, other = ((several[c, x] - several[c, x].median()).abs().round(12) for x in (a, b))
+        n, m = len(one), len(other)
+        ties = stats.tiecorrect(stats.rankdata([*one, *other]))
+        total += (stats.mannwhitneyu(one, other).statistic - n * m / 2) / (n + m + 1)
+        variance += n * m * (n + m + 1) / 12 * ties / (n + m + 1) ** 2
+    z = total / np.sqrt(variance) if variance else np.nan
+    return z, 2 * stats.norm.sf(abs(z))
 
 
 def _joined(group: pd.Series, stratum: pd.Series) -> dict[str, int]:

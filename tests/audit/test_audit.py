@@ -27,6 +27,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("scores", scores_audit.scores, {}),
     ("strategies", scores_audit.strategies, {}),
     ("strategies", scores_audit.strategies, {"gold": 0.93}),
+    ("activations", families_audit.activations, {}),
     ("attempts", scores_audit.attempts, {}),
     ("attempts", scores_audit.attempts, {"by": "family"}),
     ("attempts", scores_audit.attempts, {"by": "attempt"}),
