@@ -4,12 +4,13 @@ TEMPLATE ?= netpicking
 DEVICE   ?= auto
 WORKERS  ?= auto
 RUN      ?= runs/demo
+MNIST    ?= runs/thousand-light
 ARGS     ?=
 TORCH    ?=
 BIN      := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo generate train status test lint types check lowest figures docs clean
+.PHONY: help install demo generate train status test lint types check lowest figures exam docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +38,10 @@ status: install  ## how far the run generated last has come
 
 figures: install  ## all questions of RUN (the demo) as figures, in RUN/figures
 	$(BIN)/netpick figures $(RUN)
+
+exam: install  ## the pages of whole exams in docs/exam: that of MNIST and that of RUN (the demo)
+	$(BIN)/netpick report $(MNIST) --to docs/exam/mnist.md
+	$(BIN)/netpick report $(RUN) --to docs/exam/digits.md
 
 test: lint types check  ## lint, types, tests
 

@@ -9,9 +9,10 @@ A question imports `netpick.exam` and nothing deeper. Options that many of them 
 
 ORDER = (
     *("scores", "strategies", "activations"),
-    *("study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves"),
+    *("study_time", "notes", "rough_work", "steps", "macs", "layer_times", "attempts", "curves"),
     *("easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep"),
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
+    "representative",
 )
 """The order in which questions are listed; one that is not named here comes after these, and works just as well."""
 
@@ -26,9 +27,19 @@ ALIASES = {
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "The exam": ("scores", "strategies", "activations", "attempts", "curves", "best", "versus"),
-    "What it costs": ("study_time", "notes", "rough_work", "steps", "macs", "pareto"),
+    "What it costs": ("study_time", "notes", "rough_work", "steps", "macs", "layer_times", "pareto"),
     "What was swept": ("sweep",),
-    "The samples": ("mistakes", "easy", "weird", "confusing", "suspects", "why_hard", "learning", "ability"),
+    "The samples": (
+        "mistakes",
+        "easy",
+        "weird",
+        "confusing",
+        "suspects",
+        "why_hard",
+        "representative",
+        "learning",
+        "ability",
+    ),
     "Networks together": ("committee", "cascade", "agreement"),
     "How sure": ("sets", "compare"),
 }

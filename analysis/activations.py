@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.analysis import _scale
+from netpick.analysis import _ranks, _scale
 from netpick.exam import Answer, Run, listed, percent, theme
 
 if TYPE_CHECKING:
@@ -74,24 +74,11 @@ def spreads(frame: pd.DataFrame, alpha: float) -> pd.DataFrame:
     for one, other in combinations(theme.family_order(several, "activation"), 2):
         both = [c for c in several["computation"].unique() if (c, one) in distances and (c, other) in distances]
         if both:
-            z = stratified([(distances[c, one], distances[c, other]) for c in both])
+            z = _ranks.stratified([(distances[c, one], distances[c, other]) for c in both])
             rows.append((*((one, other) if z <= 0 else (other, one)), 2 * norm.sf(abs(z))))
     pairs = pd.DataFrame(rows, columns=["steady", "risky", "p"])
     pairs["p"] = exam.holm(pairs["p"].to_numpy(float))
     return pairs.assign(real=pairs["p"] < alpha)
-
-
-def stratified(groups: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Return Van Elteren's statistic of pairs of groups, each a stratum: below 0 where the first ones are lower."""
-    from scipy.stats import rankdata
-
-    total = variance = 0.0
-    for one, other in groups:
-        n, m, both = len(one), len(other), len(one) + len(other)
-        ranks = rankdata(np.concatenate([one, other]).round(exam.DIGITS)) - (both + 1) / 2
-        total += ranks[:n].sum() / (both + 1)
-        variance += n * m / (both * (both - 1)) * (ranks**2).sum() / (both + 1) ** 2
-    return float(total / np.sqrt(variance)) if variance > 0 else 0.0
 
 
 def summary(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def time_(
     form: options.Form = "table",
     rows: options.Rows = 40,
 ) -> None:
-    """Measure networks alone on an idle device: seconds a step, latency of one input, throughput of a batch.
+    """Measure networks alone on an idle device: seconds a step, latency of one input and of each layer, throughput.
 
     The times go into RUN/timings.parquet, and questions about time use them from then on.
     """
@@ -148,6 +148,16 @@ def time_(
         say(overview.text)
     number = counted_word(len(timings.rows), "row")
     say(f"{number} in {run}/timings.parquet: medians, each network alone on {timings.where()}")
+
+
+@app.command()
+def distances(run: options.NewestRun = None, data_dir: options.DataDir = None) -> None:
+    """Work out how far the test images are from the training images, for the question `representative`."""
+    from netpick.sessions import measure_distances
+
+    folder = options.run_folder(run)
+    number = measure_distances(folder, data_dir, lambda text: say(text, "dim", error=True))
+    say(f"{number:,} rows in {folder}/distances.parquet")
 
 
 def _print_costliest(estimated: Estimate) -> None:

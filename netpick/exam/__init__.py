@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     )
     from netpick.exam.splits import FEW_TIMES, Accuracies, Judged, Splits, flattered
     from netpick.exam.strata import Strata
-    from netpick.exam.timings import TIMED, alone, timed, times
+    from netpick.exam.timings import TIMED, alone, layer_times, timed, times
 
 __all__ = [
     "DIGITS",
@@ -135,6 +135,7 @@ __all__ = [
     "image_grid",
     "item_response",
     "last_evaluations",
+    "layer_times",
     "layers",
     "leaders",
     "leading",
@@ -190,7 +191,7 @@ __getattr__, __dir__ = front_door(
         "planted.design": ("Truth",),
         "pictures": ("image_grid",),
         "designs": ("layers",),
-        "timings": ("TIMED", "alone", "timed", "times"),
+        "timings": ("TIMED", "alone", "layer_times", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),
             *("selected", "whom", "how_many", "enough", "best", "leaders", "leading", "preferred", "basic", "of_basic"),

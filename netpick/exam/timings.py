@@ -23,14 +23,22 @@ def timed(run: Reader) -> pd.DataFrame | None:
     The device is the one that the run was trained on, or else the one with the most networks; with the fewest threads.
     """
     rows = run.timings
-    if not len(rows):
-        return None
+    return _on_one_device(run, rows).set_index("network") if len(rows) else None
+
+
+def layer_times(run: Reader) -> tuple[pd.DataFrame, str]:
+    """Return the rows of layers that were timed on one device, chosen as in `timed`, and that device; none, and ""."""
+    rows = run.layer_times
+    mine = _on_one_device(run, rows) if len(rows) else rows
+    return mine, str(mine["device"].iloc[0]) if len(mine) else ""
+
+
+def _on_one_device(run: Reader, rows: pd.DataFrame) -> pd.DataFrame:
     trained = set(run.trainings["device"])
-    counts = rows.groupby(["device", "threads"]).size().rename("networks").reset_index()
+    counts = rows.groupby(["device", "threads"])["network"].nunique().rename("networks").reset_index()
     counts["trained"] = counts["device"].isin(trained)
     best = counts.sort_values(["trained", "threads", "networks"], ascending=[False, True, False]).iloc[0]
-    mine = rows[(rows["device"] == best["device"]) & (rows["threads"] == best["threads"])]
-    return mine.set_index("network")
+    return rows[(rows["device"] == best["device"]) & (rows["threads"] == best["threads"])]
 
 
 def alone(run: Reader) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
+    from netpick.sessions.distances import measure_distances
     from netpick.sessions.generate import generate_run
     from netpick.sessions.listener import Listener
     from netpick.sessions.options import Options
@@ -20,6 +21,7 @@ __all__ = [
     "check_run",
     "estimate_run",
     "generate_run",
+    "measure_distances",
     "time_run",
     "train_run",
     "verify_run",
@@ -28,6 +30,7 @@ __all__ = [
 __getattr__, __dir__ = front_door(
     __name__,
     {
+        "distances": ("measure_distances",),
         "generate": ("generate_run",),
         "listener": ("Listener",),
         "options": ("Options",),

@@ -1,4 +1,4 @@
-"""One network timed by itself, in a worker process: its training step, one input, a batch.
+"""One network timed by itself, in a worker process: its training step, one input, a batch, each layer.
 
 Warmed up, the device synchronised at both ends of what is timed, the median of several. The step is that of a real
 training, with the run's plan and recipe. Which networks, and what becomes of the times, is said in `timing`.
@@ -6,20 +6,26 @@ training, with the run's plan and recipe. Which networks, and what becomes of th
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from netpick.core import devices
 from netpick.core.errors import NetpickError
 from netpick.core.result import TrainingResult
+from netpick.networks.paper.spec import walk
 from netpick.sessions.workers.process import prepare, resident
 from netpick.sessions.workers.task import Task
 from netpick.training.job import EVALUATION_BATCH, Data, Job
+
+if TYPE_CHECKING:
+    from torch.nn import Sequential
 
 BATCH = EVALUATION_BATCH
 """Inputs of a batch whose throughput is measured, as many as an evaluation takes at once on the CPU."""
@@ -35,7 +41,7 @@ MOST_STEPS = 64
 
 
 def time_alone(task: Task, seconds: float, threads: int = 1) -> dict[str, Any]:
-    """Time one network in a worker process; return its row of the table `timings`."""
+    """Time one network in a worker process; return its row of the table `timings`, with its `layers`' rows in it."""
     import torch
 
     prepare()
@@ -43,19 +49,24 @@ def time_alone(task: Task, seconds: float, threads: int = 1) -> dict[str, Any]:
     torch.set_num_threads(threads)
     try:
         whole = resident(task.shared, job.device)
-        step, steps, text = step_seconds(job, whole, seconds / 3)
-        latency, _ = forward_seconds(job, whole, 1, seconds / 3)
+        step, steps, text = step_seconds(job, whole, seconds / 4)
+        latency, _ = forward_seconds(job, whole, 1, seconds / 4)
         batch = min(BATCH, len(whole["train"][1]))
-        of_batch, repeats = forward_seconds(job, whole, batch, seconds / 3)
+        of_batch, repeats = forward_seconds(job, whole, batch, seconds / 4)
+        layers = layer_seconds(job, whole, seconds / 4)
     finally:
         torch.set_num_threads(1)
     samples = len(whole["train"][1])
+    key = {"network": job.spec.name, "device": job.device, "threads": threads}
+    sizes = walk(job.spec.layers, tuple(whole["train"][0].shape[1:]))
     return {
-        "network": job.spec.name,
+        "layers": [
+            {**key, "layer": i, "op": layer.op, "macs": size.macs, "seconds": took}
+            for i, (layer, (_, size), took) in enumerate(zip(job.spec.layers, sizes, layers, strict=True))
+        ],
+        **key,
         "hash": job.spec.hash,
-        "device": job.device,
         "device_name": devices.describe(job.device),
-        "threads": threads,
         "plan": text,
         "batch_size": min(job.recipe.batch_size, samples),
         "step_seconds": step,
@@ -100,17 +111,9 @@ def forward_seconds(job: Job, whole: Data, batch: int, seconds: float) -> tuple[
 
     But for graphs: on a CUDA card the pass is not captured, since whoever uses the network calls it.
     """
-    import torch
-
-    from netpick.networks.modules.build import build
-    from netpick.training.steps import autocast
-
-    torch.manual_seed(job.seed)
-    model = build(job.spec.layers, tuned=job.plan.convolutions == "tuned").to(job.device).eval()
     x = whole["train"][0][:batch].clone()
     took: list[float] = []
-    tf32 = devices.tf32(job.device, job.plan.precision == "tf32")
-    with torch.inference_mode(), tf32, autocast(job.plan, job.device):
+    with _evaluating(job) as model:
         model(x).float()  # loads kernels, and chooses among them
         model(x).float()
         end = time.perf_counter() + seconds
@@ -121,3 +124,48 @@ def forward_seconds(job: Job, whole: Data, batch: int, seconds: float) -> tuple[
             devices.synchronize(job.device)
             took.append(time.perf_counter() - start)
     return median(took), len(took)
+
+
+def layer_seconds(job: Job, whole: Data, seconds: float) -> list[float]:
+    """Return the seconds of each layer on what one input comes to before it, each the median of several.
+
+    Some calls are timed together, for the clock alone takes as long as a reshape.
+    """
+    given: list[tuple[Any, ...]] = []
+    took = []
+    with _evaluating(job) as model:
+        layers = list(model)
+        hooks = [layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs)) for layer in layers]
+        model(whole["train"][0][:1].clone())
+        for hook in hooks:
+            hook.remove()
+        for layer, inputs in zip(layers, given, strict=True):
+            once = _repeated(layer, inputs, 2, job.device)
+            calls = max(1, min(100, int(seconds / len(layers) / REPEATS / max(once, 1e-7))))
+            took.append(median(_repeated(layer, inputs, calls, job.device) for _ in range(REPEATS)))
+    return took
+
+
+def _repeated(layer: Callable[..., Any], inputs: tuple[Any, ...], calls: int, device: str) -> float:
+    """Return the seconds of one of so many calls in a row."""
+    devices.synchronize(device)
+    start = time.perf_counter()
+    for _ in range(calls):
+        layer(*inputs)
+    devices.synchronize(device)
+    return (time.perf_counter() - start) / calls
+
+
+@contextlib.contextmanager
+def _evaluating(job: Job) -> Iterator[Sequential]:
+    """Build a job's network as an evaluation has it, and let it be used so."""
+    import torch
+
+    from netpick.networks.modules.build import build
+    from netpick.training.steps import autocast
+
+    torch.manual_seed(job.seed)
+    model = build(job.spec.layers, tuned=job.plan.convolutions == "tuned").to(job.device).eval()
+    tf32 = devices.tf32(job.device, job.plan.precision == "tf32")
+    with torch.inference_mode(), tf32, autocast(job.plan, job.device):
+        yield model

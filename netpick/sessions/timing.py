@@ -1,8 +1,8 @@
 """Measure networks alone on an idle device: seconds of a training step, latency of one input, throughput of a batch.
 
 Times that were taken while several trainings shared a machine say as much of the neighbours as of the network. Here
-one network has the device for itself; how it is timed is said in `stopwatch`. The times go into `timings.parquet`;
-what one learns from them is the business of `exam` and of the questions.
+one network has the device for itself; how it is timed is said in `stopwatch`. The times go into `timings.parquet`,
+those of layers into `layer_times.parquet`; what one learns from them is the business of `exam` and of the questions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ Row = dict[str, Any]
 """Of the table `timings`."""
 
 SECONDS = 0.6
-"""For one network on one device: a third each for steps, single inputs and batches. What starts up comes on top."""
+"""For one network on one device: a quarter each for steps, single inputs, batches and layers. What starts up comes on
+top.
+"""
 
 BUSY = 0.25
 """Cores that other processes may use: more than that, and a time says something of them too."""
@@ -93,7 +95,7 @@ def time_run(
     trust: str | None = None,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> Timings:
-    """Time networks of a run alone, and keep what was found in `timings.parquet`.
+    """Time networks of a run alone, and keep what was found in `timings.parquet` and `layer_times.parquet`.
 
     A network that was timed before on the same device with as many threads gets new values; all other rows stay. What
     was measured before an interruption is kept.
@@ -126,6 +128,7 @@ def time_run(
         check_idle()
     ways = [(device, n) for device in here for n in (threads if device == "cpu" else (1,))]
     rows: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
     failed: list[tuple[str, str]] = []
     with passing_cache(store), store.lock():
         number = len(chosen) * len(ways)
@@ -137,11 +140,13 @@ def time_run(
                     if isinstance(ended.outcome, Failure):
                         failed.append((ended.task.job.spec.name, ended.outcome.error))
                     else:
+                        layers += ended.outcome.pop("layers")
                         rows.append(ended.outcome)
                         on_row(ended.outcome)
         finally:
             if rows:
                 store.write_timings(rows)
+                store.write_layer_times(layers)
     macs = {network.spec.name: network.row["macs"] for network in chosen}
     return Timings(rows, failed, here, missing, skipped, macs)
 

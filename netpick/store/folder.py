@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -168,9 +168,23 @@ class Store:
         """Put rows into timings.parquet, atomically, in the place of those of the same network, device and threads."""
         key = itemgetter("network", "device", "threads")
         merged = {key(row): row for row in (*self.timings(), *rows)}
-        schema = arrow_schema("timings")
+        self._write_table("timings", merged.values())
+
+    def write_layer_times(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Put rows into layer_times.parquet, atomically, for all of the same network, device and threads."""
+        key = itemgetter("network", "device", "threads")
+        path, fresh = self.path / "layer_times.parquet", {key(row) for row in rows}
+        old = read_file(path, "layer_times").to_pylist() if path.is_file() else []
+        self._write_table("layer_times", [*(row for row in old if key(row) not in fresh), *rows])
+
+    def write_distances(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write distances.parquet, one row an image, atomically."""
+        self._write_table("distances", rows)
+
+    def _write_table(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
+        schema = arrow_schema(table)
         with disk_errors(self.path):
-            write_groups(self.path / "timings.parquet", schema, [table_of(merged.values(), schema)])
+            write_groups(self.path / f"{table}.parquet", schema, [table_of(rows, schema)])
             sync_folder(self.path)
 
     def commit(self, result: TrainingResult, labels: dict[str, np.ndarray], scores: str = "all") -> None:

@@ -125,10 +125,17 @@ class Reader:
     @cached_property
     def timings(self) -> pd.DataFrame:
         """One row a network × device × threads, timed alone by `netpick time`; empty where nothing was."""
-        path = self.path / "timings.parquet"
-        if not path.is_file():
-            return pd.DataFrame(columns=[c.name for c in columns("timings")])
-        return read_file(path, "timings").to_pandas().astype({"network": str})
+        return self._file("timings").astype({"network": str})
+
+    @cached_property
+    def layer_times(self) -> pd.DataFrame:
+        """One row a layer of a network × device × threads, timed by `netpick time`; empty where nothing was."""
+        return self._file("layer_times").astype({"network": str})
+
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """One row a test image, and a training image that was drawn, by `netpick distances`; empty without it."""
+        return self._file("distances")
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -269,6 +276,13 @@ class Reader:
             here = self.path / "samples.parquet"
             out = np.empty((0, len(self.labels(split)) if here.is_file() else 0, len(columns)), dtype)
         return out
+
+    def _file(self, table: str) -> pd.DataFrame:
+        """Read a table that is one file; empty where there is none."""
+        path = self.path / f"{table}.parquet"
+        if not path.is_file():
+            return pd.DataFrame(columns=[c.name for c in columns(table)])
+        return read_file(path, table, len(self.classes)).to_pandas()
 
     def _small(self, table: str) -> pd.DataFrame:
         return _tidy(read_shards(self._store.files, table, broken=self._broken).to_pandas(), self._order)

@@ -26,7 +26,8 @@ _FOLDERS = {
 }
 """The folders in a run's folder, with what lies in each."""
 
-_FILES = ("report.html", "calibration.json", *_LOCK, MANIFEST, "events.jsonl", "samples.parquet", "timings.parquet")
+_SINGLE = ("samples.parquet", "timings.parquet", "layer_times.parquet", "distances.parquet")
+_FILES = ("report.html", "calibration.json", *_LOCK, MANIFEST, "events.jsonl", *_SINGLE)
 _ORDER = (".cache", "figures", *_FILES, "weights", *_KNOWN_BY)
 _UNFINISHED = re.compile(r"\.(.+?)(\.\d+)?\.(tmp|part)|\.netpick-\w+")
 """Files that were being written when something was stopped; the latter is there to try whether one can write."""

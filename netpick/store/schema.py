@@ -127,6 +127,27 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("repeats", "int16", "", "Repeats that the medians are of, at least."),
         Column("measured", "timestamp", "UTC", "When it was measured."),
     ),
+    "layer_times": (
+        KEY_NETWORK,
+        Column("device", "string", "", "Device that the network had for itself, as in timings."),
+        Column("threads", "int16", "threads", "Threads on the CPU; 1 on other devices."),
+        Column("layer", "int32", "", "Number of the layer in the network, from 0."),
+        Column("op", "string", "", "What the layer is, as in `layers` of networks."),
+        Column("macs", "int64", "multiply-adds", "Exact multiply-accumulates of the layer for one input."),
+        Column("seconds", "float64", "s", "Time of the layer alone on one input; median of several."),
+    ),
+    "distances": (
+        Column("split", "string", "", "`test`, or `train` for those of the training images that were drawn."),
+        Column("sample", "int32", "", "Number of the image within its split, from 0."),
+        LABEL,
+        Column(
+            "nearest",
+            "float64",
+            "",
+            "Root mean square difference of pixels to the nearest training image of its class.",
+        ),
+        Column("neighbour", "int32", "", "Number of that image in the training split."),
+    ),
     "samples": (
         Column("split", "string", "", "The split that the sample is in: `test` or `validation`."),
         KEY_SAMPLE,
@@ -160,13 +181,16 @@ ADDED = {
 """Columns that came later: runs of before may lack them."""
 
 _SIZES = ("params", "memory", "ops", "depth", "macs")
-_LEAST = {"replicate": 0, "epoch": 1, "sample": 0, "label": 0, "predicted": 0, "threads": 1, **dict.fromkeys(_SIZES, 0)}
+_LEAST = {
+    "replicate": 0, "epoch": 1, "sample": 0, "label": 0, "predicted": 0, "threads": 1, "layer": 0,
+    **dict.fromkeys(_SIZES, 0),
+}  # fmt: skip
 
 NEVER_NULL = frozenset(
     {
         *_LEAST, "network", "split", "name", "hash", "computation", "activation", "layers", "status", "seconds",
         "workers", "started", "accuracy", "loss", "train_seconds", "eval_seconds", "device", "latency", "throughput",
-        "step_seconds", "epoch_steps", "measured", "class_name", "index",
+        "step_seconds", "epoch_steps", "measured", "class_name", "index", "op", "nearest", "neighbour",
     }
 )  # fmt: skip
 """Columns that have a value in every row."""

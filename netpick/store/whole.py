@@ -66,11 +66,12 @@ def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None)
         except RunError as error:
             yield str(error)
     yield from _missing(store, trainings, epochs, predicted)
-    if (store.path / "timings.parquet").is_file():
-        try:
-            read_file(store.path / "timings.parquet", "timings")
-        except RunError as error:
-            yield str(error)
+    for table in ("timings", "layer_times", "distances"):
+        if (path := store.path / f"{table}.parquet").is_file():
+            try:
+                read_file(path, table, len(store.manifest["classes"]))
+            except RunError as error:
+                yield str(error)
 
 
 def _samples(store: Store) -> tuple[Counter[str], list[str]]:

@@ -7,7 +7,7 @@ from handmade import make_run, sure
 from scipy import stats
 
 from netpick import exam
-from netpick.analysis import activations
+from netpick.analysis import _ranks, activations
 from netpick.core.errors import NetpickError
 
 SAMPLES = 400
@@ -69,13 +69,13 @@ def test_activations_of_one_kind_are_chance(tmp_path):
 def test_in_one_computation_it_is_the_rank_test_of_mann_and_whitney_on_distances():
     rng = np.random.default_rng(2)
     one, other = rng.integers(0, 9, 12) / 10, rng.integers(3, 12, 17) / 10
-    z = activations.stratified([(one, other)])
+    z = _ranks.stratified([(one, other)])
     expected = stats.mannwhitneyu(one, other, method="asymptotic", use_continuity=False).pvalue
     assert 2 * stats.norm.sf(abs(z)) == pytest.approx(expected)
     assert z < 0
-    assert activations.stratified([(one, other), (other, one)]) == pytest.approx(0)  # they contradict each other
-    assert abs(activations.stratified([(one, other)] * 4)) == pytest.approx(2 * abs(z))
-    assert activations.stratified([(np.ones(5), np.ones(6))]) == 0
+    assert _ranks.stratified([(one, other), (other, one)]) == pytest.approx(0)  # they contradict each other
+    assert abs(_ranks.stratified([(one, other)] * 4)) == pytest.approx(2 * abs(z))
+    assert _ranks.stratified([(np.ones(5), np.ones(6))]) == 0
 
 
 def test_what_has_one_activation_only_is_named_beside_the_mean(families):

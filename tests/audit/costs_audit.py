@@ -1,4 +1,4 @@
-"""The questions of cost, worked out again: study time, notes, rough work, steps, macs."""
+"""The questions of cost, worked out again: study time, notes, rough work, steps, macs, layers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from audit.raw import Raw
-from audit.said import Audit, Number, equals, figures, places, who
+from audit.said import Audit, Number, equals, figures, percent, places, who
 from scipy import stats
+from sklearn.linear_model import LinearRegression
 
 COLUMNS = {"study_time": "seconds", "notes": "params", "rough_work": "memory", "steps": "ops", "macs": "macs"}
 
@@ -91,3 +92,51 @@ def _span(raw: Raw, column: str, median: float) -> list[Number]:
         return []
     seconds = raw.epochs()[lambda f: f["network"] == "Basic"]["train_seconds"]
     return [_times(median / (raw.last_epoch * s)) for s in (seconds.max(), seconds.min())]
+
+
+def layer_times(raw: Raw) -> Audit:
+    """Compare layers by their kind at the same macs, drawing networks again as whole lists of layers."""
+    rows = raw.table("layer_times")
+    table = rows.groupby("op").agg(
+        layers=("seconds", "size"), networks=("network", "nunique"),
+        q25=("seconds", lambda s: 1e6 * np.percentile(s, 25)), median=("seconds", lambda s: 1e6 * s.median()),
+        q75=("seconds", lambda s: 1e6 * np.percentile(s, 75)),
+        share=("seconds", lambda s: s.sum() / rows["seconds"].sum()),
+        macs=("macs", "median"),
+    ).reset_index()  # fmt: skip
+    many = rows[rows["macs"] > 0].groupby("op").filter(lambda g: g["network"].nunique() >= 5)
+    base = many["op"].value_counts().index[0]
+    names, rng = sorted(set(many["network"])), np.random.default_rng(0)
+    kinds, logs = pd.get_dummies(many["op"]).astype(float), np.log(many["macs"])
+    terms = kinds.drop(columns=base).assign(**{"log macs": logs, "square": logs**2})
+    places = {name: np.flatnonzero(many["network"] == name) for name in names}
+    drawn = []
+    for _ in range(300):
+        again = np.concatenate([places[names[i]] for i in rng.integers(len(names), size=len(names))])
+        drawn.append(_levels(terms.iloc[again], many["seconds"].iloc[again], base))
+    ends = pd.DataFrame(drawn).quantile([0.025, 0.975])
+    for column, found in (
+        ("factor", _levels(terms, many["seconds"], base)),
+        ("low", ends.iloc[0]),
+        ("high", ends.iloc[1]),
+    ):
+        table[column] = np.exp(table["op"].map(found))
+    table = table.sort_values("share", ascending=False, ignore_index=True)
+    known = {*raw.table("networks")["computation"], *raw.table("networks")["activation"]}
+    named = lambda op: [op] if op in known else []  # noqa: E731
+    first = table.iloc[0]
+    said = [len(set(rows["network"])), *named(first["op"]), percent(first["share"], 1)]
+    for _, row in table[table["macs"] == 0].head(6).iterrows():
+        said += [*named(row["op"]), figures(row["median"]), percent(row["share"], 1)]
+    more = table[table["factor"].notna() & (table["op"] != base)].sort_values("factor", ascending=False)
+    said += [*named(base), 95]
+    for _, row in more.iterrows():
+        said += [*named(row["op"]), *(figures(row[c]) for c in ("factor", "low", "high"))]
+    return Audit(table, said)
+
+
+def _levels(terms: pd.DataFrame, seconds: pd.Series, base: str) -> pd.Series:
+    """Return by how much each kind is above the commonest one, by scikit-learn's least squares; NaN without any."""
+    fitted = LinearRegression().fit(terms.to_numpy(), np.log(seconds))
+    levels = pd.Series(fitted.coef_[:-2], terms.columns[:-2])
+    return pd.concat([levels.where(terms[levels.index].any()), pd.Series({base: 0.0})])

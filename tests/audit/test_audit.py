@@ -37,6 +37,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("best", scores_audit.best, {"by": "auc"}),
     *((question, partial(costs_audit.cost, question=question), {}) for question in costs_audit.COLUMNS),
     ("macs", partial(costs_audit.cost, question="macs"), {"gold": 0.93}),
+    ("layer_times", costs_audit.layer_times, {}),
     ("versus", pairs_audit.versus, {}),
     ("versus", pairs_audit.versus, {"first": "ResNetStyle_1", "second": "Conv1d_1"}),
     ("compare", families_audit.families, {}),
@@ -66,6 +67,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("mistakes", votes_audit.mistakes, {}),
     ("suspects", votes_audit.suspects, {}),
     ("suspects", votes_audit.suspects, {"confidence": 1.0}),
+    ("representative", votes_audit.representative, {}),
     ("learning", votes_audit.learning, {}),
     ("why_hard", votes_audit.why_hard, {}),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from audit.raw import TINY, Raw, holm
-from audit.said import Audit, figures, percent, places, who
+from audit.said import Audit, figures, percent, places, verdict, who
 from scipy import stats
 
 
@@ -246,3 +246,58 @@ def _groups(raw: Raw, networks: pd.DataFrame) -> dict[tuple[str, str], np.ndarra
             if 5 <= members.sum() < len(members) and not any((members == other).all() for other in out.values()):
                 out[way, name] = members
     return out
+
+
+def representative(raw: Raw) -> Audit:
+    """Compare the distances of test images with those of training images, by all pairs."""
+    names, labels = list(raw.asked().index), raw.labels()
+    wrong = 1 - raw.right(names).mean(axis=0)
+    far = raw.table("distances")
+    rows, outside, total, variance = [], np.empty(len(labels)), 0.0, 0.0
+    for c in range(len(raw.classes)):
+        test, train = (far[(far["split"] == s) & (far["label"] == c)].sort_values("sample") for s in ("test", "train"))
+        near, other = test["nearest"].to_numpy(), train["nearest"].to_numpy()
+        chance = (np.sign(np.subtract.outer(near, other)).mean() + 1) / 2
+        p = stats.ranksums(near, other).pvalue
+        outside[test["sample"]] = (near[:, None] > other).mean(axis=1)
+        rho = _within([(near, wrong[test["sample"]])])
+        n, m = len(near), len(other)
+        total += (chance - 0.5) * n * m / (n + m + 1)
+        variance += n * m / 12 / (n + m + 1)
+        rows.append([c, raw.classes[c], n, m, np.median(near), np.median(other), chance, p, *rho])
+    columns = ["label", "class_name", "test", "train", "test_median", "train_median", "farther", "p"]
+    table = pd.DataFrame(rows, columns=[*columns, "correlation", "low", "high"])
+    table["p"] = holm(table["p"].to_numpy())
+    of_split = {s: far[far["split"] == s] for s in ("test", "train")}
+    whole = [-1, "all", *(len(f) for f in of_split.values()), *(f["nearest"].median() for f in of_split.values())]
+    whole += [np.average(table["farther"], weights=table["test"]), 2 * stats.norm.sf(abs(total) / np.sqrt(variance))]
+    test = of_split["test"]
+    each = [(f["nearest"].to_numpy(), wrong[f["sample"]]) for _, f in test.groupby("label")]
+    table.loc[len(table)] = [*whole, *_within(each)]
+    real = table.iloc[:-1][lambda f: f["p"] < 0.05].sort_values("farther", ascending=False)
+    last = table.iloc[-1]
+    said = [percent(last["farther"], 1), 50, *verdict(last["p"])]
+    if len(real):
+        said += [len(real), len(raw.classes)]
+        for _, row in real.iterrows():
+            said += [row["class_name"], percent(row["farther"], 1)]
+    near = np.empty(len(labels))
+    near[test["sample"]] = test["nearest"]
+    order = sorted(range(len(labels)), key=lambda s: (-outside[s], -near[s], s))
+    out = [s for s in order if outside[s] >= 0.99]
+    if out:
+        said += [len(out), len(labels), 99, *out[:4], *([len(out) - 4] if len(out) > 4 else []), 1]
+        said += [places(len(labels) / 100, 0)]
+    else:
+        said += [99]
+    said += [places(last["correlation"], 2), 95, places(last["low"], 2), places(last["high"], 2), *who(raw)]
+    return Audit(table, said)
+
+
+def _within(groups: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
+    """Return Spearman's correlation within groups, each by its degrees of freedom, and its 95 % interval."""
+    known = [(len(x) - 1, stats.spearmanr(x, y).statistic) for x, y in groups if len(x) >= 5 and len(set(y)) > 1]
+    freedom = sum(n for n, _ in known)
+    mean = sum(n * rho for n, rho in known) / freedom
+    room = stats.norm.ppf(0.975) * np.sqrt((1 + mean**2 / 2) / (freedom - 2))
+    return mean, float(np.tanh(np.arctanh(mean) - room)), float(np.tanh(np.arctanh(mean) + room))

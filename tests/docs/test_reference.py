@@ -18,7 +18,7 @@ from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.store.schema import TABLES
 from netpick.training import ENGINES, choose
 from netpick.training.engines import compiled as machine_code
-from netpick_docs import PLACE, columns, expanded, keys
+from netpick_docs import PLACE, columns, exams, expanded, keys
 from netpick_docs import TABLES as MADE
 
 pytestmark = needs_pages
@@ -233,3 +233,13 @@ def test_the_plan_of_the_page_is_one_that_is_chosen():
     assert f"`{choose(recipe, 'cpu')}`" in text("docs/explanation/engines.md")
     assert recipe.batch_size != template.load("thousand-light").recipe.batch_size == 200  # a decision says so
     assert template.load("netpicking").recipe.batch_size == 25
+
+
+def test_the_pages_of_exams_that_there_are_are_listed_and_their_anchors_can_be_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(exams, "FOLDER", tmp_path)
+    (tmp_path / "index.md").write_text("# Exams\n")
+    assert "toctree" not in exams.exams()
+    (tmp_path / "mnist.md").write_text('# The exam of x\n\n- [a](#weird)\n\n<a id="weird"></a>\n\n### A\n')
+    assert "- [The exam of x](mnist.md)" in exams.exams()
+    assert exams.exams().splitlines()[-2:] == ["mnist", "```"]
+    assert "\n(weird)=\n\n### A" in exams.anchored((tmp_path / "mnist.md").read_text())

@@ -14,8 +14,8 @@ from netpick.exam.answer import Answer
 from netpick.exam.run import Run
 
 FIRST_PART = [
-    "scores", "strategies", "activations", "study_time", "notes", "rough_work", "steps", "macs", "attempts", "curves",
-    "easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep",
+    "scores", "strategies", "activations", "study_time", "notes", "rough_work", "steps", "macs", "layer_times",
+    "attempts", "curves", "easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep",
 ]  # fmt: skip
 
 OWN = '''

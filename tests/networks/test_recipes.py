@@ -286,7 +286,11 @@ def test_card_and_export_know_the_recipe(swept):
     assert normalisation(swept, name.replace("unit", "standard")) != ([0.0], [1.0])
 
 
-@pytest.mark.parametrize("name", sorted(set(questions()) - {"ability", "compare", "versus"}))
+MEASURED = {"layer_times", "representative"}
+"""Questions that other commands than train measure for."""
+
+
+@pytest.mark.parametrize("name", sorted(set(questions()) - {"ability", "compare", "versus", *MEASURED}))
 def test_questions_get_on_with_students_of_different_lengths(swept, name):
     options = {"everyone": True} if "everyone" in questions()[name].options else {}
     assert swept.ask(name, **options).text

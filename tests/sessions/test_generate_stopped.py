@@ -92,7 +92,7 @@ def whole(folder: str) -> set[str]:
 
 OLD = """trainings/a.parquet predictions/part-00001.parquet epochs/.a.parquet.12.tmp weights/Basic-0.safetensors
     figures/scores.svg .cache/digits-0-train-inputs.npy samples.parquet timings.parquet calibration.json events.jsonl
-    report.html .report.html.34.tmp .lock .lock.pid"""
+    layer_times.parquet distances.parquet report.html .report.html.34.tmp .lock .lock.pid"""
 """What a run may have when it has been used."""
 
 RUN = {"run.toml", "networks.parquet", "trainings", "epochs", "predictions"}
@@ -134,7 +134,9 @@ def test_stopped_while_overwriting_the_same_command_goes_on(tiny, full):
         for name in ("weights/Basic-0.safetensors", "figures/scores.svg", ".cache/digits-0-train-inputs.npy"):
             (here / name).parent.mkdir(exist_ok=True)
             (here / name).write_bytes(b"old")
-        for name in ("samples.parquet", "timings.parquet", "calibration.json", "events.jsonl", ".lock", ".lock.pid"):
+        for name in ("samples.parquet", "timings.parquet", "layer_times.parquet", "distances.parquet"):
+            (here / name).write_bytes(b"")
+        for name in ("calibration.json", "events.jsonl", ".lock", ".lock.pid"):
             (here / name).write_bytes(b"")
 
     old()

@@ -60,7 +60,11 @@ def test_networks_are_timed_alone_and_the_rest_stays(run):
     names = Run(run).networks["name"].tolist()
     Store.open(run).update_manifest(dataset="digits")  # of the planted run's shape
     Store.open(run).write_timings([row(names[0], step=123.0), row(names[5], step=7.0), row(names[0], device="cuda:0")])
-    before = {file: file.read_bytes() for file in run.rglob("*.parquet") if file.name != "timings.parquet"}
+    before = {
+        file: file.read_bytes()
+        for file in run.rglob("*.parquet")
+        if file.name not in ("timings.parquet", "layer_times.parquet")
+    }
     heard = []
     found = time_run(run, names[:2], devices="cpu,mps,cuda:7", seconds=0.05, busy=True, on_row=heard.append)
     assert [one["network"] for one in found.rows] == names[:2] == [one["network"] for one in heard]
@@ -81,6 +85,17 @@ def test_networks_are_timed_alone_and_the_rest_stays(run):
     # digits have 1437 training samples
     recipe = Run(run).recipe
     assert mine["epoch_steps"] == -(-1437 // recipe.get("batch_size", 32))
+    layers = Run(run).layer_times
+    layers = layers[layers["network"].isin(names[:2])]
+    of = exam.layers(Run(run))
+    assert layers["op"].tolist() == [layer["op"] for name in names[:2] for layer in of[name]]
+    macs = Run(run).networks.set_index("name")["macs"]
+    assert layers.groupby("network")["macs"].sum().to_dict() == macs[names[:2]].to_dict()
+    assert (layers["seconds"] > 0).all()
+    # A forward pass is its layers and little else; both are measured on a machine that others use.
+    together = layers.groupby("network")["seconds"].sum()
+    latency = frame["latency"].xs("cpu", level="device")
+    assert (together[names[:2]] < 10 * latency[names[:2]]).all()
     assert before == {file: file.read_bytes() for file in before}
     assert not (run / ".cache").exists()
 

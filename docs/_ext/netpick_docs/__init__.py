@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netpick_docs import columns, commands, engines, gallery, keys, layers, python_api
+from netpick_docs import columns, commands, engines, exams, gallery, keys, layers, python_api
 
 TABLES: dict[str, Callable[[], str]] = {
     "keys_of_a_template": keys.of_a_template,
@@ -33,6 +33,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands.commands,
     "rooms": python_api.rooms,
     "cards": gallery.grouped,
+    "exams": exams.exams,
 }
 PLACE = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 
@@ -61,7 +62,7 @@ def _before_build(app: Any) -> None:
 
 
 def _on_read(app: Any, docname: str, source: list[str]) -> None:
-    source[0] = expanded(source[0])
+    source[0] = exams.anchored(expanded(source[0]))
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -22,6 +22,15 @@ ROWS: dict[str, tuple[str, str]] = {
         "a row is a network × device × number of threads, timed alone on the idle device. Written by `netpick time`; "
         "there is no such file before.",
     ),
+    "layer_times": (
+        "layer_times.parquet",
+        "a row is a layer of a network × device × number of threads, timed by itself. Written by `netpick time`.",
+    ),
+    "distances": (
+        "distances.parquet",
+        "a row is a test image, or a training image that was drawn, with the nearest training images. Written by "
+        "`netpick distances`.",
+    ),
     "samples": ("samples.parquet", "a row is a sample that is evaluated. Written when training starts."),
 }
 """Where each table lies in a run's folder, and what its rows are."""

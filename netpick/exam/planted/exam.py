@@ -30,6 +30,8 @@ from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, TrainingResult
 from netpick.exam.planted.answers import Draws
 from netpick.exam.planted.design import Design, Truth
+from netpick.exam.planted.distances import distance_rows
+from netpick.exam.planted.layers import layer_rows
 from netpick.exam.planted.paper import KINDS, Paper, sample_rows
 from netpick.exam.planted.students import Student, Students
 from netpick.networks.catalogue import template
@@ -61,6 +63,8 @@ def plant(folder: str | Path, networks: int = 60, samples: int = 500, **more: An
 
     store = _create(folder, specs, design)
     store.write_samples(sample_rows(rng, papers, design.shape, design.classes))
+    store.write_layer_times(layer_rows(specs, design))
+    store.write_distances(distance_rows(papers["test"], design))
     labels = {split: paper.label for split, paper in papers.items()}
     started = datetime(2024, 1, 1, tzinfo=UTC)
     for i, spec in enumerate(specs):
