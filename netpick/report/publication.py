@@ -100,7 +100,8 @@ def sha256(path: Path) -> str:
 def _describe(store: Store, name: str, license_name: str, creator: str, images: bool) -> None:
     run = Run(store.path)
     shown = facts(run, [])
-    tables = [table for table in TABLES if table != "timings" or (store.path / "timings.parquet").is_file()]
+    there = {path.name for path in store.path.iterdir()}
+    tables = [table for table in TABLES if {table, f"{table}.parquet"} & there]
     files = {table: f"{table}/*.parquet" if (store.path / table).is_dir() else f"{table}.parquet" for table in tables}
     title = str(shown["title"])
     made = store.manifest["created"]

@@ -44,7 +44,7 @@ def copy_run(store: Store, target: Path, images: bool = True, weights: bool = Tr
                 (target / table).mkdir()
                 for shard in scan(store.path / table)[0]:
                     _copy(shard.path, target / table / shard.path.name)
-            for name in ("networks.parquet", "timings.parquet"):
+            for name in ("networks.parquet", "timings.parquet", "layer_times.parquet", "distances.parquet"):
                 if (store.path / name).is_file():
                     _copy(store.path / name, target / name)
             _copy_samples(store, target, images)
