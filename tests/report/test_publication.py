@@ -104,7 +104,7 @@ def test_the_card_says_what_is_there_whatever_it_is_called(run, tmp_path):
         '  title = {A "title": --- <script>alert(1)</script> x},',
     ]
     assert head(folder).splitlines()[0] == f"pretty_name: {json.dumps(title)}"
-    assert head(folder).count("config_name") == 5
+    assert head(folder).count("config_name") == 7  # all tables that a planted run has
     for table, columns in {"networks": 12, "predictions": 8}.items():
         part = card.partition(f"### {table}\n")[2].partition("###")[0]
         assert sum(line.startswith("| ") for line in part.splitlines()) == columns + 2
