@@ -168,6 +168,10 @@ def train(
     estimate: Annotated[
         bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
     ] = True,
+    scheduler: options.Scheduler = None,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
 ) -> None:
     """Train every network of a run that has no result yet; give the same command again to go on after a stop."""
     from netpick.cli.progress import ProgressListener
@@ -190,6 +194,7 @@ def train(
         estimate=estimate,
         modules=module or (),
         trust=trust,
+        cluster=options.cluster(scheduler, tls_ca, tls_cert, tls_key),
     )
     try:
         with ProgressListener(console) as listener:

@@ -11,6 +11,7 @@ import typer
 from netpick.cli.completion import networks, runs, runs_or_networks
 from netpick.cli.screen import Format, say
 from netpick.core.errors import RunError
+from netpick.sessions.workers.address import Address
 
 NewestRun = Annotated[
     str | None,
@@ -59,6 +60,14 @@ Trust = Annotated[
     str | None, typer.Option("--trust", metavar="RUN", help="Run the code of all modules that the run names.")
 ]
 
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS|FILE", help="Train over a Dask cluster: tcp://HOST:8786, or its scheduler file."),
+]
+TlsCa = Annotated[str | None, typer.Option("--tls-ca", metavar="FILE", help="Authority of the cluster's encryption.")]
+TlsCert = Annotated[str | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate to show the cluster.")]
+TlsKey = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="Key of that certificate.")]
+
 Computations = Annotated[list[str] | None, typer.Option(help="Only these computations; repeatable.")]
 Plot = Annotated[
     str | None, typer.Option("--plot", metavar="FILE", help="Draw the figure into a .svg, .png or .pdf file.")
@@ -78,6 +87,18 @@ def worker_count(text: str) -> int | Literal["auto"]:
     if not text.lstrip("-").isdigit():
         raise RunError(f"--workers: wants auto or a number from 1 on, got '{text}'")
     return int(text)
+
+
+def cluster(scheduler: str | None, ca: str | None, cert: str | None, key: str | None) -> Address | None:
+    """Return where the cluster is that was asked for; raises RunError for files that are not there."""
+    if scheduler is None:
+        if ca or cert or key:
+            raise RunError("--tls-ca, --tls-cert and --tls-key go with --scheduler ADDRESS")
+        return None
+    for name, path in (("--scheduler", scheduler), ("--tls-ca", ca), ("--tls-cert", cert), ("--tls-key", key)):
+        if path is not None and (name != "--scheduler" or path.endswith(".json")) and not Path(path).is_file():
+            raise RunError(f"{name}: no file {path}")
+    return Address(scheduler, ca, cert, key)
 
 
 def run_folder(given: str | None) -> Path:

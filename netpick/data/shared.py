@@ -87,21 +87,47 @@ def prepare(
     shared = SharedData(
         request, str(folder), tuple(dataset.splits), dataset.classes, _digest(dataset), stem, labels_sum
     )
+    _write(shared, dataset)
+    return shared
+
+
+def delivered(shared: SharedData, dataset: Dataset, folder: Path) -> SharedData:
+    """Lay out, on another machine, a data set that was sent there; what lies there already is used again.
+
+    Raises
+    ------
+    DataError
+        It is not the data set that the run was started with.
+    WorkError
+        The files can't be written.
+    """
+    if _digest(dataset) != shared.digest:
+        raise DataError(f"data set '{shared.request.name}' came here as another one: start the session again")
+    here = replace(shared, folder=str(folder.resolve()))
+    with contextlib.suppress(*_NOT_WHOLE):
+        _map(here)
+        return here
+    _write(here, dataset)
+    return here
+
+
+def _write(shared: SharedData, dataset: Dataset) -> None:
+    """Write the files of a shared data set, each whole or not at all."""
+    folder = Path(str(shared.folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f".{stem}*.tmp"):  # of a process that was killed while writing
+        for leftover in folder.glob(f".{shared.stem}*.tmp"):  # of a process that was killed while writing
             leftover.unlink(missing_ok=True)
         for name, split in dataset.splits.items():
             inputs, labels = _paths(shared, name)
             atomic_write(inputs, functools.partial(_save, array=dataset.inputs(name)))
             atomic_write(labels, functools.partial(_save, array=split.labels))
         facts = {key: getattr(shared, key) for key in ("splits", "classes", "digest", "labels_sum")}
-        atomic_write(marker, json.dumps(facts).encode())  # last: it says that the others are complete
+        atomic_write(folder / f"{shared.stem}.json", json.dumps(facts).encode())  # last: the others are complete
     except OSError as error:
         raise WorkError(
             f"cannot write the shared data set into {folder}: {(error.strerror or error)}; free some space there"
         ) from error
-    return shared
 
 
 @functools.lru_cache(maxsize=8)

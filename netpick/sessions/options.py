@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netpick.core.errors import RunError, suggest
+from netpick.sessions.workers.address import Address
 from netpick.store.manifest import SCORES
 from netpick.training.plan import pinned
 
@@ -36,6 +37,7 @@ class Options:
     estimate: bool = True
     modules: Sequence[str] = ()
     trust: str | None = None
+    cluster: Address | None = None
 
     @property
     def recipe_overrides(self) -> list[str]:
@@ -55,6 +57,8 @@ def check_options(options: Options) -> None:
     for name, value, allowed in (("scores", options.scores, SCORES), ("weights", options.weights, WEIGHTS)):
         if value is not None and value not in allowed:
             raise RunError(f"--{name}: wants one of {', '.join(allowed)}, got '{value}'")
+    if options.cluster is not None and options.device not in ("auto", "cpu"):
+        raise RunError(f"--device {options.device}: over a cluster networks are trained on processors; leave it out")
     if options.precision is not None and options.precision not in PRECISIONS:
         near = suggest(options.precision, PRECISIONS)
         raise RunError(f"--precision: wants one of {', '.join(PRECISIONS)}, got '{options.precision}'{near}")

@@ -11,14 +11,14 @@ import contextlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from netpick.core import devices
 from netpick.core.advice import command
-from netpick.core.errors import NetpickError, WorkError
+from netpick.core.errors import NetpickError, WorkError, listed
 from netpick.core.processes import waited_for_core
 from netpick.core.provenance import versions
 from netpick.core.result import TrainingResult
@@ -34,8 +34,10 @@ from netpick.sessions.signals import interruptible
 from netpick.sessions.situation import Situation
 from netpick.sessions.tasks import in_order, tasks_of, with_engines_ready, with_signs
 from netpick.sessions.workers import gpu_budget, gpu_processes, pool
+from netpick.sessions.workers.cluster import Cluster, connected
+from netpick.sessions.workers.cluster import stream as over_cluster
 from netpick.sessions.workers.process import train_task
-from netpick.sessions.workers.task import Ended, Task, result_of
+from netpick.sessions.workers.task import Ended, Task, TrainingKey, result_of
 from netpick.store.folder import Store
 
 LEFT_SECONDS = 2.0
@@ -61,13 +63,17 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
     listener = listener or Listener()
     check_options(options)
     store = Store.open(folder)
-    with store.lock():
+    with contextlib.ExitStack() as stack, store.lock():
         situation = settled(store, options)
+        cluster = None
+        if situation.due and options.cluster is not None:
+            cluster = stack.enter_context(connected(options.cluster))
+            situation = replace(situation, workers=max(1, len(cluster.workers())))
         if situation.due or options.modules or options.trust is not None:
             situation = with_code(situation, options, listener.note)
         refuse_changes(situation)
         if situation.due:
-            _train_due(situation, options, listener)
+            _train_due(situation, options, listener, cluster)
         else:
             Evidence().write(store, **decisions(situation))
         statuses = Counter(store.finished().values())
@@ -118,22 +124,24 @@ def estimate_run(
         return outlook.look_ahead(situation, tasks, budget, options.compact, listener.note).estimate
 
 
-def _train_due(situation: Situation, options: Options, listener: Listener) -> None:
+def _train_due(situation: Situation, options: Options, listener: Listener, cluster: Cluster | None) -> None:
     """Get everything ready, then write down what was settled, all at once, and train."""
     store = situation.store
     try:
         inputs = lay_out(situation, [t.network for t in situation.due], options.data_dir, listener.progress)
         facts = evidence(situation, inputs, listener.note)
-        situation = with_engines_ready(replace(situation, samples=inputs.samples), situation.due, listener.note)
+        situation = replace(situation, samples=inputs.samples)
+        if cluster is None:  # whose workers see to it themselves
+            situation = with_engines_ready(situation, situation.due, listener.note)
         tasks = tasks_of(situation, inputs, situation.due)
-        budget = outlook.before_training if options.estimate else outlook.never
+        budget = outlook.before_training if options.estimate and cluster is None else outlook.never
         ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note)
     except NetpickError:
         discard(store)
         raise
     store.recover()
     store.forget(set(situation.retry))
-    facts.write(store, **decisions(situation), training=_circumstances(situation))
+    facts.write(store, **decisions(situation), training=_circumstances(situation, cluster))
     seconds = {task.key: ahead.seconds(task.key) for task in tasks}
     tasks = in_order(tasks, seconds, situation.workers)
     store.append_event(
@@ -143,6 +151,7 @@ def _train_due(situation: Situation, options: Options, listener: Listener) -> No
             "total": situation.total,
             "workers": situation.workers,
             "device": list(situation.devices),
+            **({"cluster": cluster.address} if cluster else {}),
         }
     )
     left = ahead.time_left([task.key for task in tasks], situation.workers)
@@ -161,19 +170,26 @@ def _train_due(situation: Situation, options: Options, listener: Listener) -> No
         )
     )
     with contextlib.ExitStack() as stack:
-        if listener.watches:
+        if listener.watches and cluster is None:  # the signs are files of this machine
             tasks = with_signs(tasks, stack.enter_context(tempfile.TemporaryDirectory(prefix="netpick-")))
-        _train_all(situation, tasks, inputs.labels, left, listener)
+        _train_all(situation, tasks, seconds, inputs.labels, left, listener, cluster)
 
 
-def _circumstances(situation: Situation) -> dict[str, object]:
+def _circumstances(situation: Situation, cluster: Cluster | None) -> dict[str, object]:
     """Return what run.toml says of the session."""
     here = list(situation.devices)
-    return {"devices": here, "device": devices.describe(here[0]), "workers": situation.workers, **versions()}
+    device = devices.describe(here[0]) if cluster is None else listed(cluster.processors) or "a cluster"
+    return {"devices": here, "device": device, "workers": situation.workers, **versions()}
 
 
 def _train_all(
-    situation: Situation, tasks: list[Task], labels: dict[str, Any], left: TimeLeft, listener: Listener
+    situation: Situation,
+    tasks: list[Task],
+    seconds: Mapping[TrainingKey, float],
+    labels: dict[str, Any],
+    left: TimeLeft,
+    listener: Listener,
+    cluster: Cluster | None,
 ) -> None:
     store = situation.store
 
@@ -186,7 +202,10 @@ def _train_all(
 
     hopeless, why, said = Hopeless(tasks), "", time.monotonic()
     with interruptible(lambda: store.append_event({"event": "interrupted"})) as uninterrupted:
-        stream = _stream(situation, tasks, started)
+        if cluster is not None:
+            stream = over_cluster(cluster, tasks, seconds, started, listener.note)
+        else:
+            stream = _stream(situation, tasks, started)
         with contextlib.closing(stream):
             for result in map(result_of, stream):
                 with uninterrupted():
@@ -197,8 +216,8 @@ def _train_all(
                     left.finished(key, result.seconds, now - clock, result.status == "done", now, waited)
                     event = {"event": result.status, "network": result.network, "replicate": result.replicate}
                     event |= {"seconds": round(result.seconds, 3), "error": result.error}
-                    if now - said >= LEFT_SECONDS and (seconds := left.seconds(now)) is not None:
-                        event["left"], said = round(seconds, 1), now
+                    if now - said >= LEFT_SECONDS and (rest := left.seconds(now)) is not None:
+                        event["left"], said = round(rest, 1), now
                     store.append_event(event)
                     listener.finished(result)
                 if why := hopeless.after(result):

@@ -57,7 +57,7 @@ def test_the_parsing_of_this_file_refuses_what_does_not_exist():
 
 
 def test_every_other_command_line_names_programs_and_scripts_that_there_are():
-    programs = {"netpick", "make", "python", "python3", "pip", "git", "."}
+    programs = {"netpick", "make", "python", "python3", "pip", "git", "dask", "."}
     for page in PAGES:
         for program, *rest in shell_commands(page):
             assert program in programs or program.startswith(".venv/bin/"), f"{page}: {program}"

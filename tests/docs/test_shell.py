@@ -28,6 +28,7 @@ ELSEWHERE = {
     "docs/explanation/security.md": "is about a run that a stranger gave",
     "docs/studies.md": "is written by benchmarks/studies.py, from runs of these very commands",
     "docs/howto/gpu.md": "needs a GPU",
+    "docs/howto/cluster.md": "needs a cluster, as tests/sessions/test_cluster.py makes one",
 }
 RUNNING = [page for page in PAGES if blocks(page, "sh") and page not in ELSEWHERE]
 DOWNLOADED = ("netpicking", "thousand-light", "smoke")

@@ -1,7 +1,7 @@
 """Many tasks on many workers: which one next, on which device, and what happens when a worker dies.
 
-Workers are processes, made and fed through joblib. Tasks and what they give are plain picklable values, so that another
-joblib backend, such as Dask's, can carry the same tasks over a cluster. When a worker process dies, joblib ends the
+Workers are processes of this machine, made and fed through joblib; over a cluster the same tasks go by `cluster`. When
+a worker process dies, joblib ends the
 whole call, so the pool is started again, what was in hand is tried once more alone, and the second time it is a
 failure. What a task's work is, is of no concern here, and nothing knows Parquet.
 """

@@ -1,0 +1,18 @@
+"""Where a cluster is: plain values, which need no Dask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a scheduler is, and the files of its encryption: an authority, a certificate, a key.
+
+    `scheduler` is an address such as `tcp://host:8786`, or the file that `dask scheduler --scheduler-file` writes.
+    """
+
+    scheduler: str
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
