@@ -59,7 +59,8 @@ def answer(
         f"{amount(high[cost.column], cost.unit)} ({high['name']})."
     )
     text += _stars(frame, cost, base, whole["star_median"]) + _verdict(table)
-    notes = exam.notes(run, note, "" if base is not None else "there is no Basic to compare with")
+    luck = exam.said_of_luck(run) if frame["star"].any() else ""
+    notes = exam.notes(run, note, "" if base is not None else "there is no Basic to compare with", luck)
     title = f"{cost.what}: the median of {exam.how_many(frame)} {cost.verb} {amount(whole['median'], cost.unit)}"
     title += times(whole["median"], base)
     of, basic = everybody["computation"].value_counts(), everybody[everybody["name"] == "Basic"]

@@ -40,14 +40,15 @@ def ballot(run: Run, everyone: bool, good: float, quantile: float | None, split:
     notes = [network_note]
     if len(names) < 10:
         notes.append(f"{exam.counted_word(len(names), 'network')} can say little about samples")
-    if run.trainings["replicate"].nunique() > 1:
-        notes.append("of each network the first replicate votes")
-    return Ballot(table, exam.whom(frame, everyone), exam.how_many(frame), exam.notes(run, *notes))
+    return Ballot(table, exam.whom(frame, everyone), exam.how_many(frame), exam.notes(run, *notes, first=True))
 
 
 def share(part: pd.DataFrame, whole: pd.DataFrame) -> str:
-    """Write how many samples of all: "12 of 10,000 samples (0.12 %)"."""
-    return f"{len(part):,} of {len(whole):,} samples ({percent(len(part) / len(whole))})"
+    """Begin a sentence with how many of all samples: "12 of 10,000 samples (0.12 %) are", "None of 80 samples is"."""
+    samples = f"{len(whole):,} sample{'' if len(whole) == 1 else 's'}"
+    if not len(part):
+        return f"None of {samples} is"
+    return f"{len(part):,} of {samples} ({percent(len(part) / len(whole))}) {'is' if len(part) == 1 else 'are'}"
 
 
 def by_class(part: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:

@@ -3,7 +3,8 @@
 For two networks, agreement is Cohen's kappa of being wrong: how much more often both are right or both wrong than two
 networks with the same error rates would be by chance; 1 is complete agreement, 0 is chance (Cohen 1960; as a measure of
 diversity in ensembles: Kuncheva and Whitaker 2003). It is averaged over the pairs within a group and between groups.
-That networks of the same group agree more is tested by shuffling the groups among the networks. Two networks complement
+That networks of the same group agree more is tested by shuffling the groups among networks of like accuracy, five at a
+time, since able networks agree with able ones, whatever their design. Two networks complement
 each other where they are seldom wrong together: chosen on one half of the test samples, as is the best single network
 that they are compared with, and judged on the other, in ten splits. Kappa uses all test samples at the last epoch,
 first replicate; pairs without an error have none and are left out. Time and memory grow with the square of the number
@@ -44,6 +45,8 @@ MOST = 8
 """Groups in the figure."""
 BLOCK = 16
 """Shuffles at a time."""
+ALIKE = 5
+"""Networks that are called alike in accuracy, neighbours in its order."""
 
 
 def ask(
@@ -88,7 +91,7 @@ def ask(
     best = chosen(splits, wrong, joint, groups_of, preferred)
     table = pair_table(best, kappa, joint / len(labels), groups_of, names)
 
-    inside, outside, p = within_test(kappa, codes, shuffles, seed)
+    inside, outside, p = within_test(kappa, codes, shuffles, seed, as_accurate(np.diag(joint)))
     text = sentence(inside, outside, p, by, best, names, exam.whom(frame, everyone))
     # Families are many: the figure has their computations.
     of = (frame["activation"] if by == "activation" else frame["computation"]).reset_index(drop=True)
@@ -102,7 +105,8 @@ def ask(
         return draw(rows, square, by, f"{headline(inside, outside, p, by)} ({few})", exam.whom(frame, everyone))
 
     return Answer(
-        table, text, figure, exam.notes(run), shares=("both_wrong", "chosen", "joint_error"),
+        table, text, figure, exam.notes(run, exam.said_of_luck(run), first=True),
+        shares=("both_wrong", "chosen", "joint_error"),
         columns=("first", "second", "kappa", "low", "high", "both_wrong", "pairs"),
     )  # fmt: skip
 
@@ -248,8 +252,17 @@ def pair_table(best: Best, kappa: np.ndarray, joint: np.ndarray, groups: list[Pa
     return pd.DataFrame(rows).sort_values("kappa", ascending=False, kind="stable", ignore_index=True)
 
 
-def within_test(kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int) -> tuple[float, float, float]:
+def as_accurate(errors: np.ndarray) -> list[np.ndarray]:
+    """Return the numbers of networks, in sets of `ALIKE` or a few more that are next to each other in accuracy."""
+    return np.array_split(np.argsort(errors, kind="stable"), max(1, len(errors) // ALIKE))
+
+
+def within_test(
+    kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int, alike: list[np.ndarray] | None = None
+) -> tuple[float, float, float]:
     """Return mean kappa within groups and between them, and how likely such a difference is by chance.
+
+    Groups are shuffled within each of the sets `alike`, or among all.
 
     NaN where there are no pairs of one kind. The last is the share of shuffles, the true order counted in, in which
     the pairs within a group agree at least as much; in the shuffles, a pair without kappa stands as an average one.
@@ -264,7 +277,11 @@ def within_test(kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int) 
     np.fill_diagonal(centred, 0)
     onehot = np.eye(codes.max() + 1, dtype=np.float32)
     rng = np.random.default_rng(seed)
-    orders = [codes, *(rng.permutation(codes) for _ in range(shuffles))]
+    orders = [codes]
+    for _ in range(shuffles):
+        orders.append(codes.copy())
+        for members in alike or [np.arange(len(codes))]:
+            orders[-1][members] = rng.permutation(codes[members])
     sums: list[float] = []
     for start in range(0, len(orders), BLOCK):  # one product of matrices for many shuffles
         member = np.concatenate([onehot[order] for order in orders[start : start + BLOCK]], axis=1)
@@ -284,14 +301,15 @@ def sentence(inside: float, outside: float, p: float, by: str, best: Best, names
         tiny = ", a difference that is tiny, though more than chance" if word == "Hardly" else ""
         said = (
             f"{word}: among {who}, errors agree with a kappa of {inside:.2f} in pairs {kind} and of {outside:.2f} "
-            f"in other pairs{tiny} (p = {p:.2g})."
+            f"in other pairs{tiny} (p = {p:.2g}, against shuffling among networks of like accuracy)."
         )
     first, second = (names[i] for i in best.pair)
     equals = f", as {exam.counted_word(best.equals, 'other pair')} would" if best.equals else ""
+    often = exam.often(round(best.often * exam.FEW_TIMES), exam.FEW_TIMES)
     return (
         f"{said} {first} and {second} complement each other best{equals}. Chosen on one half of the samples and judged "
-        f"on the other ({first} and {second} in {percent(best.often)} of {exam.FEW_TIMES} splits), the two are both "
-        f"wrong on {best.error}, where the best single one ({names[best.single]} on all samples) is wrong on "
+        f"on the other ({first} and {second} {often}), the two are both wrong on {best.error}, where the most accurate "
+        f"of these networks ({names[best.single]} on all samples) is wrong on "
         f"{percent(best.single_error.mean)}: {exam.points(abs(best.less.mean))} "
         f"{'less' if best.less.mean >= 0 else 'more'}, and {verdict(best.less.p)}."
     )

@@ -239,10 +239,10 @@ def _named(rows: pd.DataFrame, what: str, how: str) -> str:
 def _worse(each: pd.DataFrame, fall: float) -> str:
     """Count those that fell, and those of them of whom it is sure."""
     fell, worse = int((each["drop"] >= fall - exam.TINY).sum()), each[each["worse"]]
-    students = exam.counted_word(fell, "student")
+    students, own = exam.counted_word(fell, "student"), "its" if fell == 1 else "their"
     if not fell:
         return f"No student ended at least {points(fall)} below the best of its own attempts."
-    said = f"{students} ended at least {points(fall)} below the best of their own attempts"
+    said = f"{students} ended at least {points(fall)} below the best of {own} own attempts"
     rule = f"McNemar's test, corrected for all attempts of {len(each)} students"
     who = f": {listed(worse['name'], _attempts.NAMED)}" if len(worse) else ""
     return (
@@ -261,8 +261,12 @@ def _ended(each: pd.DataFrame) -> str:
 
 def _stopping(stopping: pd.DataFrame) -> str:
     first = stopping.iloc[0]
+    lost = abs(first["median_loss"]) > exam.TINY
+    cost = f"cost the median student {points(first['median_loss'])}" if lost else "cost the median student nothing"
+    end = f"ends {points(first['pick_loss'])} below the best of all, which luck has a part in"
+    if first["pick_loss"] < exam.TINY:
+        end = "is the best of all at the end, too"
     return (
         f"Stopping all after the first attempt would have saved {percent(1 - first['seconds'], 0)} of the training "
-        f"time and cost the median student {points(first['median_loss'])}; its best student, {first['pick']}, ends "
-        f"{points(first['pick_loss'])} below the best of all."
+        f"time and {cost}; its best student, {first['pick']}, {end}."
     )

@@ -125,7 +125,7 @@ def ask(
         table,
         sentence(table, front, keep, found),
         lambda: draw(table, cards.loc[front], trials.curve, keep, found),
-        exam.notes(run, exam.times(run) if "latency" in table else ""),
+        exam.notes(run, exam.times(run) if "latency" in table else "", exam.said_of_luck(run), first=True),
         shares=[c for c in table if c in SHARES],
         columns=("small", "large", "passed", "accuracy", "large_accuracy", "share", "kept"),
     )
@@ -314,15 +314,15 @@ def sentence(table: pd.DataFrame, front: list[str], keep: float, found: Found) -
             said += " No cheaper network alone does as well."
         else:
             said += f" The cheapest network that does it alone is {top['single']}."
+    often = exam.often(round(top["chosen"] * exam.FEW_TIMES), exam.FEW_TIMES)
     said += (
-        f" Networks and threshold chosen on one half of the samples and judged on the other (these two in "
-        f"{exam.percent(top['chosen'])} of {exam.FEW_TIMES} splits), a cascade keeps {found.kept} at {found.share} of "
-        "the macs"
+        f" Networks and threshold chosen on one half of the samples and judged on the other (these two {often}), a "
+        f"cascade keeps {found.kept} at {found.share} of the macs"
     )
     if (less := found.less).p < 0.05:
         said += (
             f", {exam.points(abs(less.mean))} {'less' if less.mean > 0 else 'more'} than one network that does it "
-            f"alone ({exam.verdict(less.p)})"
+            f"alone, and {exam.verdict(less.p)}"
         )
     return f"{said}."
 

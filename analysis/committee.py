@@ -118,7 +118,8 @@ def ask(
     text = sentence(table, single, who, len(bench.names), alone.why)
     text += _replicates.together(table) if replicated else ""
     return Answer(
-        table, text, lambda: draw(table, single, who, few), exam.notes(run, *said),
+        table, text, lambda: draw(table, single, who, few),
+        exam.notes(run, *said, exam.said_of_luck(run), first=True),
         shares=("accuracy", "low", "high"),
         columns=("choice", "rule", "size", "accuracy", "low", "high", "macs_share", "p", "member"),
     )  # fmt: skip
@@ -144,7 +145,7 @@ class Single:
         often = int((won == known.index(single)).sum())
         return cls(
             judged[won, np.arange(len(splits))],
-            f"chosen anew in each of {len(splits)} splits, {single} in {often} of them",
+            f"of all {len(frame)}, chosen anew in each of {len(splits)} splits, {single} in {often or 'none'} of them",
         )
 
 
@@ -380,7 +381,7 @@ def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "
                 f"{row['size']} is the most ({_beside(row, goal)})"
             )
     interval = f"95 % interval {exam.percent(max(goal['low'], 0))} to {exam.percent(min(goal['high'], 1))}"
-    alone = f"The best one alone ({why})" if why else f"{single} alone"
+    alone = f"The best network alone ({why})" if why else f"{single} alone"
     return (
         f"{alone} has {exam.percent(goal['accuracy'])} of the judged samples right ({interval}). "
         f"To match it with {who} ({pool} of them): {'; '.join(said)}."

@@ -53,7 +53,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Accuracies, Answer, NetpickError, Run, Strata, holm, mcnemar_counts, short, theme
+from netpick.exam import Answer, NetpickError, Run, Strata, holm, mcnemar_counts, short, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -197,14 +197,15 @@ def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str) -
         table,
     )
     lone = [f for f in families.order if counts[f] == 1]
-    alone = f"of {_names(lone)} there is one network: what is said holds for it, not for its kind" if lone else ""
+    each = "each of " if len(lone) > 1 else ""
+    alone = f"of {each}{_names(lone)} there is one network: what is said holds for it, not for its kind" if lone else ""
     silent = ""
     if strata.silent:
         one = f"have one {by} only, and say" if len(strata.silent) > 1 else f"has one {by} only, and says"
         silent = f"{_names(strata.silent)} {one} nothing of {PLURAL[by]}"
     return Answer(
         table, _said(families, who), lambda: _draw_families(families, exam.how_many(chosen)),
-        exam.notes(run, silent, alone), SHARES, COLUMNS,
+        exam.notes(run, silent, alone, exam.said_of_luck(run)), SHARES, COLUMNS,
     )  # fmt: skip
 
 
@@ -238,11 +239,14 @@ def _said(families: Families, who: str) -> str:
         if not beaten:
             text += ", and its lead over each of the others may be chance."
         else:
-            text += f"; it is really better than {len(beaten)} of the {len(others)} others"
+            many = f"all {len(others)} others" if len(others) > 1 else "the other"
+            text += f"; it is really better than {many if not equals else f'{len(beaten)} of the {len(others)} others'}"
             text += f", not provably better than {_names(equals)}." if equals else "."
         known = table["p"].notna()
-        text += f" {int(table['real'].sum())} of {known.sum()} differences are real"
-        text += f" (corrected p < {families.alpha:g})."
+        if len(order) > 2:
+            real = int(table["real"].sum())
+            text += f" {real or 'None'} of {known.sum()} differences {'are' if real > 1 else 'is'} real"
+        text = f"{text.removesuffix('.')} (corrected p < {families.alpha:g})."
     else:
         text += "none can be told from another."
     if families.apart:
@@ -298,7 +302,7 @@ def _two(run: Run, a: str, b: str, alpha: float, rounds: int) -> Answer:
     text += (
         f": {row['only_a']} samples only the first gets right, {row['only_b']} only the second, {row['neither']} none."
     )
-    said = "; ".join(filter(None, (pair.note, exam.notes(run))))
+    said = exam.notes(run, pair.note, exam.said_of_luck(run))
     by_class = _by_class(run, [a, b], labels)
     computation = frame.set_index("name")["computation"]
     styles = theme.network_styles({name: computation[name] for name in (a, b)})
@@ -328,7 +332,8 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     p = mcnemar_counts(table["only_a"], table["only_b"])
     label, how = "", f"McNemar, Holm-corrected p < {alpha:g}"
     if chosen := a in exam.leaders(frame):
-        table["judged"], by_splits, label = _best_with_all(run, frame, others)
+        table["judged"], by_splits = _best_with_all(run, frame, others)
+        label = exam.labelled(run, frame)
         p, how = np.maximum(p, by_splits), f"chosen and judged on other samples, Holm-corrected p < {alpha:g}"
     table["p"] = holm(p)
     table["real"] = table["p"] < alpha
@@ -337,24 +342,23 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     worse = table["real"] & ~better
     unknown = len(table) - better.sum() - worse.sum()
     text = (
-        f"{a} ({exam.percent(accuracy[a])}{f', {label}' if label else ''}) is really better than {better.sum()} of "
-        f"{len(table)} other networks, really worse than {worse.sum()}, and can't be told from the other {unknown} on "
-        f"{len(labels)} samples ({how})."
+        f"{a} ({exam.percent(accuracy[a])}{f', {label}' if label else ''}) is really better than "
+        f"{better.sum() or 'none'} of {len(table)} other networks, really worse than {worse.sum() or 'none'}, and "
+        f"can't be told from {unknown or 'none'} on {exam.counted_word(len(labels), 'sample')} ({how})."
     )
-    said = exam.notes(run)
-    if (frame["replicates"] > 1).any() and not chosen:
-        said += "; the tests are on each network's first replicate"
+    single = (frame["replicates"] > 1).any() and not chosen
+    tests = "the tests are on each network's first replicate" if single else ""
+    said = exam.notes(run, tests, exam.said_of_luck(run))
     return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said, SHARES, COLUMNS)
 
 
-def _best_with_all(run: Run, frame: pd.DataFrame, others: list[str]) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return by how much the best, chosen and judged on other samples, is better than each other; p-values; a label."""
-    marks = Accuracies.of(run, frame["name"])
+def _best_with_all(run: Run, frame: pd.DataFrame, others: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return by how much the best, chosen and judged on other samples, is better than each other; and p-values."""
+    marks = exam.accuracies(run)
     known = set(marks.names)
     won = marks.winners(name for name in exam.preferred(frame) if name in known)
     found = marks.compared(won, np.repeat(marks.place(others)[:, None], len(won), axis=1))
-    label = exam.flattered(len(known), float(frame["accuracy"].max() - marks.at(won).mean()))
-    return found.mean, found.p, label
+    return found.mean, found.p
 
 
 def _by_class(run: Run, names: list[str], labels: np.ndarray) -> np.ndarray:

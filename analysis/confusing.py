@@ -28,7 +28,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
-from netpick.exam import Answer, Run, percent
+from netpick.exam import Answer, Run, percent, quoted
 
 
 def ask(
@@ -59,7 +59,7 @@ def ask(
     whole = votes.table.sort_values(["entropy", "sample"], ascending=[False, True])
     table = whole[(whole["top"] < top - exam.TINY) & (whole["entropy"] >= entropy - exam.TINY)].reset_index(drop=True)
     text = (
-        f"{_votes.share(table, whole)} are confusing: no answer has {percent(top)} of the votes of {votes.who}, and "
+        f"{_votes.share(table, whole)} confusing: no answer has {percent(top)} of the votes of {votes.who}, and "
         f"the entropy of the votes is at least {entropy:g} bits"
     )
     rows = table.head(limit)
@@ -67,8 +67,9 @@ def ask(
         first = table.iloc[0]
         spread = int((first.filter(like="votes_") > 0).sum())
         text += (
-            f": {_votes.examples(table['sample'])}. Most of all no. {first['sample']}, a '{first['class_name']}' with "
-            f"votes for {spread} classes ({first['entropy']:.2f} bits); {percent(first['right'], 1)} are right."
+            f": {_votes.examples(table['sample'])}. Most of all no. {first['sample']}, labelled "
+            f"{quoted(first['class_name'])}, with votes for {spread} classes ({first['entropy']:.2f} bits); "
+            f"{percent(first['right'], 1)} are right."
         )
         more = f"; the {limit} with most entropy" if len(table) > limit else ""
         many = "s" if len(table) > 1 else ""
@@ -78,7 +79,7 @@ def ask(
         near = rows.iloc[0]
         text += (
             f". The nearest is no. {near['sample']}: {near['entropy']:.2f} bits, and {percent(near['top'], 1)} of the "
-            f"votes for '{run.classes[int(near['answer'])]}'."
+            f"votes for {quoted(run.classes[int(near['answer'])])}."
         )
         title = "No sample is confusing; on these the votes are spread most"
     return Answer(
@@ -94,5 +95,6 @@ def _caption(row: pd.Series) -> str:
 def _impossible(classes: int, top: float, entropy: float) -> str:
     most = math.log2(classes)
     if most < entropy:
-        return f"votes for {classes} classes have at most {most:.3g} bits of entropy"
+        bits = "1 bit" if most == 1 else f"{most:.3g} bits"
+        return f"votes for {classes} classes have at most {bits} of entropy"
     return f"one of {classes} classes always has {percent(top)} of the votes" if classes * top <= 1 + exam.TINY else ""

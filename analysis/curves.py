@@ -65,7 +65,8 @@ def ask(run: Run, *, networks: list[str] | None = None, gain: float = 0.005, spl
     place = frame.set_index("name")["accuracy"]
     wanted.sort(key=lambda name: -place[name])  # stable: equals stay as they were named
     table = curves(run, wanted, gain, split)
-    said = [_said(rows, gain, split) for _, rows in table.groupby("network", sort=False)]
+    labels = {name: exam.label_of(run, frame, name, split) for name in wanted[:NAMED]}
+    said = [_said(rows, gain, split, labels.get(name, "")) for name, rows in table.groupby("network", sort=False)]
     text = " ".join(said[:NAMED])
     if len(said) > NAMED:
         text += f" {len(said) - NAMED} more networks are in the table."
@@ -117,13 +118,11 @@ def _change(word: str, before: float, after: float) -> str:
     return f"the {word} loss {'falls' if after < before else 'rises'} from {before:.3g} to {after:.3g}"
 
 
-def _said(rows: pd.DataFrame, gain: float, split: str) -> str:
-    """Say in a sentence how one network went on."""
-    last, start = rows.iloc[-1], _from(rows)
-    name, words = (
-        last["network"],
-        f"{percent(last['accuracy'])} on {split} after {exam.counted_word(last['epoch'], 'epoch')}",
-    )
+def _said(rows: pd.DataFrame, gain: float, split: str, label: str) -> str:
+    """Say in a sentence how one network went on; `label` is what its accuracy is called, if it is the best."""
+    last, start, name = rows.iloc[-1], _from(rows), rows["network"].iloc[0]
+    words = f"{percent(last['accuracy'])} on {split} after {exam.counted_word(last['epoch'], 'epoch')}"
+    words += f" ({label})" if label else ""
     if len(rows) < 2:
         return f"{name} has {words}: there is nothing to follow."
     if start is None:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
-from netpick.exam import Answer, Run, percent
+from netpick.exam import Answer, Run, percent, quoted
 
 
 def ask(
@@ -50,17 +50,17 @@ def ask(
     whole = votes.table
     table = whole[whole["right"] >= at_least - exam.TINY].reset_index(drop=True)
     how = "all" if at_least >= 1 else f"at least {percent(at_least)}"
-    text = f"{_votes.share(table, whole)} are easy: {how} of {votes.who} are right."
+    text = f"{_votes.share(table, whole)} easy: {how} of {votes.who} are right."
     rows = table
     if len(table):
         classes = _votes.by_class(table, whole)
         text += (
-            f" The class with most easy samples is '{classes.index[0]}' ({percent(classes.iloc[0], 1)} of its own), "
-            f"the one with fewest '{classes.index[-1]}' ({percent(classes.iloc[-1], 1)})."
+            f" The class with most easy samples is {quoted(classes.index[0])} ({percent(classes.iloc[0], 1)} of its "
+            f"own), the one with fewest {quoted(classes.index[-1])} ({percent(classes.iloc[-1], 1)})."
         )
         turn = table.groupby("label").cumcount()  # one of each class, then a second of each
         rows = table.assign(turn=turn).sort_values(["turn", "label"]).head(limit).sort_values(["label", "sample"])
-        title = f"Easy: {_votes.share(table, whole)} are right for {how} of {votes.how_many}"
+        title = f"Easy: {_votes.share(table, whole)} right for {how} of {votes.how_many}"
     else:
         rows = whole.sort_values(["right", "sample"], ascending=[False, True]).head(min(limit, 6))
         text += f" The nearest is {_votes.examples(rows['sample'], 1)}, right for {percent(rows['right'].iloc[0])}."

@@ -90,7 +90,7 @@ def ask(
         table,
         _text(table, epochs, who, run.classes),
         lambda: theme.finish(_draw(table, epochs), f"{_title(table, epochs)} ({exam.how_many(full)})", who),
-        exam.notes(run, *said),
+        exam.notes(run, *said, first=True),
         shares=("right", "forgot", "never", "unforgettable", "confidence"),
         columns=("sample", "label", "right", "forgot", "never", "settled", "region", "forgetting"),
     )
@@ -182,23 +182,25 @@ def _title(table: pd.DataFrame, epochs: int) -> str:
 
 
 def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str:
-    n = len(table)
+    n, nobody = len(table), int((table["right"] == 0).sum())
     kept = int(((table["forgot"] == 0) & (table["never"] < 1)).sum())
     if epochs == 1:
         return (
             f"With one epoch nothing can be forgotten: {who} get {exam.percent(table['right'].mean())} of "
-            f"{n} samples right after it, and {int((table['right'] == 0).sum())} samples are right for none."
+            f"{n} samples right after it, and {exam.counted_word(nobody, 'sample')} "
+            f"{'is' if nobody == 1 else 'are'} right for none."
         )
     top = table.iloc[0]
     settled = table["settled"].dropna()
     out = (
         f"Over {epochs} epochs {who} forget a sample {table['forgetting'].mean():.3f} times each on average; "
-        f"{kept} of {n} samples are never forgotten by any of those that learn them, and "
-        f"{int((table['never'] == 1).sum())} are never right for any. "
+        f"{kept or 'none'} of {n} samples are never forgotten by any of those that learn them"
     )
+    never = int((table["never"] == 1).sum())
+    out += f", and {never} {'is' if never == 1 else 'are'} right for none in any epoch. " if never else ". "
     if top["forgetting"] > 0:
         out += (
-            f"Number {top['sample']} ('{classes[int(top['label'])]}') is forgotten most: by "
+            f"Number {top['sample']} ({exam.quoted(classes[int(top['label'])])}) is forgotten most: by "
             f"{exam.percent(top['forgot'], 0)} of the networks. A tenth of the samples, those forgotten most, takes "
             f"{exam.percent(_most_forgotten(table), 0)} of all forgetting. "
         )

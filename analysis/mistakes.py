@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Run, RunError, percent
+from netpick.exam import Answer, Run, RunError, percent, quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,17 +57,21 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
         notes.append(f"the answers are of the first replicate of {name}")
     table = mistakes(predicted[0], labels, run.classes, scores)
 
-    who = name if network else f"{name}, the best student,"
+    label = exam.label_of(run, frame, name, split)
+    who = f"{name} ({label})" if label else name
     wrong = len(table)
     text = f"{who} has {wrong:,} of {len(labels):,} samples wrong ({percent(wrong / max(1, len(labels)))})."
     title = f"{name} has every sample right"
     if wrong:
         ranked = confusions(table)
-        said = [f"{true} taken for {taken}, {_times(n)}" for (true, taken), n in ranked.head(NAMED).items()]
+        said = [
+            f"{quoted(true)} taken for {quoted(taken)}, {_times(n)}" for (true, taken), n in ranked.head(NAMED).items()
+        ]
         most = int(ranked.iloc[0])
         text += f" Most frequent are: {'; '.join(said)}." if len(said) > 1 else f" All of them: {said[0]}."
         true, taken = ranked.index[0]
-        title = f"{name} has {wrong:,} of {len(labels):,} wrong; most often {true} taken for {taken}, {_times(most)}"
+        often = f"most often {quoted(true)} taken for {quoted(taken)}, {_times(most)}"
+        title = f"{name} has {wrong:,} of {len(labels):,} wrong; {often}"
         if scores is not None:
             count = int((table["sure"] >= SURE).sum())
             text += f" It was at least {percent(SURE)} sure of {count or 'none'} of these answers."

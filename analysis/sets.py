@@ -161,7 +161,8 @@ def ask(
     text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone), first)
     few = exam.how_many(frame)
     return Answer(
-        table, text, lambda: draw(table, kind, coverage, calibrated, few), exam.notes(run, said),
+        table, text, lambda: draw(table, kind, coverage, calibrated, few),
+        exam.notes(run, said, exam.said_of_luck(run), first=True),
         shares=("accuracy", "coverage", *KINDS, "low", "high", "chosen"),
         columns=("network", "rank", "score", "accuracy", "coverage", "size", "right_sure", "wrong_sure", "tied"),
         suggested=str(table["network"].iloc[0]),
@@ -280,17 +281,25 @@ def sentence(table: pd.DataFrame, method: str, coverage: float, classes: int, wh
         if plain["network"] == top["network"]
         else f"The most accurate one, {plain['network']}, comes at rank {plain['rank']}."
     )
-    label = exam.flattered(len(table), top["score"] - first.score.mean)
-    ties = int(table["tied"].iloc[1:].sum())
+    label = f"first of {len(table)}, flattered by about {max(top['score'] - first.score.mean, 0):.3f}"
+    ties, others = int(table["tied"].iloc[1:].sum()), len(table) - 1
+    told = f"{ties or 'none'} of the other {others} can't be told from it"
+    if ties == others:
+        told = (
+            f"none of the other {others} can be told from it" if others > 1 else "the other one can't be told from it"
+        )
+    promised = int(table["as_promised"].sum())
+    often = exam.often(round(top["chosen"] * exam.FEW_TIMES), exam.FEW_TIMES)
     return (
         f"{top['network']} comes first of {who}: its {method} sets have {top['size']:.3g} of {classes} classes on "
         f"average and cover {exam.percent(top['coverage'])} ({exam.percent(coverage)} promised); "
         f"{exam.percent(top['right_sure'])} of the answers are right and sure, {exam.percent(top['wrong_sure'])} wrong "
         f"but sure. Its score is {top['score']:.3f} ({label}); chosen on one third of the samples and judged on "
-        f"another ({top['network']} in {exam.percent(top['chosen'])} of {exam.FEW_TIMES} splits), the first has "
-        f"{first.score.mean:.3f} (95 % interval {first.score.low:.3f} to {first.score.high:.3f}), and {ties} of the "
-        f"other {len(table) - 1} can't be told from it. {other} "
-        f"{int(table['as_promised'].sum())} of {len(table)} cover as much as promised, within chance."
+        f"another ({top['network']} {often}), the first has {first.score.mean:.3f} (95 % interval "
+        f"{first.score.low:.3f} to {first.score.high:.3f})"
+        + (f", and {told}. {other} " if others else ". ")
+        + f"{promised or 'None'} of {exam.counted_word(len(table), 'network')} "
+        + f"{'cover' if promised > 1 else 'covers'} as much as promised, within chance."
     )
 
 

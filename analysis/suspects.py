@@ -93,7 +93,7 @@ def ask(
         shown_table.reset_index(drop=True),
         text,
         lambda: draw(run, shown, counts, len(suspects), exam.how_many(frame)),
-        exam.notes(run, missing),
+        exam.notes(run, missing, first=True),
         shares=("margin", "votes", "confidence", "label_votes", "label_probability"),
         columns=("sample", "label_name", "answer_name", "suspect", "votes", "confidence", "margin"),
     )
@@ -175,8 +175,9 @@ def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, cla
         return said
     row = (table[table["suspect"]] if n else table).iloc[0]
     return said + (
-        f" {'First' if n else 'Nearest to it'} comes number {row['sample']}: labelled {row['label_name']}, called "
-        f"{row['answer_name']} by {exam.percent(float(row['votes']))} of them."
+        f" {'First' if n else 'Nearest to it'} comes number {row['sample']}: labelled "
+        f"{exam.quoted(row['label_name'])}, called {exam.quoted(row['answer_name'])} by "
+        f"{exam.percent(float(row['votes']))} of them."
     )
 
 

@@ -93,8 +93,10 @@ def ask(
         )
     if table.attrs.get("mixed"):
         said = f"no two networks differ in {by} alone: a line joins all of a computation, which differ in more"
-    text = sentence(table, by, metric, split)
-    title = text.split(" (one replicate")[0].split(". ")[0]
+    top = str(table.loc[table["best"], "name"].iloc[0])
+    everyone = exam.students(run, split=split)
+    text = sentence(table, by, metric, split, exam.label_of(run, everyone, top, split) if metric == "accuracy" else "")
+    title = sentence(table, by, metric, split).split(" (one replicate")[0].split(". ")[0]
     if said:
         count = min(table["line"].nunique(), LINES)
         title = f"Nothing was swept: the best {count} of {exam.counted_word(len(frame), 'student')}, by attempt"
@@ -103,10 +105,10 @@ def ask(
         table,
         text,
         lambda: _draw(table, by, metric, split, computations, title),
-        "; ".join(filter(None, (said, exam.notes(run)))),
+        exam.notes(run, said, exam.said_of_luck(run, split)),
         shares=("accuracy", "low", "high", "spread") if metric == "accuracy" else (),
         columns=("name", "value", metric, "seconds", "best", "low", "high"),
-        suggested=str(table.loc[table["best"], "name"].iloc[0]) if by != "attempt" else "",
+        suggested=top if by != "attempt" else "",
     )
 
 
@@ -218,8 +220,11 @@ def by_attempt(run: Run, frame: pd.DataFrame, metric: str, split: str) -> pd.Dat
     return out[_columns(metric)].reset_index(drop=True)
 
 
-def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
-    """Say which value is best on the longest line, by how much, and from where on more brings nothing."""
+def sentence(table: pd.DataFrame, by: str, metric: str, split: str, label: str = "") -> str:
+    """Say which value is best on the longest line, by how much, and from where on more brings nothing.
+
+    `label` is what the accuracy there is called, where it is that of the best network of all.
+    """
     up = metric == "accuracy"
     first = table[table["line"] == table["line"].iloc[0]]
     order = first.sort_values(metric, ascending=not up, kind="stable")
@@ -228,17 +233,20 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
     order, p = order[other], p[other[1:]]
     best, second = order.iloc[0], order.iloc[1] if len(order) > 1 else None
     words = exam.percent(best[metric]) if up else f"{best[metric]:.4g}"
-    out = f"{by} {_word(best['value'])} is best on {split}, with {metric} {words} in {best['seconds']:.3g} s"
+    out = f"The best {by} on {split} is {_word(best['value'])} ({best['name']}), with {metric} {words}"
+    out += f"{f' ({label})' if label else ''} in {best['seconds']:.3g} s"
     if second is not None:
         gap = abs(float(best[metric] - second[metric]))
-        out += f", {exam.points(gap) if up else f'{gap:.3g}'} from the next, {_word(second['value'])}"
+        apart = f"{exam.points(gap) if up else f'{gap:.3g}'} from" if gap > exam.TINY else "level with"
+        out += f", {apart} the next, {_word(second['value'])}"
         if np.isnan(p[0]):
             out += " (one replicate: whether that is more than noise can't be told)"
         else:
             out += f", which is {'more' if p[0] < ALPHA else 'no more'} than noise (p = {p[0]:.2g})"
     out += "."
-    if not np.isnan(p).all() and (ties := int((~(p < ALPHA)).sum())):
-        out += f" {ties} of the other {exam.counted_word(len(p), 'value')} can't be told from the best."
+    if len(p) > 1 and not np.isnan(p).all() and (ties := int((~(p < ALPHA)).sum())):
+        told = f"None of the other {len(p)} values can" if ties == len(p) else f"{ties} of the other {len(p)} can't"
+        out += f" {told} be told from the best."
     if pd.api.types.is_numeric_dtype(first["value"]) and first["value"].dtype != bool:
         slack = ENOUGH if up else ENOUGH * abs(best[metric])
         near = first[(first[metric] - best[metric]).abs() <= slack].sort_values("value").iloc[0]
@@ -251,7 +259,9 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str) -> str:
     if (others := table["line"].nunique() - 1) > 0:
         tops = table[table["best"]]
         agree = tops.loc[tops["value"].astype(str) == str(best["value"]), "line"].nunique() - 1
-        out += f" On {agree} of the other {others} lines the same value is best, alone or among equals."
+        where = f"{agree or 'none'} of the other {others} lines" if others > 1 else "the other line"
+        which = "another" if others == 1 and not agree else "the same"
+        out += f" On {where} {which} value is best, alone or among equals."
     return out
 
 

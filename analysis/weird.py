@@ -23,7 +23,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _votes
-from netpick.exam import Answer, Run, percent
+from netpick.exam import Answer, Run, percent, quoted
 
 
 def ask(
@@ -55,7 +55,7 @@ def ask(
     # A share of exactly 0.99 must not count as more because of its last bit.
     table = whole[(whole["wrong"] > wrong + exam.TINY) & (whole["same"] >= same - exam.TINY)].reset_index(drop=True)
     text = (
-        f"{_votes.share(table, whole)} are weird: more than {percent(wrong)} of {votes.who} are wrong, and at least "
+        f"{_votes.share(table, whole)} weird: more than {percent(wrong)} of {votes.who} are wrong, and at least "
         f"{percent(same)} of those give the same wrong answer"
     )
     rows = table.head(limit)
@@ -63,8 +63,8 @@ def ask(
         top = table.iloc[0]
         said = run.classes[int(top["mistake"])]
         text += (
-            f": {_votes.examples(table['sample'])}. Most of all no. {top['sample']}, a '{top['class_name']}' that "
-            f"{percent(top['wrong'] * top['same'], 1)} call '{said}'."
+            f": {_votes.examples(table['sample'])}. Most of all no. {top['sample']}, labelled "
+            f"{quoted(top['class_name'])}, which {percent(top['wrong'] * top['same'], 1)} call {quoted(said)}."
         )
         more = f"; the {limit} weirdest" if len(table) > limit else ""
         title = (

@@ -106,7 +106,7 @@ def ask(
         table,
         _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone), alike),
         lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen)),
-        exam.notes(run),
+        exam.notes(run, first=True),
         shares=("right", "share", "others"),
         columns=("sample", "group", "share", "others", "p", "only", "networks"),
     )

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from netpick.cli import ask, costs, options, runs, trust
-from netpick.cli.screen import console, say, sentence
+from netpick.cli.screen import console, fail, say, sentence
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False)
     except NetpickError as error:
-        say(f"netpick: {error}", error=True)
+        fail(f"netpick: {error}")
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         said = " ".join(error.format_message().split())
         if said:  # nothing said: the help has been printed, as there were no arguments
             where = getattr(getattr(error, "ctx", None), "command_path", "netpick")
-            say(f"netpick: {said}{_got(error, said)} (see {where} --help)", error=True)
+            fail(f"netpick: {said}{_got(error, said)} (see {where} --help)")
         code = 2
     sys.exit(code or 0)
 

@@ -221,24 +221,26 @@ def show(
 def export(
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="The file to write: .py, or .jsonl.")],
     first: options.RunOrNetwork = None,
-    second: options.Network = None,
+    more: options.Networks = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Write one network as PyTorch source that needs no netpick, with its weights beside it; or all as JSON lines."""
+    """Write one network as PyTorch source that needs no netpick, weights beside it; or some or all as JSON lines."""
     from netpick.core.words import counted_word
     from netpick.exam.exports import export as write
     from netpick.exam.exports import export_networks
 
-    run, names = options.run_and_names([word for word in (first, second) if word])
-    network = names[0] if names else None
+    run, names = options.run_and_names([word for word in (first, *(more or ())) if word])
     if to.endswith(".jsonl"):
-        number = export_networks(open_run(run), to, network, overwrite)
+        number = export_networks(open_run(run), to, names, overwrite)
         say(f"{to}: {counted_word(number, 'network')}")
         return
-    if network is None:
-        raise NetpickError("export wants the name of a network, or --to FILE.jsonl to describe all of them")
+    if len(names) != 1:
+        raise NetpickError(
+            f"export wants the name of one network, got {len(names) or 'none'}; --to FILE.jsonl describes several, or "
+            "all of them"
+        )
 
-    written = write(open_run(run), network, to, overwrite=overwrite)
+    written = write(open_run(run), names[0], to, overwrite=overwrite)
     for line in filter(None, (written.source, written.weights, written.note)):
         say(str(line))
 

@@ -28,6 +28,9 @@ RunOrNetwork = Annotated[
 Network = Annotated[
     str | None, typer.Argument(metavar="NETWORK", help="Its name; RUN may be left out.", autocompletion=networks)
 ]
+Networks = Annotated[
+    list[str] | None, typer.Argument(metavar="NETWORK...", help="Names; RUN may be left out.", autocompletion=networks)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as recipe.lr=0.001; repeatable."),

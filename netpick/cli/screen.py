@@ -68,6 +68,11 @@ def say(text: str, style: str = "", error: bool = False) -> None:
     (errors if error else console).say(text, style)
 
 
+def fail(text: str) -> None:
+    """Print an error: one line, which is broken between words where people read it on a terminal."""
+    (errors.sentence if errors.is_terminal else errors.say)(text)
+
+
 def sentence(text: str, style: str = "") -> None:
     """Print a text that is to be read, broken between words."""
     console.sentence(text, style)

@@ -29,14 +29,19 @@ def counted(statuses: Counter[str]) -> str:
     return ", ".join(f"{statuses[s]} {s}" for s in STATUSES if statuses[s]) or "none done"
 
 
-def counted_word(number: int, word: str) -> str:
-    """Return a number with its word: `1 worker`, `2 workers`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
+def counted_word(number: int, word: str, many: str = "") -> str:
+    """Return a number with its word: `1 worker`, `2 workers`; `many` is what several are called, if not by an s."""
+    return f"{number} {word if number == 1 else many or f'{word}s'}"
 
 
 def short(name: str, most: int) -> str:
     """Return a name with at most so many characters: what is longer loses its end, and shows it by an ellipsis."""
     return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+
+
+def quoted(name: str) -> str:
+    """Quote the name of a class in a sentence, cut where it is too long for one."""
+    return f"'{short(name, 40)}'"
 
 
 def percent(fraction: float, digits: int = 2) -> str:

@@ -12,7 +12,7 @@ from netpick.core.front_door import front_door
 if TYPE_CHECKING:
     from netpick.core.advice import command
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
-    from netpick.core.words import counted_word, figures, percent, points, short
+    from netpick.core.words import counted_word, figures, percent, points, quoted, short
     from netpick.exam import item_response, questions, theme
     from netpick.exam.answer import Answer
     from netpick.exam.associations import Association, association
@@ -72,9 +72,10 @@ if TYPE_CHECKING:
         mcnemar_counts,
         verdict,
     )
-    from netpick.exam.splits import FEW_TIMES, Accuracies, Judged, Splits, flattered
+    from netpick.exam.splits import FEW_TIMES, TIMES, Accuracies, Judged, Splits, often
     from netpick.exam.strata import Strata
     from netpick.exam.timings import TIMED, alone, layer_times, timed, times
+    from netpick.exam.winner import accuracies, label_of, labelled
 
 __all__ = [
     "DIGITS",
@@ -85,6 +86,7 @@ __all__ = [
     "GOOD",
     "ROUNDS",
     "TIMED",
+    "TIMES",
     "TINY",
     "Accuracies",
     "Answer",
@@ -104,6 +106,7 @@ __all__ = [
     "Strata",
     "Truth",
     "WorkError",
+    "accuracies",
     "alone",
     "ask",
     "association",
@@ -128,12 +131,13 @@ __all__ = [
     "final",
     "final_scores",
     "first_replicates",
-    "flattered",
     "halves",
     "holm",
     "how_many",
     "image_grid",
     "item_response",
+    "label_of",
+    "labelled",
     "last_evaluations",
     "layer_times",
     "layers",
@@ -147,6 +151,7 @@ __all__ = [
     "need_split",
     "notes",
     "of_basic",
+    "often",
     "own_question",
     "percent",
     "pick",
@@ -154,6 +159,7 @@ __all__ = [
     "points",
     "preferred",
     "questions",
+    "quoted",
     "replicates",
     "said_of_luck",
     "selected",
@@ -173,7 +179,7 @@ __getattr__, __dir__ = front_door(
     {
         ".core.advice": ("command",),
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
-        ".core.words": ("counted_word", "figures", "percent", "points", "short"),
+        ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),
         "questions": (),
@@ -205,8 +211,9 @@ __getattr__, __dir__ = front_door(
             *("ROUNDS", "Difference", "mcnemar", "mcnemar_counts", "holm", "Bootstrap", "bootstrap_difference"),
             "verdict",
         ),
-        "splits": ("FEW_TIMES", "Accuracies", "Judged", "Splits", "flattered"),
+        "splits": ("FEW_TIMES", "TIMES", "Accuracies", "Judged", "Splits", "often"),
         "strata": ("Strata",),
+        "winner": ("accuracies", "label_of", "labelled"),
         "pairs": ("Pair", "compared", "replicates"),
     },
 )

@@ -85,10 +85,11 @@ def done(run: Reader) -> pd.DataFrame:
     return rows
 
 
-def notes(run: Reader, *more: str) -> str:
+def notes(run: Reader, *more: str, first: bool = False) -> str:
     """Say in words what is missing in a run: trainings not done, files left out, replicates, one epoch only.
 
-    And after it what a question has to add; "" where there is nothing to say.
+    And after it what a question has to add; "" where there is nothing to say. `first` says that of several replicates
+    the first one is asked, since single answers can't be averaged.
     """
     said = []
     wanted = run.wanted
@@ -102,7 +103,8 @@ def notes(run: Reader, *more: str) -> str:
         said.append(f"left out are files that can't be read: {listed((p.name for p in run.broken), 3)}")
     rows = run.trainings[run.trainings["status"] == "done"]
     if len(rows) and rows["replicate"].nunique() > 1:
-        said.append(f"numbers are means over up to {rows['replicate'].nunique()} replicates of a network")
+        means = f"numbers are means over up to {rows['replicate'].nunique()} replicates of a network"
+        said.append("answers are those of the first replicate of each network" if first else means)
     if len(run.epochs) and run.epochs["epoch"].max() == 1:
         said.append("there is one attempt (epoch) only")
     return "; ".join(filter(None, (*said, *more)))

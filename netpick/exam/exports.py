@@ -77,13 +77,13 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
     return Exported(target, beside, note)
 
 
-def export_networks(run: Reader, path: str | Path, name: str | None = None, overwrite: bool = False) -> int:
-    """Write the networks of a run, or one of them, as JSON lines that `netpick generate --networks` takes.
+def export_networks(run: Reader, path: str | Path, wanted: Sequence[str] = (), overwrite: bool = False) -> int:
+    """Write the networks of a run, or some of them, as JSON lines that `netpick generate --networks` takes.
 
     Returns how many there are; raises as `export`.
     """
     target = Path(path)
-    names = run.networks["name"].tolist() if name is None else [name]
+    names = wanted or run.networks["name"].tolist()
     specs: dict[str, NetworkSpec] = {}
     for network in names:  # by several recipes it is the same network
         spec = replace(NetworkSpec.from_dict(network_row(run, network)), recipe={})

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core import words
-from netpick.exam import ballots, checks, marks
+from netpick.exam import ballots, checks, marks, winner
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import WHOLE
 from netpick.networks.paper.written import layer_table
@@ -199,6 +199,8 @@ def _summary(spec: NetworkSpec, students: pd.DataFrame, run: Reader) -> str:
         f"{_family(spec)}, {mine['params']:,} parameters: {words.percent(own)} on {len(run.labels())} test "
         f"samples, rank {rank} of {len(students)} (percentile {percentile(accuracy, own):.1f})"
     )
+    if label := winner.label_of(run, students, spec.name):
+        out += f", {label}"
     if len(kin) > 1:
         out += f", rank {int((kin['accuracy'] > own).sum()) + 1} of {len(kin)} in its family"
     if mine["star"]:

@@ -17,7 +17,8 @@ from netpick.exam.ballots import final
 from netpick.exam.checks import done
 from netpick.exam.marks import leaders, preferred
 from netpick.exam.significance import ROUNDS, Difference, bootstrap_difference, mcnemar, verdict
-from netpick.exam.splits import Accuracies, flattered
+from netpick.exam.splits import Accuracies
+from netpick.exam.winner import accuracies, labelled
 from netpick.store.reader import Reader
 
 
@@ -74,7 +75,7 @@ def compared(
     top = next((name for name in (first, second) if name in leaders(frame)), None)
     if top is None:
         return Pair(named, "", "", note)
-    marks = Accuracies.of(run, frame["name"], split)
+    marks = accuracies(run, split)
     known = set(marks.names)
     order = [name for name in preferred(frame) if name in known]
     fixed = {name for name in (first, second) if name not in (top, looked)}
@@ -84,23 +85,21 @@ def compared(
     found = marks.compared(*rows, level)
     # Choosing can't make anything surer than if it had been named beforehand.
     judged = Difference(float(found.mean), float(found.low), float(found.high), max(float(found.p), named.p))
-    mine, its = (marks.at(row).mean() for row in rows)
-    accuracy = float(frame["accuracy"].max())
-    label = flattered(len(order), accuracy - (mine if top == first else its))
-    return Pair(judged, _chosen(marks, top, first, second, won, judged, bool(looked)), f"{top} is the {label}", note)
+    label = f"{top} is the {labelled(run, frame, split)}"
+    return Pair(judged, _chosen(marks, top, first, second, won, judged, bool(looked)), label, note)
 
 
 def _chosen(
     marks: Accuracies, top: str, first: str, second: str, won: np.ndarray, judged: Difference, both: bool
 ) -> str:
-    times, often = len(marks.splits), int((won == marks.place([top])[0]).sum())
+    times, often = len(marks.splits), int((won == marks.place([top])[0]).sum()) or "none"
     other = "the next best" if both else second if top == first else first
     by, low, high = (judged.difference, judged.low, judged.high)
     if top != first:
         by, low, high = -by, -high, -low
     return (
-        f"Chosen on one half of the samples and judged on the other, {times} times ({top} {often} of them), the best "
-        f"has {points(abs(by))} {'more' if by >= 0 else 'less'} than {other} (95 % interval {100 * low:+.2f} to "
+        f"Chosen on one half of the samples and judged on the other, {times} times ({top} in {often} of them), the "
+        f"best has {points(abs(by))} {'more' if by >= 0 else 'less'} than {other} (95 % interval {100 * low:+.2f} to "
         f"{100 * high:+.2f})"
     )
 

@@ -134,8 +134,8 @@ class Accuracies:
     freedom: np.ndarray
 
     @classmethod
-    def of(cls, run: Reader, names: Iterable[str], split: str = "test", seed: int = 0) -> Accuracies:
-        """Read the last answers of networks, and count on which parts they are right."""
+    def of(cls, run: Reader, names: Iterable[str] | None, split: str = "test", seed: int = 0) -> Accuracies:
+        """Read the last answers of networks, or of all, and count on which parts they are right."""
         known, predicted, labels = final(run, names, split)
         splits = Splits.of(run, labels, seed=seed)
         trained = done(run)
@@ -213,6 +213,11 @@ def _judges(splits: Splits, counts: np.ndarray) -> dict[int, np.ndarray]:
     }
 
 
-def flattered(of: int, by: float) -> str:
-    """Label a figure on all samples of what was chosen by it: "best of 1001, flattered by about 0.6 points"."""
-    return f"best of {of}, flattered by about {points(max(by, 0.0), 1).replace('percentage ', '')}"
+def often(times: int, of: int, what: str = "split") -> str:
+    """Say how often something came out: "in none of 10 splits", "in 4 of 10 splits", "in all 10 splits"."""
+    return f"in all {of} {what}s" if times == of else f"in {times or 'none'} of {of} {what}s"
+
+
+def flattered(chosen: str, by: float) -> str:
+    """Label an accuracy on all samples of what was chosen by it: "best of 1001, flattered by about 0.6 points"."""
+    return f"{chosen}, flattered by about {points(max(by, 0.0), 1).replace('percentage ', '')}"

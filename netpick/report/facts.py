@@ -65,6 +65,7 @@ def facts(run: Run, written: list[Written]) -> dict[str, Any]:
         "best": table(best, len(best), reference),
         "reference": reference,
         "students": len(exam.students(run)),
+        "flattered": flattered(run),
         "thresholds": table(in_words(thresholds.table), 20) if thresholds else None,
     }
 
@@ -82,6 +83,13 @@ def best_networks(run: Run) -> tuple[pd.DataFrame, str | None]:
         out[column] = [count(v) for v in rows[column]]
     out["training, s"] = [f"{v:.2f}" for v in rows["seconds"]]
     return out, exam.basic(frame)
+
+
+def flattered(run: Run) -> str:
+    """Say what the accuracy of the best network is to be called; "" where there is nobody to be better than."""
+    frame = exam.students(run)
+    label = exam.labelled(run, frame)
+    return f"{exam.best(frame)} is the {label}." if label else ""
 
 
 def _asked(run: Run, name: str) -> Written | None:

@@ -104,6 +104,21 @@ def test_planted_families_are_told_from_chance(grouped):
     assert 0.3 < np.mean(by_chance) < 0.7
 
 
+def test_able_networks_agree_with_able_ones_whatever_their_design():
+    """Families differ in ability alone: their networks get the same samples wrong, since these are the hard ones."""
+    found, plain = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        codes, ability = np.arange(60) % 3, rng.normal(0, 0.5, 60) + np.array([0, 1, 2])[np.arange(60) % 3]
+        wrong = rng.random((60, 300)) > 1 / (1 + np.exp(-2 * (ability[:, None] - rng.normal(-1, 1.3, 300))))
+        joint = agreement.both_wrong(wrong)
+        kappa = agreement.kappas(joint, 300)
+        found.append(agreement.within_test(kappa, codes, 99, seed, agreement.as_accurate(np.diag(joint)))[2])
+        plain.append(agreement.within_test(kappa, codes, 99, seed)[2])
+    assert np.mean(np.array(plain) <= 0.05) > 0.8
+    assert np.mean(np.array(found) <= 0.05) <= 0.2  # binomial: P(more than 4 of 20 at 0.05) < 0.003
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_test_counts_shuffles(grouped, seed):
     """The same by plain loops, with groups that mean little and one pair without kappa."""
@@ -142,8 +157,8 @@ def test_finds_the_pair_that_complements_each_other(tmp_path):
     run = run_of(tmp_path / "run", wrong, {})
     answer = agreement.ask(run)
     assert "N2 and N5 complement each other best. Chosen on " in answer.text
-    assert "(N2 and N5 in 100 % of 10 splits), the two are both wrong on 0 % (95 % interval 0 % to 0 %)" in answer.text
-    assert "where the best single one (N0 on all samples) is wrong on" in answer.text
+    assert "(N2 and N5 in all 10 splits), the two are both wrong on 0 % (95 % interval 0 % to 0 %)" in answer.text
+    assert "where the most accurate of these networks (N0 on all samples) is wrong on" in answer.text
     assert "that is real" in answer.text
     i, j = agreement.complement(agreement.both_wrong(wrong))
     assert (i, j) == (2, 5)
@@ -192,7 +207,7 @@ def test_a_tiny_difference_is_called_tiny(grouped):
     text = agreement.sentence(0.52, 0.5, 0.005, "family", best, ["A", "B"], "9 students")
     assert "A and B complement each other best, as 3 other pairs would" in text
     assert text.startswith("Hardly: among 9 students, errors agree with a kappa of 0.52 in pairs of the same family")
-    assert "a difference that is tiny, though more than chance (p = 0.005)" in text
+    assert "a difference that is tiny, though more than chance (p = 0.005, against shuffling" in text
     for p, words in ((0.005, "share hardly more errors"), (0.3, "share no more errors")):
         assert words in agreement.headline(0.52, 0.5, p, "family")
 

@@ -7,6 +7,9 @@ from sklearn.metrics import roc_auc_score
 from netpick import exam
 from netpick.analysis import best
 from netpick.core.errors import RunError
+from netpick.exam import plant
+from netpick.exam.planted.redrawn import Redrawn
+from netpick.exam.run import Run
 
 
 def test_percentiles_agree_with_scipy_and_accuracies_with_the_answers(planted):
@@ -41,11 +44,11 @@ def test_best_overall_is_not_best_everywhere(tmp_path):
     run = make_run(tmp_path / "run", {n: sure(a, 2) for n, a in answers.items()}, labels)
     answer = run.ask("best", good=0.5)
     table = answer.table.set_index("class_name")
-    assert answer.text.startswith("a, the best student, has 87.5 % (rank 1 of 3)")
+    assert answer.text.startswith("a has 87.5 % (best of 3, flattered by about ")
+    assert "points; rank 1 of 3) and is the most accurate in 1 of 2 classes (c0)" in answer.text
     assert table["rank"].tolist() == [1, 2, 1]
     assert table["percentile"].tolist() == pytest.approx([100, 50, 100])
     assert table.loc["c1", "top_name"] == "b"
-    assert "is the best in 1 of 2 classes (c0)" in answer.text
     assert answer.text.endswith("Asked were 3 good students of 3 (at least 50 % in every attempt).")
 
 
@@ -68,6 +71,36 @@ def test_by_areas_a_student_is_placed_by_what_scikit_learn_makes_of_its_scores(p
     assert table["rank"].tolist() == (1 + (areas > own + 1e-9).sum(axis=0)).tolist()
     assert "of the area under the ROC curve, mean over the classes" in run.ask("best", by="auc").text
     assert "ROC" in run.ask("best", by="auc").figure().axes[0].get_ylabel()
+def test_the_best_of_equals_is_in_the_middle_on_samples_that_played_no_part(tmp_path):
+    """All networks are equally good: who is best on all samples is no better than the others on new ones."""
+    plant(tmp_path / "run", 30, 240, classes=2, epochs=1, scores="none")
+    labels, rng, judged = Run(tmp_path / "run").labels(), np.random.default_rng(0), []
+    for _ in range(12):
+        given = np.where(rng.random((30, 240)) < 0.9, labels, 1 - labels)
+        run = Redrawn(tmp_path / "run", given)
+        answer = run.ask("best", everyone=True)
+        whole = answer.table.iloc[-1]
+        assert whole["percentile"] > 90
+        assert f"the best is at percentile {whole['judged']:.0f} over all (95 % interval " in answer.text
+        judged.append(whole["judged"])
+    assert np.mean(judged) == pytest.approx(50, abs=15)
+    worst = run.network_names()[int((given == labels).mean(axis=1).argmin())]
+    other = run.ask("best", network=worst, everyone=True)
+    assert other.table["judged"].isna().all()
+    assert "flattered" not in other.text
+
+
+def test_the_best_of_all_is_named_where_it_is_not_good(tmp_path):
+    """b is the best in the end, and was too low in the first attempt."""
+    labels = np.arange(20) % 2
+    late = np.stack([1 - labels, labels])
+    steady = np.stack([np.where(np.arange(20) < 2, 1 - labels, labels)] * 2)
+    answers = {"b": late, **{f"a{i}": steady for i in range(5)}}
+    run = make_run(tmp_path / "run", {n: np.stack([sure(e, 2) for e in a]) for n, a in answers.items()}, labels)
+    answer = run.ask("best")
+    assert answer.text.startswith("a0 has 90 % (best of 5 good ones, flattered by about ")
+    assert "b, the best of all, is not good" in answer.note
+    assert run.ask("versus", second="a0").text.startswith("b has 100 % right")
 
 
 def test_unknown_network(planted):

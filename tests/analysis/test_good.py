@@ -1,5 +1,7 @@
 """Who is good where the published threshold leaves few; how little a ranking can tell."""
 
+import re
+
 import numpy as np
 import pytest
 from handmade import make_run, sure
@@ -7,6 +9,7 @@ from handmade import make_run, sure
 from netpick import exam
 from netpick.core.errors import NetpickError
 from netpick.exam import plant
+from netpick.exam.planted.redrawn import Redrawn
 from netpick.exam.run import Run
 
 
@@ -65,9 +68,12 @@ def test_replicates_tell_how_much_is_luck_of_the_seed(tmp_path):
     found = exam.luck_of_the_seed(run)
     assert (found.spread, found.replicates, found.freedom) == (pytest.approx(spread), 3, 48)
     assert found.smallest == pytest.approx(2.0106 * spread * np.sqrt(2 / 3), rel=1e-3)
-    for question in ("strategies", "best", "ability"):
+    ranking = ("strategies", "best", "ability", "compare", "sets", "committee", "cascade", "agreement", "sweep", "pareto")
+    for question in ranking:
         said = f"differ by up to {exam.points(found.smallest)} by luck of the seed alone"
-        assert said in run.ask(question, everyone=True).note
+        options = {} if question in ("sweep", "pareto") else {"everyone": True}
+        assert said in run.ask(question, **options).note, question
+    assert said in run.pick().note
 
 
 def test_two_trainings_of_one_network_seldom_differ_by_more(tmp_path):
@@ -86,4 +92,25 @@ def test_without_replicates_cheap_and_good_networks_are_named_for_them(tmp_path)
     frame = exam.students(run)
     able = frame[frame["accuracy"] >= frame["accuracy"].median()].sort_values(["seconds", "name"])
     note = run.ask("strategies").note
-    assert f"give replicates to a few that are cheap and good, such as {exam.listed(able['name'].head(5))}" in note
+    names = able["name"].head(5)
+    assert f"give replicates to a few that are cheap and good, such as {exam.listed(names)}" in note
+    assert "(the question `best` has the commands)" in note
+    commands = run.ask("best").note.rpartition(": `")[2].rstrip("`")
+    export, generate, train = commands.split(" && ")
+    assert export == f"netpick export {tmp_path}/run {' '.join(names)} --to {tmp_path}/run-few.jsonl"
+    assert f"--networks {tmp_path}/run-few.jsonl --dataset planted --seed 0" in generate
+    assert generate.endswith(f"--set recipe.epochs=1 --set recipe.replicates=5 --run {tmp_path}/run-few")
+    assert train == f"netpick train {tmp_path}/run-few"
+
+
+def test_equally_good_networks_seldom_differ_by_more_than_luck_of_the_samples(tmp_path):
+    plant(tmp_path / "run", 40, 300, classes=2, epochs=1, scores="none")
+    labels, rng, apart = Run(tmp_path / "run").labels(), np.random.default_rng(0), []
+    for _ in range(10):
+        hard = rng.random(300) < 0.2  # on these all guess, so that they agree on the others
+        right = np.where(hard, rng.random((40, 300)) < 0.5, True)
+        run = Redrawn(tmp_path / "run", np.where(right, labels, 1 - labels))
+        smallest = float(re.search(r"differ by up to ([\d.]+) percentage points by luck of these 300 samples",
+                                   exam.said_of_luck(run))[1])  # fmt: skip
+        apart += (100 * abs(right[::2].mean(axis=1) - right[1::2].mean(axis=1)) <= smallest).tolist()
+    assert 0.88 <= np.mean(apart) <= 0.99

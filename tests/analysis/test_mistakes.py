@@ -26,14 +26,14 @@ def test_each_mistake_with_what_was_said_and_how_sure_most_sure_first(run):
     # the rest of the probability is shared by the two other classes
     assert answer.table["truth"].tolist() == pytest.approx([0.025, 0.04, 0.1, 0.2, 0.25], rel=1e-5)
     assert answer.text == (
-        "Bad has 5 of 8 samples wrong (62.5 %). Most frequent are: c0 taken for c1, 2 times; c1 taken for c0, once; "
-        "c2 taken for c0, once. It was at least 90 % sure of 2 of these answers."
+        "Bad has 5 of 8 samples wrong (62.5 %). Most frequent are: 'c0' taken for 'c1', 2 times; 'c1' taken for 'c0', "
+        "once; 'c2' taken for 'c0', once. It was at least 90 % sure of 2 of these answers."
     )
 
 
 def test_the_best_student_unless_another_is_named(run, tmp_path):
     answer = run.ask("mistakes")
-    assert answer.text == "Good, the best student, has 0 of 8 samples wrong (0 %)."
+    assert answer.text == "Good (best of 2, flattered by about 0 points) has 0 of 8 samples wrong (0 %)."
     assert len(answer.table) == 0
     assert answer.save(tmp_path / "none.png").stat().st_size > 1000
     with pytest.raises(RunError, match=r"no network 'Bda' .did you mean 'Bad'"):
@@ -61,7 +61,7 @@ def test_against_a_plain_loop(planted, tmp_path):
     found = answer.table.set_index("sample")
     for j, (true, said) in enumerate(zip(labels, predicted, strict=True)):
         if true != said:
-            counts[f"{run.classes[true]} taken for {run.classes[said]}"] += 1
+            counts[f"'{run.classes[true]}' taken for '{run.classes[said]}'"] += 1
             assert found.loc[j, "sure"] == pytest.approx(max(probability[j]))
             assert found.loc[j, "truth"] == pytest.approx(probability[j, true])
     assert len(found) == sum(counts.values())

@@ -133,7 +133,7 @@ def test_equal_networks_are_tied_and_one_that_is_better_is_not(tmp_path):
     answer = sets.ask(make_run(tmp_path / "equal", equal, labels), method="LAC", everyone=True)
     assert answer.table["tied"].all()
     assert "7 of the other 7 can't be told from it" in answer.text
-    assert "(best of 8, flattered by about " in answer.text
+    assert "(first of 8, flattered by about " in answer.text
 
 
 @pytest.mark.parametrize("method", ["RAPS", "APS", "LAC"])

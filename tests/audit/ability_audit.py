@@ -109,7 +109,7 @@ def ability(raw: Raw, rows: str = "samples") -> Audit:
         *([ties] if ties else []),
     ]
     said += [len(labels), Number(half, 1), first["sample"].astype(int), raw.classes[int(first["label"])]]
-    said += [_near(first["discrimination"]), _near(1.96 * first["discrimination_error"]), percent(first["right"], 0)]
+    said += [_near(first["discrimination"]), percent(first["right"], 0)]
     table, by = (samples, ["sample"]) if rows == "samples" else (networks.reset_index(drop=True), ["name"])
     moving = ["difficulty", "discrimination", "discrimination_error", "information", "ability", "error", "surprise"]
     near = {column: NEAR * (5 if column == "difficulty" else 1) for column in moving if column in table}

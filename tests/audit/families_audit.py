@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from audit.raw import Raw, holm
-from audit.said import Audit, percent, who
+from audit.said import Audit, often, percent, some, who
 from scipy import stats
 
 
@@ -144,7 +144,7 @@ def _said_of_families(raw: Raw, table: pd.DataFrame, order: list[str], part: dic
     beaten = set(table.loc[(table["a"] == best) & table["real"], "b"])
     said = [len(order), *who(raw), *words([best]), percent(level[best])]
     if beaten:
-        said += [len(beaten), len(others), *words([g for g in others if g not in beaten])]
+        said += [*often(len(beaten), len(others)), *words([g for g in others if g not in beaten])]
     apart = [g for g in order if part[g] != part[best]]
     known = int(table["p"].notna().sum())
-    return [*said, int(table["real"].sum()), known, 0.05, *(words(apart) + words([best]) if apart else [])]
+    return [*said, *some(table["real"].sum()), known, 0.05, *(words(apart) + words([best]) if apart else [])]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from audit.raw import Raw, holm, mid_p, over_splits
-from audit.said import Audit, Number, figures, percent, places, verdict
+from audit.said import Audit, Number, figures, percent, places, some, verdict
 from scipy import stats
 
 TIMES = 100
@@ -23,17 +23,17 @@ class Halves:
     Of several replicates half judge, drawn for each split, and the others choose.
     """
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, split: str = "test") -> None:
         self.raw, self.names = raw, list(raw.networks.index)
-        part = raw.splits(TIMES)
+        part = raw.splits(TIMES, split=split)
         reps = {name: raw.replicates(name) for name in self.names}
         most = max(map(len, reps.values()))
-        turns = np.random.default_rng(raw.seed).permuted(np.tile(np.arange(most), (TIMES, 1)), axis=1)
+        turns = np.random.default_rng(raw.seed(split)).permuted(np.tile(np.arange(most), (TIMES, 1)), axis=1)
         self.chosen, self.judged = (pd.DataFrame(0.0, self.names, range(TIMES)) for _ in range(2))
         self.variance, self.freedom = {}, {}
         for name, mine in reps.items():
             n = len(mine)
-            right = np.stack([raw.right([name], replicate=r)[0] for r in mine]).astype(float)
+            right = np.stack([raw.right([name], split=split, replicate=r)[0] for r in mine]).astype(float)
             self.variance[name] = right.mean(axis=1).var(ddof=1) / n if n > 1 else 0.0
             self.freedom[name] = max(n - 1, 1)
             for k in range(TIMES):
@@ -49,6 +49,11 @@ class Halves:
     def at(self, names: list[str]) -> np.ndarray:
         """Return the judged accuracies of one network a split."""
         return np.array([self.judged.loc[name, k] for k, name in enumerate(names)])
+
+    def label(self, frame: pd.DataFrame) -> list[Any]:
+        """Return what is said of the accuracy of the best of some students: of how many it is, and the flattery."""
+        by = frame["accuracy"].max() - self.at(self.winners(list(frame.index))).mean()
+        return [len(frame), percent(max(by, 0), 1)]
 
     def compared(self, first: list[str], second: list[str]) -> tuple[float, float, float, float]:
         """Return by how much the first are better than the second, one a split: mean, interval, p."""
@@ -124,8 +129,7 @@ def _chosen(raw: Raw, best: str, other: str) -> list[Any]:
     halves, everyone = Halves(raw), list(raw.networks.index)
     won = halves.winners([name for name in everyone if name != other])
     mean, low, high, p = halves.compared(won, [other] * TIMES)
-    flattered = raw.students().loc[best, "accuracy"] - halves.at(won).mean()
-    said = [best, len(everyone), percent(max(flattered, 0), 1), TIMES, best, won.count(best), percent(abs(mean))]
+    said = [best, *halves.label(raw.students()), TIMES, best, *some(won.count(best)), percent(abs(mean))]
     said += ["more" if mean >= 0 else "less", other, 95, percent(low), percent(high)]
     named = Named.of(raw, best, other)  # having chosen it can't make it surer
     return [*said, *(named.said() if named.p > p else verdict(p))]
@@ -155,15 +159,15 @@ def one_with_all(raw: Raw, a: str = "") -> Audit:
         found = [halves.compared(won, [other] * TIMES) for other in others]
         table["judged"] = [mean for mean, *_ in found]
         p = np.maximum(p, [p for *_, p in found])
-        said += [len(frame), percent(max(frame.loc[a, "accuracy"] - halves.at(won).mean(), 0), 1)]
+        said += halves.label(frame)
     table["p"] = holm(p)
     table["real"] = table["p"] < 0.05
     table = table.assign(difference=table["difference"].round(12)).sort_values(
         "difference", ascending=False, kind="stable"
     )
     ahead = table["judged"] > 0 if a == raw.best() else table["only_a"] > table["only_b"]
-    counts = [int((table["real"] & ahead).sum()), len(table), int((table["real"] & ~ahead).sum())]
-    return Audit(table.reset_index(drop=True), [*said, *counts, int((~table["real"]).sum()), len(mine), 0.05])
+    counts = [*some((table["real"] & ahead).sum()), len(table), *some((table["real"] & ~ahead).sum())]
+    return Audit(table.reset_index(drop=True), [*said, *counts, *some((~table["real"]).sum()), len(mine), 0.05])
 
 
 def two(raw: Raw, a: str, b: str) -> Audit:

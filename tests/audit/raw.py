@@ -136,9 +136,9 @@ class Raw:
         """Return the good students."""
         return self.students(split, gold)[lambda f: f["good"]]
 
-    def best(self, split: str = "test") -> str:
-        """Return the best student; of equals that with fewest macs, then params."""
-        frame = self.students(split)
+    def best(self, split: str = "test", among: pd.DataFrame | None = None) -> str:
+        """Return the best student, of all or of some; of equals that with fewest macs, then params."""
+        frame = self.students(split) if among is None else among
         top = frame[frame["accuracy"] == frame["accuracy"].max()]
         return min(zip(top["macs"], top["params"], top["name"], strict=True))[2]
 
@@ -146,15 +146,14 @@ class Raw:
         """Return names in the order in which one of equals is taken."""
         return sorted(names, key=lambda n: (*self.networks.loc[n, ["macs", "params"]], n))
 
-    @cached_property
-    def seed(self) -> list[int]:
-        """What splits are drawn from: a seed, the networks and the labels."""
+    def seed(self, split: str = "test") -> list[int]:
+        """Return what splits are drawn from: a seed, the networks and the labels."""
         hashes = "\n".join(self.table("networks")["hash"])
-        return [0, zlib.crc32(hashes.encode()), zlib.crc32(self.labels().astype("<i8").tobytes())]
+        return [0, zlib.crc32(hashes.encode()), zlib.crc32(self.labels(split).astype("<i8").tobytes())]
 
-    def splits(self, times: int, parts: int = 2) -> np.ndarray:
+    def splits(self, times: int, parts: int = 2, split: str = "test") -> np.ndarray:
         """Draw the part of each sample in each split: in turn, class after class, in a random order."""
-        labels, rng = self.labels(), np.random.default_rng(self.seed)
+        labels, rng = self.labels(split), np.random.default_rng(self.seed(split))
         out = np.empty((times, len(labels)), int)
         for part in out:
             order = rng.permutation(len(labels))

@@ -123,6 +123,16 @@ def equals(values: pd.Series, value: float) -> set[str]:
     return set(values.index[(values - value).abs() < 1e-12])
 
 
+def some(number: int) -> list[int]:
+    """Return a number as it is said: none is a word."""
+    return [int(number)] if number else []
+
+
+def often(times: int, of: int) -> list[int]:
+    """Return what is said of how often something came out: none and all are words."""
+    return [*([] if times == of else some(times)), of]
+
+
 def interval(found: tuple[float, ...]) -> list[Any]:
     """Return what is said of a share and its interval."""
     mean, low, high, _ = found

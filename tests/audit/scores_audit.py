@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audit.raw import TINY, Raw, holm
-from audit.said import Audit, equals, figures, percent, places, who
+from audit.pairs_audit import TIMES, Halves
+from audit.raw import TINY, Raw, holm, over_splits
+from audit.said import Audit, equals, figures, percent, places, some, who
 from scipy import stats
 
 LEVELS = (0.8, 0.9, 0.95, 0.99, 1.0)
@@ -124,6 +125,7 @@ def curves(raw: Raw, gain: float = 0.005) -> Audit:
                 ]
             )
         said += [name, percent(accuracy[-1]), len(accuracy)]
+        said += Halves(raw, split).label(raw.students(split)) if name == raw.best(split) else []
         if any(stalls):
             start = stalls.index(True)
             said += [start + 1, percent(gain)]
@@ -137,8 +139,9 @@ def curves(raw: Raw, gain: float = 0.005) -> Audit:
 
 
 def best(raw: Raw, by: str = "accuracy") -> Audit:
-    """Place the best student in each class, among the good ones; by areas over all it is the mean of them."""
-    asked, name = raw.asked(), raw.best()
+    """Place the best of the good students in each class, among these; by areas over all it is the mean of them."""
+    asked = raw.asked()
+    name = raw.best(among=asked)
     last = raw.epochs()[lambda f: f["epoch"] == raw.last_epoch]
     columns = [f"{by}_{c}" for c in range(len(raw.classes))]
     marks = last.groupby("network")[columns].mean()
@@ -155,9 +158,13 @@ def best(raw: Raw, by: str = "accuracy") -> Audit:
         for label, n, (_, values) in zip([*range(len(raw.classes)), -1], counts, marks.items(), strict=True)
         for own in [values[name]]
     ])  # fmt: skip
+    judged = [over_splits(places) for places in _places_of_the_best(raw, raw.preferred(list(asked.index)))]
+    table["judged"] = [mean for mean, *_ in judged]
     classes, whole = table.iloc[:-1], table.iloc[-1]
     first = classes[classes["rank"] == 1]
-    said = [name, percent(whole[by]), whole["rank"], len(asked), len(first), len(classes)]
+    label = Halves(raw).label(asked) if by == "accuracy" else []
+    said = [name, percent(whole[by]), *label, whole["rank"], len(asked)]
+    said += [*some(len(first)), len(classes)]
     if len(first) < len(classes):
         low = classes.loc[classes["percentile"].idxmin()]
         said += [*first["class_name"]] if len(first) else []
@@ -168,7 +175,24 @@ def best(raw: Raw, by: str = "accuracy") -> Audit:
             low["top_name"],
             percent(low["top"]),
         ]
+    mean, least, most, _ = judged[-1]
+    said += [TIMES, places(mean, 0), 95, places(max(least, 0), 0), places(min(most, 100), 0)]
+    for end in (classes["judged"].min(), classes["judged"].max()):
+        said += [places(end, 0), {str(c) for c in classes.loc[np.isclose(classes["judged"], end), "class_name"]}]
     return Audit(table, [*said, *who(raw)])
+
+
+def _places_of_the_best(raw: Raw, names: list[str]) -> list[np.ndarray]:
+    """Return the percentiles that whoever is best on one half of the samples has on the other: by class, then all."""
+    right, labels, rows = raw.right(names), raw.labels(), []
+    for part in raw.splits(TIMES):
+        marks = right[:, part == 0].mean(axis=1)
+        won, judging = int(np.flatnonzero(marks >= marks.max() - TINY)[0]), part == 1
+        inside = [judging & (labels == c) for c in range(len(raw.classes))] + [judging]
+        rows.append([
+            stats.percentileofscore((own := right[:, one].mean(axis=1).round(12)), own[won], "rank") for one in inside
+        ])  # fmt: skip
+    return list(np.array(rows).T)
 
 
 def attempts(raw: Raw, by: str = "student") -> Audit:
@@ -199,12 +223,8 @@ def attempts(raw: Raw, by: str = "student") -> Audit:
     said += [len(bloomers), 80, 95, *bloomers] if bloomers else [80, 95]
     moved = [] if abs(np.median(judged)) < TINY else [percent(abs(np.median(judged)))]
     said += [fell, 1, len(worse) or "none", len(wide), *worse, *moved] if fell else [1]
-    said += [
-        places(100 - 100 * stop["seconds"], 0),
-        percent(stop["median_loss"]),
-        stop["pick"],
-        percent(stop["pick_loss"]),
-    ]
+    said += [places(100 - 100 * stop["seconds"], 0), *([percent(stop["median_loss"])] if stop["median_loss"] else [])]
+    said += [stop["pick"], *([percent(stop["pick_loss"])] if stop["pick_loss"] else [])]
     return Audit(tables[by], said, ["none"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from audit.raw import TINY, Raw, holm, over_splits
-from audit.said import Audit, figures, interval, percent, places, verdict, who
+from audit.said import Audit, figures, interval, often, percent, places, verdict, who
 from scipy import stats
 
 TIMES = 10
@@ -71,7 +71,7 @@ def cascade(raw: Raw, keep: float = 0.99) -> Audit:
         here = of.front(one == 0)
         tries = [of.tried(s, here[-1], one) for s in here if macs[s] < macs[here[-1]]]
         best.append(min(tries, key=lambda t: (t["cost"], *t["pair"]), default=None))
-    often = Counter(t["pair"] for t in best if t)
+    counts = Counter(t["pair"] for t in best if t)
     rows = []
     for rank, large in enumerate(front[::-1]):
         for small in (s for s in front if macs[s] < macs[large]):
@@ -84,7 +84,7 @@ def cascade(raw: Raw, keep: float = 0.99) -> Audit:
                 "large_accuracy": judged[large], "kept": tries["kept"], "macs": tries["share"] * macs[large],
                 "share": tries["share"], "single": of.single(front, large, everywhere),
                 "single_accuracy": tries["single_accuracy"], "single_share": tries["single_share"],
-                "chosen": often[small, large] / TIMES,
+                "chosen": counts[small, large] / TIMES,
             })  # fmt: skip
     table = pd.DataFrame(rows).sort_values("order", ignore_index=True).drop(columns="order")
     kept, share, less = (
@@ -105,7 +105,7 @@ def cascade(raw: Raw, keep: float = 0.99) -> Audit:
         said += [] if top["kept"] > 1 and kept[1] > 1 else [percent(top["kept"])]
         said += [*accuracies, percent(keep), percent(top["share"])]
         said += [] if top["single"] == top["large"] else [top["single"]]
-    said += [percent(top["chosen"]), TIMES, *interval(kept), *interval(share)]
+    said += [*often(round(TIMES * top["chosen"]), TIMES), *interval(kept), *interval(share)]
     if less[3] < 0.05:
         said += [percent(abs(less[0])), "less than" if less[0] > 0 else "more than", *verdict(less[3])]
     return Audit(table, said, ["less than(?= one)", "more than(?= one)"])
@@ -172,14 +172,13 @@ def sets(raw: Raw, method: str = "RAPS", coverage: float = 0.95) -> Audit:
     ]
     said += [percent(top["right_sure"]), percent(top["wrong_sure"]), places(top["score"], 3), len(table)]
     said += [
-        percent(max(top["score"] - found[0], 0), 1),
+        places(max(top["score"] - found[0], 0), 3),
         top["network"],
-        percent(top["chosen"]),
-        TIMES,
+        *often(round(TIMES * top["chosen"]), TIMES),
         places(found[0], 3),
         95,
     ]
-    said += [places(found[1], 3), places(found[2], 3), int(table["tied"].iloc[1:].sum()), len(table) - 1]
+    said += [places(found[1], 3), places(found[2], 3), *often(table["tied"].iloc[1:].sum(), len(table) - 1)]
     said += [] if plain["network"] == top["network"] else [plain["network"], plain["rank"]]
     return Audit(table.drop(columns="covered"), [*said, int(table["as_promised"].sum()), len(table)])
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from audit.pairs_audit import Halves
 from audit.raw import TINY, Raw
-from audit.said import Audit, figures, percent
+from audit.said import Audit, figures, often, percent, some
 from scipy import stats
 
 
@@ -68,7 +69,11 @@ def _said_of_sweep(raw: Raw, table: pd.DataFrame, by: str, split: str) -> list[A
     nexts = (
         set(rest.loc[rest["accuracy"] == rest["accuracy"].iloc[0], "value"].astype(str)) if by != "attempt" else None
     )
-    said = [*word(best["value"]), f"on {split}", percent(best["accuracy"]), figures(best["seconds"], 3), percent(gap)]
+    frame = raw.students(split)
+    among = frame["accuracy"].max() <= frame.loc[best["name"], "accuracy"] + TINY
+    label = Halves(raw, split).label(frame) if among else []
+    said = [f"on {split}", *word(best["value"]), best["name"], percent(best["accuracy"]), *label]
+    said += [figures(best["seconds"], 3), *([percent(gap)] if gap > TINY else [])]
     said += [nexts] if nexts and "None" not in nexts else word(rest["value"].iloc[0]) if not nexts else []
     p = [_chance(best, other, len(line)) for _, other in rest.iterrows()]
     if np.isnan(p[0]):
@@ -76,13 +81,13 @@ def _said_of_sweep(raw: Raw, table: pd.DataFrame, by: str, split: str) -> list[A
     else:
         said += ["more than noise" if p[0] < 0.05 else "no more than noise", figures(p[0])]
     ties = sum(not one < 0.05 for one in p)
-    said += [ties, len(p)] if ties and not np.isnan(p).all() else []
+    said += often(ties, len(p)) if ties and len(p) > 1 and not np.isnan(p).all() else []
     near = line[(line["accuracy"] - best["accuracy"]).abs() <= 0.002].sort_values("value").iloc[0]
     if by == "attempt" and near["value"] < best["value"]:
         said += [near["value"], percent(0.002), figures(near["seconds"], 3), figures(best["seconds"], 3)]
     others = table[table["line"] != best["line"]].groupby("line")
     agree = [any(rows["best"] & (rows["value"] == best["value"])) for _, rows in others]
-    return [*said, sum(agree), len(agree)] if agree else said
+    return [*said, *([*some(sum(agree)), len(agree)] if len(agree) > 1 else [])]
 
 
 def _chance(best: pd.Series, other: pd.Series, among: int) -> float:

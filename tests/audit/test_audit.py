@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,15 @@ def test_the_note_counts_what_is_missing_and_says_how_much_is_luck(audited):
     ended, last = raw.table("trainings")["status"].value_counts(), raw.epochs()[lambda f: f["epoch"] == raw.last_epoch]
     groups = last.groupby("network")["accuracy"]
     freedom = int((groups.size() - 1).sum())
+    frame, labels = raw.students(), raw.labels()
+    first = frame.sort_values(["accuracy", "macs", "params", "name"], ascending=[False, True, True, True]).head(50)
+    right = raw.right(list(first.index))
+    apart = np.median([(a != b).sum() for a, b in combinations(right, 2)])
+    by_samples = [percent(1.96 * np.sqrt(apart) / len(labels)), len(labels)]
     if not freedom:  # the cheapest of the upper half are named, to be trained again
-        frame = raw.students()
         upper = frame[frame["accuracy"] >= frame["accuracy"].median()]
-        assert said == upper.sort_values("seconds")["name"].head(5).tolist()
+        expected = [*by_samples, 95, *upper.sort_values("seconds")["name"].head(5)]
+        assert all(says(one, word) for one, word in zip(expected, said, strict=True)), (expected, said)
         return
     each = raw.manifest["recipe"]["replicates"]
     wanted = each * len(raw.table("networks"))
@@ -114,6 +120,7 @@ def test_the_note_counts_what_is_missing_and_says_how_much_is_luck(audited):
         percent(smallest),
         95,
         freedom,
+        *by_samples,
     ]
     assert all(says(one, word) for one, word in zip(expected, said, strict=True)), (expected, said)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from audit.raw import TINY, Raw, over_splits
-from audit.said import Audit, figures, interval, percent, places, verdict, who
+from audit.said import Audit, figures, interval, often, percent, places, some, verdict, who
 
 TIMES = 10
 
@@ -47,13 +47,13 @@ def agreement(raw: Raw, by: str = "family") -> Audit:
             "network_b": names[top[1]], "chosen": np.mean([pair == top for pair in picked]),
             "joint_error": np.mean(judged),
         })  # fmt: skip
-    inside, outside, p = _within(kappa, of.to_numpy(), len(names))
+    inside, outside, p = _within(kappa, of.to_numpy(), wrong.sum(axis=1))
     together = [wrong[list(pair)].all(axis=0).sum() for pair in pairs]
     ties = sum(n == min(together) for n in together) - 1
     word = "Not clearly" if p > 0.05 else "Hardly" if inside - outside < 0.05 else "Yes"
     two = [names[i] for i in best]
     said = [word, *who(raw), places(inside, 2), places(outside, 2), figures(p), *two, *([ties] if ties else []), *two]
-    said += [percent(np.mean([pair == best for pair in chosen])), TIMES, *interval(over_splits(error))]
+    said += [*often(sum(pair == best for pair in chosen), TIMES), *interval(over_splits(error))]
     top_single = min(raw.preferred(names), key=lambda n: wrong[names.index(n)].sum())
     less = over_splits(alone - error)
     said += [
@@ -79,8 +79,11 @@ def _least(pairs: list[tuple[int, int]], wrong: np.ndarray) -> tuple[int, int]:
     return min(pairs, key=lambda pair: (wrong[list(pair)].all(axis=0).sum(), wrong[list(pair)].sum()))
 
 
-def _within(kappa: dict[tuple[int, int], float], of: np.ndarray, n: int) -> tuple[float, float, float]:
-    """Return mean kappa within groups and between, and in how many of 199 shuffles and the truth it is as large."""
+def _within(kappa: dict[tuple[int, int], float], of: np.ndarray, errors: np.ndarray) -> tuple[float, float, float]:
+    """Return mean kappa within groups and between, and in how many of 199 shuffles and the truth it is as large.
+
+    Of networks in the order of their errors five, or a few more, are shuffled at a time.
+    """
     known = {pair: k for pair, k in kappa.items() if not np.isnan(k)}
     inside, outside = (
         np.mean([k for (i, j), k in known.items() if (of[i] == of[j]) == same]) for same in (True, False)
@@ -88,7 +91,12 @@ def _within(kappa: dict[tuple[int, int], float], of: np.ndarray, n: int) -> tupl
     middle = np.mean(list(known.values()))
     i, j = np.array(list(known)).T
     above, codes, rng = np.array(list(known.values())) - middle, pd.factorize(of)[0], np.random.default_rng(0)
-    truth, *shuffled = (above[one[i] == one[j]].sum() for one in [codes, *(rng.permutation(codes) for _ in range(199))])
+    fives = np.array_split(np.argsort(errors, kind="stable"), max(1, len(errors) // 5))
+    orders = [codes, *(codes.copy() for _ in range(199))]
+    for order in orders[1:]:
+        for five in fives:
+            order[five] = codes[rng.permutation(five)]
+    truth, *shuffled = (above[one[i] == one[j]].sum() for one in orders)
     return inside, outside, (1 + sum(s >= truth - 1e-6 * abs(truth) for s in shuffled)) / 200
 
 
@@ -153,7 +161,7 @@ def committee(raw: Raw) -> Audit:
         "p",
     ]
     table = pd.DataFrame(rows, columns=[*columns, "member"])
-    said = [len(part), best, won.count(everyone.index(best)), percent(alone.mean()), 95]
+    said = [len(everyone), len(part), best, *some(won.count(everyone.index(best))), percent(alone.mean()), 95]
     said += [percent(max(table["low"][0], 0)), percent(min(table["high"][0], 1))]
     said += [*([] if few else [2, "Basic"]), len(names)]
     for choice in ("greedy", "random"):

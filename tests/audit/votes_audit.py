@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from audit.pairs_audit import Halves
 from audit.raw import TINY, Raw, holm
-from audit.said import Audit, figures, percent, places, verdict, who
+from audit.said import Audit, figures, percent, places, some, verdict, who
 from scipy import stats
 
 
@@ -32,7 +33,7 @@ def ballot(raw: Raw) -> pd.DataFrame:
 
 
 def _part(table: pd.DataFrame, whole: pd.DataFrame) -> list[Any]:
-    return [len(table), len(whole), percent(len(table) / len(whole))]
+    return [len(table), len(whole), percent(len(table) / len(whole))] if len(table) else [len(whole)]
 
 
 def _first(table: pd.DataFrame) -> list[Any]:
@@ -98,7 +99,7 @@ def mistakes(raw: Raw) -> Audit:
         for s, (label, answer) in enumerate(zip(labels, answers, strict=True)) if label != answer
     ]).sort_values(["sure", "sample"], ascending=[False, True], ignore_index=True)  # fmt: skip
     pairs = Counter(zip(table["class_name"], table["answer_name"], strict=True))
-    said = [name, len(table), len(labels), percent(len(table) / len(labels))]
+    said = [name, *Halves(raw).label(raw.students()), len(table), len(labels), percent(len(table) / len(labels))]
     for (true, taken), n in sorted(pairs.items(), key=lambda one: (-one[1], one[0]))[:3]:
         said += [true, taken, "once" if n == 1 else n]
     return Audit(table, [*said, 90, int((table["sure"] >= 0.9).sum()) or "none"], ["once", "none"])
@@ -170,9 +171,9 @@ def learning(raw: Raw) -> Audit:
         len(epochs),
         *who(raw),
         places(table["forgetting"].mean(), 3),
-        kept,
+        *some(kept),
         len(labels),
-        int((table["never"] == 1).sum()),
+        *some((table["never"] == 1).sum()),
     ]
     said += [top["sample"], raw.classes[top["label"]], percent(top["forgot"], 0), percent(tenth, 0)]
     said += [

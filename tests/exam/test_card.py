@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import percentileofscore
 from sklearn.metrics import confusion_matrix
 
-from netpick import Run
+from netpick import Run, exam
 from netpick.core.errors import RunError
 from netpick.exam import plant
 from netpick.exam.network_card import card, percentile
@@ -55,6 +55,9 @@ def test_epochs_ranks_and_costs(run, name):
     for c in range(4):
         better = (last[f"accuracy_{c}"] > last.loc[name, f"accuracy_{c}"] + 1e-12).sum()
         assert one.classes["rank"][c] == better + 1
+    best = card(run, exam.best(exam.students(run)))
+    assert f", {exam.labelled(run, exam.students(run))}" in best.summary
+    assert "flattered" not in card(run, last["accuracy"].astype(float).idxmin()).summary
     costs = one.costs.set_index("cost")
     row = run.networks.set_index("name").loc[name]
     assert costs.loc["macs", "value"] == row["macs"]

@@ -53,7 +53,7 @@ def test_what_a_run_writes_comes_back_with_the_same_hashes(tmp_path):
     assert again.networks == made.networks
     one, two = (pd.read_parquet(tmp_path / run / "networks.parquet") for run in ("one", "two"))
     pd.testing.assert_frame_equal(one, two)
-    assert export_networks(Run(tmp_path / "two"), tmp_path / "basic.jsonl", "Basic") == 1
+    assert export_networks(Run(tmp_path / "two"), tmp_path / "basic.jsonl", ["Basic"]) == 1
     assert read(tmp_path / "basic.jsonl", IMAGE, 10).networks == made.networks[:1]
     with pytest.raises(NetpickError, match="is there already"):
         export_networks(Run(tmp_path / "two"), tmp_path / "basic.jsonl")

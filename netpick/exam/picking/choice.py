@@ -9,12 +9,13 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from netpick.core.words import percent
+from netpick.exam.marks import best
 from netpick.exam.picking.candidates import Candidates
 from netpick.exam.picking.columns import ACCURACIES, FRACTIONS, IN_WORDS, cost
 from netpick.exam.picking.constraints import Constraint
 from netpick.exam.picking.objectives import Objectives
 from netpick.exam.significance import mcnemar, verdict
-from netpick.exam.splits import Judged, flattered
+from netpick.exam.splits import Judged, flattered, often
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Ranked:
         chosen = objectives.best(front, give_up)["name"]
         rest = frame[frame["name"] != chosen]
         second = objectives.best(objectives.front(rest), give_up)["name"] if len(rest) else chosen
-        top = frame.sort_values(["accuracy", "macs", "name"], ascending=[False, True, True])["name"].iloc[0]
+        top = best(frame)
         return cls(front.index.to_numpy(), place[chosen], place[second], place[top])
 
 
@@ -125,7 +126,7 @@ class Choice:
         if self.candidates.validation:
             judged_on = "the test set, which played no part in the choice"
             chosen_by = "the validation set, which it was chosen by"
-        label = flattered(len(self.pool), float(chosen["accuracy"] - self.judged.mean))
+        label = flattered(f"chosen from {len(self.pool)}", float(chosen["accuracy"] - self.judged.mean))
         out = [
             f"{of} {are} on the Pareto front of {objectives}.",
             f"Take {chosen['name']}: {self.judged} on {judged_on} "
@@ -144,7 +145,7 @@ class Choice:
         frame, times = self.candidates.frame, len(self.candidates.splits)
         counts = frame["name"].loc[[trial.chosen for trial in self.trials.values()]].value_counts(sort=True)
         others = counts.drop(self.chosen["name"], errors="ignore")
-        said = f"On half of the samples it is chosen in {counts.get(self.chosen['name'], 0)} of {times} draws"
+        said = f"On half of the samples it is chosen {often(int(counts.get(self.chosen['name'], 0)), times, 'draw')}"
         return f"{said}, {others.index[0]} in {others.iloc[0]}." if len(others) else f"{said}."
 
     def _others(self) -> list[str]:

@@ -18,6 +18,7 @@ from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 from netpick.exam.answer import Answer
 from netpick.exam.checks import check_fraction, notes
+from netpick.exam.luck import said_of_luck
 from netpick.exam.picking.candidates import Candidates
 from netpick.exam.picking.choice import Choice
 from netpick.exam.picking.columns import FRACTIONS, TIMES
@@ -121,7 +122,9 @@ def pick(
         choice.table,
         choice.text,
         lambda: draw(choice),
-        "; ".join(filter(None, (candidates.note, notes(run), times(run) if timed else ""))),
+        "; ".join(
+            filter(None, (candidates.note, notes(run, times(run) if timed else "", said_of_luck(run), first=True)))
+        ),
         shares=(*FRACTIONS, "judged", "judged_class", "chosen"),
         columns=("name", *costs, *areas, "judged", "accuracy", "chosen", "runner_up", "judged_class"),
         suggested=str(choice.chosen["name"]),
