@@ -245,7 +245,8 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str, label: str =
             out += f", which is {'more' if p[0] < ALPHA else 'no more'} than noise (p = {p[0]:.2g})"
     out += "."
     if len(p) > 1 and not np.isnan(p).all() and (ties := int((~(p < ALPHA)).sum())):
-        told = f"None of the other {len(p)} values can" if ties == len(p) else f"{ties} of the other {len(p)} can't"
+        told = f"None of the other {len(p)} values can"
+        told = told if ties == len(p) else f"{ties} of the other {len(p)} values can't"
         out += f" {told} be told from the best."
     if pd.api.types.is_numeric_dtype(first["value"]) and first["value"].dtype != bool:
         slack = ENOUGH if up else ENOUGH * abs(best[metric])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.analysis import attempts, strategies
+from netpick.analysis import agreement, attempts, strategies
 from netpick.exam import item_response
 
 SIZES = (5, 6, 8, 10, 12, 20)
@@ -40,10 +40,16 @@ def cost_covers(rng: np.random.Generator) -> bool:
 
 def _exam(rng: np.random.Generator, networks: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw abilities, brought to mean 0 and standard deviation 1, and answers to samples that are mostly easy."""
+    ability, _, right = _steep(rng, networks, samples)
+    return (ability - ability.mean()) / ability.std(), right
+
+
+def _steep(rng: np.random.Generator, networks: int, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw abilities, the slopes of samples, and answers to them."""
     ability = rng.normal(size=networks)
     slope, difficulty = 1.4 * np.exp(rng.normal(0, 0.3, samples)), rng.normal(-1, 1.3, samples)
     right = rng.random((networks, samples)) < 1 / (1 + np.exp(-slope * (ability[:, None] - difficulty)))
-    return (ability - ability.mean()) / ability.std(), right
+    return ability, slope, right
 
 
 def _covers(networks: int, samples: int) -> Callable[[np.random.Generator], bool]:
@@ -54,6 +60,26 @@ def _covers(networks: int, samples: int) -> Callable[[np.random.Generator], bool
         return bool(abs(model.ability[which] - ability[which]) < 1.96 * model.errors[which])
 
     return draw
+
+
+def _slopes(networks: int, low: float) -> Callable[[np.random.Generator], bool]:
+    def draw(rng: np.random.Generator) -> bool:
+        ability, slope, right = _steep(rng, networks, 360)
+        found = item_response.fit(right).slope
+        some = (right.mean(axis=0) > 0.1) & (right.mean(axis=0) < 0.9)
+        return bool(low <= found[some].mean() / (slope[some].mean() * ability.std()) <= 1.05)
+
+    return draw
+
+
+def agreement_null(rng: np.random.Generator) -> bool:
+    """Ask whether families agree more within, where they differ in ability alone."""
+    ability = rng.normal(0, 0.5, 60) + np.arange(60) % 3
+    wrong = rng.random((60, 300)) > 1 / (1 + np.exp(-2 * (ability[:, None] - rng.normal(-1, 1.3, 300))))
+    joint = agreement.both_wrong(wrong)
+    of = agreement.as_accurate(np.diag(joint))
+    kappa = agreement.kappas(joint, 300)
+    return agreement.within_test(kappa, np.arange(60) % 3, 99, int(rng.integers(2**31)), of)[2] <= 0.05
 
 
 def ablest(rng: np.random.Generator) -> bool:
@@ -89,6 +115,14 @@ CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float
     "ability_20": ("ability: ±1.96 errors cover, 20 networks × 200 samples", _covers(20, 200), 0.93, 0.97),
     "ability_40": ("ability: ±1.96 errors cover, 40 networks × 360 samples", _covers(40, 360), 0.93, 0.97),
     "ability_300": ("ability: ±1.96 errors cover, 300 networks × 360 samples", _covers(300, 360), 0.93, 0.97),
+    "slopes_40": (
+        "ability: middling samples' slopes are 0.85 to 1.05 of the true, 40 networks",
+        _slopes(40, 0.85),
+        0.9,
+        1,
+    ),
+    "slopes_300": ("ability: the same, 0.95 to 1.05, 300 networks", _slopes(300, 0.95), 0.9, 1.0),
+    "agreement_null": ("agreement: families of other ability and no design agree more", agreement_null, 0.0, 0.05),
     "ablest": ("ability: the ablest is among those not told from it", ablest, 0.95, 1.0),
     "median_5": ("strategies: the interval of the median of 5 covers it", _median_covers(5), 0.93, 1.0),
     "median_8": ("strategies: the interval of the median of 8 covers it", _median_covers(8), 0.95, 1.0),

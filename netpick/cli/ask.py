@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+CLASS_NAMES, LONGEST = ("class", "mostly_taken_for", "true", "taken_for"), 16
+"""Columns of a card that have names of classes, which are cut so that the numbers beside them have room."""
+
 
 def open_run(folder: str | Path | None, skip_broken: bool = False) -> Run:
     """Open a run, the newest one where none is named; files that can't be read are named."""
@@ -198,9 +201,11 @@ def pick(
 def show(
     first: options.RunOrNetwork = None,
     second: options.Network = None,
+    wide: options.Wide = False,
     skip_broken: options.SkipBroken = False,
 ) -> None:
     """Show the card of one network: layers, cost, scores, rank, what it confuses."""
+    from netpick.core.words import short
     from netpick.exam.network_card import card
 
     folder, names = options.run_and_names([word for word in (first, second) if word])
@@ -209,12 +214,14 @@ def show(
             f"show wants the name of one network, got {len(names) or 'none'}: {advice.command('show', folder, 'Basic')}"
         )
     made = card(open_run(folder, skip_broken), names[0])
-    say(made.summary)
+    sentence(made.summary)
     for title, frame in made.sections.items():
         say(f"\n{title}", "bold")
-        show_frame(frame, rows=60)
+        long = [] if wide else [column for column in CLASS_NAMES if column in frame]
+        shown = frame.assign(**{column: [short(name, LONGEST) for name in frame[column]] for column in long})
+        show_frame(shown, rows=60, wide=wide)
     if made.note:
-        say(made.note, "dim")
+        sentence(made.note, "dim")
 
 
 @app.command()

@@ -98,7 +98,9 @@ def test_finds_the_planted_committee_and_no_other(trio):
         assert greedy["params"].tolist() == [100.0 * k for k in range(1, 9)]
         assert greedy["seconds"].tolist() == [2.0 * k for k in range(1, 9)]
         assert greedy["macs_share"].iloc[2] == 30 / 600
-    assert answer.text.startswith("The best one alone (chosen anew in each of 5 splits, Best in 5 of them) has ")
+    assert answer.text.startswith(
+        "The best network alone (of all 9, chosen anew in each of 5 splits, Best in 5 of them) has "
+    )
     assert "well chosen, 3 of them do it by votes (100 %, 0.05 times its macs; " in answer.text
     assert answer.figure().axes
 

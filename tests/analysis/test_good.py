@@ -68,7 +68,18 @@ def test_replicates_tell_how_much_is_luck_of_the_seed(tmp_path):
     found = exam.luck_of_the_seed(run)
     assert (found.spread, found.replicates, found.freedom) == (pytest.approx(spread), 3, 48)
     assert found.smallest == pytest.approx(2.0106 * spread * np.sqrt(2 / 3), rel=1e-3)
-    ranking = ("strategies", "best", "ability", "compare", "sets", "committee", "cascade", "agreement", "sweep", "pareto")
+    ranking = (
+        "strategies",
+        "best",
+        "ability",
+        "compare",
+        "sets",
+        "committee",
+        "cascade",
+        "agreement",
+        "sweep",
+        "pareto",
+    )
     for question in ranking:
         said = f"differ by up to {exam.points(found.smallest)} by luck of the seed alone"
         options = {} if question in ("sweep", "pareto") else {"everyone": True}

@@ -88,7 +88,7 @@ def test_thresholds_decide(tmp_path):
     assert found(confidence=0.95) == set()
     none = suspects.ask(run, confidence=0.95)
     assert none.text.startswith("0 of 40 samples are suspect to 4 good students")
-    assert "Nearest to it comes number 0: labelled c0, called c1 by 100 % of them." in none.text
+    assert "Nearest to it comes number 0: labelled 'c0', called 'c1' by 100 % of them." in none.text
     assert none.figure()
     one = suspects.ask(run).table
     assert one["sample"].tolist() == [0, 2, 1]  # those alone that are on average called something else

@@ -37,7 +37,7 @@ def test_a_line_joins_students_that_differ_in_one_value_alone(run):
     found = [list(one) for one in answer.table[["line", "name", "accuracy", "best"]].itertuples(index=False)]
     assert found == [["Small.lr-0.1", "Small.lr-0.1", 0.9, True], ["Small.lr-0.1", "Small.lr-1", 0.5, False]]
     assert answer.text.startswith(
-        "lr 0.1 is best on test, with accuracy 90 % in 2 s, 40 percentage points from the next, 1"
+        "The best lr on test is 0.1 (Small.lr-0.1), with accuracy 90 % in 2 s, 40 percentage points from the next, 1"
     )
     assert "one replicate" in answer.text
     assert run.ask("sweep").table.equals(answer.table)  # the first that was swept

@@ -117,7 +117,7 @@ def test_a_best_network_that_is_better_is_called_so(equals):
     answer = run.ask("versus")
     assert answer.table.columns[2] == run.network_names()[7]
     assert "that is real" in answer.text
-    assert int(re.search(rf"{run.network_names()[7]} (\d+) of them", answer.text)[1]) > 90
+    assert int(re.search(rf"{run.network_names()[7]} in (\d+) of them", answer.text)[1]) > 90
 
 
 def test_replicates_are_one_test_over_all_of_them(equals):

@@ -110,9 +110,10 @@ def test_two_classes_are_never_confusing_and_the_note_says_why(edge):
         assert answer.figure().axes
     if len(run.classes) == 2:
         assert answer.table.empty
-        assert "at most 1 bits" in answer.note
+        assert "at most 1 bit of" in answer.note
     if truth.failed:
-        assert "first replicate votes" in answer.note
+        assert "answers are those of the first replicate of each network" in answer.note
+        assert "numbers are means" not in answer.note
         assert run.ask("easy", split="validation").text
 
 

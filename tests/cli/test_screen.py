@@ -149,3 +149,30 @@ def test_nothing_else_has_a_console_of_its_own():
     assert made == {"screen.py"}
     printing = {name for name, text in texts.items() if re.search(r"(?<!console\.)\b(echo|print)\(", text)}
     assert printing == {"screen.py"}
+
+
+def test_an_error_is_one_line_which_a_terminal_gets_broken_between_words(monkeypatch, capsys):
+    message = "netpick: " + "some words " * 20 + "end"
+    screen.fail(message)
+    assert capsys.readouterr().err == f"{message}\n"
+    out = io.StringIO()
+    monkeypatch.setattr(screen, "errors", screen.Screen(file=out, force_terminal=True, width=80, _environ={}))
+    screen.fail(message)
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert " ".join(line.strip() for line in lines) == message
+
+
+def test_names_of_classes_leave_room_for_the_numbers_of_a_card(tmp_path, monkeypatch, capsys):
+    plant(tmp_path / "run", 12, 60, classes=3, epochs=1)
+    manifest = tmp_path / "run/run.toml"
+    names = [f"{kind} {'of a long name ' * 14}" for kind in ("apple", "ox", "ankle boot")]
+    text = re.sub(r"classes = \[.*?\]", f"classes = {names}".replace("'", '"'), manifest.read_text(), flags=re.DOTALL)
+    manifest.write_text(text)
+    monkeypatch.setattr(screen.console, "_width", 80)
+    for wide in ([], ["--wide"]):
+        with pytest.raises(SystemExit):
+            app.main(["show", str(tmp_path / "run"), "Basic", *wide])
+        shown = capsys.readouterr().out
+        assert ("apple of a long…" in shown) == (not wide)
+        assert "mostly_taken_for" in shown.split("Classes")[1].split("What it confuses")[0].splitlines()[2]

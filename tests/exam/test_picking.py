@@ -96,7 +96,7 @@ def test_the_best_overall_and_the_runner_up_are_rows(run, right):
     found = pick(run)
     assert exam.best(exam.students(run)) in set(found.table["name"])
     assert found.table.loc[found.table["runner_up"], "name"].tolist() == [found.runner_up]
-    assert f"chosen from {found.candidates}, flattered by about " in found.text
+    assert f"picked from {found.candidates}, flattered by about " in found.text
 
 
 def test_what_is_chosen_of_equals_is_as_good_as_any(truth):
@@ -283,9 +283,8 @@ def test_with_a_validation_split_the_choice_is_made_on_it_and_the_test_set_judge
     assert table["judged"].to_dict() == pytest.approx(scores["test"][table.index].to_dict())
     interval = stats.binomtest(round(300 * scores["test"][found.name]), 300).proportion_ci(0.95, "wilson")
     assert (found.judged.low, found.judged.high) == pytest.approx((interval.low, interval.high))
-    said = (
-        f"({exam.percent(scores['validation'][found.name])} on the validation set, which it was chosen by: chosen from 20,"
-    )
+    accuracy = exam.percent(scores["validation"][found.name])
+    said = f"({accuracy} on the validation set, which it was chosen by: picked from 20,"
     assert f"Take {found.name}: {exam.percent(scores['test'][found.name])} (95 % interval " in found.text
     assert said in found.text
     assert "chosen on 200 validation samples, judged on all 300 test samples" in found.note

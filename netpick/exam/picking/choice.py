@@ -126,7 +126,7 @@ class Choice:
         if self.candidates.validation:
             judged_on = "the test set, which played no part in the choice"
             chosen_by = "the validation set, which it was chosen by"
-        label = flattered(f"chosen from {len(self.pool)}", float(chosen["accuracy"] - self.judged.mean))
+        label = flattered(f"picked from {len(self.pool)}", float(chosen["accuracy"] - self.judged.mean))
         out = [
             f"{of} {are} on the Pareto front of {objectives}.",
             f"Take {chosen['name']}: {self.judged} on {judged_on} "
