@@ -140,6 +140,9 @@ class Accuracies:
         splits = Splits.of(run, labels, seed=seed)
         trained = done(run)
         trained = trained[trained["network"].isin(known)].sort_values("replicate")
+        there = {r: set(run.network_names(split=split, replicate=int(r))) for r in trained["replicate"].unique()}
+        of = zip(trained["network"], trained["replicate"], strict=True)
+        trained = trained[[name in there[replicate] for name, replicate in of]]  # the others' files can't be read
         counts = trained.groupby("network").size().reindex(known).to_numpy()
         if (counts == 1).all():
             right = predicted == labels

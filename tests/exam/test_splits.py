@@ -105,3 +105,15 @@ def test_equal_designs_are_not_told_apart_by_lucky_replicates(folder):
         other = next(n for n in frame["name"] if n != best)
         p.append(exam.compared(run, best, other, frame, rounds=100).judged.p)
     assert stats.binomtest(int((np.array(p) < 0.05).sum()), 25, 0.05, alternative="greater").pvalue > 0.05
+
+
+def test_a_replicate_whose_answers_cant_be_read_is_left_out(tmp_path):
+    plant(tmp_path / "run", 12, 60, epochs=1, replicates=2, scores="none")
+    name = Run(tmp_path / "run").network_names()[3]
+    row = Run(tmp_path / "run").networks.set_index("name").loc[name]
+    (tmp_path / f"run/predictions/{row['hash'][:16]}-1.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    broken = Run(tmp_path / "run", skip_broken=True)
+    marks = Accuracies.of(broken, None)
+    right = (broken.predicted(networks=[name]) == broken.labels())[0]
+    assert marks.judged[3].tolist() == pytest.approx(marks.splits.means(right[None])[0].tolist())  # by the first alone
+    assert exam.labelled(broken, exam.students(broken)).startswith("best of 12, flattered by about ")
