@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from netpick.cli.screen import say, show_frame
-from netpick.core.advice import command
 from netpick.core.result import STATUSES
 from netpick.core.words import BEST, counted, duration
 
@@ -35,8 +34,7 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
     title = f"The best {min(BEST, len(frame))} of {len(frame)} networks" + (f", and {reference}" if reference else "")
     show_frame(best.rename(columns={"name": "network"}), shares=["accuracy"], suggested=reference or "", title=title)
     if len(frame) > 1:
-        again = command("ask", run.path, "best")
-        say(f"the first of {len(frame)} is flattered by luck: {again} says by how much", "dim")
+        say(f"the first of {len(frame)} is flattered by luck: the question `best` says by how much", "dim")
     scores = questions.ask(run, "scores").table
     show_frame(in_words(scores), title="Networks at or above an accuracy, by epoch")
 
