@@ -71,6 +71,8 @@ def test_by_areas_a_student_is_placed_by_what_scikit_learn_makes_of_its_scores(p
     assert table["rank"].tolist() == (1 + (areas > own + 1e-9).sum(axis=0)).tolist()
     assert "of the area under the ROC curve, mean over the classes" in run.ask("best", by="auc").text
     assert "ROC" in run.ask("best", by="auc").figure().axes[0].get_ylabel()
+
+
 def test_the_best_of_equals_is_in_the_middle_on_samples_that_played_no_part(tmp_path):
     """All networks are equally good: who is best on all samples is no better than the others on new ones."""
     plant(tmp_path / "run", 30, 240, classes=2, epochs=1, scores="none")
