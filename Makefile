@@ -24,7 +24,7 @@ install: .venv/.installed  ## make .venv and install netpick there; TORCH=cpu fo
 	@touch $@
 
 demo: install  ## generate 1001 networks for the bundled digits, train them all, print the result
-	$(BIN)/netpick generate netpicking --dataset digits --run runs/demo
+	$(BIN)/netpick generate netpicking --dataset digits --set defaults.max_macs=1_000_000 --run runs/demo
 	$(BIN)/netpick train runs/demo --device cpu $(ARGS)
 
 generate: install  ## generate the networks of TEMPLATE (netpicking), for MNIST

@@ -86,6 +86,7 @@ class _Catalogue:
             stem = row.family_name(*family)
             draw = Sampler(cell, activation, rng)
             for done in range(count):
+                draw.next_network()
                 refused: Counter[str] = Counter()
                 sizes: dict[str, list[int]] = defaultdict(list)
                 while True:

@@ -6,6 +6,7 @@ be filled is the business of `catalogue`. Nothing here reads files or draws numb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -26,12 +27,15 @@ Rate = Annotated[float, Meta(ge=0, lt=1)]
 Pair = Annotated[list[Positive], Meta(min_length=2, max_length=2)]
 Triple = Annotated[list[Positive], Meta(min_length=3, max_length=3)]
 Range = Positive | Pair
-Depth = Annotated[int, Meta(ge=1, le=1000)]  # as many layers as a file of networks may have
+MOST_LAYERS = 1000
+"""Of a network, as in a file of networks."""
+Depth = Annotated[int, Meta(ge=1, le=MOST_LAYERS)]
 DepthRange = Depth | Annotated[list[Depth], Meta(min_length=2, max_length=2)]
 NaturalRange = Natural | Annotated[list[Natural], Meta(min_length=2, max_length=2)]
 RateRange = Rate | Annotated[list[Rate], Meta(min_length=2, max_length=2)]
+End = Literal["Conv2d", "Linear", "Conv2dThenLinear"]
 PoolKind = Literal["max", "avg"]
-Layers = Annotated[list[dict[str, Any]], Meta(max_length=1000)]
+Layers = Annotated[list[dict[str, Any]], Meta(max_length=MOST_LAYERS)]
 
 # What a key of a grid may have for one network: a value for all layers, a list with one for each; among those a list is
 # one for each dimension.
@@ -46,19 +50,25 @@ class SampledOptions(Strict, frozen=True, kw_only=True):
     A range is `[lowest, highest]`, both included and equally likely, or one number.
     """
 
-    depth: DepthRange = msgspec.field(default_factory=lambda: [2, 6])
-    """Computation layers, the last one included. A residual block is two."""
+    depth: DepthRange | dict[str, Positive] = msgspec.field(default_factory=lambda: [2, 6])
+    """Computation layers, the last one included. A residual block is two. In a sampled cell also a table of depths
+    with how often each is drawn: `{ 2 = 3, 4 = 1 }` for three with a depth of 2 to one with a depth of 4.
+    """
     linear_depth: DepthRange = msgspec.field(default_factory=lambda: [1, 3])
     """How many of them are linear layers at the end (`ConvNdThenLinear`)."""
     features: Range = msgspec.field(default_factory=lambda: [10, 500])
     """Outputs of a hidden linear layer. Drawn ones are at most twice the values of an image."""
     channels: Range = msgspec.field(default_factory=lambda: [2, 64])
     """Outputs of a hidden convolution."""
-    planes: Range = msgspec.field(default_factory=lambda: [4, 64])
-    """Outputs of a residual block (`ResNetStyle`)."""
+    planes: Range | Literal["same"] = msgspec.field(default_factory=lambda: [4, 64])
+    """Outputs of a residual block (`ResNetStyle`); in a sampled cell also `"same"`: as many as its inputs."""
     kernel_size: Range = msgspec.field(default_factory=lambda: [2, 7])
     """Size of a hidden convolution's kernel. Drawn ones are at most what fits. One number is cut to what fits in a
     `Conv3d`, and in images of one row.
+    """
+    leave_room: bool = True
+    """Whether a drawn kernel leaves room for a kernel of 2 in each convolution after it. Otherwise it may span all that
+    is left, and the kernels after it have a size of 1.
     """
     stride: Range = msgspec.field(default_factory=lambda: [1, 2])
     """Stride of a residual block."""
@@ -70,15 +80,16 @@ class SampledOptions(Strict, frozen=True, kw_only=True):
     """Probability that a linear layer or convolution has a bias; in a grid, whether."""
     activate: Probability = 0.5
     """Probability that the activation follows a hidden layer. It follows one at least; in a grid, all."""
-    end: tuple[Literal["Conv2d", "Linear"], ...] = ("Conv2d", "Linear")
-    """Last layer of a `ResNetStyle` network."""
+    end: tuple[End, ...] = ("Conv2d", "Linear")
+    """How a `ResNetStyle` network ends. With `Conv2dThenLinear` its depth is odd."""
     factorisation: Triple | Literal["cubic", "random"] = "cubic"
     """Input of a `Conv3d`: `cubic` (28×28 becomes 16×7×7, 32×33 8×11×12), three numbers, or in a sampled cell
     `random`.
     """
-    input_shape: Literal["image", "random"] | list[Positive] = "image"
+    input_shape: Literal["image", "cubic", "random"] | list[Positive] = "image"
     """Input of the first convolution: `image`, or channels and sizes of the image's values, such as `[7, 112]` for
-    a `Conv1d` of 28×28; in a sampled cell also `random`.
+    a `Conv1d` of 28×28; in a sampled cell also `random`. With `cubic` a `Conv1d` has a channel for each layer of the
+    cube that a `Conv3d` has: 28×28 becomes `[16, 49]`.
     """
     conv_stride: Range = 1
     """Stride of a hidden convolution."""
@@ -161,9 +172,9 @@ class GridCell(Strict, frozen=True, kw_only=True, tag_field="kind", tag="grid"):
     kernel_size: tuple[Sizes, ...] = (3,)
     stride: tuple[Whole, ...] = (1,)
     bias: tuple[bool, ...] = (True,)
-    end: tuple[Literal["Conv2d", "Linear"], ...] = ("Linear",)
+    end: tuple[End, ...] = ("Linear",)
     factorisation: tuple[Triple | Literal["cubic"], ...] = ("cubic",)
-    input_shape: tuple[Literal["image"] | list[Positive], ...] = ("image",)
+    input_shape: tuple[Literal["image", "cubic"] | list[Positive], ...] = ("image",)
     conv_stride: tuple[Sizes, ...] = (1,)
     dilation: tuple[Sizes, ...] = (1,)
     padding: tuple[NaturalSizes | Literal["same"], ...] = (0,)
@@ -204,12 +215,22 @@ Cell = SampledCell | GridCell | ExplicitCell
 
 KINDS: dict[str, type[Struct]] = {"sampled": SampledCell, "grid": GridCell, "explicit": ExplicitCell}
 RANGES = [f.name for f in msgspec.structs.fields(SampledOptions) if f.type in (Range, DepthRange, RateRange)] + [
-    "padding"
+    "depth",
+    "padding",
+    "planes",
 ]
 
 
 def check_ranges(options: Struct, source: str, where: str) -> None:
-    """Refuse ranges whose end lies before their start."""
+    """Refuse ranges whose end lies before their start, and tables of depths that are none."""
+    depths = getattr(options, "depth", None)
+    if isinstance(depths, dict):
+        wrong = next((key for key in depths if not re.fullmatch(r"[1-9]\d{0,3}", key) or int(key) > MOST_LAYERS), None)
+        if wrong is not None or not depths:
+            raise TemplateError(
+                f"{source}: {where}.depth: wants a table of depths from 1 to {MOST_LAYERS}, such as "
+                f"{{ 2 = 3, 4 = 1 }}, got {wrong if depths else depths!r:.80}"
+            )
     for field in msgspec.structs.fields(options):
         value = getattr(options, field.name)
         if field.name in RANGES and isinstance(value, list) and value[0] > value[1]:
@@ -222,7 +243,7 @@ def check_ranges(options: Struct, source: str, where: str) -> None:
             raise TemplateError(
                 f"{source}: {where}: impossible range: min_{what} = {low} lies above max_{what} = {high}"
             )
-    for key, words in (("end", "Conv2d, Linear"), ("pool_kind", "max, avg")):
+    for key, words in (("end", "Conv2d, Linear, Conv2dThenLinear"), ("pool_kind", "max, avg")):
         if getattr(options, key, None) == ():
             raise TemplateError(f"{source}: {where}.{key}: wants at least one of {words}, got []")
     if isinstance(options, SampledOptions) and (options.skip or options.padding == "same"):

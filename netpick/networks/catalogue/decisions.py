@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from netpick.core.errors import SpecError
@@ -18,10 +18,19 @@ from netpick.networks.paper.operation import Shape
 
 
 class Sampler:
-    """Decisions drawn at random from the ranges of a cell; integers uniform, booleans with a probability."""
+    """Decisions drawn at random from the ranges of a cell; integers uniform, booleans with a probability.
+
+    Depths of a table are dealt in turn, not drawn.
+    """
 
     def __init__(self, cell: SampledCell, activation: str, rng: random.Random) -> None:
         self.cell, self.activation, self.rng = cell, activation, rng
+        self._depths = _in_turn(cell.depth) if isinstance(cell.depth, dict) else None
+        self._dealt: int | None = None
+
+    def next_network(self) -> None:
+        """Begin with another network, which may be drawn several times before one of them can be used."""
+        self._dealt = next(self._depths) if self._depths else None
 
     def _range(self, key: str) -> tuple[int, int]:
         value = getattr(self.cell, key)
@@ -45,7 +54,7 @@ class Sampler:
         return tuple(self._between(key, size, least) for size in most)
 
     def depth(self, least: int) -> int:
-        depth = self._between("depth", least=least)
+        depth = self._between("depth", least=least) if self._dealt is None else self._dealt
         if depth < least:
             raise SpecError(f"depth {depth} is too small, the least is {least}")
         return depth
@@ -58,7 +67,7 @@ class Sampler:
 
     def conv(self, at: int, given: Shape, left: int, keep: Shape | None = None) -> dict[str, Any]:
         cell, sizes = self.cell, given[1:]
-        room = tuple(max(1, size - left) for size in sizes)
+        room = tuple(max(1, size - left) for size in sizes) if cell.leave_room else sizes
         same = keep is not None or cell.padding == "same"
         channels = keep[0] if keep else self._between("channels")
         kernel = self._odd_kernel(room) if same else self._kernel(room)
@@ -106,7 +115,9 @@ class Sampler:
         fits = [g for g in range(low, min(high, channels) + 1) if channels % g == 0 and not (keep and keep[0] % g)]
         return fits[self.rng.randrange(len(fits))] if fits else 1
 
-    def planes(self, at: int, keep: Shape | None = None) -> int:
+    def planes(self, at: int, given: Shape, keep: Shape | None = None) -> int:
+        if self.cell.planes == "same":
+            return given[0]
         return keep[0] if keep else self._between("planes")
 
     def stride(self, at: int, keep: Shape | None = None) -> int:
@@ -164,6 +175,16 @@ class Sampler:
 
     def end(self) -> str:
         return self.cell.end[self.rng.randrange(len(self.cell.end))]
+
+
+def _in_turn(shares: Mapping[str, int]) -> Iterator[int]:
+    """Yield each number as often as its share says, so that the first few have them in the same proportions too."""
+    behind = dict.fromkeys(shares, 0)
+    while True:
+        behind = {key: behind[key] + share for key, share in shares.items()}
+        chosen = max(behind, key=lambda key: behind[key])
+        behind[chosen] -= sum(shares.values())
+        yield int(chosen)
 
 
 class Combination:
@@ -228,7 +249,7 @@ class Combination:
         cut = (min(k, size) if len(sizes) == 3 or size == 1 else k for k, size in zip(kernel, sizes, strict=True))
         return tuple(cut)
 
-    def planes(self, at: int, keep: Shape | None = None) -> int:
+    def planes(self, at: int, given: Shape, keep: Shape | None = None) -> int:
         return self._at("planes", at)
 
     def stride(self, at: int, keep: Shape | None = None) -> int:
@@ -274,8 +295,12 @@ def _spelt(**sizes: Sequence[int]) -> dict[str, list[int]]:
 
 
 def _given_input(wanted: object, dims: int, image: Shape) -> Shape | None:
-    if wanted == "image":
+    if wanted == "image" or (wanted == "cubic" and dims != 1):
         return None
+    if wanted == "cubic":
+        channels, *sizes = image
+        deep, *flat = cubic_factorisation(*sizes)
+        return channels * deep, math.prod(flat)
     shape: Shape = tuple(wanted)  # type: ignore[arg-type]
     if math.prod(shape) != math.prod(image) or len(shape) != dims + 1:
         raise SpecError(f"input_shape {list(shape)} is not {dims + 1} numbers with the product {math.prod(image)}")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from netpick.core.errors import SpecError
 from netpick.networks.catalogue.sketch import Decisions, Sketch
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec
@@ -135,23 +136,34 @@ def _conv_then_linear(dims: int) -> Layout:
 
 
 def resnet_style(image: Shape, classes: int, decide: Decisions) -> list[LayerSpec]:
-    """A convolution, residual blocks that keep or halve the size, then a convolution or a linear layer.
+    """A convolution, residual blocks that keep or halve the size, then a convolution, a linear layer or both.
 
-    A block is two computation layers, so that a depth of 4 or 5 has one of them and a depth of 6 has two.
+    A block is two computation layers, so that a depth of 4 or 5 has one of them and a depth of 6 has two. With both at
+    the end depths are odd.
     """
     depth = decide.depth(4)
     sketch = Sketch(image)
     sketch.reshape(*conv_input(2, image, decide))
-    sketch.hidden_conv(decide, 0, 1, (decide.activate(1)[0] for _ in range(1)))
+    sketch.hidden_conv(decide, 0, 1, _active(decide))
     for at in range((depth - 2) // 2):
         sketch.hidden_block(decide, at)
-    if decide.end() == "Linear":
-        sketch.global_pool(decide)
-        sketch.flatten()
-        sketch.linear(classes, decide.bias(depth - 1))
-    else:
+    end = decide.end()
+    if end == "Conv2d":
         _spanning_conv(sketch, classes, decide.bias(depth - 1))
+        return sketch.finish()
+    if end == "Conv2dThenLinear":
+        if depth % 2 == 0:
+            raise SpecError(f'with end = "{end}" the depth is odd, got {depth}')
+        sketch.hidden_conv(decide, 1, 0, _active(decide))
+    sketch.global_pool(decide)
+    sketch.flatten()
+    sketch.linear(classes, decide.bias(depth - 1))
     return sketch.finish()
+
+
+def _active(decide: Decisions) -> Iterator[bool]:
+    """Yield whether the activation follows a convolution that stands beside blocks; asked when it is due."""
+    yield decide.activate(1)[0]
 
 
 Layout = Callable[[Shape, int, Decisions], list[LayerSpec]]

@@ -38,8 +38,8 @@ class Decisions(Protocol):
     def conv(self, at: int, given: Shape, left: int, keep: Shape | None = None) -> dict[str, Any]:
         """All arguments but `in_channels` of a hidden convolution that gets `given` and has `left` more after it."""
 
-    def planes(self, at: int, keep: Shape | None = None) -> int:
-        """Output channels of a residual block."""
+    def planes(self, at: int, given: Shape, keep: Shape | None = None) -> int:
+        """Output channels of a residual block that gets `given`."""
 
     def stride(self, at: int, keep: Shape | None = None) -> int:
         """Stride of a residual block."""
@@ -139,7 +139,7 @@ class Sketch:
     def hidden_block(self, decide: Decisions, at: int) -> None:
         """Add a residual block, and all that follows it; its batch norms and activations are its own."""
         source, keep = self._source(decide)
-        planes, stride = decide.planes(at, keep), decide.stride(at, keep)
+        planes, stride = decide.planes(at, self.shape, keep), decide.stride(at, keep)
         self.add("BasicBlock", inplanes=self.shape[0], planes=planes, stride=stride, activation=decide.activation)
         self._join(source)
         self._pool(decide, at, 1)
