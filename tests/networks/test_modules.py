@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import sys
 import textwrap
 import tomllib
@@ -22,9 +23,10 @@ from netpick.data import DataRequest, load
 from netpick.exam.exports import export
 from netpick.exam.network_card import card
 from netpick.networks.modules.build import build
+from netpick.networks.modules.measure import measure
 from netpick.networks.modules.user_networks import read
 from netpick.networks.paper.inferred import squashed
-from netpick.networks.paper.spec import NetworkSpec
+from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run
 
@@ -106,10 +108,92 @@ def test_every_class_that_wants_no_arguments(module):
     assert shapes == {"Flat": [64], "Image": None, "Rows": [8, 8], "Sure": [64]}
     gives = {s.name: next(one.args["gives"] for one in s.layers if one.op == "Module") for s in taken.networks}
     assert gives == {"Flat": "logits", "Image": "log_probabilities", "Rows": "logits", "Sure": "probabilities"}
-    assert [spec.family for spec in taken.networks][:2] == [("Module", "ReLU"), ("Module", "None")]
+    families = [("Linear", "ReLU"), ("Conv2dThenLinear", "None"), ("LSTM", "None"), ("Linear", "ReLU")]
+    assert [spec.family for spec in taken.networks] == families
     assert "left out: Needy (wants size)" in taken.notes
     assert squashed(taken.networks) == ["Sure"]
     assert "Rows: takes (N, 8, 8), gives logits" in taken.notes
+
+
+MADE_OF = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class BasicBlock(nn.Sequential):
+    def __init__(self, size=3):
+        super().__init__(nn.Conv2d(size, size, 3, padding=1), nn.ReLU(), nn.Conv2d(size, size, 3, padding=1))
+    def forward(self, x):
+        return (x + super().forward(x)).relu()
+
+class Functions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.weight = nn.Conv2d(1, 3, 3), nn.Parameter(torch.randn(108, 10))
+    def forward(self, x):
+        return F.selu(self.conv(x)).view(len(x), -1) @ self.weight
+
+class Convolutions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv1d(8, 4, 3, bias=False), nn.Conv1d(4, 10, 6, bias=False)
+        self.act = nn.ReLU6()  # a hardtanh inside
+    def forward(self, x):
+        return self.b(self.act(self.a(x.view(-1, 8, 8)))).view(-1, 10).log_softmax(1)
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 3, 3), BasicBlock(), nn.Flatten(), nn.Linear(108, 10))
+    def forward(self, x):
+        return self.layers(x)
+
+class Mixture(nn.Module):
+    def __init__(self):
+        super().__init__()
+        norm = nn.LayerNorm(9)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), norm, nn.Tanh(), nn.PReLU(), nn.Linear(9, 10))
+    def forward(self, x):
+        return self.layers(x)
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention, self.last = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 10)
+    def forward(self, x):
+        x = x.reshape(-1, 8, 8)
+        return self.last(self.attention(x, x, x)[0].mean(1))
+
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10]
+"""
+
+
+def test_a_module_is_of_the_family_of_what_it_is_made_of(module):
+    name = module(MADE_OF)
+    own = [take(f"{name}:{kind}").networks[0] for kind in re.findall(r"class (\w+)\(nn.Module", MADE_OF)]
+    assert {spec.name: spec.family for spec in own} == {
+        "Functions": ("Conv2dThenLinear", "SELU"),
+        "Convolutions": ("Conv1d", "ReLU6"),
+        "Residual": ("ResNetStyle", "ReLU"),
+        "Mixture": ("Linear", "Mixed"),
+        "Attention": ("MultiheadAttention", "None"),
+        "Nothing": ("Module", "None"),
+    }
+
+
+def test_views_of_a_module_count_as_those_of_a_network_file(module, tmp_path):
+    (own,) = take(f"{module(MADE_OF)}:Convolutions").networks
+    written = [
+        layer("Reshape", shape=[8, 8]), layer("Conv1d", in_channels=8, out_channels=4, kernel_size=3, bias=False),
+        layer("ReLU6"), layer("Conv1d", in_channels=4, out_channels=10, kernel_size=6, bias=False),
+        layer("Reshape", shape=[10]), layer("LogSoftmax", dim=1),
+    ]  # fmt: skip
+    here, there = measure(own.layers, (1, 8, 8)), measure(written, (1, 8, 8))
+    assert (here.params, here.macs, here.memory) == (there.params, there.macs, there.memory - 10)
+    # Of the module's own log_softmax, a function, nothing is known. By hand: input, view, convolution, activation, ...
+    assert here.memory == 64 + 64 + 24 + 24 + 10 + 10
 
 
 @pytest.mark.parametrize(

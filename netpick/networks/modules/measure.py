@@ -10,7 +10,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from netpick.core.errors import NetpickError, SpecError, last_line
 from netpick.core.processes import safe_path
 from netpick.networks.modules.build import Reshape, build
+from netpick.networks.modules.watched import Watched
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, shapes, sizes
 from netpick.networks.paper.whole_networks import OWN, WHOLE, baseline_counts, is_baseline, is_whole
@@ -82,7 +83,10 @@ def _measure_whole(layers: Sequence[LayerSpec], image: Shape) -> Measurement:
                     device = "meta"
         if device == "cpu":
             model = build(layers).eval()
-        counted = measure_module(model, torch.zeros(1, *image, device=device))
+        given = torch.zeros(1, *image, device=device)
+        counted = measure_module(model, given)
+        if any(layer.op == OWN for layer in layers):  # elsewhere a view is a layer, and counted as such
+            counted = replace(counted, memory=counted.memory + Watched(model, given).viewed)
     except NetpickError:
         raise
     except Exception as error:  # noqa: BLE001  whatever a network that is not ours raises is said in one line

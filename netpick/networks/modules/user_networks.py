@@ -15,8 +15,6 @@ from netpick.core.errors import SpecError, listed, suggest
 from netpick.core.names import NAME
 from netpick.networks.catalogue.import_file import Taken
 from netpick.networks.modules.user_code import OP, import_user_module, make, own_error, source_hash
-from netpick.networks.paper.activations import ACTIVATIONS
-from netpick.networks.paper.inferred import MIXED
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, layer
 
@@ -146,6 +144,8 @@ def _tried(of: str, name: str, path: str, image: Shape, classes: int) -> tuple[N
     """Run a network on a few random images; return it with the layers around it that it needs, and a note."""
     import torch
 
+    from netpick.networks.modules import watched
+
     torch.manual_seed(0)
     model = make(of, path)
     if not isinstance(model, torch.nn.Module):
@@ -169,15 +169,14 @@ def _tried(of: str, name: str, path: str, image: Shape, classes: int) -> tuple[N
     if scores is None:
         raise SpecError(f"{of} takes no images of {'×'.join(map(str, image))}: {failures[0]}")
     gives = _gives(scores)
-    used = {type(part).__name__ for part in model.modules()} & set(ACTIVATIONS)
-    activation = next(iter(used)) if len(used) == 1 else (MIXED if used else "None")
+    computation, activation = watched.family(model, images.reshape(4, *shape))
     source = source_hash(of.partition(":")[0], path)
     inner = layer(OP, of=of, gives=gives, num_classes=classes, source=source, path=path)
     layers: list[LayerSpec] = [inner] if shape == list(image) else [layer("Reshape", shape=shape), inner]
     if gives != "log_probabilities":
         layers.append(layer("LogSoftmax", dim=1))
     note = f"{name}: takes {shown}, gives {gives.replace('_', ' ')}"
-    return NetworkSpec(name, OP, activation, tuple(layers)), note
+    return NetworkSpec(name, computation, activation, tuple(layers)), note
 
 
 def _gives(scores: Any) -> str:
