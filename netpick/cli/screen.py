@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from netpick.exam.tables import Table as Cells
@@ -86,6 +87,21 @@ def listing(entries: Mapping[str, str]) -> None:
     for name, text in entries.items():
         table.add_row(name, text)
     console.print(table)
+
+
+SHADES = " ░▒▓█"
+"""Of a picture on a terminal, from black to white."""
+
+WIDEST = 40
+"""Pixels of a picture that stand beside each other on a terminal."""
+
+
+def blocks(image: np.ndarray) -> str:
+    """Return a picture, uint8 (height, width) or (height, width, 3), as lines of blocks; a large one is thinned out."""
+    step = -(-max(image.shape[:2]) // WIDEST)
+    grey = (image if image.ndim == 2 else image.mean(axis=2))[::step, ::step]
+    levels = grey.astype(int) * len(SHADES) // 256
+    return "\n".join("".join(2 * SHADES[level] for level in row) for row in levels)
 
 
 def show_frame(

@@ -1,7 +1,7 @@
 """The pixels of a folder of images: decoded once, by several threads, and kept in files for the next time.
 
-Every image becomes uint8 (channels, height, width) of one shape. Turned as its EXIF orientation says; what is
-transparent becomes white; 16 bits are scaled to 8. What lies in the folder is the business of `image_folder`.
+Every image becomes uint8 (channels, height, width) of one shape; how one file does is said in `core.image_file`, and
+what lies in the folder in `image_folder`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -21,7 +20,7 @@ import psutil
 from netpick.core.devices import usable_cores
 from netpick.core.errors import DataError
 from netpick.core.files import written_aside
-from netpick.data.image_file import UnreadableError, bombs_are_errors, opened_image
+from netpick.core.image_file import UnreadableError, bombs_are_errors, decode_image
 from netpick.data.image_folder import File, ImageOptions, Listing, check_counts, read_headers, refuse_unreadable
 from netpick.data.samples import Split
 
@@ -129,46 +128,6 @@ def _decode_all(
             if report:
                 report("decoding images", done, len(files))
     return unreadable
-
-
-def decode_image(path: Path, shape: Sequence[int], resize: bool = False) -> np.ndarray:
-    """Return an image's pixels, uint8 of the shape (channels, height, width), 1 or 3 channels.
-
-    Scaled to the shape if `resize`, without keeping the ratio of the sides (Pillow's bilinear filter, which takes all
-    pixels into account where an image gets smaller).
-
-    Raises
-    ------
-    UnreadableError
-        The file is missing, broken or cut off, its pixels have no known range, or its size is another one.
-    """
-    from PIL import Image, ImageOps
-
-    channels, height, width = shape
-    with opened_image(path) as image:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        flat = _eight_bits(image, image.format, "L" if channels == 1 else "RGB")
-        if flat.size != (width, height):
-            if not resize:
-                raise UnreadableError(f"is {flat.size[1]}×{flat.size[0]}, the others are {height}×{width}")
-            flat = flat.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(flat)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _eight_bits(image: Any, kind: str | None, mode: str) -> Any:
-    """Return an image as L or RGB, of 8 bits, on white paper."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):  # Pillow's older way with 16 bits
-        values = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise UnreadableError(f"mode {image.mode}: its pixels have no known range")
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image if image.mode == mode else image.convert(mode)
 
 
 def too_large(images: int, shape: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 The layout is that of torchvision's `ImageFolder`: `train/CLASS/*.png` and `test/CLASS/*.png`, or `CLASS/*.png` alone.
 Names that begin with a dot and files that are no images are passed over; links are followed. How a file is opened is
-the business of `image_file`, pixels that of `image_decoding`.
+the business of `core.image_file`, pixels that of `image_decoding`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netpick.core.errors import DataError, listed
-from netpick.data.image_file import UnreadableError, bombs_are_errors, header
+from netpick.core.image_file import UnreadableError, bombs_are_errors, header
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those of torchvision's ImageFolder."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from netpick.exam.designs import layers
     from netpick.exam.exports import export
+    from netpick.exam.first_look import look
     from netpick.exam.item_response import ResponseModel
     from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from netpick.exam.pictures import image_grid
     from netpick.exam.planted.design import Truth
     from netpick.exam.planted.exam import plant
+    from netpick.exam.prediction import Prediction, predict
     from netpick.exam.questions.listing import ask
     from netpick.exam.questions.own_modules import own_question
     from netpick.exam.questions.question import Question
@@ -97,6 +99,7 @@ __all__ = [
     "NetpickError",
     "Pair",
     "Pick",
+    "Prediction",
     "Question",
     "ResponseModel",
     "Run",
@@ -144,6 +147,7 @@ __all__ = [
     "leaders",
     "leading",
     "listed",
+    "look",
     "luck_of_the_seed",
     "mcnemar",
     "mcnemar_counts",
@@ -157,6 +161,7 @@ __all__ = [
     "pick",
     "plant",
     "points",
+    "predict",
     "preferred",
     "questions",
     "quoted",
@@ -196,6 +201,8 @@ __getattr__, __dir__ = front_door(
         "planted.exam": ("plant",),
         "planted.design": ("Truth",),
         "pictures": ("image_grid",),
+        "first_look": ("look",),
+        "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
         "timings": ("TIMED", "alone", "layer_times", "timed", "times"),
         "marks": (

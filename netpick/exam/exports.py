@@ -119,7 +119,7 @@ def source(run: Reader, name: str) -> tuple[str, Path | None]:
 
     row = network_row(run, name)
     spec = NetworkSpec.from_dict(row)
-    weights = _weights(run, name)
+    weights = weights_of(run, name)
     if is_baseline(spec.layers):
         kept = f"; its fitted numbers are in {weights}" if weights else ""
         raise NetpickError(
@@ -169,7 +169,7 @@ def normalisation(run: Reader, name: str = "") -> tuple[list[float], list[float]
     return [round(float(m), 7) for m in known["mean"]], [round(float(s), 7) or 1.0 for s in known["std"]]
 
 
-def _weights(run: Reader, name: str) -> Path | None:
+def weights_of(run: Reader, name: str) -> Path | None:
     """Return the file with the weights of the replicate whose answers stand for the network."""
     done = run.trainings[run.trainings["status"] == "done"]
     replicates = sorted(done.loc[done["network"] == name, "replicate"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netpick.store.reader import Reader
@@ -10,6 +11,7 @@ from netpick.store.reader import Reader
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
     from netpick.exam.picking.suggestion import Pick
+    from netpick.exam.prediction import Prediction
     from netpick.exam.questions.question import Question
 
 
@@ -41,6 +43,20 @@ class Run(Reader):
 
         own = {name: options.pop(name) for name in ("minimize", "maximize", "give_up", "seed") if name in options}
         return pick(self, options, **own)
+
+    def predict(self, network: str, what: int | str | Path, **options: Any) -> Prediction:
+        """Say which class a network takes a sample, or the file of an image, for; see `netpick.exam.predict`.
+
+        Parameters
+        ----------
+        network : str
+        what : int, str or Path
+        **options
+            ``split`` of the sample, and ``modules``, whose code may be run.
+        """
+        from netpick.exam.prediction import predict
+
+        return predict(self, network, what, **options)
 
     def _repr_html_(self) -> str:
         """Show itself in a notebook."""

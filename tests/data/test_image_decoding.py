@@ -13,8 +13,8 @@ from PIL import Image
 
 from netpick import data
 from netpick.core.errors import DataError
+from netpick.core.image_file import UnreadableError
 from netpick.data import DataRequest, image_decoding
-from netpick.data.image_file import UnreadableError
 from netpick.data.shared import attach, prepare
 
 

@@ -1,15 +1,18 @@
-"""One file of an image, which may be anyone's: opened, its header read, and why it can't be used.
+"""One file of an image, which may be anyone's: opened, its header read, its pixels, and why it can't be used.
 
-Whatever its name says, only regular files are opened, and only decoders of a few formats see what is in them.
+Whatever its name says, only regular files are opened, and only decoders of a few formats see what is in them. An image
+is turned as its EXIF orientation says; what is transparent becomes white; 16 bits are scaled to 8.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netpick.core.files import open_regular
 
@@ -65,6 +68,46 @@ def opened_image(path: Path) -> Iterator[Image]:
         raise
     except Exception as error:  # Pillow's readers raise whatever a broken file makes them raise
         raise UnreadableError(why(error)) from error
+
+
+def decode_image(path: Path, shape: Sequence[int], resize: bool = False) -> np.ndarray:
+    """Return an image's pixels, uint8 of the shape (channels, height, width), 1 or 3 channels.
+
+    Scaled to the shape if `resize`, without keeping the ratio of the sides (Pillow's bilinear filter, which takes all
+    pixels into account where an image gets smaller).
+
+    Raises
+    ------
+    UnreadableError
+        The file is missing, broken or cut off, its pixels have no known range, or its size is another one.
+    """
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    with opened_image(path) as image:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        flat = _eight_bits(image, image.format, "L" if channels == 1 else "RGB")
+        if flat.size != (width, height):
+            if not resize:
+                raise UnreadableError(f"is {flat.size[1]}×{flat.size[0]}, the others are {height}×{width}")
+            flat = flat.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(flat)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _eight_bits(image: Any, kind: str | None, mode: str) -> Any:
+    """Return an image as L or RGB, of 8 bits, on white paper."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):  # Pillow's older way with 16 bits
+        values = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise UnreadableError(f"mode {image.mode}: its pixels have no known range")
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image if image.mode == mode else image.convert(mode)
 
 
 def why(error: Exception) -> str:
