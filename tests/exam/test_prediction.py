@@ -110,7 +110,7 @@ def test_the_file_of_an_image_is_brought_to_the_form_of_the_run(run, name, tmp_p
     said = run.predict(name, tmp_path / "three.png")
     assert said.image.shape == (8, 8)
     assert by_class(run, said) == pytest.approx(exported(run, name, tmp_path, said.image), abs=1e-5)
-    assert np.abs(said.image.astype(int) - run.image(3)).mean() < 12  # scaled down again, by a filter
+    assert np.corrcoef(said.image.ravel(), run.image(3).ravel())[0, 1] > 0.95  # scaled down again, by a filter
     assert "three.png, 32×32 (RGB), was brought to 8×8 in grey, its pixels to 0 to 1, less 0.30" in said.note
     Image.fromarray(run.image(3)).save(tmp_path / "same.png")
     same = run.predict(name, str(tmp_path / "same.png"))
