@@ -2,7 +2,8 @@
 
 Every case spoils one input (a template, a file of networks, an npz file, a folder of images, a run's manifest, events
 or tables, a command line), forges a run (code named in it, names and links that lead outside), flips a bit, or plants
-modules where the user stands; then it gives a few netpick commands in a process of its own, forked from a warm one.
+modules where the user stands; then it gives netpick commands in a process that was forked from a warm one. A process
+does up to 50 cases that can't change it for each other, and what then looks like a fault is done again by one alone.
 As it should be are `ok` and `refused`: one line, exit code 1 or 2. Faults are an exception that reaches the user, more
 than 20 s of processor time (120 s for train, time, figures and report) or 10 s of waiting, more than 2 GB, a signal, a
 file made or changed outside of the run, code that ran, another value read without a word, control characters in the
@@ -29,6 +30,7 @@ os.environ |= {"NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1", "MPLBACK
 from _attack import data, forged, inputs, runs, standing, tables, watch
 from _attack.box import Kind
 from _attack.outcome import Outcome, as_markdown, grouped, reproduction, table
+from _attack.warm import warm
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, write_json
 
 KINDS: dict[str, Kind] = {
@@ -59,7 +61,7 @@ def work() -> int:
     folder = Path(tempfile.mkdtemp(prefix="netpick-attack-"))
     start = time.perf_counter()
     try:
-        watch.warm(kinds, folder / "bases")
+        warm(kinds, folder / "bases")
         numbers = {kind.name: range(max(1, args.cases // kind.slow)) for kind in kinds}
         cases = [(kind, case) for kind in kinds for case in (numbers[kind.name] if args.case is None else (args.case,))]
         outcomes = []
@@ -92,6 +94,10 @@ def _report(outcomes: list[Outcome], seed: int, light: bool, seconds: float) -> 
         first = members[0]
         lines = [f"\n{name} x {len(members)}: {text}", f"{first.what!r:.160}", f"{first.line!r:.160}"]
         console.print("\n  ".join([*lines, reproduction(first, seed, light)]), markup=False, soft_wrap=True)
+    passed = [outcome for outcome in outcomes if outcome.company and not outcome.is_fault]
+    if passed:
+        seen = f"{passed[0].company} of {passed[0].kind} {passed[0].case}"
+        console.print(f"\n{len(passed)} seemed to be faults, but are none alone: the first {seen}", markup=False)
     print_table(f"outcomes of {len(outcomes)} cases in {seconds:.0f} s, seed {seed}", *table(outcomes))
 
 

@@ -102,7 +102,6 @@ class Attempt:
     commands: tuple[tuple[str, ...], ...] = ()
     check: Callable[[], str | None] | None = None
     alone: bool = False
-    patient: bool = False
     path: tuple[str, ...] = ()
     """Folders that go before $PATH."""
 
@@ -117,6 +116,8 @@ class Kind(NamedTuple):
     bases: tuple[str, ...] = ()
     torch: bool = False
     """Whether undamaged cases would load it: then the warm process does, once for all."""
+    together: int = 50
+    """Cases that one process does; 1 where a case could change the process for the next one."""
 
 
 def make_bases(folder: Path, names: set[str]) -> None:

@@ -1,6 +1,6 @@
-"""What happens inside the process of one case: make the mutation, give netpick's commands, note how each ends.
+"""What happens inside the process of some cases: make each mutation, give netpick's commands, note how each ends.
 
-Each note is a line of JSON in the case's log, written before and after each command, so that the process that watches
+Each note is a line of JSON in the log, written before and after each command, so that the process that watches
 knows which one it was when this one is killed. Nothing here judges time, memory or files.
 """
 
@@ -15,37 +15,59 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+
+import psutil
 
 from .box import Attempt, Box, Kind
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 ALONE = "from netpick.cli import main\n\nmain()\n"
 SHOWN = 4000
+LEFT_BYTES = 2**29
+"""What a case may leave in memory for the next one."""
 ZEN = "Beautiful is better than ugly"
 """What Python's module `this` prints when it is imported."""
 
 
-def run_case(kind: Kind, case: int, seed: int, box: Box, log: Path) -> NoReturn:
-    """Make and do one case in this process, a fresh fork, and end it."""
+def do_cases(kind: Kind, boxes: dict[int, Box], seed: int, log: Path) -> NoReturn:
+    """Make and do cases in this process, a fresh fork, and end it; early where a case leaves it other than it was."""
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with open(log, "a", encoding="utf-8", errors="surrogateescape") as file:
+    environment, most = dict(os.environ), _memory("VmRSS") + LEFT_BYTES
+    with open(log, "a", encoding="utf-8") as file, open(log.with_suffix(".stack"), "w") as stack:
 
         def note(**facts: Any) -> None:
             file.write(json.dumps(facts) + "\n")
             file.flush()
 
-        try:
-            with open(log.with_suffix(".stack"), "w") as stack:
-                faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
+        faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False)
+        for case, box in boxes.items():
+            begun = time.monotonic()
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+            note(case=case)
+            os.environ.clear()
+            os.environ.update(environment)
+            try:
                 _do(kind, random.Random(f"{kind.name} {seed} {case}"), box, log, note)
-        except BaseException as error:  # noqa: BLE001  whatever it is, it is the harness's
-            note(result="HARNESS", **_told(error, everywhere=True))
+            except BaseException as error:  # noqa: BLE001  whatever it is, it is the harness's
+                note(result="HARNESS", **_told(error, everywhere=True))
+            note(peak=_memory("VmHWM"), seconds=time.monotonic() - begun)
+            if threading.active_count() > 1 or psutil.Process().children() or _memory("VmRSS") > most:
+                break
     os._exit(0)
+
+
+def _memory(which: str) -> int:
+    """Return bytes that the kernel counts for this process: VmRSS, those of now, or VmHWM, the most."""
+    return int(Path("/proc/self/status").read_text().partition(f"{which}:")[2].split()[0]) * 1024
 
 
 def _do(kind: Kind, rng: random.Random, box: Box, log: Path, note: Any) -> None:

@@ -209,7 +209,7 @@ def images(rng: random.Random, box: Box) -> Attempt:
         (fake / name).chmod(0o755)
     words: list[str] = []
     if rng.random() < 0.7:
-        words += ["--image-size", rng.choice(("8", "8", "8", "1", "4096", "1x5000", "20000", "0"))]
+        words += ["--image-size", rng.choice(("8", "8", "8", "1", "1024", "1x5000", "20000", "0"))]
     if rng.random() < 0.5:
         words += ["--color", rng.choice(("grey", "rgb", "auto"))]
     if rng.random() < 0.5:
@@ -261,7 +261,7 @@ def _form(rng: random.Random, folder: Path, box: Box) -> str:
     mode = rng.choice(("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "LA", "F", "I"))
     suffix = rng.choice((".png", ".tif", ".webp", ".jpg", ".bmp", ".ppm"))
     try:
-        Image.new(mode, rng.choice(((5, 6), (1, 1), (3000, 2), (9000, 9000)))).save(folder / f"other{suffix}")
+        Image.new(mode, rng.choice(((5, 6), (5, 6), (1, 1), (3000, 2), (3000, 3000)))).save(folder / f"other{suffix}")
     except (OSError, KeyError, ValueError):
         (folder / f"other{suffix}").write_bytes(b"")
     return mode

@@ -208,7 +208,23 @@ def links(rng: random.Random, box: Box) -> Attempt:
 
 
 KINDS = (
-    Kind("code", "networks.parquet that names Python code", code, 3, ("digits", "planted"), torch=True),
-    Kind("names", "names and hashes that lead outside", names, 3, ("planted", "compacted", "digits"), torch=True),
-    Kind("links", "links planted where netpick writes", links, 3, ("planted", "compacted", "digits"), torch=True),
+    Kind("code", "networks.parquet that names Python code", code, 3, ("digits", "planted"), torch=True, together=1),
+    Kind(
+        "names",
+        "names and hashes that lead outside",
+        names,
+        3,
+        ("planted", "compacted", "digits"),
+        torch=True,
+        together=1,
+    ),
+    Kind(
+        "links",
+        "links planted where netpick writes",
+        links,
+        3,
+        ("planted", "compacted", "digits"),
+        torch=True,
+        together=1,
+    ),
 )

@@ -74,6 +74,7 @@ def commands(rng: random.Random, box: Box) -> Attempt:
     if words[0] == "export" and "--to" not in words:
         words += ["--to", str(box.out / "net.py")]
     if words[0] in ("figures", "report"):  # an undamaged one takes a minute, and says nothing of its options
+        (box.out / "odd.txt").write_text("")
         words += ["--to", str(box.out / "odd.txt" / "x")]
     if words[0] in ("train", "time", "estimate") and "--data-dir" not in words:
         words += ["--data-dir", rng.choice(("/dev/null", str(box.out)))]

@@ -49,6 +49,8 @@ class Outcome:
     where: str = ""
     seconds: float = 0.0
     peak_bytes: int = 0
+    company: str = ""
+    """The fault that it seemed to have when other cases had gone before it in the same process."""
 
     @property
     def is_fault(self) -> bool:

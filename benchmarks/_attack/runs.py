@@ -16,7 +16,7 @@ QUESTIONS = ("scores", "strategies", "notes", "macs", "curves", "easy", "weird",
 QUESTIONS += ("mistakes", "sweep", "cascade", "agreement", "suspects", "ability", "compare", "learning", "attempts")
 
 
-def reading(rng: random.Random, box: Box, count: int = 3, slow: float = 0.01) -> tuple[tuple[str, ...], ...]:
+def reading(rng: random.Random, box: Box, count: int = 1, slow: float = 0.003) -> tuple[tuple[str, ...], ...]:
     """Return commands that read a run; seldom those that take a minute."""
     run = str(box.run)
     question = rng.choice(QUESTIONS)
@@ -71,7 +71,7 @@ def manifest(rng: random.Random, box: Box) -> Attempt:
 
 def events(rng: random.Random, box: Box) -> Attempt:
     """Write event logs with lines of other shapes, and spoilt ones of the right shape."""
-    run = box.copy("planted")
+    run = box.copy("compacted")
     one = {"network": "Basic", "replicate": 0}
     good: list[dict[str, Any]] = [
         {"event": "begin", "due": 12, "total": 12, "workers": 1, "device": ["cpu"]},
@@ -103,5 +103,5 @@ KINDS = (
         bases=("planted", "compacted", "digits"),
         torch=True,
     ),
-    Kind("events", "events.jsonl with lines of other shapes", events, bases=("planted",)),
+    Kind("events", "events.jsonl with lines of other shapes", events, bases=("compacted",)),
 )

@@ -44,4 +44,8 @@ def standing(rng: random.Random, box: Box) -> Attempt:
     return Attempt(f"{kind} {', '.join(names)}, {command[0]}", (command,), alone=True)
 
 
-KINDS = (Kind("standing", "files where the user stands that look like modules", standing, 5, ("planted", "digits")),)
+KINDS = (
+    Kind(
+        "standing", "files where the user stands that look like modules", standing, 5, ("planted", "digits"), together=1
+    ),
+)

@@ -223,7 +223,7 @@ def evil_image(rng: random.Random) -> bytes:
         return b""
     file = BytesIO()
     sizes = {"large": (9000, 9000)}
-    Image.new("L", sizes.get(way, (8, 8))).save(file, "BMP" if way == "bmp" else "PNG")
+    Image.new("L", sizes.get(way, (8, 8))).save(file, "BMP" if way == "bmp" else "PNG", compress_level=1)
     raw = file.getvalue()
     if way == "huge":
         import struct

@@ -1,31 +1,31 @@
-"""Cases, each in a process forked from a warm one and watched: time, memory, signals, files, markers.
+"""Cases, each watched: time, memory, signals, files, markers.
 
-Time is the processor's, so that a busy machine finds no hang that is not there; what waits for ever uses none, and is
-found by that.
+A process forked from the warm one does several cases of a kind, one after the other; what then looks like a fault is
+done again by a process of its own, and that is what counts. Time is the processor's, so that a busy machine finds no
+hang that is not there; what waits for ever uses none, and is found by that. Memory is the highest of each case.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
+import select
 import shutil
 import signal
-import sys
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
-from .box import Box, Kind, make_bases
-from .child import run_case, stack_frame
+from .box import Box, Kind
+from .child import do_cases, stack_frame
 from .outcome import OUTCOMES, Outcome
 
 SECONDS = 20
@@ -35,87 +35,86 @@ PATIENT = ("report", "figures", "train", "time")
 IDLE_SECONDS = 10
 MOST_BYTES = 2 * 2**30
 STOP_BYTES = 3 * 2**30
-
-
-def warm(kinds: Iterable[Kind], bases: Path) -> None:
-    """Make the runs that cases copy, and import once for all cases what netpick's commands import.
-
-    Both are done in processes of their own, so that no threads of libraries are left in this one.
-    """
-    kinds = tuple(kinds)
-    heavy = any(kind.torch for kind in kinds)
-    importlib.import_module("netpick.cli")
-    if heavy:
-        importlib.import_module("torch").set_num_threads(1)
-    bases.mkdir(parents=True, exist_ok=True)
-    names = {base for kind in kinds for base in kind.bases}
-    _in_a_fork(lambda: _prepare(bases, names, heavy), bases / "prepare.log")
-    for module in (bases / "modules").read_text().split():
-        with suppress(Exception):
-            importlib.import_module(module)
-
-
-def _prepare(bases: Path, names: set[str], heavy: bool) -> None:
-    """Make the runs, give the commands once on what is not spoilt, and write down what was imported for them."""
-    from netpick.cli import main
-
-    before = set(sys.modules)
-    run, out = str(bases / "planted"), bases / "rehearsal"
-    out.mkdir()
-    make_bases(bases, names)
-    commands = [["status", run], ["show", run, "Basic"], ["pick", run], ["ask", run, "nothing"]]
-    commands += [["ask", run, "weird", "--plot", str(out / "plot.svg")]]
-    commands += [["export", run, "Basic", "--to", str(out / "net.py")]]
-    if "digits" in names:
-        commands += [["estimate", str(bases / "digits"), "--seconds", "0", "--device", "cpu"]]
-    elif heavy:
-        commands += [["generate", "smoke", "--dataset", "digits", "--limit", "1", "--run", str(out / "made")]]
-    for command in commands:
-        with suppress(SystemExit):
-            main(command)
-    # netpick imports torchvision in a way of its own, without its compiled part
-    there = [n for n in sys.modules if n not in before and "main__" not in n and not n.startswith("torchvision")]
-    (bases / "modules").write_text("\n".join(there))
-
-
-def _in_a_fork(work: Callable[[], None], log: Path) -> None:
-    """Do something in another process, so that no threads of libraries are left in this one."""
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            with open(log, "wb") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001  said by who waits for it
-            os.write(2, traceback.format_exc().encode())
-        os._exit(code)
-    if os.waitpid(pid, 0)[1]:
-        raise SystemExit(f"a run to attack can't be made: {log.read_text(errors='replace')[-1500:]}")
+LOOK_SECONDS = 0.1
 
 
 @dataclass
-class _Watched:
-    """One case that is going on."""
+class _Case:
+    """The case that a process is at, and what it has noted of it."""
 
     kind: Kind
-    case: int
+    number: int
     box: Box
-    log: Path
-    pid: int
     begun: float = field(default_factory=time.monotonic)
-    noted: int = 0
-    noted_cpu: float = 0.0
-    cpu: float = 0.0
-    moved: float = field(default_factory=time.monotonic)
-    looked: float = 0.0
-    stopped: str = ""
-    limit: float = SECONDS
+    what: str = ""
+    before: dict[str, str] | None = None
+    command: str = ""
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(self, note: dict[str, Any]) -> None:
+        """Take what its process has noted."""
+        self.what = note.get("what", self.what)
+        self.before = note.get("before", self.before)
+        self.command = note.get("command", self.command)
+        if "result" in note:
+            self.results.append({"command": self.command, **note})
+
+    def add(self, result: str, line: str = "", where: str = "") -> None:
+        """Take what was seen from outside."""
+        self.results.append({"result": result, "command": self.command, "line": line, "where": where})
+
+    def outcome(self, peak: int, seconds: float) -> Outcome:
+        """Say what came of it, looking for what it left on the disk."""
+        if peak > MOST_BYTES:
+            self.add("MEMORY", f"{peak / 1e9:.1f} GB")
+        if self.box.marker.exists():
+            self.add("CODE", "a marker was written")
+        if self.before is not None and (touched := _touched(self.before, self.box.state())):
+            self.add("OUTSIDE", touched)
+        worst = max(self.results, key=_badness, default={"result": "HARNESS", "line": "ended without a word"})
+        said = (worst.get("command", ""), worst.get("line", ""), worst.get("where", ""))
+        return Outcome(self.kind.name, self.number, worst["result"], self.what, *said, round(seconds, 2), peak)
+
+
+class _Watched:
+    """A process that does cases of one kind, one after the other; `left` are those that it has not begun."""
+
+    def __init__(self, kind: Kind, numbers: tuple[int, ...], seed: int, work: Path) -> None:
+        self.kind, self.left, self.alone = kind, deque(numbers), len(numbers) == 1
+        self.boxes = {number: Box(work / "cases" / f"{kind.name}-{number}", work / "bases") for number in numbers}
+        self.log = work / "cases" / f"{kind.name}-{'-'.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}.log"
+        self.log.write_text("")
+        self.case: _Case | None = None
+        self.begun = self.moved = time.monotonic()
+        self.noted_cpu = self.cpu = self.looked = 0.0
+        self.noted, self.stopped = False, ""
+        self.pid = os.fork()
+        if not self.pid:
+            do_cases(kind, self.boxes, seed, self.log)
+        self.handle = os.pidfd_open(self.pid)
+        self.notes: BinaryIO = open(self.log, "rb")  # noqa: SIM115  closed by `end`
+        self.rest = b""
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Read what was noted since the last time; yield what came of the cases that have ended in company."""
+        *lines, self.rest = (self.rest + self.notes.read()).split(b"\n")
+        self.noted = self.noted or bool(lines)
+        for line in lines:
+            note = json.loads(line)
+            if "case" in note:
+                self.case = self._next()
+            elif self.case and "peak" not in note:
+                self.case.note(note)
+            elif self.case and not self.alone:
+                yield self.case.outcome(note["peak"], note["seconds"])
+                self.case = None
+
+    def _next(self) -> _Case:
+        number = self.left.popleft()
+        return _Case(self.kind, number, self.boxes[number])
 
     def look(self) -> str:
-        """Return why the case is to be stopped, if it is."""
+        """Return why the process is to be stopped, if it is."""
         now = time.monotonic()
         try:
             process = psutil.Process(self.pid)
@@ -130,18 +129,12 @@ class _Watched:
                     self.cpu, self.moved = cpu, now
         except psutil.Error:
             return ""
-        noted = self.log.stat().st_size if self.log.exists() else 0
-        if noted != self.noted:
-            self.noted, self.noted_cpu, self.moved = noted, cpu, now
-            self.limit = PATIENT_SECONDS if self.command().startswith(PATIENT) else SECONDS
+        if self.noted:
+            self.noted, self.noted_cpu, self.moved = False, cpu, now
         if resident > STOP_BYTES:
             return "MEMORY"
-        return "HANG" if cpu - self.noted_cpu > self.limit or now - self.moved > IDLE_SECONDS else ""
-
-    def command(self) -> str:
-        """Return the command that is going on."""
-        lines = self.log.read_text(errors="surrogateescape").splitlines()
-        return next((json.loads(line)["command"] for line in reversed(lines) if line.startswith('{"command"')), "")
+        limit = PATIENT_SECONDS if self.case and self.case.command.startswith(PATIENT) else SECONDS
+        return "HANG" if cpu - self.noted_cpu > limit or now - self.moved > IDLE_SECONDS else ""
 
     def stop(self, why: str) -> None:
         """Let the process write down where it is, and kill it with all its children."""
@@ -152,37 +145,68 @@ class _Watched:
         with suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
 
+    def end(self, status: int, peak: int) -> Iterator[Outcome]:
+        """Yield what came of the last cases, once the process has ended."""
+        with suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        os.close(self.handle)
+        yield from self.outcomes()
+        self.notes.close()
+        if not self.case and self.alone and self.left:  # not a word: it didn't come so far
+            self.case = self._next()
+        if self.case:
+            stack = self.log.with_suffix(".stack")
+            where = stack_frame(stack.read_text(errors="replace")) if stack.exists() else ""
+            if self.stopped:
+                self.case.add(self.stopped, where=where)
+            elif os.WIFSIGNALED(status):
+                self.case.add("CRASH", signal.Signals(os.WTERMSIG(status)).name)
+            yield self.case.outcome(peak, time.monotonic() - self.case.begun)
+
+    def clear(self) -> None:
+        """Remove its files."""
+        for suffix in (".log", ".out", ".stack"):
+            self.log.with_suffix(suffix).unlink(missing_ok=True)
+
 
 def run_cases(
     cases: Iterable[tuple[Kind, int]], seed: int, work: Path, jobs: int = 1, keep: bool = False
 ) -> Iterator[Outcome]:
     """Run cases in forks of this process, several at the same time; yield what came of each.
 
-    With `keep` the folders stay, with a log of what was done and said beside each.
+    With `keep` each has a process of its own, and the folders stay, with a log of what was done and said beside each.
     """
-    waiting = deque(cases)
+    waiting = deque(_together(cases, keep))
     going: list[_Watched] = []
-    folder = work / "cases"
-    folder.mkdir(parents=True, exist_ok=True)
+    company: dict[tuple[str, int], str] = {}
+    (work / "cases").mkdir(parents=True, exist_ok=True)
     gc.collect()
     gc.freeze()
     try:
         while waiting or going:
             while waiting and len(going) < jobs:
-                going.append(_begin(*waiting.popleft(), seed, folder, work / "bases"))
-            time.sleep(0.01)
+                going.append(_Watched(*waiting.popleft(), seed, work))
+            select.select([watched.handle for watched in going], [], [], LOOK_SECONDS)
             for watched in list(going):
                 pid, status, usage = os.wait4(watched.pid, os.WNOHANG)
+                for outcome in watched.end(status, usage.ru_maxrss * 1024) if pid else watched.outcomes():
+                    if not keep:
+                        shutil.rmtree(os.fsencode(watched.boxes[outcome.case].folder), ignore_errors=True)
+                    key = (outcome.kind, outcome.case)
+                    if watched.alone or not outcome.is_fault:
+                        yield replace(outcome, company=company.get(key, ""))
+                    else:
+                        company[key] = outcome.outcome
+                        waiting.appendleft((watched.kind, (outcome.case,)))
                 if not pid:
                     if not watched.stopped and (why := watched.look()):
                         watched.stop(why)
                     continue
                 going.remove(watched)
-                with suppress(OSError):
-                    os.killpg(watched.pid, signal.SIGKILL)
-                yield _ended(watched, status, usage.ru_maxrss * 1024)
+                if watched.left:
+                    waiting.appendleft((watched.kind, tuple(watched.left)))
                 if not keep:
-                    _clear(watched)
+                    watched.clear()
     finally:
         for watched in going:
             watched.stop("HANG")
@@ -190,50 +214,11 @@ def run_cases(
         gc.unfreeze()
 
 
-def _begin(kind: Kind, case: int, seed: int, folder: Path, bases: Path) -> _Watched:
-    box = Box(folder / f"{kind.name}-{case}", bases)
-    log = folder / f"{kind.name}-{case}.log"
-    log.write_text("")
-    pid = os.fork()
-    if not pid:
-        run_case(kind, case, seed, box, log)
-    return _Watched(kind, case, box, log, pid)
-
-
-def _ended(watched: _Watched, status: int, peak: int) -> Outcome:
-    notes = [json.loads(line) for line in watched.log.read_text(errors="surrogateescape").splitlines()]
-    what = next((note["what"] for note in notes if "what" in note), "")
-    before = next((note["before"] for note in notes if "before" in note), None)
-    results: list[dict[str, Any]] = []
-    command = ""
-    for note in notes:
-        command = note.get("command", command)
-        if "result" in note:
-            results.append({"command": command, **note})
-    stack = watched.log.with_suffix(".stack")
-    where = stack_frame(stack.read_text(errors="replace")) if stack.exists() else ""
-    if watched.stopped:
-        results.append({"result": watched.stopped, "command": command, "where": where})
-    elif os.WIFSIGNALED(status):
-        results.append({"result": "CRASH", "command": command, "line": signal.Signals(os.WTERMSIG(status)).name})
-    elif peak > MOST_BYTES:
-        results.append({"result": "MEMORY", "command": command, "line": f"{peak / 1e9:.1f} GB"})
-    if watched.box.marker.exists():
-        results.append({"result": "CODE", "command": command, "line": "a marker was written"})
-    if before is not None and (touched := _touched(before, watched.box.state())):
-        results.append({"result": "OUTSIDE", "command": command, "line": touched})
-    worst = max(results, key=_badness, default={"result": "HARNESS", "line": "ended without a word"})
-    return Outcome(
-        watched.kind.name,
-        watched.case,
-        worst["result"],
-        what,
-        worst.get("command", ""),
-        worst.get("line", ""),
-        worst.get("where", ""),
-        round(time.monotonic() - watched.begun, 2),
-        peak,
-    )
+def _together(cases: Iterable[tuple[Kind, int]], alone: bool) -> Iterator[tuple[Kind, tuple[int, ...]]]:
+    """Yield the cases that one process does, as many as their kind can stand."""
+    for kind, members in groupby(cases, key=lambda case: case[0]):
+        numbers, most = tuple(number for _, number in members), 1 if alone else kind.together
+        yield from ((kind, numbers[at : at + most]) for at in range(0, len(numbers), most))
 
 
 def _badness(result: dict[str, Any]) -> int:
@@ -248,9 +233,3 @@ def _touched(before: dict[str, str], after: dict[str, str]) -> str:
         if after[path] != state:
             return f"changed {path}"
     return next((f"made {path}" for path in after if path not in before), "")
-
-
-def _clear(watched: _Watched) -> None:
-    shutil.rmtree(os.fsencode(watched.box.folder), ignore_errors=True)
-    for suffix in (".log", ".out", ".stack"):
-        watched.log.with_suffix(suffix).unlink(missing_ok=True)

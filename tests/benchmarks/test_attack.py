@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from netpick.core.errors import NetpickError
@@ -103,6 +104,51 @@ def test_too_much_memory_is_seen(attack, tmp_path, monkeypatch):
     kind = attack["box"].Kind("made", "made up", lambda rng, box: attack["box"].Attempt("nothing"))
     (outcome,) = attack["watch"].run_cases([(kind, 0)], 0, tmp_path)
     assert outcome.outcome == "MEMORY"
+
+
+FAULTY = {0: "ok", 1: "TRACEBACK", 2: "CRASH", 3: "ok", 4: "OUTSIDE", 5: "MEMORY", 6: "refused"}
+
+
+def test_cases_of_one_process_are_told_apart(attack, tmp_path, monkeypatch):
+    """A fault ends neither the cases after it nor is it theirs; memory is that of the case that took it."""
+    monkeypatch.setattr(attack["watch"], "MOST_BYTES", psutil.Process().memory_info().rss + 2**28)
+
+    def make(rng, box):
+        name = list(FAULTY.values())[int(box.folder.name.partition("-")[2])]
+        wrong = {**WRONG, "MEMORY": lambda box: len(b"x" * 2**29) and None}[name]
+        return attack["box"].Attempt("nothing", check=lambda: wrong(box))
+
+    kind = attack["box"].Kind("made", "made up", make, together=len(FAULTY))
+    found = {one.case: one for one in attack["watch"].run_cases([(kind, case) for case in FAULTY], 0, tmp_path)}
+    assert {case: found[case].outcome for case in FAULTY} == FAULTY
+    assert {case for case in FAULTY if found[case].company} == {1, 2, 4, 5}
+
+
+def test_what_is_a_fault_in_company_alone_is_none(attack, tmp_path):
+    done = []
+
+    def make(rng, box):
+        done.append(box)
+        return attack["box"].Attempt("nothing", check=lambda: {}["missing"] if len(done) > 1 else None)
+
+    kind = attack["box"].Kind("made", "made up", make, together=3)
+    outcomes = attack["watch"].run_cases([(kind, case) for case in range(3)], 0, tmp_path)
+    found = sorted((one.case, one.outcome, one.company) for one in outcomes)
+    assert [one[1:] for one in found] == [("ok", ""), ("ok", "TRACEBACK"), ("ok", "TRACEBACK")]
+
+
+def test_a_case_finds_the_environment_as_it_was(attack, tmp_path):
+    def make(rng, box):
+        def check():
+            left = os.environ.get("LEFT_BY_ANOTHER")
+            os.environ["LEFT_BY_ANOTHER"] = "x"
+            return f"SILENT: {left}" if left or Path.cwd() != box.here else None
+
+        return attack["box"].Attempt("nothing", check=check)
+
+    kind = attack["box"].Kind("made", "made up", make, together=2)
+    outcomes = attack["watch"].run_cases([(kind, 0), (kind, 1)], 0, tmp_path)
+    assert [one.outcome for one in outcomes] == ["ok", "ok"]
 
 
 def test_the_same_seed_spoils_in_the_same_way(attack):

@@ -568,6 +568,8 @@ layers = [
     [
         ("[]", "a network needs at least one layer"),
         ("[{ shape = [64] }]", "a layer wants an 'op' with the name of an operation, got {'shape': [64]}"),
+        ("[{ op = ['ReLU'] }]", "a layer wants an 'op' with the name of an operation, got {'op': ['ReLU']}"),
+        ("[{ op = { a = 1 } }]", "a layer wants an 'op' with the name of an operation, got {'op': {'a': 1}}"),
         ("[{ op = 'Flaten' }]", "layer 0: unknown operation 'Flaten' (did you mean 'Flatten'?)"),
         ("[{ op = 'Flatten' }]", "the last layer gives [64], wanted [10]"),
         (

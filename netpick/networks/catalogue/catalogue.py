@@ -26,8 +26,8 @@ from netpick.networks.catalogue.register import Register, Variants
 from netpick.networks.catalogue.template import Template, cell_recipes
 from netpick.networks.paper.inferred import family_of
 from netpick.networks.paper.operation import Shape
-from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check
-from netpick.networks.paper.whole_networks import completed, is_baseline
+from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, read_layers
+from netpick.networks.paper.whole_networks import is_baseline
 
 MAX_DRAWS = 2000
 """Draws in a row that may be refused before a cell is given up: far more than any cell of ours ever needs."""
@@ -65,7 +65,7 @@ class _Catalogue:
         try:
             # The operation's name stays as it is; the placeholders stand for arguments only.
             given = [{k: v if k == "op" else filled(v) for k, v in entry.items()} for entry in cell.layers]
-            layers = tuple(LayerSpec.from_dict(entry) for entry in completed(given, self.image, self.classes))
+            layers = tuple(read_layers(given, self.image, self.classes))
             check(layers, self.image, self.classes)
             if layers[-1].op != "LogSoftmax" and not is_baseline(layers):
                 raise SpecError(f"layer {len(layers) - 1}: the last layer must be LogSoftmax, got {layers[-1].op}")

@@ -23,8 +23,8 @@ from netpick.networks.paper.in_place import overwrites
 from netpick.networks.paper.inferred import MIXED, family_of
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.operations import OPERATIONS
-from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, walk
-from netpick.networks.paper.whole_networks import BASELINES, MODELS, OWN, WHOLE, completed, is_baseline
+from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, read_layers, walk
+from netpick.networks.paper.whole_networks import BASELINES, MODELS, OWN, WHOLE, is_baseline
 
 MAX_BYTES = 64 * 2**20
 MAX_BRACKETS = 4_000_000
@@ -168,7 +168,7 @@ def _layers(given: Any, image: Shape, classes: int) -> list[LayerSpec]:
                 f"layer {index}: unknown operation '{op:.100}'{suggest(op[:100], known)}; "
                 f"allowed are {listed(OPERATIONS, 100)}, baseline:..., sklearn:..., torchvision:..."
             )
-    return [LayerSpec.from_dict(entry) for entry in completed(given, image, classes)]
+    return read_layers(given, image, classes)
 
 
 def _judge(layers: Sequence[LayerSpec], image: Shape, size: Size, max_params: int) -> None:

@@ -21,7 +21,7 @@ from netpick.networks.paper import operations
 from netpick.networks.paper.in_place import check_overwriting
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.operations import OPERATIONS
-from netpick.networks.paper.whole_networks import ASIDE, WHOLE, is_baseline, is_whole
+from netpick.networks.paper.whole_networks import ASIDE, MODELS, OWN, WHOLE, is_baseline, is_whole
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,35 @@ class LayerSpec:
         if not isinstance(data, Mapping) or not isinstance(data.get("op"), str):
             raise SpecError(f"a layer wants an 'op' with the name of an operation, got {data!r:.80}")
         return cls(data["op"], {k: v for k, v in data.items() if k != "op"})
+
+
+def read_layers(layers: Sequence[Any], image: Shape, classes: int) -> list[LayerSpec]:
+    """Read the layers of a template or a file.
+
+    What the data set decides is filled in, and the LogSoftmax that a model of torchvision leaves to its user.
+
+    Parameters
+    ----------
+    layers : objects with an 'op', whatever a stranger has put into them
+    image : shape [C, H, W] of one image
+    classes : number of classes
+
+    Raises
+    ------
+    SpecError
+        What is no layer; a network of the user's own code, which only the user can name.
+    """
+    out = []
+    for index, entry in enumerate(layers):
+        given = LayerSpec.from_dict(entry)
+        if given.op == OWN:
+            raise SpecError(f"layer {index}: {OWN} stands for code of one's own, which is named with --module alone")
+        known = WHOLE[given.op].arguments if given.op in WHOLE else {}
+        filled = {name: n for name, n in (("in_channels", image[0]), ("num_classes", classes)) if name in known}
+        out.append(LayerSpec(given.op, {**given.args, **{k: n for k, n in filled.items() if k not in given.args}}))
+    if out and out[-1].op in MODELS:
+        out.append(LayerSpec("LogSoftmax", {"dim": 1}))
+    return out
 
 
 def layer(op: str, **args: Any) -> LayerSpec:

@@ -126,32 +126,6 @@ def is_baseline(layers: Sequence[Any]) -> bool:
     return any(layer.op in BASELINES for layer in layers)
 
 
-def completed(layers: Sequence[Mapping[str, Any]], image: Shape, classes: int) -> list[dict[str, Any]]:
-    """Fill in what the data set decides, and the LogSoftmax that a model of torchvision leaves to its user.
-
-    Parameters
-    ----------
-    layers : as they are written in a template or a file
-    image : shape [C, H, W] of one image
-    classes : number of classes
-
-    Raises
-    ------
-    SpecError
-        A network of the user's own code, which only the user can name.
-    """
-    out = []
-    for index, layer in enumerate(layers):
-        if layer.get("op") == OWN:
-            raise SpecError(f"layer {index}: {OWN} stands for code of one's own, which is named with --module alone")
-        known = WHOLE.get(layer["op"]) if isinstance(layer.get("op"), str) else None
-        filled: dict[str, Any] = {"in_channels": image[0], "num_classes": classes} if known else {}
-        out.append({**layer, **{k: v for k, v in filled.items() if known and k in known.arguments and k not in layer}})
-    if out and out[-1].get("op") in MODELS:
-        out.append({"op": "LogSoftmax", "dim": 1})
-    return out
-
-
 def baseline_counts(op: str, args: Args, image: Shape, samples: int) -> dict[str, int]:
     """Return what a baseline costs, with the names of the columns in networks.parquet.
 
