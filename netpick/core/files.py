@@ -86,7 +86,7 @@ def open_regular(path: Path, most: int | None = None) -> IO[bytes]:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if stat.S_ISREG(about.st_mode):
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
-    raise OSError(errno.EINVAL, "not a regular file")
+    raise OSError(errno.EINVAL, "not a regular file: write what a pipe gives into a file first")
 
 
 def read_text(path: str | Path, most: int, errors: str = "strict") -> str:

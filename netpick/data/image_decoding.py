@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -157,7 +158,7 @@ def _place(listing: Listing, options: ImageOptions, kept: Path) -> Path:
 def _open(place: Path, listing: Listing) -> Pixels:
     known = json.loads((place / "images.json").read_text())
     pixels = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
-    if list(pixels.shape) != known["shape"]:
+    if list(pixels.shape) != known["shape"] or zlib.crc32(np.ascontiguousarray(pixels).data) != known["sum"]:
         raise ValueError("not the pixels that the list is of")
     _check_memory(listing, len(pixels), known["shape"][1:])
     return _parts(listing, pixels, known["unreadable"])
@@ -165,9 +166,13 @@ def _open(place: Path, listing: Listing) -> Pixels:
 
 def _keep(place: Path, pixels: np.ndarray, unreadable: dict[str, str]) -> None:
     """Write the pixels so that the folder's name never stands for half of them, and drop those of older files."""
+    stem = place.name.partition("-")[0]
+    for left in place.parent.glob(f".{stem}-*.tmp"):  # of a process that was killed while writing
+        shutil.rmtree(left, ignore_errors=True)
+    about = {"shape": pixels.shape, "sum": zlib.crc32(np.ascontiguousarray(pixels).data), "unreadable": unreadable}
     with written_aside(place) as temporary:
         temporary.mkdir(parents=True, exist_ok=True)
         np.save(temporary / "pixels.npy", pixels, allow_pickle=False)
-        (temporary / "images.json").write_text(json.dumps({"shape": pixels.shape, "unreadable": unreadable}))
-        for old in place.parent.glob(f"{place.name.partition('-')[0]}-*"):
+        (temporary / "images.json").write_text(json.dumps(about))
+        for old in place.parent.glob(f"{stem}-*"):
             shutil.rmtree(old, ignore_errors=True)

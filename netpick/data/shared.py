@@ -60,8 +60,8 @@ def prepare(
     """Write every split's inputs and labels into `folder`, for workers to map into their memory.
 
     The files' names carry a hash of the request, and of the state of one's own files. They appear whole or not at all,
-    and are used again by the next `prepare` of the same request. With `folder` None nothing is written and each worker
-    loads by itself. `kept` and `report` are those of `load`.
+    and are used again by the next `prepare` of the same request, if they still have their checksums. With `folder` None
+    nothing is written and each worker loads by itself. `kept` and `report` are those of `load`.
 
     Raises
     ------
@@ -80,8 +80,9 @@ def prepare(
         known = json.loads(marker.read_text())
         splits, classes = tuple(known["splits"]), tuple(known["classes"])
         shared = SharedData(request, str(folder), splits, classes, known["digest"], stem, known["labels_sum"])
-        _map(shared)
-        return shared
+        mapped = _map(shared)
+        if _sum(inputs for inputs, _ in mapped.values()) == known["inputs_sum"]:  # once a session: workers trust it
+            return shared
     dataset = load(request, kept, report)
     labels_sum = _sum(split.labels for split in dataset.splits.values())
     shared = SharedData(
@@ -118,11 +119,15 @@ def _write(shared: SharedData, dataset: Dataset) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f".{shared.stem}*.tmp"):  # of a process that was killed while writing
             leftover.unlink(missing_ok=True)
+        inputs_sum = 0
         for name, split in dataset.splits.items():
             inputs, labels = _paths(shared, name)
-            atomic_write(inputs, functools.partial(_save, array=dataset.inputs(name)))
+            values = dataset.inputs(name)
+            inputs_sum = _sum([values], inputs_sum)
+            atomic_write(inputs, functools.partial(_save, array=values))
             atomic_write(labels, functools.partial(_save, array=split.labels))
         facts = {key: getattr(shared, key) for key in ("splits", "classes", "digest", "labels_sum")}
+        facts["inputs_sum"] = inputs_sum
         atomic_write(folder / f"{shared.stem}.json", json.dumps(facts).encode())  # last: the others are complete
     except OSError as error:
         raise WorkError(
@@ -174,8 +179,8 @@ def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return out
 
 
-def _sum(labels: Iterable[np.ndarray]) -> int:
-    return functools.reduce(lambda sum_, split: zlib.crc32(np.ascontiguousarray(split).data, sum_), labels, 0)
+def _sum(arrays: Iterable[np.ndarray], before: int = 0) -> int:
+    return functools.reduce(lambda sum_, array: zlib.crc32(np.ascontiguousarray(array).data, sum_), arrays, before)
 
 
 def _stem(request: DataRequest) -> str:

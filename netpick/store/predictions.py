@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import RunError, listed
-from netpick.store.blocks import Block, is_ordered, read_blocks
+from netpick.store.blocks import Block, Verified, read_blocks
 from netpick.store.rows import RunFiles, read_file
 from netpick.store.shards import BrokenShardError, Shard, open_shard, scan
 
@@ -45,6 +45,7 @@ class Predictions:
     ) -> None:
         self.path = files.path
         self._files, self._stems, self._epochs, self._order, self._broken = files, stems, epochs, order, broken
+        self._verified: Verified = {}
 
     def wanted(
         self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None
@@ -85,7 +86,7 @@ class Predictions:
                 continue
             networks, _, epochs, splits = map(set, zip(*here, strict=True))
             try:
-                for block in read_blocks(self._files, shard, names, epochs, splits, networks):
+                for block in read_blocks(self._files, shard, names, epochs, splits, networks, self._verified):
                     if block.key in wanted:
                         yield block
             except BrokenShardError as e:
@@ -130,7 +131,7 @@ class Predictions:
                     f"{self.path}: network '{block.network}' has {len(sample)} predictions of the {split} split and "
                     f"others, or samples.parquet, {out.shape[1]}: the run was written with different data"
                 )
-            place: Any = slice(None) if is_ordered(sample) else sample
+            place: Any = slice(None) if block.ordered else sample
             i, *others = rows[block.network]
             for c, column in enumerate(columns):
                 values = block.array(column)

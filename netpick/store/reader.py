@@ -305,11 +305,10 @@ def _tidy(frame: pd.DataFrame, order: dict[str, int], sort: bool = True) -> pd.D
     """Give network and split the categories that occur, networks in the order of the catalogue; sort by the keys."""
     for name, rank in (("network", order), ("split", None)):
         if name in frame:
-            column = frame[name].astype("category").cat.remove_unused_categories()
-            present = sorted(column.cat.categories)
-            if rank is not None:
-                present.sort(key=lambda v: order.get(v, len(order)))
-            frame = frame.assign(**{name: column.cat.reorder_categories(present)})
+            column = frame[name].astype("category")
+            present = [column.cat.categories[code] for code in column.cat.codes.unique() if code >= 0]
+            present.sort(key=lambda v: (order.get(v, len(order)) if rank is not None else 0, v))
+            frame = frame.assign(**{name: column.cat.set_categories(present)})
     if sort:
         keys = [k for k in ("network", "replicate", "epoch", "split") if k in frame]
         frame = frame.sort_values(keys, kind="stable", ignore_index=True)

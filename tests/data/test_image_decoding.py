@@ -148,7 +148,7 @@ def test_a_changed_folder_is_noticed(root, tmp_path, counted, change):
     attach.cache_clear()
 
 
-@pytest.mark.parametrize("damage", ["pixels", "list", "half"])
+@pytest.mark.parametrize("damage", ["pixels", "bit", "list", "half"])
 def test_kept_pixels_that_are_damaged_are_decoded_again(root, tmp_path, counted, damage):
     kept = tmp_path / "kept"
     request = DataRequest(f"folder:{root}", "")
@@ -156,6 +156,8 @@ def test_kept_pixels_that_are_damaged_are_decoded_again(root, tmp_path, counted,
     (place,) = kept.iterdir()
     if damage == "pixels":
         (place / "pixels.npy").write_bytes((place / "pixels.npy").read_bytes()[:-9])
+    elif damage == "bit":
+        flip(place / "pixels.npy")
     elif damage == "list":
         (place / "images.json").write_text("{")
     else:
@@ -164,6 +166,36 @@ def test_kept_pixels_that_are_damaged_are_decoded_again(root, tmp_path, counted,
     assert len(counted) == 36
     data.load(request, kept)
     assert len(counted) == 36
+
+
+def flip(file):
+    """Turn one bit of the last byte, as a disk does."""
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+
+
+def test_inputs_that_are_damaged_are_made_again(root, tmp_path):
+    request = DataRequest(f"folder:{root}", "")
+    prepare(request, tmp_path / "cache")
+    written = {file: file.read_bytes() for file in (tmp_path / "cache").glob("*-inputs.npy")}
+    assert len(written) == 2
+    for file, right in written.items():
+        flip(file)
+        prepare(request, tmp_path / "cache")
+        assert file.read_bytes() == right
+
+
+def test_what_a_killed_process_left_of_its_pixels_is_removed(root, tmp_path):
+    kept = tmp_path / "kept"
+    request = DataRequest(f"folder:{root}", "")
+    first = data.load(request, kept)
+    (place,) = kept.iterdir()
+    left, other = kept / f".{place.name}.1.tmp", kept / ".0123-4567.1.tmp"
+    place.rename(left)
+    other.mkdir()
+    same(first, data.load(request, kept))
+    assert sorted(kept.iterdir()) == sorted([place, other])
 
 
 def test_where_nothing_can_be_kept_all_goes_on(root, tmp_path):
