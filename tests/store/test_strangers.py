@@ -222,3 +222,35 @@ def test_no_flipped_bit_gives_another_value_without_a_word(planted, tmp_path):
             silent.append((victim.relative_to(folder), at // 8, len(content)))
     assert not silent
     assert noticed > 30
+
+
+def turn(file, at):
+    """Turn one bit of a byte, and give the file a time of change that is surely another."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(0, content[at]))
+
+
+def test_each_page_of_a_merged_file_is_checked_as_it_is_read_for_the_first_time(run):
+    store = Store.open(run)
+    store.compact()
+    (file,) = (run / "predictions").glob("*.parquet")
+    metadata = pq.read_metadata(file)
+    last = metadata.row_group(metadata.num_row_groups - 1)
+    (chunk,) = (last.column(i) for i in range(last.num_columns) if last.column(i).path_in_schema == "score_1")
+    at = chunk.data_page_offset + chunk.total_compressed_size // 2
+    expected = Run(run).scores()
+    turn(file, at)
+    reader = Run(run)
+    assert len(reader.predicted()) == len(expected)  # of other columns
+    for _ in range(2):  # what was found broken is no more right the second time
+        with pytest.raises(RunError, match="broken"):
+            reader.scores()
+    turn(file, at)
+    assert np.array_equal(reader.scores(), expected)
+    assert np.array_equal(reader.scores(), expected)
+    assert reader.predictions()["score_1"].tolist() == expected[:, :, 1].ravel().tolist()
+    turn(file, at)
+    with pytest.raises(RunError, match="broken"):  # the file is another one than that which was checked
+        reader.scores()
