@@ -35,7 +35,7 @@ PATIENT = ("report", "figures", "train", "time")
 IDLE_SECONDS = 10
 MOST_BYTES = 2 * 2**30
 STOP_BYTES = 3 * 2**30
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
 
 
 @dataclass

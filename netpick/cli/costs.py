@@ -5,6 +5,7 @@ As in `cli`: parse, call, print.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -109,8 +110,8 @@ def time_(
 
     run, networks = options.run_and_names(words or ())
     counts = threads.split(",")
-    if not all(n.strip().isdigit() and 1 <= int(n) <= 1024 for n in counts):
-        raise RunError(f"--threads: wants numbers from 1 on, such as 1,2, got '{threads}'")
+    if not all(re.fullmatch("[0-9]{1,4}", n.strip()) and 1 <= int(n) <= 1024 for n in counts):
+        raise RunError(f"--threads: wants numbers from 1 on, such as 1,2, got '{threads:.100}'")
 
     def on_start(number: int, expected: float) -> None:
         if form == "table":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -87,8 +89,8 @@ def worker_count(text: str) -> int | Literal["auto"]:
     """Read the value of --workers."""
     if text == "auto":
         return "auto"
-    if not text.lstrip("-").isdigit():
-        raise RunError(f"--workers: wants auto or a number from 1 on, got '{text}'")
+    if not re.fullmatch("-?[0-9]{1,9}", text):  # Python reads no number of thousands of digits
+        raise RunError(f"--workers: wants auto or a number from 1 on, got '{text:.100}'")
     return int(text)
 
 
@@ -117,7 +119,7 @@ def run_folder(given: str | None) -> Path:
 
 def is_run(word: str) -> bool:
     """Whether a word means a run's folder, and not a network or a question: it is a folder, or could only be one."""
-    return Path(word).is_dir() or "/" in word or "\\" in word
+    return os.path.isdir(word) or "/" in word or "\\" in word
 
 
 def run_and_names(words: Sequence[str]) -> tuple[Path, list[str]]:

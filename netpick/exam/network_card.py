@@ -175,10 +175,10 @@ def _number(value: float) -> str:
 
 def network_row(run: Reader, name: str) -> dict[str, Any]:
     """Return a network's row of networks.parquet; RunError with the nearest name where there is none."""
-    rows = run.networks[run.networks["name"] == name]
-    if not len(rows):
+    names = run.networks["name"].tolist()  # Arrow's words are UTF-8: they can't be compared with one that isn't
+    if name not in names:
         checks.need_network(run, name)  # raises, with the nearest name
-    return {str(column): value for column, value in rows.iloc[0].items()}
+    return {str(column): value for column, value in run.networks.iloc[names.index(name)].items()}
 
 
 def _family(spec: NetworkSpec) -> str:

@@ -245,11 +245,32 @@ def test_bad_words_are_refused_in_one_line(arguments, says, refused, tmp_path, m
 
 
 @pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["show", "n" * 300], "no network '"),
+        (["show", "\udcff"], "no network '"),
+        (["export", "n" * 300, "--to", "net.py"], "no network '"),
+        (["time", "n" * 300], "'nnn"),
+        (["show", "x/" + "n" * 300, "Basic"], "no run at x/n"),
+        (["time", "--threads", "9" * 5000], "--threads: wants numbers from 1 on, such as 1,2, got '9999"),
+        (["time", "--threads", "²"], "got '²'"),
+    ],
+)
+def test_words_that_can_be_no_name_are_refused_in_one_line(generated, tmp_path, command, says, refused, monkeypatch):
+    shutil.copytree(generated, tmp_path / "runs" / "run")
+    monkeypatch.chdir(tmp_path)
+    assert says in refused(*command)
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         (["--workers", "0"], ["--workers", "got 0"]),
         (["--workers", "-2"], ["--workers", "got -2"]),
         (["--workers", "many"], ["--workers", "'many'"]),
+        (["--workers", "9" * 5000], ["--workers: wants auto or a number from 1 on, got '9999"]),
+        (["--workers", "--5"], ["--workers", "'--5'"]),
+        (["--workers", "²"], ["--workers", "'²'"]),
         (["--epochs", "0"], ["recipe.epochs", "got 0"]),
         (["--set", "recipe.batch_size=-5"], ["recipe.batch_size", "got -5"]),
         (["--set", "seed=3"], ["--set seed=3", "recipe.*"]),
