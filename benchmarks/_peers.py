@@ -51,13 +51,17 @@ class Outcome:
     plan: str = ""
 
 
+def _shuffles(job: Job) -> bool:
+    return job.recipe.order == "shuffled"
+
+
 def train_tutorial(job: Job) -> Outcome:
     """Train as tutorials do."""
     start = time.perf_counter()
     torch.manual_seed(job.seed)
     device = torch.device("cpu")
     options: dict[str, Any] = {"num_workers": job.loader_workers}
-    train_loader = DataLoader(job.loaded["train"], job.recipe.batch_size, shuffle=job.recipe.shuffle, **options)
+    train_loader = DataLoader(job.loaded["train"], job.recipe.batch_size, shuffle=_shuffles(job), **options)
     test_loader = DataLoader(job.loaded["test"], 1000, **options)
     model = build(job.spec.layers).to(device)
     optimizer = job.optimizer(model)
@@ -118,7 +122,7 @@ def train_careful(job: Job, device: str = "cpu", **kernel: bool) -> Outcome:
         devices.synchronize(device)
         begin = time.perf_counter()
         model.train()
-        order = torch.randperm(len(labels), device=device) if job.recipe.shuffle else torch.arange(len(labels))
+        order = torch.randperm(len(labels), device=device) if _shuffles(job) else torch.arange(len(labels))
         for chosen in order.split(job.recipe.batch_size):
             optimizer.zero_grad()
             loss = F.nll_loss(model(inputs[chosen]), labels[chosen])
@@ -214,7 +218,7 @@ def train_lightning(job: Job) -> Outcome:
     start = time.perf_counter()
     torch.manual_seed(job.seed)
     (inputs, labels), (test_inputs, test_labels) = job.resident["train"], job.resident["test"]
-    train_loader = DataLoader(TensorDataset(inputs, labels), job.recipe.batch_size, shuffle=job.recipe.shuffle)
+    train_loader = DataLoader(TensorDataset(inputs, labels), job.recipe.batch_size, shuffle=_shuffles(job))
     test_loader = DataLoader(TensorDataset(test_inputs, test_labels), 1000)
     module = _lightning_class()(job, build(job.spec.layers))
     with warnings.catch_warnings():

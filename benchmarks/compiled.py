@@ -31,6 +31,7 @@ from netpick.training.engines import compiled
 from netpick.training.engines.compiled.program import CompiledEpochs
 from netpick.training.engines.explicit.step import ExplicitEpochs
 from netpick.training.loop import Setup
+from netpick.training.order import Order
 
 CODE = Plan(mode="compiled", convolutions="plain")
 PANEL = Path(__file__).with_name("panel.json")
@@ -67,7 +68,7 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, repeats: 
     x, y = torch.randn(steps * recipe.batch_size, *image), torch.randint(0, 10, (steps * recipe.batch_size,))
     job = Job(spec, recipe, 0, CODE)
     ways = [
-        make(Setup(job, build(spec.layers, tuned=tuned).train(), x, y, torch.Generator().manual_seed(0)))
+        make(Setup(job, build(spec.layers, tuned=tuned).train(), x, y, Order(job, len(y))))
         for make, tuned in ((ExplicitEpochs, True), (CompiledEpochs, False))
     ]
     explicit, ours = best(*(way.epoch for way in ways), repeats)

@@ -50,8 +50,31 @@ class Recipe(Strict, frozen=True, kw_only=True):
     """Samples in a step."""
     epochs: Times = 4
     """Passes over the training samples."""
-    shuffle: bool = True
-    """Whether each epoch has an order of its own."""
+    schedule: Literal["constant", "cosine", "linear", "step", "onecycle"] = "constant"
+    """What becomes of the learning rate, step by step. `cosine` and `linear`: it falls to 0. `step`: a tenth from half
+    of the steps on, a hundredth from three quarters on. `onecycle`: as fastai's `fit_one_cycle`, which also moves the
+    optimizer's momentum, where it has one.
+    """
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Share of all steps in which the learning rate rises evenly from 0, before the schedule begins."""
+    loss: Literal["nll", "mse", "l1", "distance"] = "nll"
+    """What is made small. `nll`: the negative log likelihood. Of the probabilities p: `distance`, the mean of 1 - p of
+    the true class; `mse` and `l1`, the mean squared and absolute difference from 1 for the true class and 0 for others.
+    """
+    init: Literal["default", "randn", "xavier", "he"] = "default"
+    """Initial weights. `default`: each layer's own, as torch has them. `randn`: normal, biases too. `xavier`: uniform
+    (Glorot and Bengio 2010); `he`: normal (He et al. 2015); biases are 0 in both. Norms keep their own.
+    """
+    order: Literal["shuffled", "fixed", "by_class"] = "shuffled"
+    """Order of the training samples. `shuffled`: drawn anew in each epoch. `fixed`: that of the data set. `by_class`:
+    class after class, in each by the names of files as text; what is no file is named by its number, so that 10
+    comes before 2.
+    """
+    seeding: Literal["network", "torch"] = "network"
+    """Where random numbers begin. `network`: at a seed for each network and replicate, and the order of the samples at
+    one of its own. `torch`: as in a script that says `torch.manual_seed(s)`, makes the network, and then passes over
+    DataLoaders; s is the run's seed, for further replicates the numbers after it.
+    """
     normalize: Literal["standard", "unit"] = "standard"
     """`standard`: pixels less the mean of the training images, by their standard deviation, a channel at a time.
     `unit`: 0 to 1.
@@ -90,11 +113,25 @@ def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
             good = isinstance(value, float) and 0 <= value < math.inf
         if not good:
             raise TemplateError(f"{place}: expected {wanted}, got {value!r:.80}")
+    if recipe.schedule == "onecycle" and recipe.warmup:
+        raise TemplateError(
+            f"{source}: {where}.warmup: onecycle has a warm-up of its own, the first quarter of all steps, got "
+            f"{recipe.warmup:g}: leave it out"
+        )
     args = recipe.optimizer_args
     if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
         raise TemplateError(
             f"{source}: {where}.optimizer_args.nesterov: goes with a momentum above 0 and no dampening, got {args}"
         )
+
+
+def current(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of a recipe as a run of before has them under their present names: `shuffle` became `order`."""
+    if "shuffle" not in values:
+        return dict(values)
+    words = {"True": "shuffled", "False": "fixed"}
+    rest = {key: value for key, value in values.items() if key != "shuffle"}
+    return {**rest, "order": words.get(str(values["shuffle"]), values["shuffle"])}
 
 
 def difference(recipe: Recipe, base: Recipe) -> dict[str, Any]:
@@ -105,4 +142,4 @@ def difference(recipe: Recipe, base: Recipe) -> dict[str, Any]:
 
 def applied(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return a recipe with some of its values changed: that of one student."""
-    return msgspec.structs.replace(base, **changes) if changes else base
+    return msgspec.structs.replace(base, **current(changes)) if changes else base

@@ -106,4 +106,6 @@ def _splits(request: DataRequest, parts: dict[str, Split]) -> dict[str, Split]:
                 f"train_samples is {request.train_samples}: '{request.name}' has {len(train)} to train on; give fewer"
             )
         train = train.take(stratified(train.labels, request.train_samples, request.seed, purpose=2))
+    if request.by_class:
+        train = train.by_class(named=own_kind(request.name) == "folder")
     return {**splits, "train": train}

@@ -52,6 +52,8 @@ class DataRequest:
         For a folder: "grey", "rgb", or "auto", which is what all images are.
     skip_unreadable
         For a folder: leave out images that can't be read, instead of refusing them.
+    by_class
+        Give the training samples class after class, in each by the names of their files as text; see `Split.by_class`.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class DataRequest:
     image_size: tuple[int, int] | None = None
     color: str = "auto"
     skip_unreadable: bool = False
+    by_class: bool = False
 
     def __post_init__(self) -> None:
         if not own_kind(self.name):
@@ -178,6 +181,7 @@ def request_of(
     train_samples: int | None = None,
     validation: float = 0.0,
     normalize: str = "standard",
+    by_class: bool = False,
 ) -> DataRequest:
     """Return the request for the data of a run, from what run.toml says (see `manifest_entry`) and its recipe.
 
@@ -201,4 +205,5 @@ def request_of(
         tuple(entry["image_size"]) if "image_size" in entry else None,
         entry.get("color", "auto"),
         entry.get("skip_unreadable", False),
+        by_class,
     )

@@ -26,7 +26,8 @@ from netpick.networks.paper.written import written
 from netpick.store.reader import Reader
 
 TEMPLATE = "network.py.jinja"
-TAKEN = ("BasicBlock", "Reshape", "Tensor", "Path", "MEAN", "STD", "CLASSES", "None", "True", "False")
+OURS = ("BasicBlock", "BinaryLogSigmoid", "Reshape")
+TAKEN = (*OURS, "Tensor", "Path", "MEAN", "STD", "CLASSES", "None", "True", "False")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def source(run: Reader, name: str) -> tuple[str, Path | None]:
         std=None if scaling is None else str(scaling[1]),
         weights=None if weights is None else _quoted(f"{name}.safetensors"),
         reshape=any(_line(layer, False).startswith("Reshape") for layer in spec.layers),
+        binary=any(layer.op == "BinaryLogSigmoid" for layer in spec.layers),
         block=None if not blocks else _block(blocks, activations),
         layers=_lines(spec, image, len(activations) > 1),
         torchvision=_adapted(spec),
@@ -242,6 +244,8 @@ def _line(layer: LayerSpec, several: bool) -> str:
         if several and args["activation"] != "ReLU":
             parts.append(f"activation=nn.{_module(args['activation'])}")
         return f"BasicBlock({', '.join(parts)})"
+    if layer.op == "BinaryLogSigmoid":
+        return written(layer)
     return f"nn.{written(layer)}"
 
 

@@ -288,6 +288,7 @@ def _same(folder: Path, manifest: dict[str, Any]) -> Store:
 def _comparable(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest in plain values; one's own data go by their path, however it was given, and their form."""
     plain = json.loads(json.dumps(manifest, default=str))
+    plain["recipe"] = {**msgspec.to_builtins(Recipe()), **plain.get("recipe", {})}  # of before there were such keys
     entry = plain.get("data") or {}
     plain["dataset"] = entry.pop("path", plain["dataset"])
     entry.pop("classes", None)

@@ -126,7 +126,7 @@ def evidence(situation: Situation, inputs: Inputs, on_note: Callable[[str], None
     fresh = bool(changes_of_results(situation)) or not (store.path / "samples.parquet").is_file()
     for shared in inputs.shared.values():
         _check_form(shared, manifest)
-        number = str(shared.request.train_samples or "all")
+        number = str(shared.request.train_samples or "all") + " by class" * shared.request.by_class
         digests[number] = shared.digest
         if known.get(number, shared.digest) != shared.digest:
             if situation.standing:
@@ -165,11 +165,11 @@ def _check_form(shared: SharedData, manifest: Mapping[str, Any]) -> None:
 
 
 def _data_key(recipe: Recipe) -> DataKey:
-    return recipe.train_samples, recipe.validation, recipe.normalize
+    return recipe.train_samples, recipe.validation, recipe.normalize, recipe.order == "by_class"
 
 
 def _request(store: Store, recipe: Recipe, option: str | None) -> DataRequest:
-    return request_of(store.manifest, data_dir(option), recipe.train_samples, recipe.validation, recipe.normalize)
+    return request_of(store.manifest, data_dir(option), *_data_key(recipe))
 
 
 def _counts(shared: SharedData) -> Samples:

@@ -15,7 +15,7 @@ import msgspec
 
 from netpick.core import devices
 from netpick.core.errors import RunError
-from netpick.core.recipe import Recipe, applied, check_recipe
+from netpick.core.recipe import Recipe, applied, check_recipe, current
 from netpick.networks.catalogue.template import apply_override, parse_recipe
 from netpick.networks.modules.user_code import located, modules_of, source_file, source_hash
 from netpick.networks.paper.spec import NetworkSpec
@@ -177,7 +177,7 @@ def _refuse_another_recipe(situation: Situation) -> None:
 def _refuse_swept(situation: Situation) -> None:
     """Refuse to change a value that differs between the networks: some would follow, and others not."""
     before = _recipe_before(situation.store)
-    for key in sorted({key for network in situation.networks for key in network.spec.recipe}):
+    for key in sorted({key for network in situation.networks for key in current(network.spec.recipe)}):
         if getattr(before, key) != getattr(situation.recipe, key):
             raise RunError(
                 f"--set recipe.{key}: the networks of {situation.store.path} differ in it, as their template says: "

@@ -52,12 +52,15 @@ def tasks_of(situation: Situation, inputs: Inputs, due: Iterable[DueTraining]) -
 
 
 def _job(situation: Situation, training: DueTraining) -> Job:
-    """Return a training; its seed is of the layers alone, the same whatever recipe they are trained by."""
-    spec = training.network.spec
+    """Return a training; its seed is of the layers alone, or as in a script that says the run's seed to torch."""
+    spec, recipe = training.network.spec, training.network.recipe
+    seed = situation.store.manifest["seed"]
     return Job(
         spec=spec,
-        recipe=training.network.recipe,
-        seed=seed_of(situation.store.manifest["seed"], spec.layers_hash, training.replicate),
+        recipe=recipe,
+        seed=seed + training.replicate
+        if recipe.seeding == "torch"
+        else seed_of(seed, spec.layers_hash, training.replicate),
         plan=situation.plans[spec.hash],
         device=situation.devices[0],
         replicate=training.replicate,

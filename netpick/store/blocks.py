@@ -82,7 +82,7 @@ def read_blocks(
                 rows = read(g).combine_chunks()
                 if rows.schema.types != [schema.field(name).type for name in rows.column_names]:  # words as such
                     rows = rows.cast(pa.schema([schema.field(name) for name in rows.column_names])).combine_chunks()
-                if fault := value_fault(rows, files.classes):
+                if fault := value_fault("predictions", rows, files.classes):
                     raise BrokenShardError(shard.path, ValueError(fault))
                 for block in _blocks(rows, names):
                     if fault := _fault(block, held, seen, "sample" in names):

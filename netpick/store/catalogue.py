@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from netpick.core.errors import RunError
 from netpick.core.names import is_file_name, is_hash
-from netpick.core.recipe import Recipe
+from netpick.core.recipe import Recipe, current
 from netpick.core.texts import deepest
 from netpick.core.typed import convert
 from netpick.store.manifest import AGAIN
@@ -80,7 +80,7 @@ def _form(path: Path, row: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(layers, list) or not all(isinstance(layer, dict) and _named(layer) for layer in layers):
             raise ValueError("no list of layers, each with the name of its operation")
         if recipe != {}:
-            convert(recipe, Recipe, f"{path}: network {row['name']}", "recipe", RunError)
+            convert(current(recipe), Recipe, f"{path}: network {row['name']}", "recipe", RunError)
     except (ValueError, RecursionError) as e:
         raise RunError(f"{path}: network {row['name']}: layers or recipe are not the JSON of a network ({e})") from None
     form = {key: row[key] for key in ("name", "computation", "activation")} | {"layers": layers}

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from netpick.core.errors import RunError
 from netpick.core.files import read_text
-from netpick.core.recipe import Recipe
+from netpick.core.recipe import Recipe, current
 from netpick.core.texts import parse_toml
 from netpick.core.typed import convert
 from netpick.store.schema import SCHEMA_VERSION
@@ -132,6 +132,9 @@ def checked_manifest(raw: Mapping[str, Any], path: Path) -> Manifest:
             "read it"
         )
     recipe = raw.get("recipe")
+    if isinstance(recipe, dict):
+        recipe = current(recipe)
+        raw = {**raw, "recipe": recipe}
     known = {k: v for k, v in recipe.items() if k in Recipe.__struct_fields__} if isinstance(recipe, dict) else recipe
     values = convert({**raw, **({} if known is None else {"recipe": known})}, _Keys, str(path), "", RunError)
     scale, shape = values.get("input", {}), values.get("shape")

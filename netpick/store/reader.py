@@ -12,11 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed, suggest
+from netpick.core.recipe import Recipe, current
 from netpick.store.blocks import join_blocks
 from netpick.store.folder import Store
 from netpick.store.predictions import Epochs, Predictions
@@ -110,8 +112,13 @@ class Reader:
         """One row a training that has ended, however it ended."""
         frame = self._small("trainings")
         if frame["optimizer"].isna().all() and "recipe" not in self.networks:  # written before there were such columns
-            for column in ("optimizer", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision"):
+            for column in ("optimizer", "lr", "batch_size", "epochs", "normalize", "precision"):
                 frame[column] = self.recipe.get(column)
+        if (before := frame["optimizer"].notna() & frame["order"].isna()).any():  # before there were these
+            names = frame.loc[before, "network"]
+            recipes = {name: _whole(self.recipe_of(name)) for name in names.unique()}
+            for column in ("schedule", "warmup", "loss", "init", "order", "seeding"):
+                frame.loc[before, column] = [recipes[name][column] for name in names]
         return frame
 
     @cached_property
@@ -298,7 +305,12 @@ class Reader:
 
 def _own_recipe(text: str | None) -> dict[str, Any]:
     """Return the values in which a network differs from its run's recipe."""
-    return json.loads(text) if isinstance(text, str) else {}
+    return current(json.loads(text)) if isinstance(text, str) else {}
+
+
+def _whole(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe with the values that keys had before there were such."""
+    return {**msgspec.to_builtins(Recipe()), **recipe}
 
 
 def _tidy(frame: pd.DataFrame, order: dict[str, int], sort: bool = True) -> pd.DataFrame:

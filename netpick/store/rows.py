@@ -57,7 +57,7 @@ def read_file(path: Path, table: str, classes: int = 0, only: str | None = None)
         raise BrokenShardError(path, e) from None
     finally:
         file.close()
-    if fault := value_fault(rows, classes):
+    if fault := value_fault(table, rows, classes):
         raise BrokenShardError(path, ValueError(fault))
     return rows
 
@@ -150,11 +150,12 @@ def _is_words(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def value_fault(rows: pa.Table, classes: int) -> str | None:
-    """Say which column has a value that it can't have."""
+def value_fault(table: str, rows: pa.Table, classes: int) -> str | None:
+    """Say which column of a table has a value that it can't have."""
+    needed = NEVER_NULL - {*ADDED.get(table, ())}
     for name in rows.column_names:
         column = rows.column(name)
-        if name in NEVER_NULL and column.null_count:
+        if name in needed and column.null_count:
             return f"its column {name} lacks values"
         if (low := least(name)) is not None and len(column):
             values = column.to_numpy()
@@ -165,7 +166,7 @@ def value_fault(rows: pa.Table, classes: int) -> str | None:
 
 def _fault(files: RunFiles, table: str, rows: pa.Table, shards: Sequence[Shard], counts: Sequence[int]) -> str | None:
     """Say what is wrong with the rows of some shards, which lie one after another."""
-    if (fault := value_fault(rows, files.classes)) or not len(rows):
+    if (fault := value_fault(table, rows, files.classes)) or not len(rows):
         return fault
     column = rows.column("network").chunk(0)
     names, codes = column.dictionary.to_pylist(), column.indices.to_numpy()

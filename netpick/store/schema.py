@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a column changes its name, type or meaning; a run of a newer schema is refused."""
 
 
@@ -73,7 +73,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("lr", "float64", "", "Learning rate of the recipe."),
         Column("batch_size", "int64", "samples", "Samples in a batch."),
         Column("epochs", "int64", "epochs", "Epochs that the recipe asks for."),
-        Column("shuffle", "bool", "", "Whether the samples' order is drawn anew in each epoch."),
+        Column("schedule", "string", "", "What becomes of the learning rate: `constant`, `cosine`, ..."),
+        Column("warmup", "float64", "fraction", "Share of all steps in which the learning rate rises from 0."),
+        Column("loss", "string", "", "What training makes small: `nll`, `mse`, `l1` or `distance`."),
+        Column("init", "string", "", "Initial weights: `default`, `randn`, `xavier` or `he`."),
+        Column("order", "string", "", "Order of the training samples: `shuffled`, `fixed` or `by_class`."),
+        Column("seeding", "string", "", "Where random numbers begin: `network` or `torch`."),
         Column("normalize", "string", "", "Pixels: `standard` or `unit`."),
         Column("precision", "string", "", "Arithmetic: `fp32`, `tf32` or `bf16`."),
         Column("train_samples", "int64", "samples", "Samples that it was trained on; null where it did not begin."),
@@ -87,7 +92,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "train_loss",
             "float64",
             "nats",
-            "Mean training loss over the epoch's samples, as seen while training; null for a baseline.",
+            "Mean of the recipe's loss over the epoch's samples, as seen while training, in nats for `nll`; null for a "
+            "baseline.",
         ),
         Column("loss", "float64", "nats", "Mean negative log likelihood of the split's samples."),
         Column("accuracy", "float64", "fraction", "Share of the split's samples whose predicted class is the label."),
@@ -174,8 +180,8 @@ def columns(table: str, classes: int = 0) -> tuple[Column, ...]:
 ADDED = {
     "networks": ("recipe",),
     "trainings": (
-        "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision",
-        "train_samples",
+        "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order",
+        "seeding", "normalize", "precision", "train_samples",
     ),
 }  # fmt: skip
 """Columns that came later: runs of before may lack them."""

@@ -18,26 +18,30 @@ from torch import Tensor, nn
 from netpick.core import devices
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, SplitResult, TrainingResult
-from netpick.networks.modules.build import build
 from netpick.training.course import Course
+from netpick.training.initial import initial
 from netpick.training.job import Data, Job
-from netpick.training.steps import arrays_of, order_of, smallest_batch
+from netpick.training.order import Order
+from netpick.training.schedules import schedule_of
+from netpick.training.steps import arrays_of, smallest_batch, steps_of
 
 
 @dataclass(frozen=True)
 class Setup:
     """What an engine begins with.
 
-    `inputs` and `labels` are those to train on; `order` draws the permutation of each epoch, None for the order of the
-    data; batches of fewer samples than `smallest` are left out; `check_time` is to be called after each step.
+    `inputs` and `labels` are those to train on; `order` draws the order of each epoch; batches of fewer samples than
+    `smallest` are left out; `schedule` has learning rate and momentum of each step, where they change; `check_time` is
+    to be called after each step.
     """
 
     job: Job
     model: nn.Sequential
     inputs: Tensor
     labels: Tensor
-    order: torch.Generator | None = None
+    order: Order
     smallest: int = 1
+    schedule: np.ndarray | None = None
     check_time: Callable[[], None] = lambda: None
 
     @property
@@ -68,10 +72,11 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
     course = Course(job, len(labels))
     devices.reset_peak_memory(job.device)
     smallest = smallest_batch(job.spec, job.recipe, inputs)
-    torch.manual_seed(job.seed)
-    # Initial weights are drawn on the CPU, so that they are the same for every device.
-    model = build(job.spec.layers, tuned=job.plan.convolutions == "tuned").to(job.device)
-    trainer = make(Setup(job, model, inputs, labels, order_of(job), smallest, course.check_time))
+    model = initial(job).to(job.device)
+    order = Order(job, len(labels))
+    steps = job.recipe.epochs * steps_of(len(labels), job.recipe.batch_size, smallest)
+    schedule = schedule_of(job.recipe, steps)
+    trainer = make(Setup(job, model, inputs, labels, order, smallest, schedule, course.check_time))
     with course:
         for epoch in range(1, job.recipe.epochs + 1):
             model.train()
@@ -82,16 +87,19 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
             course.check_loss(loss, epoch)
             model.eval()
             splits = tuple(
-                _evaluate(trainer, course, name, pair, epoch) for name, pair in data.items() if name != "train"
+                _evaluate(trainer, course, order, name, pair, epoch) for name, pair in data.items() if name != "train"
             )
             course.add(EpochResult(epoch, loss, seconds, devices.peak_memory(job.device), splits))
     return course.result(arrays_of(model) if course.keeps_weights else None)
 
 
 @torch.inference_mode()
-def _evaluate(trainer: Trainer, course: Course, split: str, pair: tuple[Tensor, Tensor], epoch: int) -> SplitResult:
+def _evaluate(
+    trainer: Trainer, course: Course, order: Order, split: str, pair: tuple[Tensor, Tensor], epoch: int
+) -> SplitResult:
     """Score every sample of a split; stop where a score is not a number."""
     inputs, labels = pair
+    order.evaluated()
     devices.synchronize(course.job.device)
     start = time.perf_counter()
     scores = trainer.score(inputs)

@@ -24,14 +24,6 @@ def autocast(plan: Plan, device: str) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
-def order_of(job: Job) -> torch.Generator | None:
-    """Return what draws the order of the samples: the same for all networks, whatever they draw for weights or dropout.
-
-    None where the recipe says not to shuffle.
-    """
-    return torch.Generator().manual_seed(job.seed ^ 0x5EED) if job.recipe.shuffle else None
-
-
 def scores_of(model: nn.Module, job: Job, inputs: Tensor) -> np.ndarray:
     """Return the scores (samples, classes) float32 of a model in evaluation mode, as torch computes them."""
     with autocast(job.plan, job.device):
@@ -60,6 +52,12 @@ def smallest_batch(spec: NetworkSpec, recipe: Recipe, inputs: Tensor) -> int:
     return 2
 
 
+def steps_of(count: int, batch_size: int, smallest: int) -> int:
+    """Return the steps of an epoch of `count` samples, where batches of fewer than `smallest` are left out."""
+    full, last = divmod(count, batch_size)
+    return full + (last >= smallest)
+
+
 def optimizer_arguments(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe's arguments as torch.optim takes them."""
     args = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.optimizer_args.items()}
@@ -72,20 +70,43 @@ def make_optimizer(parameters: Iterable[Tensor], job: Job) -> torch.optim.Optimi
     return kind(parameters, **optimizer_arguments(job.recipe), **{job.plan.kernel: True})
 
 
-def make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
+def move(optimizer: torch.optim.Optimizer, lr: float, momentum: float) -> None:
+    """Give an optimizer the learning rate and the momentum (of Adam the first beta) of its next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        if "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        else:
+            group["momentum"] = momentum
+
+
+def make_step(optimizer: torch.optim.Optimizer, schedule: np.ndarray | None = None) -> Callable[[], object]:
     """Return what takes an optimizer's step: for a fused Adam the kernel itself, else `optimizer.step`.
 
     Around the kernel torch.optim does bookkeeping that is the same in every step, and takes longer than the kernel of a
     small network: the lists of parameters and of their states. Here they are gathered once. The numbers are the same.
+    With a `schedule`, learning rate and momentum of each step, these are moved before.
     """
+    step = _make_step(optimizer)
+    if schedule is None:
+        return step
+    values = iter(schedule.tolist())
+
+    def scheduled() -> None:
+        move(optimizer, *next(values))
+        step()
+
+    return scheduled
+
+
+def _make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     group = optimizer.param_groups[0]
     kernel = getattr(torch, {"Adam": "_fused_adam_", "AdamW": "_fused_adamw_"}.get(type(optimizer).__name__, ""), None)
     if kernel is None or not group["fused"]:
         return optimizer.step
     parameters: list[Tensor] = group["params"]
     values = [p.detach() for p in parameters]  # the same memory, without a history to be kept
-    beta1, beta2 = group["betas"]
-    fixed = {key: group[key] for key in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
+    fixed = {key: group[key] for key in ("weight_decay", "eps", "amsgrad", "maximize")}
     states: list[list[Tensor]] = []
 
     def step() -> None:
@@ -96,20 +117,16 @@ def make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
             return
         gradients = [p.grad for p in parameters]
         torch._foreach_add_(states[3], 1)
-        kernel(values, gradients, *states, beta1=beta1, beta2=beta2, **fixed)
+        beta1, beta2 = group["betas"]
+        kernel(values, gradients, *states, lr=group["lr"], beta1=beta1, beta2=beta2, **fixed)
 
     return step
 
 
-def batches(
-    inputs: Tensor, labels: Tensor, batch_size: int, order: torch.Generator | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of one epoch; the last one may be shorter.
-
-    With a generator in the order of a fresh permutation, without one in the order of the data.
-    """
+def batches(inputs: Tensor, labels: Tensor, batch_size: int, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch in an order, or in that of the data; the last one may be shorter."""
     span = batch_size * STEPS_A_GATHER
-    indices = torch.randperm(len(labels), generator=order).to(labels.device) if order else None
+    indices = None if order is None else order.to(labels.device)
     for start in range(0, len(labels), span):
         if indices is None:
             x, y = inputs[start : start + span], labels[start : start + span]

@@ -321,7 +321,7 @@ def test_a_half_written_run_is_named(generated, refused):
 
 
 def test_a_run_of_a_newer_schema_is_refused(generated, refused):
-    text = (generated / "run.toml").read_text().replace("schema_version = 1", "schema_version = 99")
+    text = (generated / "run.toml").read_text().replace("schema_version = 2", "schema_version = 99")
     (generated / "run.toml").write_text(text)
     for command in ("train", "status", "compact"):
         message = refused(command, generated)

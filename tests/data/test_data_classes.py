@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,20 @@ def test_real_threes_and_sevens():
     assert list(np.bincount(train.labels)) == [6131, 6265]
     assert list(np.bincount(test.labels)) == [1010, 1028]
     assert list(test.index[:2]) == [0, 17]  # the first seven of the test set, and the next
+
+
+def test_class_after_class_and_in_each_by_name():
+    request = DataRequest("digits", "", seed=5, classes=(7, 3), validation=0.2, train_samples=100)
+    usual, sorted_ = data.load(request), data.load(replace(request, by_class=True))
+    one, two = (part.split("train") for part in (usual, sorted_))
+    rows = sorted(
+        (int(label), str(index), pixels.tobytes())
+        for label, index, pixels in zip(one.labels, one.index, one.pixels, strict=True)
+    )
+    assert [(int(label), str(index)) for label, index in zip(two.labels, two.index, strict=True)] == [
+        r[:2] for r in rows
+    ]
+    assert [pixels.tobytes() for pixels in two.pixels] == [row[2] for row in rows]
+    assert [index for _, index, _ in rows] != sorted((row[1] for row in rows), key=int)
+    for part in ("test", "validation"):
+        np.testing.assert_array_equal(usual.split(part).pixels, sorted_.split(part).pixels)

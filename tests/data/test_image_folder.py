@@ -316,3 +316,9 @@ def test_images_that_memory_has_no_room_for_are_told_before_there_is_a_run(root,
         "18 images of 1×4096×4096 take 1.4 GiB of memory, 1.0 are free here: to train on this machine give a smaller"
         " --image-size",
     )
+
+
+def test_by_class_a_folder_is_in_the_order_of_its_listing(root):
+    usual, by_class = (data.load(request(root, by_class=value)).split("train") for value in (False, True))
+    np.testing.assert_array_equal(by_class.index, usual.index)
+    np.testing.assert_array_equal(by_class.pixels, usual.pixels)

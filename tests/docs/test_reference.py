@@ -86,7 +86,7 @@ def test_values_are_said_in_words():
     assert rows["validation"] == "number from 0 below 1"
     assert rows["lr"] == "number above 0"
     assert rows["epochs"] == "whole number from 1 to 32,767"
-    assert rows["shuffle"] == "true or false"
+    assert rows["warmup"] == "number from 0 below 1"
     assert words(rows["normalize"]) == ['"standard"', '"unit"']
 
 

@@ -582,7 +582,7 @@ layers = [
         ),
         (
             "[{ op = 'Flatten' }, { op = 'Linear', in_features = 'pixels', out_features = 'classes' }]",
-            "layer 1: the last layer must be LogSoftmax, got Linear",
+            "layer 1: the last layer must be LogSoftmax or BinaryLogSigmoid, got Linear",
         ),
         ("[{ op = 'Reshape', shape = 1979-05-27 }]", "layer 0: Reshape.shape wants a list of integers"),
     ],

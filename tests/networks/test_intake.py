@@ -113,7 +113,7 @@ def test_the_same_layers_are_kept_once_and_named():
         ([{"op": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": 9}],
          "layer 0: Conv2d with kernel_size [9, 9] does not fit into [1, 8, 8]"),
         ([LINEAR[0], {"op": "Linear", "in_features": 64, "out_features": 9}, LINEAR[2]], "gives [9], wanted [10]"),
-        (LINEAR[:2], "layer 1: the last layer must be LogSoftmax, got Linear"),
+        (LINEAR[:2], "layer 1: the last layer must be LogSoftmax or BinaryLogSigmoid, got Linear"),
         (wide(10**12 // 75), "has 999,999,999,985 parameters, at most 100,000,000"),
         (wide(10**15), "wants a positive integer"),
         (wide(True), "wants a positive integer, got True"),

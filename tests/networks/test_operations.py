@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -178,10 +179,26 @@ def test_a_kernel_that_fits_with_the_padding_alone():
 
 def test_every_operation_has_a_case_above():
     ours = {"Reshape", "Flatten", "Linear", "BasicBlock", "Dropout", "Identity", "LogSoftmax", "Softmax", *ACTIVATIONS}
-    ours |= {"AlphaDropout", "LayerNorm", "GroupNorm"}
+    ours |= {"BinaryLogSigmoid", "AlphaDropout", "LayerNorm", "GroupNorm"}
     kinds = ("Conv", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "BatchNorm", "Dropout")
     skips = {"Add", "Concat"}  # tests/test_skips.py
     assert set(OPERATIONS) == ours | skips | {f"{kind}{dims}d" for kind in kinds for dims in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_one_output_is_the_probability_of_the_positive_class(positive):
+    x = torch.tensor([[-90.0], [-0.5], [0.0], [3.0]])
+    scores = build_layer(layer("BinaryLogSigmoid", positive=positive))(x)
+    assert output_shape("BinaryLogSigmoid", resolve("BinaryLogSigmoid", {}), (1,)) == scores.shape[1:]
+    yes = torch.sigmoid(x.double()[:, 0])
+    np.testing.assert_allclose(scores[:, positive].exp(), yes, rtol=1e-6)
+    np.testing.assert_allclose(scores[:, 1 - positive].exp(), 1 - yes, rtol=1e-6)
+    assert scores.isfinite().all()
+    for shape in ((2,), (1, 1)):
+        with pytest.raises(SpecError, match=r"BinaryLogSigmoid wants one output, an input of shape \[1\]"):
+            output_shape("BinaryLogSigmoid", resolve("BinaryLogSigmoid", {}), shape)
+    with pytest.raises(SpecError, match=r"BinaryLogSigmoid\.positive wants 0 or 1, the number of a class, got 2"):
+        resolve("BinaryLogSigmoid", {"positive": 2})
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
+import tomllib
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tomli_w
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +26,9 @@ from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.sweeps import base_name
 from netpick.networks.catalogue.template import parse
 from netpick.networks.modules.build import build
+from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Options, train_run
-from netpick.sessions.generate import generate_run
+from netpick.sessions.generate import digest, generate_run
 
 
 def students(recipe, cells=MLP, overrides=()):
@@ -143,7 +148,9 @@ def test_a_grid_too_large_is_refused_before_it_is_built():
 VALUES = {
     "lr": st.floats(1e-12, 1e12, allow_subnormal=False),
     "batch_size": st.integers(1, 2**40),
-    "shuffle": st.booleans(),
+    "order": st.sampled_from(["shuffled", "fixed", "by_class"]),
+    "loss": st.sampled_from(["nll", "mse", "l1", "distance"]),
+    "warmup": st.floats(0, 0.9),
     "optimizer": st.sampled_from(["Adam", "SGD", "RMSprop"]),
     "precision": st.sampled_from(["fp32", "bf16"]),
 }
@@ -206,7 +213,7 @@ def test_each_combination_is_a_training_with_its_recipe_in_the_tables(swept):
         itertools.product([0.01, 0.1], [1, 3], ["standard", "unit"], [200, 300])
     )
     assert set(mlp["optimizer"]) == {"SGD"}
-    assert set(mlp["shuffle"]) == {True}
+    assert set(mlp["order"]) == {"shuffled"}
     assert set(mlp["optimizer_args"]) == {"{}"}
     for row in mlp.itertuples():
         assert row.network == (
@@ -337,7 +344,8 @@ def test_a_run_from_before_there_were_recipes_of_networks_is_read_as_it_was(tmp_
     generate_run(str(tmp_path / "plain.toml"), folder, overrides=["recipe.lr=0.03", "recipe.replicates=2"])
     assert train_run(folder, Options(workers=1)) == {"done": 2}
     now = Run(folder)
-    added = ["optimizer", "optimizer_args", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision"]
+    added = ["optimizer", "optimizer_args", "lr", "batch_size", "epochs", "normalize", "precision"]
+    added += ["schedule", "warmup", "loss", "init", "order", "seeding"]
     for file, columns in [(folder / "networks.parquet", ["recipe"])] + [
         (file, [*added, "train_samples"]) for file in (folder / "trainings").glob("*.parquet")
     ]:
@@ -356,3 +364,35 @@ def test_a_run_from_before_there_were_recipes_of_networks_is_read_as_it_was(tmp_
     assert Run(folder).trainings["started"].tolist() == now.trainings["started"].tolist()
     with pytest.raises(RunError, match=r"has 2 results of another recipe"):
         train_run(folder, Options(overrides=["recipe.lr=0.3"]))
+
+
+def test_a_run_of_before_that_says_shuffle_goes_on_as_it_was(tmp_path):
+    """`order` was called `shuffle`, and the other keys were not there: hashes, names and results stay."""
+    text = f'title = "Old"\ndataset = "digits"\n[recipe]\nepochs = 1\norder = "fixed"\nreplicates = 2\n{MLP}'
+    (tmp_path / "old.toml").write_text(text + 'recipe = { order = "shuffled" }\n')
+    folder = tmp_path / "run"
+    generate_run(str(tmp_path / "old.toml"), folder)
+    assert train_run(folder, Options(workers=1)) == {"done": 2}
+    keys = ["schedule", "warmup", "loss", "init", "order", "seeding"]
+    old = NetworkSpec.from_dict(
+        pq.read_table(folder / "networks.parquet").to_pylist()[0] | {"recipe": {"shuffle": True}}
+    )
+    manifest = tomllib.loads((folder / "run.toml").read_text())
+    manifest["recipe"] = {k: v for k, v in manifest["recipe"].items() if k not in keys} | {"shuffle": False}
+    manifest |= {"schema_version": 1, "catalogue": digest([old])}
+    (folder / "run.toml").write_text(tomli_w.dumps(manifest))
+    networks = pd.read_parquet(folder / "networks.parquet").assign(recipe='{"shuffle": true}', hash=old.hash)
+    table = pq.read_table(folder / "networks.parquet")
+    pq.write_table(pa.Table.from_pandas(networks, table.schema, preserve_index=False), folder / "networks.parquet")
+    for part in ("trainings", "epochs", "predictions", "weights"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    run = Run(folder)
+    assert run.recipe["order"] == "fixed"
+    assert run.recipe_of("Mlp")["order"] == "shuffled"
+    with pytest.raises(RunError, match=r"the networks of .* differ in it"):
+        train_run(folder, Options(overrides=["recipe.order=by_class"]))
+    with pytest.raises(TemplateError, match=r"recipe.shuffle: unknown key.*allowed are .*order"):
+        train_run(folder, Options(overrides=["recipe.shuffle=true"]))
+    assert train_run(folder, Options(workers=1)) == {"done": 2}
+    assert set(Run(folder).trainings["hash"]) == {old.hash}
+    assert Run(folder).trainings[keys].iloc[0].tolist() == ["constant", 0.0, "nll", "default", "shuffled", "network"]

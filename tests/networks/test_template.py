@@ -40,7 +40,7 @@ optimizer_args = { momentum = 0.9, nesterov = true }
 lr = 0.1
 batch_size = 16
 epochs = 3
-shuffle = false
+order = "fixed"
 normalize = "unit"
 precision = "bf16"
 train_samples = 100
@@ -123,7 +123,7 @@ def test_every_key_reaches_its_place():
         lr=0.1,
         batch_size=16,
         epochs=3,
-        shuffle=False,
+        order="fixed",
         normalize="unit",
         precision="bf16",
         train_samples=100,
@@ -160,7 +160,12 @@ def test_what_is_left_out_is_what_the_documentation_says():
         "lr": 0.001,
         "batch_size": 32,
         "epochs": 4,
-        "shuffle": True,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "loss": "nll",
+        "init": "default",
+        "order": "shuffled",
+        "seeding": "network",
         "normalize": "standard",
         "precision": "fp32",
         "train_samples": None,
@@ -195,7 +200,7 @@ def test_every_template_that_comes_along_parses(file):
 def test_the_study_is_trained_as_published():
     found = template.load("netpicking")
     wanted = Recipe(
-        optimizer="Adam", optimizer_args={"amsgrad": True}, lr=0.002, batch_size=25, epochs=4, shuffle=True,
+        optimizer="Adam", optimizer_args={"amsgrad": True}, lr=0.002, batch_size=25, epochs=4, order="shuffled",
         normalize="standard",
     )  # fmt: skip
     assert (found.dataset, found.recipe) == ("mnist", wanted)
@@ -331,7 +336,14 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest(text, path, nea
         (recipe("lr = 0"), "recipe.lr: expected float > 0.0, got 0"),
         (recipe("lr = nan"), "recipe.lr: expected float > 0.0, got nan"),
         (recipe("lr = inf"), "recipe.lr: expected a finite number, got inf"),
-        (recipe("shuffle = 1"), "recipe.shuffle: expected bool, got int: 1"),
+        (recipe("shuffle = true"), "recipe.shuffle: unknown key"),
+        (recipe("order = 1"), "recipe.order: expected str, got int: 1"),
+        (recipe("loss = 'hinge'"), "recipe.loss: expected one of nll, mse, l1, distance, got 'hinge'"),
+        (recipe("warmup = 1"), "recipe.warmup: expected float < 1.0, got 1"),
+        (
+            recipe("schedule = 'onecycle'\nwarmup = 0.1"),
+            "recipe.warmup: onecycle has a warm-up of its own, the first quarter of all steps, got 0.1: leave it out",
+        ),
         (recipe("validation = 1.0"), "recipe.validation: expected float < 1.0, got 1.0"),
         (recipe("validation = -0.1"), "recipe.validation: expected float >= 0.0, got -0.1"),
         (recipe("timeout = 0"), "recipe.timeout: expected float > 0.0, got 0"),
@@ -455,7 +467,7 @@ def test_every_activation_can_be_asked_for(activation):
         ("recipe.epochs=7", "epochs", 7),
         ("recipe.optimizer=SGD", "optimizer", "SGD"),
         ("recipe.optimizer='SGD'", "optimizer", "SGD"),
-        ("recipe.shuffle=false", "shuffle", False),
+        ("recipe.order=fixed", "order", "fixed"),
         ("recipe.optimizer_args={amsgrad=true}", "optimizer_args", {"amsgrad": True}),
         ("recipe.optimizer_args.eps=0.25", "optimizer_args", {"eps": 0.25}),
         ("recipe.optimizer_args.betas=[0.5, 0]", "optimizer_args", {"betas": [0.5, 0.0]}),

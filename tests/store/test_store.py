@@ -189,7 +189,7 @@ def test_open_refuses_manifests_that_are_broken_newer_or_foreign(tmp_path):
     (path / "run.toml").write_text(good[: len(good) // 2] + "= [")
     with pytest.raises(RunError, match=r"not valid TOML.*generate it again"):
         Store.open(path)
-    (path / "run.toml").write_text(good.replace("schema_version = 1", "schema_version = 99"))
+    (path / "run.toml").write_text(good.replace("schema_version = 2", "schema_version = 99"))
     with pytest.raises(RunError, match="schema 99 and this netpick reads up to 1: upgrade netpick"):
         Store.open(path)
     (path / "run.toml").write_text("a = 1\n")

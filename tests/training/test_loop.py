@@ -16,6 +16,7 @@ from netpick.core.result import STATUSES
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.training import ENGINES, Job, Plan, choose, course, loop, steps, train
+from netpick.training.order import Order
 from netpick.training.steps import batches
 
 IMAGE, CLASSES = (1, 4, 4), 3
@@ -72,17 +73,17 @@ def scores(result, name="test"):
     return [next(one.scores for one in epoch.splits if one.split == name) for epoch in result.epochs]
 
 
-def plain_loop(spec, make_optimizer, epochs=2, batch_size=2, seed=7, shuffle=True):
+def plain_loop(spec, make_optimizer, epochs=2, batch_size=2, seed=7, order="shuffled"):
     """What a tutorial would write; the losses of the epochs, and the scores of the test split after each."""
     images, labels = DATA["train"]
     torch.manual_seed(seed)
     model = build(spec.layers)
     optimizer = make_optimizer(model.parameters())
-    order = torch.Generator().manual_seed(seed ^ 0x5EED)
+    random = torch.Generator().manual_seed(seed ^ 0x5EED)
     losses, outputs = [], []
     for _ in range(epochs):
         model.train()
-        indices = torch.randperm(len(labels), generator=order) if shuffle else torch.arange(len(labels))
+        indices = torch.randperm(len(labels), generator=random) if order == "shuffled" else torch.arange(len(labels))
         total = 0.0
         for start in range(0, len(labels), batch_size):
             batch = indices[start : start + batch_size]
@@ -127,13 +128,19 @@ def test_training_is_that_of_a_plain_loop_for_every_optimizer(optimizer, args):
 
 @pytest.mark.parametrize("spec", [LINEAR, CONV, RESIDUAL], ids=lambda spec: spec.name)
 @pytest.mark.parametrize(
-    ("batch_size", "shuffle"),
-    [(2, True), (2, False), (32, True), (32, False), (1000, True)],  # 150 = 4 × 32 + 22: a shorter last one
+    ("batch_size", "order"),
+    [
+        (2, "shuffled"),
+        (2, "fixed"),
+        (32, "shuffled"),
+        (32, "fixed"),
+        (1000, "shuffled"),
+    ],  # 150 = 4 × 32 + 22: a shorter last one
 )
-def test_training_is_that_of_a_plain_loop_for_every_kind_of_network_and_batch(spec, batch_size, shuffle):
+def test_training_is_that_of_a_plain_loop_for_every_kind_of_network_and_batch(spec, batch_size, order):
     # A step of Adam is as long for a gradient that is nothing but rounding, as before a batch norm: SGD's is not.
-    losses, outputs = plain_loop(spec, lambda p: torch.optim.SGD(p, 0.05), 2, batch_size, shuffle=shuffle)
-    result = fit(spec, batch_size=batch_size, shuffle=shuffle, optimizer="SGD", lr=0.05)
+    losses, outputs = plain_loop(spec, lambda p: torch.optim.SGD(p, 0.05), 2, batch_size, order=order)
+    result = fit(spec, batch_size=batch_size, order=order, optimizer="SGD", lr=0.05)
     np.testing.assert_allclose([epoch.train_loss for epoch in result.epochs], losses, atol=1e-5)
     np.testing.assert_allclose(scores(result), outputs, atol=1e-5)
 
@@ -196,7 +203,7 @@ def test_every_split_but_the_one_for_training_is_evaluated():
 def test_the_data_are_left_as_they_are():
     before = {name: images.clone() for name, (images, _) in DATA.items()}
     for spec in (LINEAR, CONV, RESIDUAL):
-        fit(spec, shuffle=False)
+        fit(spec, order="fixed")
     assert all(torch.equal(before[name], images) for name, (images, _) in DATA.items())
 
 
@@ -316,11 +323,12 @@ def test_a_gpu_learns_the_same(spec):
 @given(st.integers(1, 400), st.integers(1, 9) | st.just(1000), st.integers(0, 2**62))
 def test_an_epoch_is_every_sample_once(count, batch_size, seed):
     inputs, labels = torch.arange(count).float()[:, None], torch.arange(count)
-    found = list(batches(inputs, labels, batch_size, torch.Generator().manual_seed(seed)))
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    found = list(batches(inputs, labels, batch_size, drawn))
     assert [len(y) for _, y in found[:-1]] == [batch_size] * (len(found) - 1)
     assert len(found) == -(-count // batch_size)
     order = torch.cat([y for _, y in found])
-    assert torch.equal(order, torch.randperm(count, generator=torch.Generator().manual_seed(seed)))
+    assert torch.equal(order, drawn)
     assert torch.equal(torch.cat([x for x, _ in found])[:, 0], order.float())
     plain = list(batches(inputs, labels, batch_size, None))
     assert torch.equal(torch.cat([y for _, y in plain]), labels)
@@ -328,9 +336,9 @@ def test_an_epoch_is_every_sample_once(count, batch_size, seed):
 
 
 def test_every_epoch_has_an_order_of_its_own():
-    inputs, labels = DATA["train"]
-    order = torch.Generator().manual_seed(0)
-    one, other = (torch.cat([x for x, _ in batches(inputs, labels, 7, order)]) for _ in range(2))
+    order = Order(Job(LINEAR, Recipe(), 0, Plan()), 50)
+    one, other = (order.draw() for _ in range(2))
+    assert sorted(one.tolist()) == sorted(other.tolist()) == list(range(50))
     assert not torch.equal(one, other)
 
 
@@ -403,7 +411,7 @@ def test_a_last_batch_of_one_sample_is_left_out_where_batch_norm_cannot_be_train
     images, labels = DATA["train"]
     odd = {"train": (images[:41], labels[:41]), "test": DATA["test"]}
     even = {"train": (images[:40], labels[:40]), "test": DATA["test"]}
-    one, other = (fit(spec, data=data, batch_size=4, shuffle=False) for data in (odd, even))
+    one, other = (fit(spec, data=data, batch_size=4, order="fixed") for data in (odd, even))
     assert one.status == "done"
     for left, right in zip(scores(one), scores(other), strict=True):
         assert np.array_equal(left, right)
@@ -416,7 +424,7 @@ def test_other_networks_are_trained_on_every_sample():
     odd = {"train": (images[:41], labels[:41]), "test": DATA["test"]}
     even = {"train": (images[:40], labels[:40]), "test": DATA["test"]}
     for spec in (LINEAR, RESIDUAL):  # the block's batch norms see 2 × 2 values a channel
-        one, other = (fit(spec, data=data, batch_size=4, shuffle=False) for data in (odd, even))
+        one, other = (fit(spec, data=data, batch_size=4, order="fixed") for data in (odd, even))
         assert not np.array_equal(scores(one)[0], scores(other)[0])
 
 

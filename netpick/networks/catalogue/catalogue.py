@@ -26,6 +26,7 @@ from netpick.networks.catalogue.register import Register, Variants
 from netpick.networks.catalogue.template import Template, cell_recipes
 from netpick.networks.paper.inferred import family_of
 from netpick.networks.paper.operation import Shape
+from netpick.networks.paper.operations import ENDS
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, read_layers
 from netpick.networks.paper.whole_networks import is_baseline
 
@@ -67,8 +68,10 @@ class _Catalogue:
             given = [{k: v if k == "op" else filled(v) for k, v in entry.items()} for entry in cell.layers]
             layers = tuple(read_layers(given, self.image, self.classes))
             check(layers, self.image, self.classes)
-            if layers[-1].op != "LogSoftmax" and not is_baseline(layers):
-                raise SpecError(f"layer {len(layers) - 1}: the last layer must be LogSoftmax, got {layers[-1].op}")
+            if layers[-1].op not in ENDS and not is_baseline(layers):
+                raise SpecError(
+                    f"layer {len(layers) - 1}: the last layer must be {' or '.join(ENDS)}, got {layers[-1].op}"
+                )
         except SpecError as error:
             raise CatalogueError(f"{where} ({cell.name}): {error}") from None
         computation, activation = family_of(layers)

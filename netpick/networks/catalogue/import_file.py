@@ -22,7 +22,7 @@ from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.in_place import overwrites
 from netpick.networks.paper.inferred import MIXED, family_of
 from netpick.networks.paper.operation import Shape
-from netpick.networks.paper.operations import OPERATIONS
+from netpick.networks.paper.operations import ENDS, OPERATIONS
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, Size, check, read_layers, walk
 from netpick.networks.paper.whole_networks import BASELINES, MODELS, OWN, WHOLE, is_baseline
 
@@ -130,8 +130,8 @@ def network(entry: Any, image: Shape, classes: int, max_params: int = MAX_PARAMS
         raise SpecError(f"name: got {name!r:.80}, allowed are 1 to 100 of A-Z a-z 0-9 _ . - and not . or .. alone")
     layers = _layers(entry.get("layers"), image, classes)
     size = check(layers, image, classes)
-    if layers[-1].op != "LogSoftmax" and not is_baseline(layers):
-        raise SpecError(f"layer {len(layers) - 1}: the last layer must be LogSoftmax, got {layers[-1].op}")
+    if layers[-1].op not in ENDS and not is_baseline(layers):
+        raise SpecError(f"layer {len(layers) - 1}: the last layer must be {' or '.join(ENDS)}, got {layers[-1].op}")
     _judge(layers, image, size, max_params)
     computation, activation = family_of(layers)
     words = {"computation": computation, "activation": activation}

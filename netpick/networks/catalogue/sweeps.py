@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 from netpick.core.errors import TemplateError, listed
 from netpick.core.recipe import OPTIMIZERS, Recipe
 
-SWEEPABLE = ("optimizer", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision", "train_samples")
+SWEEPABLE = (
+    "optimizer", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order", "seeding", "normalize",
+    "precision", "train_samples",
+)  # fmt: skip
 """Keys that may be a list. Each argument of an optimizer may be one too; `betas`, a pair by itself, a list of pairs."""
 
 
@@ -116,7 +119,7 @@ def word(value: Any) -> str:
 
 def base_name(name: str) -> str:
     """Return the name of a student without the values that were swept: what its network is called."""
-    args = {arg for names in OPTIMIZERS.values() for arg in names}
+    args = {arg for names in OPTIMIZERS.values() for arg in names} | {"shuffle"}  # as `order` was called
     for place, letter in enumerate(name):
         if letter == "." and place and name[place + 1 :].partition("-")[0] in {*Recipe.__struct_fields__, *args}:
             return name[:place]

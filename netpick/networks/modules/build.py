@@ -1,8 +1,8 @@
 """From a network's description to a torch module.
 
 Every operation is the class of `torch.nn` that has its name, made from the arguments of the description; only
-`Reshape` and `BasicBlock` are ours, and the joins of `skips`. What a description may say is checked by `spec.check`,
-before anything is built.
+`Reshape`, `BasicBlock` and `BinaryLogSigmoid` are ours, and the joins of `skips`. What a description may say is checked
+by `spec.check`, before anything is built.
 """
 
 from __future__ import annotations
@@ -33,6 +33,20 @@ class Reshape(nn.Module):
 
     def extra_repr(self) -> str:
         return f"shape={list(self.shape)}"
+
+
+class BinaryLogSigmoid(nn.Module):
+    """Scores of two classes from one output, whose sigmoid is the probability of the positive one."""
+
+    def __init__(self, positive: int = 1) -> None:
+        super().__init__()
+        self.positive = positive
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.logsigmoid(torch.cat([-x, x] if self.positive else [x, -x], dim=1))
+
+    def extra_repr(self) -> str:
+        return f"positive={self.positive}"
 
 
 IN_PLACE = {"Sigmoid": torch.sigmoid_, "Tanh": torch.tanh_}
@@ -150,7 +164,7 @@ class _TunedConv3d(_Tuned, nn.Conv3d):
 
 TUNED: dict[str, type[nn.Module]] = {"Conv1d": _TunedConv1d, "Conv2d": _TunedConv2d, "Conv3d": _TunedConv3d}
 
-OURS: dict[str, type[nn.Module]] = {"Reshape": Reshape, "BasicBlock": BasicBlock}
+OURS: dict[str, type[nn.Module]] = {"Reshape": Reshape, "BasicBlock": BasicBlock, "BinaryLogSigmoid": BinaryLogSigmoid}
 
 
 def build_layer(layer: LayerSpec, tuned: bool = False) -> nn.Module:

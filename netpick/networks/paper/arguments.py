@@ -77,6 +77,7 @@ NOT_ZERO = Kind("a finite number other than 0", lambda value: _is_number(value) 
 RATE = Kind("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1, float)
 DIVISOR = Kind("an integer other than 0", lambda value: is_int(value) and 0 < abs(value) < MAX_SIZE)
 CLASS_DIM = Kind("1 or -1, the dimension of the classes", lambda value: is_int(value) and value in (1, -1))
+CLASS_OF_TWO = Kind("0 or 1, the number of a class", lambda value: is_int(value) and value in (0, 1))
 DIM = Kind(
     "the number of a dimension other than 0, which is the batch", lambda value: is_int(value) and 0 < abs(value) < 9
 )

@@ -63,12 +63,12 @@ def _computation(ops: list[str], roles: list[str]) -> str:
 def output_kind(layers: Sequence[LayerSpec]) -> Kind:
     """Return what the last layer gives, as training sees it.
 
-    `LogSoftmax` after a softmax or a sigmoid is "probabilities", as its scores are those of a network that gave
-    probabilities to the loss. `LogSoftmax` after `LogSoftmax` changes nothing.
+    `LogSoftmax` (or `BinaryLogSigmoid`) after a softmax or a sigmoid is "probabilities", as its scores are those of a
+    network that gave probabilities to the loss. `LogSoftmax` after `LogSoftmax` changes nothing.
     """
     ends = [layer.op for layer in layers if layer.op not in PASSING]
     logs = 0
-    while ends and ends[-1] == "LogSoftmax":
+    while ends and ends[-1] in operations.ENDS:
         logs += 1
         ends.pop()
     last = ends[-1] if ends else ""

@@ -17,6 +17,7 @@ from netpick.networks.paper import activations, shapes, windows
 from netpick.networks.paper.arguments import (
     BOOL,
     CLASS_DIM,
+    CLASS_OF_TWO,
     IGNORED,
     INT,
     LAYER,
@@ -65,8 +66,12 @@ OPERATIONS: dict[str, Operation] = {
     "Concat": Operation("skip", {"from": LAYER}, join=shapes.concat),
     "Identity": Operation("identity"),
     "LogSoftmax": Operation("output", {"dim": CLASS_DIM}, {"dim": 1}),
+    "BinaryLogSigmoid": Operation("output", {"positive": CLASS_OF_TWO}, {"positive": 1}, shapes.binary),
     "Softmax": Operation("output", {"dim": CLASS_DIM}, {"dim": 1}),
 }
+
+ENDS = ("LogSoftmax", "BinaryLogSigmoid")
+"""Operations that give the logarithms of the classes' probabilities: what a network's last layer is one of."""
 
 
 def find(op: str) -> Operation | None:

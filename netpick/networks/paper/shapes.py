@@ -52,6 +52,13 @@ def flatten(given: Shape, args: Args) -> Shape:
     return (*given[: start - 1], math.prod(given[start - 1 : end]), *given[end:])
 
 
+def binary(given: Shape, args: Args) -> Shape:
+    """Give a score for each of two classes."""
+    if given != (1,):
+        raise SpecError(f"BinaryLogSigmoid wants one output, an input of shape [1], got {list(given)}")
+    return (2,)
+
+
 def linear(given: Shape, args: Args) -> Shape:
     """Replace the last size."""
     if given[-1] != args["in_features"]:

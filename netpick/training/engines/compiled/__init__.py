@@ -57,6 +57,8 @@ def refuses(job: Job) -> Refusal | None:
         return Refusal(f"no machine code for {recipe.optimizer} with {', '.join(sorted(missing))}")
     if recipe.optimizer not in OPTIMIZERS:
         return Refusal(f"no machine code for {recipe.optimizer}")
+    if recipe.loss != "nll" or recipe.schedule != "constant" or recipe.warmup:
+        return Refusal(f"no machine code for the loss {recipe.loss} or the schedule {recipe.schedule}")
     image = input_of(layers)
     if image is None or layers[-1].op != "LogSoftmax":
         return Refusal("machine code is for layers that say what goes in, and end with LogSoftmax")

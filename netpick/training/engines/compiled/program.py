@@ -80,7 +80,8 @@ class CompiledEpochs:
     def epoch(self) -> float:
         """Train one epoch."""
         setup, count, batch_size = self.setup, len(self.labels), self.setup.job.recipe.batch_size
-        indices = torch.randperm(count, generator=setup.order) if setup.order else torch.arange(count)
+        order = setup.order.draw()
+        indices = torch.arange(count) if order is None else order
         total = 0.0
         # Where a batch of one sample is left out, it is the last one that there is.
         for part in indices[: setup.count].split(batch_size * STEPS_A_GATHER):

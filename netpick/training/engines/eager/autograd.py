@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from netpick.training.loop import Setup
+from netpick.training.losses import LOSSES
 from netpick.training.steps import autocast, batches, make_optimizer, make_step, scores_of
 
 
@@ -17,18 +17,19 @@ class Autograd:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.optimizer = make_optimizer(setup.model.parameters(), setup.job)
-        self.step = make_step(self.optimizer)
+        self.step = make_step(self.optimizer, setup.schedule)
+        self.loss = LOSSES[setup.job.recipe.loss]
 
     def epoch(self) -> float:
         """Train one epoch."""
         setup, job = self.setup, self.setup.job
         exact = torch.float32 if job.kind == "mps" else torch.float64  # MPS has no 64 bits
         total = torch.zeros((), dtype=exact, device=job.device)
-        for x, y in batches(setup.inputs, setup.labels, job.recipe.batch_size, setup.order):
+        for x, y in batches(setup.inputs, setup.labels, job.recipe.batch_size, setup.order.draw()):
             if len(y) < setup.smallest:
                 continue
             with autocast(job.plan, job.device):
-                loss = F.nll_loss(setup.model(x).float(), y)
+                loss = self.loss(setup.model(x).float(), y)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.step()

@@ -8,6 +8,7 @@ one kernel on one tensor. Layers that are in no table (`layers.make`) run under 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 
 from netpick.training.engines.explicit.layers import Layer, make
 from netpick.training.loop import Setup
+from netpick.training.losses import LOSSES, Loss
 from netpick.training.steps import FlatParameters, batches, make_optimizer, make_step, scores_of
+
+_ONE = torch.ones(())
 
 
 class ExplicitStep:
@@ -25,9 +29,11 @@ class ExplicitStep:
     Parameters
     ----------
     model : on the CPU, in float32; its parameters are moved into one tensor
+    loss : its name in a recipe
     """
 
-    def __init__(self, model: nn.Sequential) -> None:
+    def __init__(self, model: nn.Sequential, loss: str = "nll") -> None:
+        self.loss = _nll if loss == "nll" else functools.partial(_under_autograd, LOSSES[loss])
         self.flat = FlatParameters(model)
         modules = list(model) if type(model) is nn.Sequential else [model]
         self.layers: list[Layer] = []
@@ -40,20 +46,33 @@ class ExplicitStep:
             (layer.backward, at > first) for at, layer in enumerate(self.layers) if at >= first
         ][::-1]
         self.forwards = [layer.forward for layer in self.layers]
-        self.one = torch.ones(())
 
     def __call__(self, x: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Write the mean negative log likelihood into `loss`, (), and the gradients into the flat tensor.
+        """Write the loss of a batch into `loss`, (), and the gradients into the flat tensor.
 
         Call it under `torch.no_grad`; x (batch, C, H, W), labels (batch,).
         """
         for forward in self.forwards:
             x = forward(x)
-        value, weight = torch.ops.aten.nll_loss_forward(x, labels, None, 1, -100)
+        value, g = self.loss(x, labels)
         loss.copy_(value)
-        g: Tensor | None = torch.ops.aten.nll_loss_backward(self.one, x, labels, None, 1, -100, weight)
         for backward, wanted in self.backwards:
             g = backward(g, wanted)
+
+
+def _nll(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the mean negative log likelihood and its gradient."""
+    value, weight = torch.ops.aten.nll_loss_forward(scores, labels, None, 1, -100)
+    return value, torch.ops.aten.nll_loss_backward(_ONE, scores, labels, None, 1, -100, weight)
+
+
+def _under_autograd(loss: Loss, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return any other loss and its gradient."""
+    with torch.enable_grad():
+        given = scores.detach().requires_grad_()
+        value = loss(given, labels)
+    (g,) = torch.autograd.grad(value, given)
+    return value.detach(), g
 
 
 class ExplicitEpochs:
@@ -61,8 +80,8 @@ class ExplicitEpochs:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.gradients = ExplicitStep(setup.model)
-        self.step = make_step(make_optimizer([self.gradients.flat.values], setup.job))
+        self.gradients = ExplicitStep(setup.model, setup.job.recipe.loss)
+        self.step = make_step(make_optimizer([self.gradients.flat.values], setup.job), setup.schedule)
         count, batch_size = len(setup.labels), setup.job.recipe.batch_size
         self.losses = torch.zeros(-(-count // batch_size))
         self.each = self.losses.unbind()
@@ -73,7 +92,7 @@ class ExplicitEpochs:
     def epoch(self) -> float:
         """Train one epoch."""
         setup = self.setup
-        parts = batches(setup.inputs, setup.labels, setup.job.recipe.batch_size, setup.order)
+        parts = batches(setup.inputs, setup.labels, setup.job.recipe.batch_size, setup.order.draw())
         for loss, (x, y) in zip(self.each, parts, strict=True):
             if len(y) < setup.smallest:
                 continue  # its loss stays 0

@@ -14,8 +14,12 @@ CONVOLUTIONS = "tuned"
 
 
 def refuses(job: Job) -> Refusal | None:
-    """Refuse all that is no CUDA GPU."""
-    return None if job.kind == "cuda" else Refusal(f"graph is for CUDA GPUs, got {job.device}: say eager", True)
+    """Refuse all that is no CUDA GPU, and learning rates that change from step to step."""
+    if job.kind != "cuda":
+        return Refusal(f"graph is for CUDA GPUs, got {job.device}: say eager", True)
+    if job.recipe.schedule != "constant" or job.recipe.warmup:
+        return Refusal("a captured step has one learning rate: say eager")
+    return None
 
 
 def pays(job: Job) -> bool:

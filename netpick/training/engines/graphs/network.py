@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netpick.training.engines.graphs.lanes import Lane, Mark
 from netpick.training.engines.graphs.parts import Captures, make_optimizer, unrolled
 from netpick.training.job import Data, Job
-from netpick.training.steps import autocast
+from netpick.training.losses import LOSSES
+from netpick.training.schedules import schedule_of
+from netpick.training.steps import autocast, move, steps_of
 
 REPLAYS_A_TURN = 16
 """Replays given to the device before another network has its turn; two turns are under way at most."""
@@ -51,8 +52,11 @@ class Network:
     def __init__(self, model: nn.Module, job: Job, lane: Lane, data: Data, smallest: int, pieces: Pieces) -> None:
         self.model, self.job, self.lane, self.data, self.batch = model, job, lane, data, pieces.evaluation_batch
         self.optimizer, refused = make_optimizer(model, job, lane)
-        self.captures = Captures(lane, refused, job.plan.mode == "graph")
         recipe = job.recipe
+        schedule = schedule_of(recipe, recipe.epochs * steps_of(len(data["train"][1]), recipe.batch_size, smallest))
+        self.schedule = None if schedule is None else iter(schedule.tolist())
+        self.captures = Captures(lane, refused, job.plan.mode == "graph" and schedule is None)
+        self.loss = LOSSES[recipe.loss]
         inputs, labels = data["train"]
         count, size = len(labels), recipe.batch_size
         full, last = divmod(count, size)
@@ -93,10 +97,12 @@ class Network:
         chosen = self.order.index_select(0, self.window[:span] + self.position)
         xs, ys = inputs.index_select(0, chosen).split(sizes), labels.index_select(0, chosen).split(sizes)
         for x, y, size in zip(xs, ys, sizes, strict=True):
+            if self.schedule is not None:
+                move(self.optimizer, *next(self.schedule))
             # Without gradients the backward pass makes new ones, in the memory of the graph, and adds nothing up.
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(self.job.plan, self.lane.device):
-                loss = F.nll_loss(self.model(x).float(), y)
+                loss = self.loss(self.model(x).float(), y)
             loss.backward()
             self.optimizer.step()
             self.total.add_(loss.detach(), alpha=size)

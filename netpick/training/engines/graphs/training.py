@@ -22,12 +22,13 @@ from torch import Tensor
 
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, SplitResult, TrainingResult
-from netpick.networks.modules.build import build
 from netpick.training.course import Course
 from netpick.training.engines.graphs.lanes import Lane, Mark, make_lane
 from netpick.training.engines.graphs.network import Network, Pieces, Steps, Wait
+from netpick.training.initial import initial
 from netpick.training.job import Data, Job
-from netpick.training.steps import arrays_of, order_of, smallest_batch
+from netpick.training.order import Order
+from netpick.training.steps import arrays_of, smallest_batch
 
 
 @dataclass
@@ -65,21 +66,18 @@ def training(
     course = Course(job, count)
     smallest = smallest_batch(job.spec, job.recipe, data["train"][0])
     lane.begin(job.plan.precision == "tf32")
-    torch.manual_seed(job.seed)
     with lane.metered():
-        model = build(job.spec.layers, tuned=job.plan.convolutions == "tuned").to(lane.device)
+        model = initial(job).to(lane.device)
         network = Network(model, job, lane, data, smallest, pieces)
     if labels is None:
         labels = {split: y.cpu().numpy() for split, (_, y) in data.items() if split != "train"}
     under_way = _UnderWay(course, network.trained, background, labels)
-    generator = order_of(job)
+    drawn = Order(job, count)
     with course:
         for number in range(1, job.recipe.epochs + 1):
             order = lane.host(("order", number % 2), (count,), torch.int64)
-            if generator is None:
-                torch.arange(count, out=order)
-            else:
-                torch.randperm(count, generator=generator, out=order)
+            chosen = drawn.draw()
+            order.copy_(torch.arange(count) if chosen is None else chosen)
             begin = lane.mark()
             for wait in network.epoch(order):
                 yield wait
@@ -89,6 +87,8 @@ def training(
             # What is done two epochs late at most: the buffers of that epoch are filled again below.
             yield from under_way.settle()
             network.evaluate()
+            for _ in labels:
+                drawn.evaluated()
             scored = lane.mark()
             loss, scores = network.fetch(number)
             under_way.epochs.append(_Epoch(number, (begin, end, scored, lane.mark()), lane.peak, loss, scores))

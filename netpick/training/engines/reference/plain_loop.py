@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from netpick.training.loop import Setup
-from netpick.training.steps import optimizer_arguments, scores_of
+from netpick.training.losses import LOSSES
+from netpick.training.steps import move, optimizer_arguments, scores_of
 
 
 class PlainLoop:
     """Epochs in torch's simplest code: one tensor after the other."""
 
     def __init__(self, setup: Setup) -> None:
-
         self.setup = setup
         recipe = setup.job.recipe
+        self.loss = LOSSES[recipe.loss]
+        self.schedule = None if setup.schedule is None else iter(setup.schedule.tolist())
         kind = getattr(torch.optim, recipe.optimizer)
         self.optimizer = kind(setup.model.parameters(), foreach=False, **optimizer_arguments(recipe))
 
@@ -25,14 +26,17 @@ class PlainLoop:
         """Train one epoch on all batches of at least `smallest` samples; return the mean loss over those samples."""
         setup, batch_size = self.setup, self.setup.job.recipe.batch_size
         count = len(setup.labels)
-        indices = torch.arange(count) if setup.order is None else torch.randperm(count, generator=setup.order)
+        order = setup.order.draw()
+        indices = torch.arange(count) if order is None else order
         total, seen = 0.0, 0
         for start in range(0, count, batch_size):
             chosen = indices[start : start + batch_size].to(setup.labels.device)
             if len(chosen) < setup.smallest:
                 continue
+            if self.schedule is not None:
+                move(self.optimizer, *next(self.schedule))
             self.optimizer.zero_grad()
-            loss = F.nll_loss(setup.model(setup.inputs[chosen]), setup.labels[chosen])
+            loss = self.loss(setup.model(setup.inputs[chosen]), setup.labels[chosen])
             loss.backward()
             self.optimizer.step()
             total += loss.item() * len(chosen)
