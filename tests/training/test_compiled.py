@@ -39,16 +39,16 @@ def network(image, *between, flat=True):
     return NetworkSpec("N", "Mixed", "None", (*layers, *head))
 
 
-def samples(image, count, seed=0):
+def samples(image, count, seed=0, classes=CLASSES):
     random = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % CLASSES
+    labels = torch.arange(count) % classes
     return torch.randn(count, *image, generator=random) + labels.view(-1, *(1 for _ in image)) / 3, labels
 
 
-def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-4, **values):
+def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-4, classes=CLASSES, **values):
     """Two epochs, with a shorter last batch; weights, losses, and scores of a split that is no multiple of anything."""
     recipe = Recipe(**{"epochs": 2, "lr": 0.01, "batch_size": batch_size, **values})
-    data = {"train": samples(image, count), "test": samples(image, tested, 1)}
+    data = {"train": samples(image, count, 0, classes), "test": samples(image, tested, 1, classes)}
     plain, ours = (train(Job(spec, recipe, 5, plan, keep_weights=True), data) for plan in (REFERENCE, MACHINE_CODE))
     assert (plain.status, plain.error) == (ours.status, ours.error) == ("done", None)
     for one, two in zip(plain.epochs, ours.epochs, strict=True):
@@ -181,6 +181,33 @@ def test_every_optimizer_takes_the_same_steps(optimizer, args):
     assert choose(recipe, "cpu", network(image, *between, flat=False)).mode == "compiled"
 
 
+@given(
+    st.fixed_dictionaries(
+        {
+            "loss": st.sampled_from(["nll", "mse", "l1", "distance"]),
+            "schedule": st.sampled_from(["constant", "cosine", "linear", "step", "onecycle"]),
+            "init": st.sampled_from(["default", "randn", "xavier", "he"]),
+            "order": st.sampled_from(["shuffled", "fixed"]),
+            "seeding": st.sampled_from(["network", "torch"]),
+            "batch_size": st.integers(1, 11),
+            "optimizer_args": st.sampled_from([{}, {"momentum": 0.8}, {"momentum": 0.5, "nesterov": True}]),
+        }
+    ),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([None, 0, 1]),
+)
+def test_every_recipe_learns_as_in_the_plain_loop(values, warmup, positive):
+    image = (1, 4, 5)
+    between = (layer("Flatten"), layer("Linear", in_features=20, out_features=6), layer("Tanh"))
+    spec = network(image, *between, flat=False)
+    if positive is not None:  # of two classes, and without samples of a third
+        end = (layer("Linear", in_features=6, out_features=1), layer("BinaryLogSigmoid", positive=positive))
+        spec = NetworkSpec("N", "Mixed", "None", (*spec.layers[:-2], *end))
+    values = {**values, "optimizer": "SGD", "warmup": 0.0 if values["schedule"] == "onecycle" else warmup}
+    assert choose(Recipe(**values), "cpu", spec).mode == "compiled"
+    assert_same_training(spec, image, classes=CLASSES if positive is None else 2, **values)
+
+
 def test_the_same_seed_is_the_same_to_the_bit_also_beside_other_networks():
     image = (1, 6, 6)
     conv = network(image, layer("Conv2d", in_channels=1, out_channels=3, kernel_size=3), layer("GELU"))
@@ -261,7 +288,7 @@ def test_the_plan_follows_from_size_recipe_and_pin():
         choose(Recipe(), "cpu", small, "compiled/tuned")
 
 
-@pytest.mark.parametrize("what", ["ACTIVATIONS", "OPTIMIZERS"])
+@pytest.mark.parametrize("what", ["ACTIVATIONS", "OPTIMIZERS", "LOSSES"])
 def test_the_kernels_number_things_as_the_engine_names_them(what):
     from netpick.training.engines.compiled import kernels
 

@@ -21,9 +21,8 @@ PLANS = {
     "reference": Plan(mode="reference", convolutions="plain"),
     "eager": Plan(mode="eager"),
     "explicit": Plan(mode="explicit"),
+    "compiled": Plan(mode="compiled", convolutions="plain"),
 }
-MACHINE_CODE = {"compiled": Plan(mode="compiled", convolutions="plain")}
-EVERY = {**PLANS, **MACHINE_CODE}
 
 
 def samples(count, seed, classes=CLASSES):
@@ -46,7 +45,7 @@ ONE = mlp(layer("BinaryLogSigmoid", positive=0), out=1)
 
 def fit(spec, plan, data=DATA, **recipe):
     whole = Recipe(**{"epochs": 3, "lr": 0.05, "batch_size": 16, "optimizer": "SGD", **recipe})
-    plan = replace(EVERY[plan], kernel="foreach") if whole.optimizer == "RMSprop" else EVERY[plan]
+    plan = replace(PLANS[plan], kernel="foreach") if whole.optimizer == "RMSprop" else PLANS[plan]
     result = train(Job(spec, whole, 5, plan, keep_weights=True), data)
     assert (result.status, result.error) == ("done", None)
     return result
@@ -187,6 +186,9 @@ STEPS = 15  # 3 epochs of 70 samples, 16 at a time
 )
 @pytest.mark.parametrize("plan", PLANS)
 def test_one_cycle_is_fastais(plan, optimizer, args, key):
+    if plan == "compiled" and optimizer == "RMSprop":
+        pytest.skip("no machine code for RMSprop")
+
     def each(optimizer, step):
         (group,) = optimizer.param_groups
         group["lr"] = one_cycle(0.02 / 25, 0.02, 0.02 / 1e5, step / STEPS)

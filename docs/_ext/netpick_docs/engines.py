@@ -19,5 +19,5 @@ def compiled() -> str:
         f"Compiled are networks of up to {machine_code.MOST_MACS:,} macs ({machine_code.MOST_LINEAR_MACS:,} of linear "
         f"layers alone) that consist of convolutions without groups, `BasicBlock`, {code(machine_code.OTHERS)}, "
         f"{code(machine_code.ACTIVATIONS)}, begin with `Reshape`, or `Flatten` and a linear layer, and are trained by "
-        f"{code(machine_code.OPTIMIZERS)}.\n"
+        f"{code(machine_code.OPTIMIZERS)}, whatever the loss and the schedule.\n"
     )

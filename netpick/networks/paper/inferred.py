@@ -1,7 +1,7 @@
 """What a network's layers say of it, by their names alone: its family, and what its output is.
 
-A network that doesn't say to which family it belongs has the one that its operations show. The loss is the negative log
-likelihood of the log-softmax scores: a network that ends in raw scores (logits) or in `LogSoftmax` is right either way;
+A network that doesn't say to which family it belongs has the one that its operations show. The loss is one of the
+log-softmax scores: a network that ends in raw scores (logits) or in `LogSoftmax` is right either way;
 one whose output already is a probability, so that a softmax is taken of a softmax, trains without any error, and badly,
 since the gradient nearly vanishes. Nothing is built, and no torch is loaded.
 """

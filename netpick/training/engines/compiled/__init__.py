@@ -9,7 +9,7 @@ numbers, `program` runs them, `kernels` are the functions that numba compiles, `
 from __future__ import annotations
 
 from netpick.core.result import TrainingResult
-from netpick.networks.paper.operations import OPERATIONS
+from netpick.networks.paper.operations import ENDS, OPERATIONS
 from netpick.networks.paper.spec import LayerSpec, shapes
 from netpick.training.engines.engine import Refusal, only_fp32_on_the_cpu
 from netpick.training.job import Data, Job
@@ -23,6 +23,9 @@ OPTIMIZERS = {
     "AdamW": ("betas", "eps", "weight_decay", "amsgrad"),
 }
 """Optimizers, and the arguments that there is machine code for; numbered in the kernels in this order."""
+
+LOSSES = ("nll", "mse", "l1", "distance")
+"""Losses; numbered in the kernels in this order."""
 
 ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
 """Activations, without arguments of their own; numbered in the kernels in this order."""
@@ -57,11 +60,9 @@ def refuses(job: Job) -> Refusal | None:
         return Refusal(f"no machine code for {recipe.optimizer} with {', '.join(sorted(missing))}")
     if recipe.optimizer not in OPTIMIZERS:
         return Refusal(f"no machine code for {recipe.optimizer}")
-    if recipe.loss != "nll" or recipe.schedule != "constant" or recipe.warmup:
-        return Refusal(f"no machine code for the loss {recipe.loss} or the schedule {recipe.schedule}")
     image = input_of(layers)
-    if image is None or layers[-1].op != "LogSoftmax":
-        return Refusal("machine code is for layers that say what goes in, and end with LogSoftmax")
+    if image is None or layers[-1].op not in ENDS:
+        return Refusal(f"machine code is for layers that say what goes in, and end with {' or '.join(ENDS)}")
     if unknown := [layer.op for layer in layers[:-1] if not _known(layer)]:
         return Refusal(f"no machine code for {unknown[0]}, or for its arguments")
     # Linear layers of images would be applied row by row; a network without weights has nothing to train.

@@ -45,6 +45,9 @@ RELU, TANH, SIGMOID, SELU, ELU, LEAKY_RELU, GELU, SILU = range(8)
 
 SGD, ADAM, ADAMW = range(3)
 
+NLL, MSE, L1, DISTANCE = range(4)
+"""Losses, likewise."""
+
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 """Freedom for sums in another order, as every vectorised sum has it; infinities and NaN stay what they are."""
 
@@ -561,7 +564,44 @@ def log_softmax(x, y):
 
 
 @jit
-def loss_back(y, labels, dy):
+def binary_log_sigmoid(x, y, positive):
+    """Write the logarithms of the sigmoid of x (batch,), the positive class, and of -x into y (2, batch)."""
+    for i in range(len(x)):
+        rest = np.float32(math.log(ONE + exp(-abs(x[i]))))
+        y[positive, i] = min(x[i], ZERO) - rest
+        y[1 - positive, i] = min(-x[i], ZERO) - rest
+
+
+@jit
+def loss_back(loss, y, labels, dy):
+    """Write the gradient of a loss of probabilities, before the softmax, into dy; return the loss."""
+    classes, n = y.shape
+    sums = np.zeros(n, np.float32)
+    share = ONE / np.float32(n) if loss == DISTANCE else ONE / np.float32(n * classes)
+    total = ZERO
+    for j in range(classes):
+        for i in range(n):
+            p = exp(y[j, i])
+            apart = p - ONE if labels[i] == j else p
+            if loss == MSE:
+                slope = TWO * apart
+                total += apart * apart
+            elif loss == L1:
+                slope = ONE if apart > ZERO else (-ONE if apart < ZERO else ZERO)
+                total += abs(apart)
+            else:
+                slope = -ONE if labels[i] == j else ZERO
+                total -= apart if labels[i] == j else ZERO
+            dy[j, i] = slope
+            sums[i] += slope * p
+    for j in range(classes):
+        for i in range(n):
+            dy[j, i] = exp(y[j, i]) * (dy[j, i] - sums[i]) * share
+    return total * share
+
+
+@jit
+def nll_back(y, labels, dy):
     """Write the gradient of the mean negative log likelihood, before the softmax, into dy; return the loss."""
     classes, n = y.shape
     total = ZERO
@@ -649,11 +689,12 @@ def statistics_of(row, statistics):
 
 
 @jit
-def forward(table, values, rows, x, arena, taps, classes, statistics, training):
+def forward(table, values, rows, x, arena, taps, classes, positive, statistics, training):
     """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
 
     rows (n, pixels): the samples; x (pixels * n,): the same, batch last, where the first layer is a convolution or an
-    activation; arena: room for the outputs of all layers, those of the softmax at the end.
+    activation; arena: room for the outputs of all layers, those of the softmax at the end; positive: the class whose
+    probability is the sigmoid of the one output, -1 where there is an output a class.
     """
     n = len(rows)
     for at in range(len(table)):
@@ -690,8 +731,12 @@ def forward(table, values, rows, x, arena, taps, classes, statistics, training):
         else:
             activate(row[FUNCTION], source[: inputs * n], y[: inputs * n])
     last = table[-1, OUTPUT]
-    y = arena[(last + classes) * n : (last + 2 * classes) * n].reshape((classes, n))
-    log_softmax(arena[last * n : (last + classes) * n].reshape((classes, n)), y)
+    made = classes if positive < 0 else 1
+    y = arena[(last + made) * n : (last + made + classes) * n].reshape((classes, n))
+    if positive < 0:
+        log_softmax(arena[last * n : (last + classes) * n].reshape((classes, n)), y)
+    else:
+        binary_log_sigmoid(arena[last * n : (last + 1) * n], y, positive)
     return y
 
 
@@ -759,13 +804,14 @@ def gather(images, chosen, turn, rows, x):
 
 @jit
 def train(
-    table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, turned, classes, statistics,
-    optimizer, first, second, largest, hyper, nesterov, step, losses,
+    table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, turned, classes, positive,
+    statistics, loss, optimizer, first, second, largest, hyper, schedule, nesterov, step, losses,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
-    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon; `first`, `second`, `largest`:
-    the states of the optimizer, empty where it has none; step: those that were taken before.
+    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon; schedule: learning rate and
+    momentum or beta 1 of each of these steps, empty where they stay; `first`, `second`, `largest`: the states of the
+    optimizer, empty where it has none; step: those that were taken before.
     """
     turn = table[0, KIND] != LINEAR
     end = table[-1, OUTPUT]
@@ -775,9 +821,16 @@ def train(
         n = len(chosen)
         part = rows[:n]
         gather(images, chosen, turn, part, x)
-        y = forward(table, values, part, x, arena, taps, classes, statistics, True)
+        y = forward(table, values, part, x, arena, taps, classes, positive, statistics, True)
         dy = d_arena[end * n : (end + classes) * n].reshape((classes, n))
-        losses[taken] = loss_back(y, labels[chosen], dy)
+        if loss == NLL:
+            losses[taken] = nll_back(y, labels[chosen], dy)
+        else:
+            losses[taken] = loss_back(loss, y, labels[chosen], dy)
+        if positive > 0:  # one output is as two, of which the other is always 0
+            dy[0] = dy[1]
+        if len(schedule):
+            hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
         backward(table, values, gradients, part, x, arena, d_arena, taps, turned, statistics)
         taken += 1
         if optimizer == SGD:
@@ -790,13 +843,13 @@ def train(
 
 
 @jit
-def score(table, values, images, begin, x, arena, taps, classes, statistics, scores):
+def score(table, values, images, begin, x, arena, taps, classes, positive, statistics, scores):
     """Write the scores (n, classes) of the images from `begin` on."""
     n = len(scores)
     part = images[begin : begin + n]
     if table[0, KIND] != LINEAR:
         transpose(part, x[: part.size].reshape((part.shape[1], n)))
-    y = forward(table, values, part, x, arena, taps, classes, statistics, False)
+    y = forward(table, values, part, x, arena, taps, classes, positive, statistics, False)
     for j in range(classes):
         for i in range(n):
             scores[i, j] = y[j, i]

@@ -21,7 +21,7 @@ from netpick.core.errors import PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import LayerSpec, layer
-from netpick.training.engines.compiled import OPTIMIZERS
+from netpick.training.engines.compiled import LOSSES, OPTIMIZERS
 from netpick.training.engines.compiled.cache import in_use
 from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
@@ -74,7 +74,8 @@ class CompiledEpochs:
         self.setup = setup
         count, *image = setup.inputs.shape
         job = setup.job
-        self.program = Program(kernels(), job.spec.layers, setup.model, job.recipe, image, count, EVALUATION_BATCH)
+        model, schedule = setup.model, setup.schedule
+        self.program = Program(kernels(), job.spec.layers, model, job.recipe, image, count, EVALUATION_BATCH, schedule)
         self.images, self.labels = setup.inputs.flatten(1).numpy(), setup.labels.numpy()
 
     def epoch(self) -> float:
@@ -102,12 +103,13 @@ class Program:
     Parameters
     ----------
     kernels : the module
-    layers : of the network, the last of them LogSoftmax
+    layers : of the network, the last of them LogSoftmax or BinaryLogSigmoid
     model : made of them, on the CPU, in float32; its parameters are moved into one tensor, which is trained
-    recipe : its optimizer and batch size
+    recipe : its optimizer, loss and batch size
     image : shape of a sample
     samples : that are trained on: no batch has more
     together : samples that are scored at a time
+    schedule : learning rate and momentum of each step, where they change
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Program:
         image: Sequence[int],
         samples: int,
         together: int,
+        schedule: np.ndarray | None = None,
     ) -> None:
         self.kernels = kernels
         self.flat = FlatParameters(model)
@@ -146,6 +149,8 @@ class Program:
             np.zeros(len(self.values) if used else 0, np.float32) for used in (True, recipe.optimizer != "SGD", amsgrad)
         )
         self.step = 0
+        self.schedule = np.empty((0, 2)) if schedule is None else schedule
+        self.loss, self.positive = LOSSES.index(recipe.loss), layers[-1].resolved.get("positive", -1)
 
     def _adopt(self, module: Any, begin: int) -> Any:
         """Move a batch norm's running statistics to where the kernels read and write them."""
@@ -168,8 +173,9 @@ class Program:
         losses = np.zeros(-(-len(order) // self.batch), np.float32)
         self.step += self.kernels.train(
             *(self.table, self.values, self.gradients, images, labels, order, self.batch, self.rows, self.x),
-            *(self.arena, self.d_arena, self.taps, self.turned, self.classes, self.statistics, self.optimizer),
-            *(self.first, self.second, self.largest, self.hyper, self.nesterov, self.step, losses),
+            *(self.arena, self.d_arena, self.taps, self.turned, self.classes, self.positive, self.statistics),
+            *(self.loss, self.optimizer, self.first, self.second, self.largest, self.hyper),
+            *(self.schedule[self.step : self.step + len(losses)], self.nesterov, self.step, losses),
         )
         for module in self.norms:
             module.num_batches_tracked.add_(len(losses))
@@ -181,6 +187,7 @@ class Program:
         for begin in range(0, len(images), self.together):
             self.kernels.score(
                 *(self.table, self.values, images, begin, self.x, self.arena, self.taps, self.classes),
+                self.positive,
                 self.statistics,
                 scores[begin : begin + self.together],
             )

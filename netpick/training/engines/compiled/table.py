@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from netpick.networks.modules.build import BasicBlock
+from netpick.networks.paper.operations import ENDS
 from netpick.networks.paper.spec import LayerSpec, shapes
 from netpick.training.engines.compiled import ACTIVATIONS, SHAPES
 
@@ -41,7 +42,7 @@ class Table:
         for layer, module, after in zip(layers, model, shapes(layers, self.shape), strict=True):
             if isinstance(module, BasicBlock):
                 self._block(module)
-            elif layer.op not in (*SHAPES, "LogSoftmax"):
+            elif layer.op not in (*SHAPES, *ENDS):
                 self._layer(module, after)
             self.shape = after
         (self.classes,) = self.shape
