@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = ("accuracy", "loss", "train_loss")
-RECIPE = ("optimizer", "lr", "batch_size", "epochs", "shuffle", "normalize", "precision", "train_samples")
+RECIPE = (
+    "optimizer", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order", "seeding", "normalize",
+    "precision", "train_samples",
+)  # fmt: skip
+CALLED = {"loss": "loss_function"}
+"""Keys of the recipe that are called otherwise here: `loss` is a metric too."""
 PROPERTIES = ("depth", "width", "params", "macs", "memory", "ops", "activation", "computation")
 CONTROLS = {"depth": ("width",), "width": ("depth",), "activation": ("levels", "width"), "computation": ("depth",)}
 """What else has to be equal on a line, besides family and recipe. Of activations some have parameters, which count for
@@ -68,6 +73,7 @@ def ask(
         Leave out students with one replicate only.
     """
     exam.check_choice("metric", metric, METRICS)
+    by = None if by is None else CALLED.get(by, by)
     split = exam.need_split(run, exam.choosing_split(run, split))
     frame = students(run, metric, split)
     if replicates:
@@ -125,7 +131,7 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
         own.append({
             "name": row["name"], "design": _design(row), "levels": len(sizes := _sizes(layers[row["name"]])),
             "width": max(sizes[:-1], default=np.nan),
-            **{k: row[k] for k in PROPERTIES if k in row}, **{k: recipe.get(k) for k in RECIPE}, **args,
+            **{k: row[k] for k in PROPERTIES if k in row}, **{CALLED.get(k, k): recipe.get(k) for k in RECIPE}, **args,
         })  # fmt: skip
     there = pd.DataFrame(own).set_index("name")
     return (

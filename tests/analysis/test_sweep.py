@@ -172,3 +172,13 @@ def test_ties_are_counted():
 def test_one_replicate_says_nothing_of_noise():
     rows = line(np.array([[0.9, 0.8], [0.7, 0.6]])).assign(replicates=1, spread=np.nan)
     assert np.isnan(sweep.chance(rows, "accuracy")).all()
+
+
+def test_a_swept_loss_is_not_taken_for_the_metric_of_that_name(tmp_path):
+    networks = {name: {"layers": layers(8), "recipe": json.dumps({"loss": name})} for name in ("mse", "nll")}
+    run = make_run(tmp_path / "run", {"mse": right(60), "nll": right(90)}, LABELS, networks)
+    for metric, best in (("accuracy", "nll"), ("loss", "nll")):
+        table = run.ask("sweep", by="loss", metric=metric).table
+        assert table[["name", "value"]].to_numpy().tolist() == [["mse", "mse"], ["nll", "nll"]]
+        assert table.loc[table["best"], "name"].tolist() == [best]
+        assert run.ask("sweep", metric=metric).table.equals(table)

@@ -1,0 +1,87 @@
+"""A network of one output, from its template to every question, beside the same with an output a class."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from netpick import Run, data
+from netpick.data.request import DataRequest
+from netpick.exam.exports import export
+from netpick.sessions import Options, estimate_run, train_run
+from netpick.sessions.generate import generate_run
+
+TEMPLATE = """
+title = "One output and two"
+dataset = "digits"
+classes = [3, 7]
+
+[recipe]
+optimizer = "SGD"
+optimizer_args = { momentum = 0.9 }
+lr = 0.1
+epochs = 3
+schedule = "onecycle"
+loss = "mse"
+order = "by_class"
+
+[[cells]]
+kind = "explicit"
+name = "BinaryLogSigmoid"
+layers = [
+    { op = "Flatten" },
+    { op = "Linear", in_features = "pixels", out_features = 1 },
+    { op = "BinaryLogSigmoid", positive = 0 },
+]
+
+[[cells]]
+kind = "explicit"
+name = "Two"
+recipe = { order = "shuffled", init = "xavier" }
+layers = [
+    { op = "Flatten" },
+    { op = "Linear", in_features = "pixels", out_features = "classes" },
+    { op = "LogSoftmax" },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    (folder / "one.toml").write_text(TEMPLATE)
+    generate_run(str(folder / "one.toml"), folder / "run")
+    assert estimate_run(folder / "run", Options(workers=1), seconds=0.5).seconds > 0
+    assert train_run(folder / "run", Options(workers=1)) == {"done": 2}
+    assert train_run(folder / "run", Options(workers=1)) == {"done": 2}  # the same data set, though in two orders
+    return Run(folder / "run")
+
+
+def test_it_costs_what_it_has(run):
+    row = run.networks.set_index("name").loc["BinaryLogSigmoid"]
+    assert (row["params"], row["macs"], row["memory"], row["depth"]) == (65, 64, 64 + 1 + 2, 1)
+    assert row["computation"] == "Linear"
+
+
+def test_its_scores_are_those_of_two_classes(run):
+    shares = np.exp(run.scores(networks="BinaryLogSigmoid")[0])
+    assert shares.shape == (len(run.labels()), 2)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    assert (run.predicted(networks="BinaryLogSigmoid")[0] == shares.argmax(axis=1)).all()
+    assert (shares.argmax(axis=1) == run.labels()).mean() > 0.9
+    for question in ("scores", "curves", "mistakes", "why_hard", "sweep"):
+        assert run.ask(question).text
+
+
+def test_its_source_gives_the_same_scores(run, tmp_path):
+    export(run, "BinaryLogSigmoid", tmp_path / "line.py")
+    spec = importlib.util.spec_from_file_location("line", tmp_path / "line.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    dataset = data.load(DataRequest("digits", "", classes=(3, 7)))
+    with torch.no_grad():
+        scores = module.load()(module.prepare(torch.from_numpy(dataset.split("test").pixels / np.float32(16))))
+    np.testing.assert_allclose(scores.numpy(), run.scores(networks="BinaryLogSigmoid")[0], atol=1e-4)
