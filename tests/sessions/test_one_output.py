@@ -72,7 +72,7 @@ def test_its_scores_are_those_of_two_classes(run):
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
     assert (run.predicted(networks="BinaryLogSigmoid")[0] == shares.argmax(axis=1)).all()
     assert (shares.argmax(axis=1) == run.labels()).mean() > 0.9
-    for question in ("scores", "curves", "mistakes", "why_hard", "sweep"):
+    for question in ("scores", "curves", "mistakes", "learning", "sweep"):
         assert run.ask(question).text
 
 
