@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.metrics import evaluate
-from netpick.networks.paper.spec import NetworkSpec, seed_of
+from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import OWN
 from netpick.sessions.situation import Situation
 from netpick.store.blocks import Block
@@ -71,10 +71,10 @@ def training_faults(situation: Situation, trainings: pd.DataFrame) -> Iterator[s
     for row in trainings.to_dict("records"):
         network = networks[row["network"]]
         about = f"{row['network']}, replicate {row['replicate']}"
-        wanted = seed_of(seed, network.spec.layers_hash, row["replicate"])
+        wanted = network.seed(seed, row["replicate"])
         if row["seed"] != wanted:
             yield f"{about}: its seed is {row['seed']}, and the run's seed gives {wanted}"
-        for key in ("optimizer", "lr", "batch_size", "epochs"):
+        for key in ("optimizer", "lr", "batch_size", "epochs", "schedule", "loss", "init", "order", "seeding"):
             then = row[key]
             if then is not None and then == then and then != getattr(network.recipe, key):
                 yield f"{about}: {key} is {then}, and the recipe says {getattr(network.recipe, key)}"

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from netpick.core.recipe import Recipe
-from netpick.networks.paper.spec import NetworkSpec
+from netpick.networks.paper.spec import NetworkSpec, seed_of
 from netpick.sessions.workers.task import TrainingKey
 from netpick.training.choice import choose
 from netpick.training.plan import Plan
@@ -35,6 +35,12 @@ class RunNetwork:
     row: Mapping[str, Any]
     spec: NetworkSpec
     recipe: Recipe
+
+    def seed(self, of_run: int, replicate: int) -> int:
+        """Return the seed of a training: of the layers alone, or as a script says the run's seed to torch."""
+        if self.recipe.seeding == "torch":
+            return of_run + replicate
+        return seed_of(of_run, self.spec.layers_hash, replicate)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from netpick.networks.paper.spec import seed_of
 from netpick.sessions.inputs import Inputs
 from netpick.sessions.situation import DueTraining, Situation
 from netpick.sessions.workers.task import Task, TrainingKey
@@ -52,16 +51,13 @@ def tasks_of(situation: Situation, inputs: Inputs, due: Iterable[DueTraining]) -
 
 
 def _job(situation: Situation, training: DueTraining) -> Job:
-    """Return a training; its seed is of the layers alone, or as in a script that says the run's seed to torch."""
-    spec, recipe = training.network.spec, training.network.recipe
-    seed = situation.store.manifest["seed"]
+    """Return a training."""
+    network = training.network
     return Job(
-        spec=spec,
-        recipe=recipe,
-        seed=seed + training.replicate
-        if recipe.seeding == "torch"
-        else seed_of(seed, spec.layers_hash, training.replicate),
-        plan=situation.plans[spec.hash],
+        spec=network.spec,
+        recipe=network.recipe,
+        seed=network.seed(situation.store.manifest["seed"], training.replicate),
+        plan=situation.plans[network.spec.hash],
         device=situation.devices[0],
         replicate=training.replicate,
         keep_weights=situation.keep["weights"] == "last",

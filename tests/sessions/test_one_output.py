@@ -13,6 +13,9 @@ from netpick.data.request import DataRequest
 from netpick.exam.exports import export
 from netpick.sessions import Options, estimate_run, train_run
 from netpick.sessions.generate import generate_run
+from netpick.sessions.recount import training_faults
+from netpick.sessions.settle import gathered
+from netpick.store.folder import Store
 
 TEMPLATE = """
 title = "One output and two"
@@ -40,7 +43,7 @@ layers = [
 [[cells]]
 kind = "explicit"
 name = "Two"
-recipe = { order = "shuffled", init = "xavier" }
+recipe = { order = "shuffled", init = "xavier", seeding = "torch", replicates = 2 }
 layers = [
     { op = "Flatten" },
     { op = "Linear", in_features = "pixels", out_features = "classes" },
@@ -53,10 +56,10 @@ layers = [
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     (folder / "one.toml").write_text(TEMPLATE)
-    generate_run(str(folder / "one.toml"), folder / "run")
+    generate_run(str(folder / "one.toml"), folder / "run", seed=7)
     assert estimate_run(folder / "run", Options(workers=1), seconds=0.5).seconds > 0
-    assert train_run(folder / "run", Options(workers=1)) == {"done": 2}
-    assert train_run(folder / "run", Options(workers=1)) == {"done": 2}  # the same data set, though in two orders
+    assert train_run(folder / "run", Options(workers=1)) == {"done": 3}
+    assert train_run(folder / "run", Options(workers=1)) == {"done": 3}  # the same data set, though in two orders
     return Run(folder / "run")
 
 
@@ -64,6 +67,14 @@ def test_it_costs_what_it_has(run):
     row = run.networks.set_index("name").loc["BinaryLogSigmoid"]
     assert (row["params"], row["macs"], row["memory"], row["depth"]) == (65, 64, 64 + 1 + 2, 1)
     assert row["computation"] == "Linear"
+
+
+def test_torchs_seeds_are_the_runs_and_the_numbers_after_it(run):
+    trainings = run.trainings[run.trainings["network"] == "Two"]
+    assert trainings["seed"].tolist() == [7, 8]
+    situation = gathered(Store.open(run.path), Options(), ["cpu"])
+    assert list(training_faults(situation, run.trainings)) == []
+    assert len(list(training_faults(situation, run.trainings.assign(order="fixed")))) == 3
 
 
 def test_its_scores_are_those_of_two_classes(run):
@@ -81,7 +92,7 @@ def test_its_source_gives_the_same_scores(run, tmp_path):
     spec = importlib.util.spec_from_file_location("line", tmp_path / "line.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    dataset = data.load(DataRequest("digits", "", classes=(3, 7)))
+    dataset = data.load(DataRequest("digits", "", seed=7, classes=(3, 7)))
     with torch.no_grad():
         scores = module.load()(module.prepare(torch.from_numpy(dataset.split("test").pixels / np.float32(16))))
     np.testing.assert_allclose(scores.numpy(), run.scores(networks="BinaryLogSigmoid")[0], atol=1e-4)
