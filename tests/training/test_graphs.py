@@ -103,6 +103,18 @@ def test_every_size_of_batch_and_order(batch_size, order):
     same(fit(LINEAR, recipe), losses, outputs)
 
 
+@pytest.mark.parametrize("values", [
+    {"schedule": "onecycle", "optimizer_args": {"momentum": 0.9}}, {"schedule": "step", "warmup": 0.2},
+    {"loss": "mse", "init": "he"}, {"seeding": "torch"}, {"seeding": "torch", "order": "fixed", "loss": "l1"},
+])  # fmt: skip
+@pytest.mark.parametrize("plan", [GRAPH, Plan()], ids=str)
+def test_whatever_a_recipe_says(values, plan):
+    recipe = Recipe(**{"optimizer": "SGD", "lr": 0.05, "batch_size": 8, "epochs": 3, **values})
+    plain = train(Job(LINEAR, recipe, 7, Plan(mode="reference")), DATA)
+    wanted = [epoch.train_loss for epoch in plain.epochs], [epoch.splits[0].scores for epoch in plain.epochs]
+    same(fit(LINEAR, recipe, unroll=4, plan=plan), *wanted)
+
+
 def test_the_stand_in_gives_the_result_of_train_in_all_but_time_and_plan():
     recipe = Recipe(batch_size=8, epochs=3, lr=0.01)
     data = {**DATA, "validation": split(40, 5)}
