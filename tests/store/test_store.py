@@ -190,7 +190,7 @@ def test_open_refuses_manifests_that_are_broken_newer_or_foreign(tmp_path):
     with pytest.raises(RunError, match=r"not valid TOML.*generate it again"):
         Store.open(path)
     (path / "run.toml").write_text(good.replace("schema_version = 2", "schema_version = 99"))
-    with pytest.raises(RunError, match="schema 99 and this netpick reads up to 1: upgrade netpick"):
+    with pytest.raises(RunError, match="schema 99 and this netpick reads up to 2: upgrade netpick"):
         Store.open(path)
     (path / "run.toml").write_text("a = 1\n")
     with pytest.raises(RunError, match="lacks schema_version"):
