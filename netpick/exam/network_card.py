@@ -150,6 +150,13 @@ def card(run: Reader, name: str, most: int = 10) -> Card:
     )
 
 
+def layers_as_written(run: Reader) -> dict[str, pd.DataFrame]:
+    """Return the layers of each network of a run, as in its `Card`, by its name."""
+    image = tuple(run.manifest["shape"])
+    rows = [{str(column): value for column, value in row.items()} for row in run.networks.to_dict("records")]
+    return {row["name"]: _layers(NetworkSpec.from_dict(row), row, image) for row in rows}
+
+
 def _layers(spec: NetworkSpec, row: dict[str, Any], image: tuple[int, ...]) -> pd.DataFrame:
     """Return the layer table; what a whole network has is what was measured of it."""
     table = layer_table(spec.layers, image)

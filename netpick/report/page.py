@@ -101,14 +101,14 @@ def write_report(
         WorkError where a file can't be written.
     """
     exam.check_count("rows", rows, 0)
-    path = _tried(path)
+    path = page_path(path)
     with _place_of_figures(folder) as place:
         written, sections = [], []
         for answered in each_figure(run, place, ("svg", "png"), _asked(names), on_progress):
             sections.append(_section(run, answered, embedded(answered), rows, run_as))
             written.append(answered if folder is not None else replace(answered, files=()))
     shown = _shown(run, written, _groups(sections, names is None), run_as)
-    _write(path, html_pages().get_template("report.html.jinja").render(shown))
+    write_page(path, html_pages().get_template("report.html.jinja").render(shown))
     return written
 
 
@@ -147,7 +147,7 @@ def write_markdown(
         As `write_report`.
     """
     exam.check_count("rows", rows, 0)
-    path = _tried(path)
+    path = page_path(path)
     written, sections = [], []
     for answered in each_figure(run, image_folder, ("png",), _asked(names), on_progress):
         link = ""
@@ -160,7 +160,7 @@ def write_markdown(
         sections.append(_section(run, answered, link, rows, run_as))
         written.append(answered)
     shown = _shown(run, written, _groups(sections, names is None), run_as)
-    _write(path, markdown_pages().get_template("exam.md.jinja").render(shown, command=command))
+    write_page(path, markdown_pages().get_template("exam.md.jinja").render(shown, command=command))
     return written
 
 
@@ -180,7 +180,7 @@ def _place_of_figures(folder: str | Path | None) -> Iterator[str | Path]:
         ) from None
 
 
-def _tried(path: str | Path) -> Path:
+def page_path(path: str | Path) -> Path:
     """Return the path of a page to be; WorkError, before any work is done, where it can't be written."""
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -191,7 +191,8 @@ def _tried(path: str | Path) -> Path:
             return path
 
 
-def _write(path: Path, page: str) -> None:
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all; WorkError where that is not possible."""
     with named_errors(path):
         # A file name that is not valid Unicode can be in the text, and could not be encoded.
         atomic_write(path, page.encode("utf-8", "replace"))

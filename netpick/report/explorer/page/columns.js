@@ -1,0 +1,81 @@
+// The networks of the page: what is known of each, by column, and which of them meet some filters.
+
+const networks = {
+  count: head.networks,
+
+  async load() {
+    Object.assign(this, await blocks.get('networks'));
+    for (const name of ['accuracy', 'loss', 'train_loss', 'classes', 'epochs']) {
+      this[`by_${name}`] = await blocks.get(`mark-${name}`);
+    }
+    this.style = new Map(head.look.computations.map(each => [each.name, each]));
+    this.basic = this.name.indexOf('Basic');
+    this.columns = [
+      ...Object.keys(head.marks).filter(name => name !== 'worst_class' || head.classes.length > 1),
+      ...Object.keys(this.numbers),
+    ];
+    this.made = new Map();
+  },
+
+  /** What a column means, in words. */
+  meaning(column) { return head.marks[column] ?? this.numbers[column].meaning; },
+
+  /** How a column is called on the page. */
+  title(column) { return column.replaceAll('_', ' '); },
+
+  /** Whether more of it is better. */
+  moreIsBetter(column) { return ['accuracy', 'worst_class', 'throughput'].includes(column); },
+
+  /** Return a column's values at an epoch, one a network; NaN where there is none. */
+  values(column, epoch) {
+    const key = `${column} ${column in head.marks ? epoch : ''}`;
+    if (!this.made.has(key)) this.made.set(key, this.make(column, epoch));
+    return this.made.get(key);
+  },
+
+  make(column, epoch) {
+    if (column === 'worst_class') {
+      return Array.from({length: this.count}, (_, i) => Math.min(...this.ofClasses(i, epoch).filter(Number.isFinite)));
+    }
+    if (column in head.marks) {
+      return Array.from(this[`by_${column}`].subarray(epoch * this.count, (epoch + 1) * this.count));
+    }
+    return this.numbers[column].values.map(value => value ?? NaN);
+  },
+
+  /** Return the accuracy of a network in each class at an epoch. */
+  ofClasses(network, epoch) {
+    const size = head.classes.length, start = (epoch * this.count + network) * size;
+    return Array.from(this.by_classes.subarray(start, start + size));
+  },
+
+  /** Return a curve over the epochs: a column's value of one network, as far as it was trained. */
+  curve(column, network) {
+    return Array.from({length: this.by_epochs[network]}, (_, e) => this[`by_${column}`][e * this.count + network]);
+  },
+
+  /** Return which networks meet filters, as a mask: {c: computations, a: activations, r: {column: [low, high]}, q}. */
+  meeting(filters) {
+    const out = new Uint8Array(this.count).fill(1);
+    const drop = keeps => { for (let i = 0; i < out.length; i++) if (out[i] && !keeps(i)) out[i] = 0; };
+    if (Array.isArray(filters.c)) drop(i => filters.c.includes(this.computation[i]));
+    if (Array.isArray(filters.a)) drop(i => filters.a.includes(this.activation[i]));
+    for (const [column, range] of Object.entries(filters.r ?? {})) {
+      if (!this.columns.includes(column) || !Array.isArray(range)) continue;
+      const values = this.values(column, head.epochs - 1), [low, high] = range;
+      drop(i => values[i] >= low && values[i] <= high);
+    }
+    if (typeof filters.q === 'string' && filters.q) {
+      const word = filters.q.toLowerCase();
+      drop(i => this.name[i].toLowerCase().includes(word));
+    }
+    return out;
+  },
+
+  /** Return the most accurate of some networks at an epoch; of equals the one that is cheaper. */
+  best(some, epoch) {
+    const accuracy = this.values('accuracy', epoch);
+    return some.reduce((top, i) => top < 0 || accuracy[i] > accuracy[top] ||
+      (accuracy[i] === accuracy[top] && this.first[i] < this.first[top]) ? i : top, -1);
+  },
+};

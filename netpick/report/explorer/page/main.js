@@ -1,0 +1,27 @@
+// The beginning: data are read, views are mounted, and what the address says is shown.
+
+async function begin() {
+  await Promise.all([networks.load(), samples.load()]);
+  Object.assign(app.data, {head, networks, samples, answers});
+  for (const each of views) await each.mount(document.getElementById(`view-${each.name}`), app);
+  await app.go();
+  document.documentElement.dataset.state = 'ready';
+  addEventListener('popstate', () => app.go());
+  for (let epoch = head.epochs - 1; epoch >= 0; epoch--) {
+    if (answers.bits[epoch]) continue;
+    await new Promise(later => setTimeout(later, 30));
+    await answers.load(epoch);
+    await answers.load(app.state.epoch);
+  }
+  app.changed.add('answers');
+  app.asked ??= performance.now();
+  app.update();
+  document.documentElement.dataset.state = 'whole';
+}
+
+window.netpick = app; // for the console of those who want to know more
+begin().catch(error => {
+  fill(document.getElementById('said'), `This page could not be opened: ${error.message ?? error}`);
+  document.documentElement.dataset.state = 'broken';
+  throw error;
+});
