@@ -46,7 +46,7 @@ POLICY = (
 
 SCRIPTS = (
     *("blocks", "bits", "numbers", "elements", "columns", "samples", "answers", "state", "plot"),
-    *("networks", "choosing", "wall", "sample", "network", "pair", "committee", "epochs", "live", "main"),
+    *("epochs", "networks", "pointing", "choosing", "wall", "tiles", "sample", "network", "pair", "committee", "live", "main"),
 )
 """Sources of the page's script, in the order in which they are joined."""
 

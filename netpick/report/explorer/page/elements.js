@@ -9,7 +9,7 @@ function el(tag, properties = {}, ...children) {
   for (const [name, value] of Object.entries(aria)) out.setAttribute(`aria-${name}`, value);
   for (const [name, value] of Object.entries(data)) out.dataset[name] = value;
   for (const [name, listener] of Object.entries(on)) out.addEventListener(name, listener);
-  out.append(...children.flat().filter(child => child !== null && child !== undefined));
+  out.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined));
   return out;
 }
 

@@ -7,6 +7,7 @@ async function begin() {
   await app.go();
   document.documentElement.dataset.state = 'ready';
   addEventListener('popstate', () => app.go());
+  for (const link of document.querySelectorAll('nav a')) link.addEventListener('click', lead);
   for (let epoch = head.epochs - 1; epoch >= 0; epoch--) {
     if (answers.bits[epoch]) continue;
     await new Promise(later => setTimeout(later, 30));
@@ -17,6 +18,15 @@ async function begin() {
   app.asked ??= performance.now();
   app.update();
   document.documentElement.dataset.state = 'whole';
+}
+
+/** Lead to a view without touching the address, which has the state. */
+function lead(event) {
+  const section = document.getElementById(`view-${event.target.dataset.view}`);
+  section.tabIndex = -1;
+  section.focus();
+  section.scrollIntoView();
+  event.preventDefault();
 }
 
 window.netpick = app; // for the console of those who want to know more

@@ -6,7 +6,7 @@
 // `keep(name, ...)`, and changes by `app.set({name: value})`.
 
 const views = [];
-function view(name, parts) { views.push({name, ...parts}); }
+function view(name, parts) { views.push(Object.assign(parts, {name})); }
 
 const kept = new Map();
 /** Keep a part of the state in the address under a short key; `read` gives undefined for what is no value. */

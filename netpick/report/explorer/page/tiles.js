@@ -1,0 +1,46 @@
+// Small pieces that several views are made of: bars, images as buttons, names of networks as buttons.
+
+/** Return a bar of a share, for which the text beside it says the number. */
+function bar(share, kind = '') {
+  const inner = el('span', {className: `bar ${kind}`, aria: {hidden: 'true'}});
+  inner.style.setProperty('--share', share || 0);
+  return inner;
+}
+
+/** Return an image of a sample that leads to it. */
+function tile(sample, caption = '') {
+  const canvas = el('canvas', {className: 'pixels', aria: {hidden: 'true'}});
+  samples.draw(canvas, sample);
+  const out = button('', () => app.set({sample}), {className: 'tile', title: samples.title(sample),
+    aria: {label: `Sample ${samples.title(sample)} ${caption}`}});
+  out.append(canvas, el('span', {aria: {hidden: 'true'}}, caption));
+  return out;
+}
+
+/** Return some images of samples, at most so many, and how many there are beyond. */
+function tiles(some, caption = () => '', most = 24) {
+  if (!some.length) return el('p', {className: 'small'}, 'None.');
+  return el('div', {className: 'tiles'}, some.slice(0, most).map(s => tile(s, caption(s))),
+    some.length > most ? el('span', {className: 'small'}, `and ${whole(some.length - most)} more`) : null);
+}
+
+/** Return the name of a network as a button that shows it. */
+function named(network) {
+  return button(networks.name[network], () => app.set({network, other: -1}), {className: 'link'});
+}
+
+/** Return a table of rows of cells; the columns that are numbers are given by place. */
+function table(headings, rows, numbers = [], caption = '') {
+  const kind = i => numbers.includes(i) ? 'n' : '';
+  return el('div', {className: 'scroll'}, el('table', {},
+    caption ? el('caption', {}, caption) : null,
+    el('thead', {}, el('tr', {}, headings.map((text, i) => el('th', {scope: 'col', className: kind(i)}, text)))),
+    el('tbody', {}, rows.map(row => el('tr', {}, row.map((cell, i) => el('td', {className: kind(i)}, cell)))))));
+}
+
+/** The colour of a cell of a heat map, for a share from 0 to 1, and of the text on it. */
+function shade(element, share, hue = 'heat') {
+  element.style.setProperty('--heat', share);
+  element.classList.add(hue, share > .55 ? 'deep' : 'light');
+  return element;
+}
