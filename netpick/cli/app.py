@@ -207,6 +207,7 @@ def train(
         command("ask", folder): "the questions that can be asked",
         command("pick", folder, "--max-params", 20000): "the network to pick",
         command("show", folder, _example(folder)): "everything about one network",
+        command("explore", folder): "all networks, images and answers as one page to look around in",
     }
     wide = max(map(len, what_next)) + 6
     lines = [f"{words:<{wide}}{what}" for words, what in what_next.items()]

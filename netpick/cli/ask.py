@@ -295,6 +295,44 @@ def report(
     _report_written(written, path)
 
 
+@app.command()
+def explore(
+    run: options.NewestRun = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE.html", help="The page; RUN/explore.html where left out.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples that it holds; as many as fit where left out.")
+    ] = None,
+    live: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Networks that travel with their weights; as many as fit.")
+    ] = None,
+    max_size: Annotated[
+        float, typer.Option("--max-size", metavar="MB", min=0.1, help="Of the page; then some samples are left out.")
+    ] = 20,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    skip_broken: options.SkipBroken = False,
+) -> None:
+    """Write a run as one page to explore with the mouse: networks, samples, answers; it needs no other file."""
+    from netpick.core.words import counted_word, size
+    from netpick.report.explorer.page import EXPLORER, write_explorer
+
+    networks = options.live_networks(live)
+    if to and Path(to).suffix not in (".html", ".htm"):
+        raise RunError(f"--to {to}: wants a file that ends in .html")
+    opened = open_run(run, skip_broken)
+    path = Path(to) if to else opened.path / EXPLORER
+    made = write_explorer(opened, path, samples, networks, int(max_size * 1e6))
+    kept = counted_word(made.samples, "sample") + (f" of {made.of}: {made.rule}" if made.rule else "")
+    sentence(f"{path}: {size(made.bytes)}, {kept}")
+    if made.live:
+        say(f"live class: {counted_word(made.live, 'network')}")
+    for name, reason in made.left_out:
+        say(f"not in the live class: {name}: {reason}", "dim")
+    if open_it:
+        typer.launch(path.resolve().as_uri())
+
+
 def _report_written(written: list[Written], where: object) -> None:
     refused = [question for question in written if question.error]
     for question in refused:

@@ -106,6 +106,15 @@ def cluster(scheduler: str | None, ca: str | None, cert: str | None, key: str | 
     return Address(scheduler, ca, cert, key)
 
 
+def live_networks(text: str | None) -> int | None:
+    """Read the value of --live: None where all that fit are wanted."""
+    if text is None or text == "none":
+        return None if text is None else 0
+    if not text.isdigit():
+        raise RunError(f"--live: wants none or a number from 1 on, got '{text}'")
+    return int(text)
+
+
 def run_folder(given: str | None) -> Path:
     """Return the folder of the run that is meant: the newest one, which is then named, where none is given."""
     if given:

@@ -31,6 +31,9 @@ from netpick.report.markup import Part, html_pages, markdown_pages, parts
 ROWS = 10
 """Rows of each table that are shown."""
 
+EXPLORER = "explore.html"
+"""The page to explore the run, to which the report leads where it lies beside it."""
+
 FOUND = ("strategies", "weird")
 """Questions whose answers a page of all questions begins with, after the network to pick: families, hard samples."""
 
@@ -108,6 +111,7 @@ def write_report(
             sections.append(_section(run, answered, embedded(answered), rows, run_as))
             written.append(answered if folder is not None else replace(answered, files=()))
     shown = _shown(run, written, _groups(sections, names is None), run_as)
+    shown["explorer"] = EXPLORER if path.with_name(EXPLORER).is_file() else ""
     write_page(path, html_pages().get_template("report.html.jinja").render(shown))
     return written
 

@@ -26,8 +26,9 @@ _FOLDERS = {
 }
 """The folders in a run's folder, with what lies in each."""
 
+_PAGES = ("report.html", "explore.html")
 _SINGLE = ("samples.parquet", "timings.parquet", "layer_times.parquet", "distances.parquet")
-_FILES = ("report.html", "calibration.json", *_LOCK, MANIFEST, "events.jsonl", *_SINGLE)
+_FILES = (*_PAGES, "calibration.json", *_LOCK, MANIFEST, "events.jsonl", *_SINGLE)
 _ORDER = (".cache", "figures", *_FILES, "weights", *_KNOWN_BY)
 _UNFINISHED = re.compile(r"\.(.+?)(\.\d+)?\.(tmp|part)|\.netpick-\w+")
 """Files that were being written when something was stopped; the latter is there to try whether one can write."""

@@ -65,7 +65,7 @@ def marks(run: Run, names: list[str]) -> dict[str, np.ndarray]:
     accuracy = exam.attempts(run).loc[names].ffill(axis=1).to_numpy().T
     of_classes = np.stack([by_epoch(column) for column in classes], axis=2)
     return {
-        "accuracy": accuracy.astype(np.float32),
+        "accuracy": accuracy,
         "loss": by_epoch("loss"),
         "train_loss": by_epoch("train_loss"),
         "classes": of_classes,

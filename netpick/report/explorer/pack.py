@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
 
 def packed(value: Any) -> Block:
-    """Pack an array of uint8, uint16 or float32, bytes, or anything that JSON can say."""
+    """Pack an array of uint8, uint16, float32 or float64, bytes, or anything that JSON can say."""
     if isinstance(value, np.ndarray):
         little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
         return Block(f"{value.dtype.kind}{value.dtype.itemsize}", _compressed(little.tobytes()))

@@ -26,7 +26,9 @@ from netpick.report.explorer.choice import chosen
 from netpick.report.explorer.pack import Block, differences, packed, within_html
 from netpick.report.explorer.scores import scores
 from netpick.report.markup import html_pages
-from netpick.report.page import page_path, write_page
+from netpick.report.page import EXPLORER, page_path, write_page
+
+__all__ = ["EXPLORER", "Explored", "write_explorer"]
 
 MAX_SIZE = 20_000_000
 """Bytes of the page."""
@@ -46,7 +48,20 @@ POLICY = (
 
 SCRIPTS = (
     *("blocks", "bits", "numbers", "elements", "columns", "samples", "answers", "state", "plot"),
-    *("epochs", "networks", "pointing", "choosing", "wall", "tiles", "sample", "network", "pair", "committee", "live", "main"),
+    *(
+        "epochs",
+        "networks",
+        "pointing",
+        "choosing",
+        "wall",
+        "tiles",
+        "sample",
+        "network",
+        "pair",
+        "committee",
+        "live",
+        "main",
+    ),
 )
 """Sources of the page's script, in the order in which they are joined."""
 
@@ -109,7 +124,7 @@ def write_explorer(
             raise RunError(f"the page takes {size(len(page))} with {count} samples: give a larger --max-size")
         count = max(FEWEST, int(count * min(0.9, 1 - (len(page) - max_size) / given.of_samples)))
     write_page(path, page)
-    return Explored(path, len(page), count, len(given.labels), given.rule, len(given.live), given.left_out)
+    return Explored(path, len(page), count, len(given.labels), given.rule, given.carried, given.left_out)
 
 
 class _Given:
@@ -128,6 +143,7 @@ class _Given:
         self.marks = {f"mark-{key}": packed(value) for key, value in contents.marks(run, self.names).items()}
         budget = min(LIVE, int(max_size * LIVE_SHARE))
         self.live, blocks, self.left_out = live.carried(run, budget, live_networks)
+        self.carried = len(self.live.get("networks", ()))
         self.live_blocks = {name: packed(content) for name, content in blocks.items()}
         self.rule, self.of_samples = "", 1
 

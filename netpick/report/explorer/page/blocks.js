@@ -19,7 +19,7 @@ const blocks = {
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
     const content = await new Response(stream).arrayBuffer();
     if (kind === 'json') return JSON.parse(new TextDecoder().decode(content));
-    return new {u1: Uint8Array, u2: Uint16Array, f4: Float32Array}[kind](content);
+    return new {u1: Uint8Array, u2: Uint16Array, f4: Float32Array, f8: Float64Array}[kind](content);
   },
 
   /** Let go of what `get` has kept of a block: it is decompressed again when it is asked for. */

@@ -54,21 +54,23 @@ const networks = {
     return Array.from({length: this.by_epochs[network]}, (_, e) => this[`by_${column}`][e * this.count + network]);
   },
 
-  /** Return which networks meet filters, as a mask: {c: computations, a: activations, r: {column: [low, high]}, q}. */
-  meeting(filters) {
+  /** Whether these are filters: {c: computations, a: activations, r: {column: [low, high]}, q: part of the name}. */
+  areFilters({c = [], a = [], r = {}, q = ''}) {
+    return Array.isArray(c) && Array.isArray(a) && typeof q === 'string' && isObject(r) &&
+      Object.entries(r).every(([column, range]) => this.columns.includes(column) && range?.length === 2);
+  },
+
+  /** Return which networks meet filters, as a mask. */
+  meeting({c, a, r = {}, q = ''}) {
     const out = new Uint8Array(this.count).fill(1);
     const drop = keeps => { for (let i = 0; i < out.length; i++) if (out[i] && !keeps(i)) out[i] = 0; };
-    if (Array.isArray(filters.c)) drop(i => filters.c.includes(this.computation[i]));
-    if (Array.isArray(filters.a)) drop(i => filters.a.includes(this.activation[i]));
-    for (const [column, range] of Object.entries(filters.r ?? {})) {
-      if (!this.columns.includes(column) || !Array.isArray(range)) continue;
-      const values = this.values(column, head.epochs - 1), [low, high] = range;
+    if (c) drop(i => c.includes(this.computation[i]));
+    if (a) drop(i => a.includes(this.activation[i]));
+    for (const [column, [low, high]] of Object.entries(r)) {
+      const values = this.values(column, head.epochs - 1);
       drop(i => values[i] >= low && values[i] <= high);
     }
-    if (typeof filters.q === 'string' && filters.q) {
-      const word = filters.q.toLowerCase();
-      drop(i => this.name[i].toLowerCase().includes(word));
-    }
+    if (q) drop(i => this.name[i].toLowerCase().includes(q.toLowerCase()));
     return out;
   },
 

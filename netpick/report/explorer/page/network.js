@@ -12,7 +12,7 @@ function kin(network, epoch) {
       if (!its) { wrong[i]--; if (mine) saved[i]++; } else if (its === mine) same[i]++;
     }
   }
-  const accuracy = networks.values('accuracy', epoch), either = i => wrong[network] + wrong[i] - same[i];
+  const accuracy = networks.values('accuracy', epoch), either = i => saved[i] + wrong[i];
   const others = Array.from({length: n}, (_, i) => i).filter(i => i !== network);
   const ranked = key => others.toSorted((a, b) => key(b) - key(a) || accuracy[b] - accuracy[a] || networks.first[a] - networks.first[b]);
   const alike = i => either(i) ? same[i] / either(i) : 1;

@@ -71,7 +71,7 @@ const oneSample = {
       const sum = votes.reduce((a, b) => a + b);
       return [name, ...shown.map(c => shade(button(votes[c] ? percent(votes[c] / sum, 0) : '', this.select(i =>
         networks.computation[i] === name && answers.given(epoch, sample, i) === c), {
-        className: 'cell', disabled: !votes[c], title: `${name}, ${head.classes[c]}: ${counted(votes[c], 'network')}`,
+        className: 'cell', disabled: !votes[c], aria: {label: `${name}, ${head.classes[c]}: ${counted(votes[c], 'network')}`},
       }), votes[c] / sum, c === samples.label[sample] ? 'heat' : 'cold'))];
     });
     return table(['', ...shown.map(c => head.classes[c])], rows);

@@ -13,17 +13,25 @@ const kept = new Map();
 function keep(name, {key, initial, write = String, read, same = Object.is}) {
   kept.set(name, {key, initial, write, read, same});
 }
-const asJson = {
+/** A part that is written as JSON; what does not pass the check is no value of it. */
+const asJson = check => ({
   write: JSON.stringify,
-  read: text => { try { return JSON.parse(text) ?? undefined; } catch { return undefined; } },
+  read: text => {
+    try {
+      const value = JSON.parse(text);
+      return check(value) ? value : undefined;
+    } catch { return undefined; }
+  },
   same: (a, b) => JSON.stringify(a) === JSON.stringify(b),
-};
+});
+const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
+const isWithin = (value, end) => Number.isInteger(value) && value >= 0 && value < end;
 const within = (low, high) => ({
   read: text => /^-?\d+$/.test(text) && +text >= low && +text < high ? +text : undefined,
 });
 const oneOf = (...words) => ({read: text => words.includes(text) ? text : undefined});
 
-keep('filters', {key: 'f', initial: () => ({}), ...asJson});
+keep('filters', {key: 'f', initial: () => ({}), ...asJson(value => isObject(value) && networks.areFilters(value))});
 keep('selection', {
   key: 's', initial: app => app.shown(), same: sameMask,
   write: (mask, app) => sameMask(mask, app.shown()) ? '' : maskText(mask),
@@ -33,7 +41,7 @@ keep('epoch', {key: 'e', initial: () => head.epochs - 1, ...within(0, head.epoch
 keep('sample', {key: 'i', initial: () => -1, ...within(0, head.samples)});
 keep('network', {key: 'n', initial: () => -1, ...within(0, head.networks)});
 keep('other', {key: 'o', initial: () => -1, ...within(0, head.networks)});
-keep('live', {key: 'live', initial: () => ({}), ...asJson});
+keep('live', {key: 'live', initial: () => ({}), ...asJson(isObject)});
 
 const app = {
   state: {},

@@ -38,9 +38,9 @@ function table(headings, rows, numbers = [], caption = '') {
     el('tbody', {}, rows.map(row => el('tr', {}, row.map((cell, i) => el('td', {className: kind(i)}, cell)))))));
 }
 
-/** The colour of a cell of a heat map, for a share from 0 to 1, and of the text on it. */
+/** Give a cell of a heat map its colour, for a share from 0 to 1. */
 function shade(element, share, hue = 'heat') {
   element.style.setProperty('--heat', share);
-  element.classList.add(hue, share > .55 ? 'deep' : 'light');
+  element.classList.add(hue);
   return element;
 }

@@ -26,8 +26,9 @@ const KINDS = {
 };
 
 keep('order', {key: 'by', initial: () => 'difficulty', ...oneOf(...Object.keys(ORDERS))});
-keep('only', {key: 'only', initial: () => ({}), ...asJson});
-keep('picked', {key: 'p', initial: () => [], ...asJson});
+keep('only', {key: 'only', initial: () => ({}), ...asJson(value => isObject(value) &&
+  [value.truth, value.vote].every(c => c === undefined || isWithin(c, head.classes.length)))});
+keep('picked', {key: 'p', initial: () => [], ...asJson(value => Array.isArray(value) && value.every(s => isWithin(s, head.samples)))});
 
 const wall = {
   title: 'Samples', side: 0, order: [],
@@ -222,7 +223,7 @@ const wall = {
 
   /** Say which samples are picked, and lead to the networks that read them. */
   pick() {
-    const picked = app.state.picked.filter(s => s >= 0 && s < head.samples), {epoch} = app.state;
+    const {picked, epoch} = app.state;
     const meeting = test => () => app.set({selection: app.shown().map((value, i) =>
       value && picked[test](s => answers.isRight(epoch, s, i)) ? 1 : 0)});
     this.bar.hidden = !picked.length;

@@ -1,0 +1,161 @@
+"""The page as a whole: its address, the keyboard, all widths, and what strangers may have put into a run."""
+
+import json
+import re
+
+import pytest
+from browsing import Keys
+
+from netpick.exam import plant
+
+pytestmark = pytest.mark.browser
+
+EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
+
+FAINT = """
+const rgb = text => text.match(/[\\d.]+/g).map(Number);
+const light = text => rgb(text).slice(0, 3).map(c => c / 255)
+  .map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+const canvas = document.createElement('canvas'), pixel = canvas.getContext('2d', {willReadFrequently: true});
+const plain = c => { pixel.clearRect(0, 0, 1, 1); pixel.fillStyle = c; pixel.fillRect(0, 0, 1, 1);
+  return `rgb(${[...pixel.getImageData(0, 0, 1, 1).data].join()})`; };
+const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+  if (c !== 'rgba(0, 0, 0, 0)') return plain(c); } return 'rgb(255,255,255,1)'; };
+const written = e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+return [...document.body.querySelectorAll('*')].filter(e => written(e) && e.offsetParent && !e.disabled &&
+    !['SCRIPT', 'STYLE', 'OPTION', 'NOSCRIPT'].includes(e.tagName) && !e.closest(':disabled')).filter(e => {
+  const [a, b] = [light(plain(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+  return (a + .05) / (b + .05) < 4.5;
+}).map(e => e.outerHTML.slice(0, 90))
+"""
+
+NAMELESS = """
+return [...document.querySelectorAll('button, input, select, [tabindex="0"], [role]')].filter(e => e.offsetParent)
+  .filter(e => !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length))
+  .map(e => e.outerHTML.slice(0, 90))
+"""
+
+
+def what_is_seen(page):
+    names = ("#selected", "#view-sample h2", "#view-network h2", "#view-epochs output", "#wall-note")
+    return [*map(page.text, names), page.selected(), page.table("#view-committee .scroll table")]
+
+
+def test_an_address_opens_what_was_seen_and_back_undoes(page):
+    begun = what_is_seen(page)
+    page.press("Conv2d")
+    page.choose("Order", "entropy of the votes").choose("Across", "params")
+    page.drag("#scatter", (0.5, 0.02), (0.8, 0.5), (0.99, 0.88))
+    page.type("#wall", Keys.HOME)
+    page.type("#epoch", Keys.HOME)
+    page.until("return location.hash.includes('e=0')")
+    seen, address = what_is_seen(page), page.js("return location.hash")
+    assert seen != begun
+    page.open(address)
+    assert what_is_seen(page) == seen
+
+    page.open()
+    page.press("Linear")
+    page.press("weird")
+    page.driver.back()
+    page.until("return !location.hash.includes('only')")
+    assert page.settle().how_many() < 38
+    assert page.find("#view-wall button.chip").get_attribute("aria-pressed") == "false"
+    page.driver.back()
+    page.until("return netpick.state.selection.every(Boolean)")
+    assert what_is_seen(page.settle()) == begun
+    page.driver.forward()
+    page.until("return !netpick.state.selection.every(Boolean)")
+
+
+@pytest.mark.parametrize(
+    "fragment", ["#s=%%%&e=99&i=x&n=-4&x=nothing&by=by", "#f={%22r%22:{%22macs%22:7}}&only=[1]&p={}", "#f=[&p=3&only=4"]
+)
+def test_an_address_that_makes_no_sense_is_as_none(page, fragment):
+    page.open(fragment)
+    assert page.how_many() == 38
+    assert page.text("#view-epochs output") == "3 of 3"
+
+
+def test_all_is_reached_by_the_keyboard(page):
+    page.open("#i=3&n=5")
+    page.js("document.body.focus()")
+    reached = []
+    for _ in range(400):
+        page.keys(Keys.TAB)
+        here = page.js(
+            """const e = document.activeElement, o = getComputedStyle(e);
+            return [e.closest('section')?.id ?? '', e.id, e === document.body, parseFloat(o.outlineWidth)]"""
+        )
+        if here[2]:
+            break
+        reached.append(here)
+        assert here[3] >= 2, here  # its focus is seen
+    assert {one[0] for one in reached} >= {
+        "view-epochs", "view-networks", "view-wall", "view-sample", "view-network", "view-committee",
+    }  # fmt: skip
+    assert {"scatter", "wall", "epoch"} <= {one[1] for one in reached}
+    assert page.js(NAMELESS) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "scale", "dark"), [(390, 2, False), (640, 2, True), (1280, 1, False), (3840, 1, True)]
+)
+def test_nothing_is_cut_off_and_all_can_be_read(page, width, scale, dark):
+    """640 pixels is a screen of 1280 at a zoom of 200 %."""
+    page.size(width, 900, scale, dark)
+    page.open("#i=3&n=5&o=9")
+    space = page.js("return document.documentElement.clientWidth")
+    assert page.js("return document.documentElement.scrollWidth") <= space
+    wide = """return [...document.body.querySelectorAll('*')].filter(e => e.offsetParent && !e.closest('.scroll') &&
+        e.getBoundingClientRect().right > arguments[0] + 1).map(e => e.outerHTML.slice(0, 90))"""
+    assert page.js(wide, space) == []
+    assert page.js(FAINT) == []
+    page.open("#i=3&n=5")
+    assert page.js(FAINT) == []
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile") / "run"
+    plant(folder, 14, 60, classes=3, epochs=2)
+    manifest = folder / "run.toml"
+    text = re.sub(
+        r"^classes = \[.*?\]", lambda _: f"classes = {json.dumps([EVIL, '<b>x', '&amp; ]]> ${1}'])}",
+        manifest.read_text(), flags=re.DOTALL | re.MULTILINE,
+    )  # fmt: skip
+    manifest.write_text(re.sub(r'^title = ".*"$', lambda _: f"title = {json.dumps(EVIL)}", text, flags=re.MULTILINE))
+    return folder
+
+
+def test_what_comes_from_strangers_is_text(page_of, hostile):
+    page = page_of(hostile)
+    page.requests()
+    page.open("#i=3&n=5")
+    assert page.text("h1") == EVIL
+    assert EVIL in page.text("#view-committee")
+    for name in ("The networks as a table", "The samples as a table"):
+        page.rows(name)
+    page.type("#wall", Keys.HOME)
+    assert EVIL in page.text("#view-sample")
+    assert page.js("return window.hacked") is None
+    assert page.js("return document.querySelectorAll('b, img').length") == 0
+    assert [url for url in page.requests() if not url.startswith((page.url, "about:", "data:,"))] == []
+    assert page.errors() == []
+
+
+def test_the_policy_lets_nothing_in_and_nothing_out(page):
+    page.requests()
+    page.js(
+        """for (const [tag, key] of [['img', 'src'], ['script', 'src'], ['iframe', 'src'], ['link', 'href']]) {
+            const e = document.createElement(tag); e.rel = 'stylesheet'; e[key] = 'http://127.0.0.1:9/x';
+            document.body.append(e); }
+        const s = document.createElement('script'); s.textContent = 'window.hacked = 1'; document.body.append(s);"""
+    )
+    refused = page.driver.execute_async_script(
+        "fetch('http://127.0.0.1:9/x').then(() => arguments[0](false), () => arguments[0](true))"
+    )
+    assert refused
+    assert page.js("return window.hacked") is None
+    assert any("Content Security Policy" in error for error in page.errors())
