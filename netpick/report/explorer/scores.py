@@ -26,7 +26,7 @@ class Scores:
 
     def __init__(self, steps: np.ndarray, networks: list[int], samples: np.ndarray) -> None:
         self._steps, self._samples = steps, samples
-        self.head: dict[str, Any] = {"networks": networks, "steps": STEPS}
+        self.head: dict[str, Any] = {"networks": networks}
 
     def blocks(self, kept: np.ndarray) -> dict[str, Block]:
         """Return the scores on those samples that are kept, sample by sample, and the places of these among them."""

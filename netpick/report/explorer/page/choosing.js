@@ -23,14 +23,15 @@ const choosing = {
     this.search = el('input', {type: 'search', aria: {label: 'Networks whose name has'}, placeholder: 'Name',
       on: {input: () => this.filter({q: this.search.value || undefined}, true)}});
     this.ranges = networks.columns.map(column => this.range(column));
+    this.ranges.element = el('details', {className: 'listing'}, el('summary', {}, 'By range'),
+      el('div', {className: 'ranges'}, this.ranges));
     return el('div', {className: 'choosing'},
       group('Known groups', known.map(([text, click]) => button(text, click)), this.search),
       chips('c', 'Computation', head.look.computations.map(each => each.name),
         name => markerIcon(app.state.shapes === 'computation' ? networks.style.get(name).marker : 's',
           networks.style.get(name).colour)),
       chips('a', 'Activation', head.look.activations,
-        name => app.state.shapes === 'activation' ? markerIcon(activationShape(name), '#8a8f98') : ''),
-      el('details', {className: 'listing'}, el('summary', {}, 'By range'), el('div', {className: 'ranges'}, this.ranges)));
+        name => app.state.shapes === 'activation' ? markerIcon(activationShape(name), '#8a8f98') : ''));
   },
 
   /** Change some of the filters; those without a value fall away. */
@@ -68,11 +69,12 @@ const choosing = {
     return row;
   },
 
-  update() {
+  update(changed) {
     const {filters} = app.state;
+    if (changed.has('shapes')) for (const [name, chip] of this.chips) chip.replaceChildren(chip.icon(name.slice(2)), name.slice(2));
+    if (!changed.has('filters')) return;
     for (const [name, chip] of this.chips) {
       const [key] = name, some = filters[key];
-      chip.replaceChildren(chip.icon(name.slice(2)), name.slice(2));
       chip.setAttribute('aria-pressed', Boolean(some?.includes(name.slice(2))));
       chip.classList.toggle('off', Boolean(some && !some.includes(name.slice(2))));
     }

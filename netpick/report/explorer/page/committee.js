@@ -3,25 +3,24 @@
 /** The mean probabilities of the selection, on those samples whose scores travel: accuracy over all samples. */
 class Means {
   async load() {
-    const {networks: carriers, steps} = head.has.scores;
-    this.carriers = carriers;
-    if (!carriers.length) return;
+    this.carriers = head.has.scores.networks;
+    if (!this.carriers.length) return;
     this.samples = await blocks.get('scored');
-    const raw = await blocks.get('scores'), share = Float32Array.from({length: steps + 1}, (_, k) => (k / steps) ** 2);
-    Object.assign(this, {raw, share});
+    this.raw = await blocks.get('scores'); // steps of square roots
   }
 
   /** Return the accuracy of the mean of those of the selection whose scores travel, and how many they are. */
   of(selection) {
     const members = this.carriers.flatMap((network, k) => selection[network] ? [k] : []), classes = head.classes.length;
-    if (!members.length || !this.raw) return {members: 0, accuracy: NaN};
+    const {raw} = this;
+    if (!members.length) return {members: 0, accuracy: NaN};
     const sum = new Float64Array(classes), size = this.carriers.length * classes;
     let wrong = 0;
     this.samples.forEach((s, k) => {
       sum.fill(0);
       for (const member of members) {
         const at = k * size + member * classes;
-        for (let c = 0; c < classes; c++) sum[c] += this.share[this.raw[at + c]];
+        for (let c = 0; c < classes; c++) sum[c] += raw[at + c] * raw[at + c];
       }
       if (top(sum) !== samples.label[s]) wrong++;
     });

@@ -33,6 +33,11 @@ function fill(element, ...children) {
   return element;
 }
 
+/** Return a text on how something is used, closed until it is wanted; what it is about refers to it by its id. */
+function help(id, text) {
+  return el('details', {className: 'help'}, el('summary', {}, 'Mouse and keys'), el('p', {id, className: 'small'}, text));
+}
+
 const PAGE_ROWS = 25;
 
 /**

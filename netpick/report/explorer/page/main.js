@@ -7,7 +7,10 @@ async function begin() {
   await app.go();
   document.documentElement.dataset.state = 'ready';
   addEventListener('popstate', () => app.go());
-  for (const link of document.querySelectorAll('nav a')) link.addEventListener('click', lead);
+  for (const link of document.querySelectorAll('nav a')) {
+    link.hidden = document.getElementById(`view-${link.dataset.view}`).hidden;
+    link.addEventListener('click', lead);
+  }
   for (let epoch = head.epochs - 1; epoch >= 0; epoch--) {
     if (answers.bits[epoch]) continue;
     await new Promise(later => setTimeout(later, 30));

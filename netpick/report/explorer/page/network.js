@@ -77,10 +77,10 @@ const oneNetwork = {
 
   /** Draw a network's accuracy over the epochs, among those of all others. */
   drawCurves(network) {
-    const {context, width, height} = sharp(this.plot), scale = scatter.scale('accuracy');
+    const {context, width, height} = sharp(this.plot, this.plot), scale = scatter.scale('accuracy');
     const to = (e, value) => [44 + (width - 56) * (head.epochs > 1 ? e / (head.epochs - 1) : .5),
       height - 20 - (height - 30) * scale.at(value)];
-    context.font = FONT;
+    context.font = font();
     context.textAlign = 'right';
     for (const value of scale.ticks(height / 34)) {
       context.fillStyle = colour('soft');

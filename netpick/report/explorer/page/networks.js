@@ -48,10 +48,10 @@ const scatter = {
     root.append(el('div', {className: 'head'}, el('h2', {}, this.title),
       el('div', {className: 'controls'}, this.fields.y, this.fields.x, this.fields.shapes,
         el('div', {className: 'group', role: 'group', aria: {label: 'What dragging draws'}}, this.tools))),
-      this.frame, this.note, el('p', {id: 'scatter-help', className: 'small'},
+      this.frame, choosing.mount(), this.note, help('scatter-help',
         'Drag to select; with Shift to add, with Alt to take away. Click for one network, Shift-click to compare a ' +
-        'second. Keys: arrows go from network to network, Enter selects it alone, Space adds it or takes it away.'),
-      choosing.mount(), this.listing.element);
+        'second. Keys: arrows go from network to network, Enter selects it alone, Space adds it or takes it away, Escape ' +
+        'selects all.'), choosing.ranges.element, this.listing.element);
     this.listen();
     redrawn(this.frame, () => { this.sprites.clear(); this.draw(); });
   },
@@ -59,7 +59,7 @@ const scatter = {
   update(_, changed) {
     if (['filters', 'selection', 'epoch', 'network', 'other', 'x', 'y', 'shapes'].some(name => changed.has(name))) {
       for (const [key, each] of Object.entries(this.fields)) each.field.value = app.state[key];
-      choosing.update();
+      choosing.update(changed);
       this.draw();
       this.listing.update();
     }
@@ -87,8 +87,9 @@ const scatter = {
   },
 
   draw() {
-    if (!this.canvas.isConnected || !this.frame.clientWidth || !app.state.selection) return;
-    const {context, width, height} = sharp(this.canvas);
+    if (!app.state.selection) return;
+    const {context, width, height} = sharp(this.canvas, this.frame);
+    if (!width) return;
     this.size = {width, height};
     this.axes(context);
     const {selection, shapes} = app.state;
@@ -131,8 +132,7 @@ const scatter = {
 
   axes(context) {
     const {width, height} = this.size, {x, y} = app.state, right = width - EDGE.right, low = height - EDGE.bottom;
-    context.clearRect(0, 0, width, height);
-    context.font = FONT;
+    context.font = font();
     context.strokeStyle = colour('line');
     context.fillStyle = colour('soft');
     context.lineWidth = 1;
@@ -169,7 +169,7 @@ const scatter = {
 
   /** Mark `Basic`, and the networks that are looked at. */
   named(context, radius) {
-    context.font = `600 ${FONT}`;
+    context.font = font(600);
     const mark = (i, text, draw) => {
       const [x, y] = this.places[i];
       if (!Number.isFinite(x + y)) return;

@@ -1,22 +1,38 @@
 // What is drawn on canvases shares: sharp pixels, the page's colours, markers, axes with their ticks.
 
-/** Return a colour of the page, by the name of its variable. */
-const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+// What is looked up while things change would have the browser lay the page out anew each time: so it is kept.
+const colours = new Map();
+const sizes = new WeakMap();
+const dark = matchMedia('(prefers-color-scheme: dark)');
+dark.addEventListener('change', () => colours.clear());
 
-/** Fit a canvas to its size on the screen; returns its context, in CSS pixels, with its width and height. */
-function sharp(canvas) {
-  const {width, height} = canvas.getBoundingClientRect(), scale = devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * scale));
-  canvas.height = Math.max(1, Math.round(height * scale));
+/** Return a colour of the page, by the name of its variable. */
+function colour(name) {
+  if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return colours.get(name);
+}
+
+/** Return the size of an element, within its borders, in CSS pixels. */
+function sizeOf(element) {
+  if (!sizes.has(element)) sizes.set(element, {width: element.clientWidth, height: element.clientHeight});
+  return sizes.get(element);
+}
+
+/** Fit a canvas to the size of an element; returns its context, in CSS pixels, with width and height. */
+function sharp(canvas, element) {
+  const {width, height} = sizeOf(element), scale = devicePixelRatio || 1;
+  const [w, h] = [width, height].map(side => Math.max(1, Math.round(side * scale)));
+  if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, {width: w, height: h});
   const context = canvas.getContext('2d');
   context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
   return {context, width, height};
 }
 
 /** Call `draw` when an element changes its size, or the page its colours. */
 function redrawn(element, draw) {
-  new ResizeObserver(() => draw()).observe(element);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw());
+  new ResizeObserver(() => { sizes.delete(element); draw(); }).observe(element);
+  dark.addEventListener('change', () => draw());
 }
 
 const polygon = (n, turn) => Array.from({length: n}, (_, i) => {
@@ -135,7 +151,11 @@ function short(value) {
   return `${+(value / size).toPrecision(3)}${letter}`;
 }
 
-const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
+/** The font of texts on canvases: that of the page, somewhat smaller. */
+function font(weight = 400) {
+  const size = .78 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+  return `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif`;
+}
 
 /** Draw a line of values over the epochs, with a dot each; `to` brings [epoch, value] to pixels. */
 function drawCurve(context, values, to, stroke, dash = []) {

@@ -44,6 +44,7 @@ keep('other', {key: 'o', initial: () => -1, ...within(0, head.networks)});
 keep('live', {key: 'live', initial: () => ({}), ...asJson(isObject)});
 
 const app = {
+  views,
   state: {},
   data: {},
   changed: new Set(),

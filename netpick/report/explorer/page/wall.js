@@ -31,7 +31,7 @@ keep('only', {key: 'only', initial: () => ({}), ...asJson(value => isObject(valu
 keep('picked', {key: 'p', initial: () => [], ...asJson(value => Array.isArray(value) && value.every(s => isWithin(s, head.samples)))});
 
 const wall = {
-  title: 'Samples', side: 0, order: [],
+  title: 'Samples', zoom: 0, scrolled: 0, order: [],
 
   mount(root) {
     const classes = [['', 'any'], ...head.classes.map((name, c) => [String(c), name])];
@@ -58,17 +58,17 @@ const wall = {
       ['entropy, bits', s => app.tally().entropy[s].toFixed(2), true],
       ...head.has.ability ? [['difficulty', s => brief(samples.difficulty[s]), true]] : [],
     ], () => this.order, s => app.set({sample: s}));
-    const resize = by => () => { this.zoom = Math.max(-2, Math.min(4, (this.zoom ?? 0) + by)); this.draw(); };
+    const resize = by => () => { this.zoom = Math.max(-2, Math.min(4, this.zoom + by)); this.draw(); };
     root.append(el('div', {className: 'head'}, el('h2', {}, this.title), el('div', {className: 'controls'},
       this.fields.order, this.fields.truth, this.fields.vote,
       el('div', {className: 'group', role: 'group', aria: {label: 'Kinds of samples'}}, this.kinds),
       el('div', {className: 'group', role: 'group', aria: {label: 'Size of the images'}},
         button('−', resize(-1), {aria: {label: 'Smaller images'}}), button('+', resize(1), {aria: {label: 'Larger images'}})))),
       this.scroller, this.note, this.bar,
-      el('p', {id: 'wall-help', className: 'small'}, 'The redder an image and the shorter its bar, the fewer of the selection ' +
-        'have it right. Click for one image, Shift-click to pick several. Keys: arrows, Page Up and Down, Home, End; Space picks.'),
+      help('wall-help', 'The redder an image and the longer its bar, the more of the selection have it wrong. Click for one ' +
+        'image, Shift-click to pick several. Keys: arrows, Page Up and Down, Home, End; Space picks.'),
       this.listing.element);
-    this.scroller.addEventListener('scroll', () => this.draw(), {passive: true});
+    this.scroller.addEventListener('scroll', () => { this.scrolled = this.scroller.scrollTop; this.draw(); }, {passive: true});
     this.scroller.addEventListener('click', event => this.click(event));
     this.scroller.addEventListener('keydown', event => this.key(event));
     redrawn(this.scroller, () => this.draw());
@@ -111,21 +111,20 @@ const wall = {
 
   /** How large a tile is, and how many are in a row. */
   grid() {
-    const wide = this.scroller.clientWidth, aspect = samples.height / samples.width;
-    const wanted = Math.max(34, Math.min(64, wide / 14)) * 1.25 ** (this.zoom ?? 0) / Math.min(1, Math.sqrt(aspect));
+    const wide = sizeOf(this.scroller).width, aspect = samples.height / samples.width;
+    const wanted = Math.max(34, Math.min(64, wide / 14)) * 1.25 ** this.zoom / Math.min(1, Math.sqrt(aspect));
     const columns = Math.max(1, Math.round(wide / wanted)), width = wide / columns;
     return {columns, width, height: width * aspect, wide};
   },
 
   draw() {
-    if (!this.scroller.clientWidth || !app.state.selection) return;
-    const {columns, width, height, wide} = this.grid(), high = this.scroller.clientHeight;
+    const {columns, width, height, wide} = this.grid(), high = sizeOf(this.scroller).height;
+    if (!wide || !app.state.selection) return;
     this.spacer.style.height = `${Math.max(0, Math.ceil(this.order.length / columns) * height - high)}px`;
     Object.assign(this.canvas.style, {width: `${wide}px`, height: `${high}px`});
-    const {context} = sharp(this.canvas), first = Math.floor(this.scroller.scrollTop / height);
-    const rows = Math.ceil(high / height) + 1, offset = first * height - this.scroller.scrollTop;
+    const {context} = sharp(this.canvas, this.scroller), first = Math.floor(this.scrolled / height);
+    const rows = Math.ceil(high / height) + 1, offset = first * height - this.scrolled;
     const shown = this.order.slice(first * columns, (first + rows) * columns);
-    context.clearRect(0, 0, wide, high);
     if (!shown.length) return;
     context.imageSmoothingEnabled = false;
     const lines = Math.ceil(shown.length / columns);
@@ -161,15 +160,13 @@ const wall = {
   /** Draw what lies over the images: gaps, bars, and frames of those that are looked at. */
   over(context, shown, columns, width, height, offset) {
     const tally = app.tally(), bar = Math.max(2, Math.round(width / 16)), {sample, picked} = app.state;
-    context.strokeStyle = colour('paper');
+    context.strokeStyle = colour('gap');
     context.lineWidth = 2;
     shown.forEach((s, k) => {
       const x = (k % columns) * width, y = Math.floor(k / columns) * height + offset, share = tally.share(s);
-      context.fillStyle = '#3a3f47';
-      context.fillRect(x, y + height - bar - 1, width, bar);
-      if (share > 0) {
+      if (share < 1) {
         context.fillStyle = `rgb(${tinted(share).join()})`;
-        context.fillRect(x, y + height - bar - 1, width * share, bar);
+        context.fillRect(x, y + height - bar - 1, width * (1 - share), bar);
       }
       context.strokeRect(x, y, width, height);
     });
