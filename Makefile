@@ -10,7 +10,7 @@ TORCH    ?=
 BIN      := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo generate train status test lint types check lowest figures exam docs clean
+.PHONY: help install demo generate train status test lint types check lowest explore figures exam docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ train: install  ## train the run generated last, on DEVICE (auto) with WORKERS (
 
 status: install  ## how far the run generated last has come
 	$(BIN)/netpick status
+
+explore: install  ## RUN (the demo) as one page to look around in, RUN/explore.html
+	$(BIN)/netpick explore $(RUN) $(ARGS)
 
 figures: install  ## all questions of RUN (the demo) as figures, in RUN/figures
 	$(BIN)/netpick figures $(RUN)

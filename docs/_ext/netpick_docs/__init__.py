@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netpick_docs import columns, commands, engines, exams, gallery, keys, layers, python_api
+from netpick_docs import columns, commands, engines, exams, explored, gallery, keys, layers, python_api
 
 TABLES: dict[str, Callable[[], str]] = {
     "keys_of_a_template": keys.of_a_template,
@@ -59,6 +59,7 @@ def _before_build(app: Any) -> None:
     source = Path(app.srcdir)
     write_pages(source / "gallery" / "questions", gallery.pages())
     write_pages(source / "reference" / "rooms", python_api.pages())
+    write_pages(source / "_static" / "explorer", explored.pages())
 
 
 def _on_read(app: Any, docname: str, source: list[str]) -> None:

@@ -15,8 +15,8 @@ from netpick.core.errors import RunError
 from netpick.exam.run import Run
 from netpick.report.explorer.pack import Block, packed
 
-BYTES = 4_000_000
-"""Of the scores, before they are compressed to a fourth or less."""
+ALL, SOME = 4_000_000, 1_500_000
+"""Bytes of the scores, before they are compressed to a half or less: of all networks, or else of some."""
 
 STEPS = 63
 
@@ -38,7 +38,7 @@ class Scores:
         return {"scores": packed(np.ascontiguousarray(steps)), "scored": packed(places.tolist())}
 
 
-def scores(run: Run, most: int = BYTES) -> Scores:
+def scores(run: Run) -> Scores:
     """Choose networks and samples: all networks where they fit, else the best, `Basic`, and some of every family."""
     nobody = Scores(np.empty((0, 0, 0), np.uint8), [], np.empty(0, int))
     try:
@@ -49,8 +49,8 @@ def scores(run: Run, most: int = BYTES) -> Scores:
     if names != everyone:
         return nobody
     hard = np.flatnonzero((predicted != labels).any(axis=0))
-    count = most // max(1, len(hard) * len(run.classes))
-    rows = _over_families(run, names)[:count]
+    each = max(1, len(hard) * len(run.classes))
+    rows = _over_families(run, names)[: len(names) if each * len(names) <= ALL else SOME // each]
     steps = np.empty((len(rows), len(hard), len(run.classes)), np.uint8)
     for i, row in enumerate(rows):
         steps[i] = np.rint(STEPS * np.exp(values[row][hard] / 2))
