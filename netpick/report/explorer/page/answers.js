@@ -126,7 +126,9 @@ class Tally {
   mistake(sample) {
     const votes = this.of(sample), label = samples.label[sample];
     let best = -1;
-    for (let c = 0; c < votes.length; c++) if (c !== label && votes[c] && (best < 0 || votes[c] > votes[best])) best = c;
+    for (let c = 0; c < votes.length; c++) {
+      if (c !== label && votes[c] && (best < 0 || votes[c] > votes[best])) best = c;
+    }
     return [best, best < 0 ? 0 : votes[best]];
   }
 

@@ -2,7 +2,8 @@
 
 const choosing = {
   mount() {
-    const group = (title, ...children) => el('div', {className: 'group', role: 'group', aria: {label: title}}, children);
+    const group = (title, ...children) => el('div', {className: 'group', role: 'group', aria: {label: title}},
+      children);
     const all = Array.from({length: head.networks}, (_, i) => i);
     const chosen = some => () => app.set({selection: maskOf(head.networks, some())});
     const known = [
@@ -43,7 +44,8 @@ const choosing = {
 
   /** Add a family to those that are shown, or take it away; the first one that is chosen is shown alone. */
   toggle(key, name, names) {
-    const now = app.state.filters[key], next = now ? (now.includes(name) ? now.filter(n => n !== name) : [...now, name]) : [name];
+    const now = app.state.filters[key] ?? [];
+    const next = now.includes(name) ? now.filter(each => each !== name) : [...now, name];
     this.filter({[key]: next.length && next.length < names.length ? next : undefined});
   },
 
@@ -52,11 +54,13 @@ const choosing = {
     const ends = ['least', 'most'].map((word, k) => el('input', {type: 'range', min: 0, max: 1000, value: 1000 * k,
       aria: {label: `${networks.title(column)}, ${word}`}, on: {input: () => {
         const [low, high] = ends.map(each => +each.value / 1000);
-        const r = {...app.state.filters.r, [column]: [low ? scale.value(low) : scale.low, high < 1 ? scale.value(high) : scale.high]};
+        const chosen = [low ? scale.value(low) : scale.low, high < 1 ? scale.value(high) : scale.high];
+        const r = {...app.state.filters.r, [column]: chosen};
         if (!low && high === 1) delete r[column];
         this.filter({r: Object.keys(r).length ? r : undefined}, true);
       }}}));
-    const row = el('div', {className: 'range', title: networks.meaning(column)}, el('span', {}, networks.title(column)), ends, out);
+    const row = el('div', {className: 'range', title: networks.meaning(column)},
+      el('span', {}, networks.title(column)), ends, out);
     row.show = () => {
       const given = app.state.filters.r?.[column];
       ends.forEach((each, k) => {
@@ -71,7 +75,9 @@ const choosing = {
 
   update(changed) {
     const {filters} = app.state;
-    if (changed.has('shapes')) for (const [name, chip] of this.chips) chip.replaceChildren(chip.icon(name.slice(2)), name.slice(2));
+    if (changed.has('shapes')) {
+      for (const [name, chip] of this.chips) chip.replaceChildren(chip.icon(name.slice(2)), name.slice(2));
+    }
     if (!changed.has('filters')) return;
     for (const [name, chip] of this.chips) {
       const [key] = name, some = filters[key];

@@ -45,21 +45,27 @@ const committee = {
   },
 
   accuracies(tally) {
-    const {epoch, selection} = app.state, some = places(selection), everyone = Array.from({length: head.networks}, (_, i) => i);
-    const accuracy = networks.values('accuracy', epoch), best = networks.best(some, epoch), first = networks.best(everyone, epoch);
+    const {epoch, selection} = app.state, some = places(selection),
+      everyone = Array.from({length: head.networks}, (_, i) => i);
+    const accuracy = networks.values('accuracy', epoch), best = networks.best(some, epoch),
+      first = networks.best(everyone, epoch);
     const cost = (column, who) => who.reduce((sum, i) => sum + networks.values(column, epoch)[i], 0);
     const columns = ['params', 'macs'].filter(column => networks.columns.includes(column));
-    const row = (what, share, who) => [what, percent(share, 2), bar(share), ...columns.map(column => brief(cost(column, who)))];
+    const row = (what, share, who) => [what, percent(share, 2), bar(share),
+      ...columns.map(column => brief(cost(column, who)))];
     const rows = [row(`Majority vote of ${counted(some.length, 'network')}`, tally.accuracy, some)];
     if (epoch === head.epochs - 1) {
       const mean = this.means.of(selection), carriers = this.means.carriers.filter(i => selection[i]);
-      if (mean.members) rows.push(row(`Mean probability of ${mean.members < some.length ? `${whole(mean.members)} of them` : 'the same'}`, mean.accuracy, carriers));
+      const whose = mean.members < some.length ? `${whole(mean.members)} of them` : 'the same';
+      if (mean.members) rows.push(row(`Mean probability of ${whose}`, mean.accuracy, carriers));
     }
     rows.push(row(['Its best member, ', named(best)], accuracy[best], [best]));
     if (first !== best) rows.push(row(['The best network, ', named(first)], accuracy[first], [first]));
-    const notes = [head.rule ? `Votes are counted on the ${whole(head.samples)} samples in this page, single networks on all ${whole(head.of)}.` : '',
+    const here = `Votes are counted on the ${whole(head.samples)} samples in this page`;
+    const notes = [head.rule ? `${here}, single networks on all ${whole(head.of)}.` : '',
       this.means.carriers.length && this.means.carriers.length < head.networks
-        ? `Scores of ${counted(this.means.carriers.length, 'network')} travel in this page, taken from all families.` : ''];
+        ? `Scores of ${counted(this.means.carriers.length, 'network')} travel in this page, taken from all families.`
+          : ''];
     return [table(['', 'accuracy', '', ...columns], rows, [1, 3, 4]), el('p', {className: 'small'}, notes.join(' '))];
   },
 
@@ -74,15 +80,18 @@ const committee = {
     const {only} = app.state, on = only.truth === truth && only.vote === vote;
     const press = () => app.set({only: on ? {} : {truth, vote}});
     return shade(button(n ? whole(n) : '', press, {className: 'cell', disabled: !n, data: {truth, vote}, aria: {
-      pressed: on, label: `${head.classes[truth]} taken for ${head.classes[vote]}: ${whole(n)}`}}), share, truth === vote ? 'heat' : 'cold');
+      pressed: on, label: `${head.classes[truth]} taken for ${head.classes[vote]}: ${whole(n)}`,
+    }}), share, truth === vote ? 'heat' : 'cold');
   },
 
   matrix(counts, size) {
-    const all = [...head.classes.keys()], wrong = all.flatMap(t => all.filter(v => v !== t).map(v => counts[t * size + v]));
+    const all = [...head.classes.keys()],
+      wrong = all.flatMap(t => all.filter(v => v !== t).map(v => counts[t * size + v]));
     const most = Math.max(1, ...wrong);
     const rows = all.map(t => {
       const sum = all.reduce((n, v) => n + counts[t * size + v], 0);
-      return [head.classes[t], ...all.map(v => this.cell(t, v, counts[t * size + v], t === v ? .8 * counts[t * size + v] / sum : counts[t * size + v] / most))];
+      const share = v => counts[t * size + v] / (t === v ? sum / .8 : most);
+      return [head.classes[t], ...all.map(v => this.cell(t, v, counts[t * size + v], share(v)))];
     });
     return table(['class ↓ vote →', ...head.classes], rows, [], '');
   },
@@ -91,7 +100,8 @@ const committee = {
   worst(counts, size) {
     const pairs = Array.from(counts.keys()).filter(k => counts[k] && Math.floor(k / size) !== k % size)
       .sort((a, b) => counts[b] - counts[a] || a - b).slice(0, 2 * MOST_CLASSES);
-    return table(['class', 'vote', 'samples'], pairs.map(k => [head.classes[Math.floor(k / size)], head.classes[k % size],
+    return table(['class', 'vote', 'samples'],
+      pairs.map(k => [head.classes[Math.floor(k / size)], head.classes[k % size],
       this.cell(Math.floor(k / size), k % size, counts[k], counts[k] / counts[pairs[0]])]), [2]);
   },
 };

@@ -35,7 +35,8 @@ function fill(element, ...children) {
 
 /** Return a text on how something is used, closed until it is wanted; what it is about refers to it by its id. */
 function help(id, text) {
-  return el('details', {className: 'help'}, el('summary', {}, 'Mouse and keys'), el('p', {id, className: 'small'}, text));
+  return el('details', {className: 'help'}, el('summary', {}, 'Mouse and keys'),
+    el('p', {id, className: 'small'}, text));
 }
 
 const PAGE_ROWS = 25;

@@ -14,7 +14,8 @@ function kin(network, epoch) {
   }
   const accuracy = networks.values('accuracy', epoch), either = i => saved[i] + wrong[i];
   const others = Array.from({length: n}, (_, i) => i).filter(i => i !== network);
-  const ranked = key => others.toSorted((a, b) => key(b) - key(a) || accuracy[b] - accuracy[a] || networks.first[a] - networks.first[b]);
+  const ranked = key => others.toSorted((a, b) =>
+    key(b) - key(a) || accuracy[b] - accuracy[a] || networks.first[a] - networks.first[b]);
   const alike = i => either(i) ? same[i] / either(i) : 1;
   return {wrong: wrong[network], nearest: ranked(alike).slice(0, 3).map(i => [i, alike(i)]),
     complements: ranked(i => saved[i]).slice(0, 3).map(i => [i, saved[i]])};
@@ -37,7 +38,8 @@ const oneNetwork = {
       this.heading.textContent = this.title;
       return fill(this.body, el('p', {className: 'small'}, 'Click a network on the plot, or its name anywhere.'));
     }
-    this.heading.textContent = other < 0 ? networks.name[network] : `${networks.name[network]} and ${networks.name[other]}`;
+    this.heading.textContent = other < 0 ? networks.name[network]
+      : `${networks.name[network]} and ${networks.name[other]}`;
     if (other >= 0) return fill(this.body, pair(network, other, epoch));
     fill(this.body,
       el('div', {}, el('p', {}, this.family(network)), el('h3', {}, 'Layers'),
@@ -54,7 +56,7 @@ const oneNetwork = {
     const activation = networks.activation[i] === 'None' ? 'without activation' : `with ${networks.activation[i]}`;
     const accuracy = networks.values('accuracy', app.state.epoch);
     const better = accuracy.filter(value => value > accuracy[i]).length;
-    return `${networks.computation[i]} ${activation}: ${percent(accuracy[i], 2)} of the ${whole(head.of)} test samples, ` +
+    return `${networks.computation[i]} ${activation}: ${percent(accuracy[i], 2)} of ${whole(head.of)} test samples, ` +
       `place ${whole(better + 1)} of ${whole(head.networks)}${networks.star[i] ? '; a gold star' : ''}.`;
   },
 
@@ -69,7 +71,8 @@ const oneNetwork = {
   },
 
   curves(network) {
-    this.plot = el('canvas', {className: 'curves', role: 'img', aria: {label: 'Accuracy over the epochs; the table has the numbers'}});
+    this.plot = el('canvas', {className: 'curves', role: 'img',
+      aria: {label: 'Accuracy over the epochs; the table has the numbers'}});
     const rows = networks.curve('accuracy', network).map((accuracy, e) => [e + 1, percent(accuracy, 2),
       brief(networks.curve('loss', network)[e]), brief(networks.curve('train_loss', network)[e])]);
     return [this.plot, table(['epoch', 'accuracy', 'loss', 'training loss'], rows, [0, 1, 2, 3])];
@@ -86,36 +89,45 @@ const oneNetwork = {
       context.fillStyle = colour('soft');
       context.fillText(scale.text(value), 38, to(0, value)[1] + 4);
       context.strokeStyle = colour('line');
-      context.beginPath(); context.moveTo(44, to(0, value)[1]); context.lineTo(width, to(0, value)[1]); context.stroke();
+      context.beginPath();
+      context.moveTo(44, to(0, value)[1]);
+      context.lineTo(width, to(0, value)[1]);
+      context.stroke();
     }
     context.textAlign = 'center';
     context.fillStyle = colour('soft');
     for (let e = 0; e < head.epochs; e += Math.ceil(head.epochs / 12)) context.fillText(e + 1, to(e, 0)[0], height - 4);
     const best = networks.best(places(app.shown()), head.epochs - 1);
-    if (best >= 0 && best !== network) drawCurve(context, networks.curve('accuracy', best), to, colour('faint'), [5, 4]);
+    if (best >= 0 && best !== network) drawCurve(context, networks.curve('accuracy', best), to, colour('faint'),
+      [5, 4]);
     drawCurve(context, networks.curve('accuracy', network), to, colour('bright'));
   },
 
   classes(network, epoch) {
     const mine = networks.ofClasses(network, epoch), size = head.classes.length;
-    const of = c => Array.from({length: head.networks}, (_, i) => networks.by_classes[(epoch * head.networks + i) * size + c]);
-    const order = size > MOST_CLASSES ? Array.from(orderBy(size, c => mine[c])).slice(0, MOST_CLASSES) : [...mine.keys()];
+    const of = c => Array.from({length: head.networks},
+      (_, i) => networks.by_classes[(epoch * head.networks + i) * size + c]);
+    const order = size > MOST_CLASSES ? Array.from(orderBy(size, c => mine[c])).slice(0, MOST_CLASSES)
+      : [...mine.keys()];
     const rows = order.filter(c => Number.isFinite(mine[c])).map(c => {
       const place = percentile(of(c), mine[c]);
       return [head.classes[c], percent(mine[c]), place.toFixed(1), bar(place / 100)];
     });
-    return table(['class', 'accuracy', 'percentile', ''], rows, [1, 2], size > MOST_CLASSES ? `The ${MOST_CLASSES} worst of ${size}` : '');
+    const cut = size > MOST_CLASSES ? `The ${MOST_CLASSES} worst of ${size}` : '';
+    return table(['class', 'accuracy', 'percentile', ''], rows, [1, 2], cut);
   },
 
   mistakes(network, epoch) {
     const wrong = samplesWhere(s => !answers.isRight(epoch, s, network)), found = kin(network, epoch);
     const list = (some, text) => el('ul', {}, some.map(([i, value]) => el('li', {}, named(i), ` ${text(value)} `,
-      button('Compare', () => app.set({other: i}), {className: 'link', aria: {label: `Compare with ${networks.name[i]}`}}))));
+      button('Compare', () => app.set({other: i}),
+        {className: 'link', aria: {label: `Compare with ${networks.name[i]}`}}))));
     return [
       el('h3', {}, `Its mistakes (${whole(wrong.length)}${head.rule ? ' of the samples in this page' : ''})`),
       tiles(wrong, s => head.classes[answers.given(epoch, s, network)]),
       el('h3', {}, 'Nearest: the same mistakes'), list(found.nearest, value => percent(value, 0)),
-      el('h3', {}, 'Best complement: has its mistakes right'), list(found.complements, value => `${whole(value)} of ${whole(found.wrong)}`),
+      el('h3', {}, 'Best complement: has its mistakes right'),
+        list(found.complements, value => `${whole(value)} of ${whole(found.wrong)}`),
     ];
   },
 };

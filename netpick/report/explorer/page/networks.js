@@ -50,8 +50,8 @@ const scatter = {
         el('div', {className: 'group', role: 'group', aria: {label: 'What dragging draws'}}, this.tools))),
       this.frame, choosing.mount(), this.note, help('scatter-help',
         'Drag to select; with Shift to add, with Alt to take away. Click for one network, Shift-click to compare a ' +
-        'second. Keys: arrows go from network to network, Enter selects it alone, Space adds it or takes it away, Escape ' +
-        'selects all.'), choosing.ranges.element, this.listing.element);
+        'second. Keys: arrows go from network to network, Enter selects it alone, Space adds it or takes it away, ' +
+        'Escape selects all.'), choosing.ranges.element, this.listing.element);
     this.listen();
     redrawn(this.frame, () => { this.sprites.clear(); this.draw(); });
   },
@@ -82,8 +82,10 @@ const scatter = {
 
   /** Where a network is on the canvas, in CSS pixels. */
   place(i) {
-    const {width, height} = this.size, [x, y] = ['x', 'y'].map(axis => this.scale(app.state[axis]).at(this.value(axis, i)));
-    return [EDGE.left + x * (width - EDGE.left - EDGE.right), height - EDGE.bottom - y * (height - EDGE.top - EDGE.bottom)];
+    const {width, height} = this.size,
+      [x, y] = ['x', 'y'].map(axis => this.scale(app.state[axis]).at(this.value(axis, i)));
+    const [across, up] = [width - EDGE.left - EDGE.right, height - EDGE.top - EDGE.bottom];
+    return [EDGE.left + x * across, height - EDGE.bottom - y * up];
   },
 
   draw() {
@@ -114,7 +116,8 @@ const scatter = {
   sprite(computation, shape, radius) {
     const key = `${computation} ${shape} ${radius}`;
     if (!this.sprites.has(key)) {
-      const half = Math.ceil(radius * 1.3 + 2), scale = devicePixelRatio || 1, canvas = document.createElement('canvas');
+      const half = Math.ceil(radius * 1.3 + 2), scale = devicePixelRatio || 1,
+        canvas = document.createElement('canvas');
       canvas.width = canvas.height = 2 * half * scale;
       const context = canvas.getContext('2d');
       context.scale(scale, scale);
@@ -151,7 +154,8 @@ const scatter = {
     context.fillStyle = colour('ink');
     context.fillText(`${networks.title(x)}${this.scale(x).kind === 'log' ? ' (log)' : ''} →`, right, height - 6);
     context.textAlign = 'left';
-    context.fillText(`↑ ${networks.title(y)}${this.scale(y).kind === 'log' ? ' (log)' : ''}`, EDGE.left + 6, EDGE.top + 12);
+    const upward = `↑ ${networks.title(y)}${this.scale(y).kind === 'log' ? ' (log)' : ''}`;
+    context.fillText(upward, EDGE.left + 6, EDGE.top + 12);
   },
 
   front(context, chosen) {
@@ -164,7 +168,8 @@ const scatter = {
     best.forEach((i, k) => context[k ? 'lineTo' : 'moveTo'](...this.places[i]));
     context.stroke();
     for (const i of best) { context.beginPath(); context.arc(...this.places[i], 8, 0, 7); context.stroke(); }
-    fill(this.note, best.length ? `Ringed: ${counted(best.length, 'network')} of the selection that no other beats in both columns.` : '');
+    const said = `Ringed: ${counted(best.length, 'network')} of the selection that no other beats in both columns.`;
+    fill(this.note, best.length ? said : '');
   },
 
   /** Mark `Basic`, and the networks that are looked at. */

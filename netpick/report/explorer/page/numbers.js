@@ -6,7 +6,8 @@ const percent = (share, digits = 1) => Number.isFinite(share) ? `${(100 * share)
 /** Write any number briefly: 12,345 or 0.0123. */
 function brief(n) {
   if (n === null || !Number.isFinite(n)) return '';
-  if (Math.abs(n) >= 1e6) return `${+(n / (Math.abs(n) >= 1e9 ? 1e9 : 1e6)).toPrecision(3)} ${Math.abs(n) >= 1e9 ? 'G' : 'M'}`;
+  if (Math.abs(n) >= 1e9) return `${+(n / 1e9).toPrecision(3)} G`;
+  if (Math.abs(n) >= 1e6) return `${+(n / 1e6).toPrecision(3)} M`;
   if (Math.abs(n) >= 1000 || Number.isInteger(n)) return whole(n);
   return n.toPrecision(3).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
 }

@@ -7,18 +7,24 @@ function pair(a, b, epoch) {
   const alike = samplesWhere(s => answers.given(epoch, s, a) === answers.given(epoch, s, b)).length;
   const accuracy = networks.values('accuracy', epoch), names = [a, b].map(i => networks.name[i]);
   const rows = [['accuracy', percent(accuracy[a], 2), percent(accuracy[b], 2)],
-    ...Object.keys(networks.numbers).map(column => [networks.title(column), ...[a, b].map(i => brief(networks.values(column, epoch)[i]))])];
+    ...Object.keys(networks.numbers).map(column =>
+      [networks.title(column), ...[a, b].map(i => brief(networks.values(column, epoch)[i]))])];
   const looked = 'Whoever chose one of the two because it came out best has to judge it on other samples.';
   return [
     el('div', {}, table(['', ...names], rows, [1, 2]),
-      el('p', {className: 'actions'}, button('Select the two', () => app.set({selection: maskOf(head.networks, [a, b])})),
-        ' ', button('Change sides', () => app.set({network: b, other: a})), ' ', button('One alone', () => app.set({other: -1})))),
+      el('p', {className: 'actions'},
+        button('Select the two', () => app.set({selection: maskOf(head.networks, [a, b])})),
+        ' ', button('Change sides', () => app.set({network: b, other: a})),
+        ' ', button('One alone', () => app.set({other: -1})))),
     el('div', {}, el('h3', {}, 'Is the difference real?'),
-      el('p', {id: 'paired'}, `Of ${counted(head.samples, 'sample')} they answer ${whole(alike)} alike. ${names[0]} alone is right on ` +
-        `${whole(onlyA.length)}, ${names[1]} alone on ${whole(onlyB.length)}: p = ${p < .0001 ? p.toExponential(1) : p.toFixed(4)} ` +
+      el('p', {id: 'paired'}, `Of ${counted(head.samples, 'sample')} they answer ${whole(alike)} alike. ` +
+        `${names[0]} alone is right on ${whole(onlyA.length)}, ${names[1]} alone on ${whole(onlyB.length)}: ` +
+        `p = ${p < .0001 ? p.toExponential(1) : p.toFixed(4)} ` +
         `(McNemar, mid-p)${p < .05 ? '' : ', which chance explains well'}.`),
       el('p', {className: 'small'}, looked)),
-    el('div', {}, el('h3', {}, `Only ${names[0]} is right`), tiles(onlyA, s => head.classes[answers.given(epoch, s, b)])),
-    el('div', {}, el('h3', {}, `Only ${names[1]} is right`), tiles(onlyB, s => head.classes[answers.given(epoch, s, a)])),
+    el('div', {}, el('h3', {}, `Only ${names[0]} is right`),
+      tiles(onlyA, s => head.classes[answers.given(epoch, s, b)])),
+    el('div', {}, el('h3', {}, `Only ${names[1]} is right`),
+      tiles(onlyB, s => head.classes[answers.given(epoch, s, a)])),
   ];
 }

@@ -8,7 +8,8 @@ dark.addEventListener('change', () => colours.clear());
 
 /** Return a colour of the page, by the name of its variable. */
 function colour(name) {
-  if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  const style = () => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!colours.has(name)) colours.set(name, style());
   return colours.get(name);
 }
 
@@ -39,7 +40,9 @@ const polygon = (n, turn) => Array.from({length: n}, (_, i) => {
   const angle = (turn + 360 * i / n) * Math.PI / 180;
   return [Math.cos(angle), Math.sin(angle)];
 });
-const cross = w => [[-w, -1], [w, -1], [w, -w], [1, -w], [1, w], [w, w], [w, 1], [-w, 1], [-w, w], [-1, w], [-1, -w], [-w, -w]];
+const cross = w => [
+  [-w, -1], [w, -1], [w, -w], [1, -w], [1, w], [w, w], [w, 1], [-w, 1], [-w, w], [-1, w], [-1, -w], [-w, -w],
+];
 const turned = points => points.map(([x, y]) => [(x - y) * Math.SQRT1_2, (x + y) * Math.SQRT1_2]);
 
 /** Shapes by matplotlib's letters, within a circle of radius 1 or so. */

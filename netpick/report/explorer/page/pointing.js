@@ -79,7 +79,7 @@ Object.assign(scatter, {
     if (i < 0) return;
     const lines = [app.state.y, app.state.x, 'params', 'macs'].filter((column, k, all) => all.indexOf(column) === k);
     fill(this.card, el('b', {}, networks.name[i]),
-      el('p', {}, `${networks.computation[i]}, ${networks.activation[i] === 'None' ? 'no activation' : networks.activation[i]}`),
+      el('p', {}, networks.computation[i] + (networks.activation[i] === 'None' ? '' : `, ${networks.activation[i]}`)),
       el('dl', {}, lines.filter(column => networks.columns.includes(column)).flatMap(column => [
         el('dt', {}, networks.title(column)),
         el('dd', {}, this.scale(column).kind === 'share' ? percent(networks.values(column, app.state.epoch)[i], 2)
@@ -101,8 +101,11 @@ Object.assign(scatter, {
       if (next === undefined) return;
       app.set({network: next, other: -1}, {moving: true});
       this.hover(next);
-      app.say(`${networks.name[next]}: ${networks.title(app.state.y)} ${this.scale(app.state.y).text(this.value('y', next))}, ` +
-        `${networks.title(app.state.x)} ${this.scale(app.state.x).text(this.value('x', next))}`);
+      const said = axis => {
+        const column = app.state[axis];
+        return `${networks.title(column)} ${this.scale(column).text(this.value(axis, next))}`;
+      };
+      app.say(`${networks.name[next]}: ${said('y')}, ${said('x')}`);
     } else if (event.key === 'Enter' && here >= 0) {
       app.set({selection: maskOf(head.networks, [here])});
     } else if (event.key === ' ' && here >= 0) {

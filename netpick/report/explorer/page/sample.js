@@ -16,7 +16,8 @@ const oneSample = {
     const {sample} = app.state;
     this.heading.textContent = sample < 0 ? this.title : `Sample ${samples.title(sample)}`;
     if (sample < 0) return fill(this.body, el('p', {className: 'small'}, 'Click an image on the wall.'));
-    const tally = app.tally(), picture = el('canvas', {className: 'pixels large', role: 'img', aria: {label: `The image of sample ${samples.title(sample)}`}});
+    const tally = app.tally(), label = `The image of sample ${samples.title(sample)}`;
+    const picture = el('canvas', {className: 'pixels large', role: 'img', aria: {label}});
     samples.draw(picture, sample);
     fill(this.body,
       el('div', {className: 'beside'}, picture, el('div', {}, this.said(sample, tally), this.votes(sample, tally))),
@@ -30,7 +31,8 @@ const oneSample = {
     const [mistake, n] = tally.mistake(sample), facts = [`${percent(tally.share(sample))} of the selection read it`];
     if (n) facts.push(`the most frequent wrong answer is ${head.classes[mistake]} (${whole(n)})`);
     facts.push(`entropy of the votes ${tally.entropy[sample].toFixed(2)} bits`);
-    if (Number.isFinite(samples.difficulty[sample] ?? NaN)) facts.push(`difficulty ${brief(samples.difficulty[sample])}`);
+    const difficulty = samples.difficulty[sample];
+    if (difficulty !== null) facts.push(`difficulty ${brief(difficulty)}`);
     if (samples.suspect[sample]) facts.push('its label is suspect');
     return el('p', {className: 'said'}, `${facts.join('; ')}.`);
   },
@@ -45,7 +47,8 @@ const oneSample = {
     const order = votes.length > MOST_CLASSES
       ? Array.from(orderBy(votes.length, c => -votes[c])).filter(c => votes[c]).slice(0, MOST_CLASSES)
       : [...votes.keys()];
-    return el('ul', {className: 'votes', aria: {label: 'Votes of the selection by class; each selects those that vote so'}},
+    return el('ul', {className: 'votes',
+      aria: {label: 'Votes of the selection by class; each selects those that vote so'}},
       order.map(c => {
         const each = button('', this.select(i => answers.given(epoch, sample, i) === c), {
           disabled: !votes[c], className: 'vote', data: {class: c, votes: votes[c]},
@@ -59,19 +62,22 @@ const oneSample = {
 
   byComputation(sample) {
     const {selection, epoch} = app.state, classes = head.classes.length;
-    const groups = new Map(head.look.computations.map(({name}) => [name, new Uint32Array(classes)])), all = new Uint32Array(classes);
+    const groups = new Map(head.look.computations.map(({name}) => [name, new Uint32Array(classes)])),
+      all = new Uint32Array(classes);
     for (let i = 0; i < selection.length; i++) {
       if (!selection[i]) continue;
       const given = answers.given(epoch, sample, i);
       groups.get(networks.computation[i])[given]++;
       all[given]++;
     }
-    const shown = [...all.keys()].filter(c => all[c]).sort((a, b) => all[b] - all[a]).slice(0, MOST_CLASSES).sort((a, b) => a - b);
+    const most = [...all.keys()].filter(c => all[c]).sort((a, b) => all[b] - all[a]).slice(0, MOST_CLASSES);
+    const shown = most.sort((a, b) => a - b);
     const rows = [...groups].filter(([, votes]) => votes.some(Boolean)).map(([name, votes]) => {
       const sum = votes.reduce((a, b) => a + b);
       return [name, ...shown.map(c => shade(button(votes[c] ? percent(votes[c] / sum, 0) : '', this.select(i =>
         networks.computation[i] === name && answers.given(epoch, sample, i) === c), {
-        className: 'cell', disabled: !votes[c], aria: {label: `${name}, ${head.classes[c]}: ${counted(votes[c], 'network')}`},
+        className: 'cell', disabled: !votes[c],
+        aria: {label: `${name}, ${head.classes[c]}: ${counted(votes[c], 'network')}`},
       }), votes[c] / sum, c === samples.label[sample] ? 'heat' : 'cold'))];
     });
     return table(['', ...shown.map(c => head.classes[c])], rows);
@@ -85,11 +91,14 @@ const oneSample = {
     for (let e = 0; e < head.epochs; e++) {
       if (!answers.bits[e]) continue;
       const right = answers.rightOf(e, sample, selected), known = before === e - 1 && e > 0;
-      const learned = known ? some.filter(i => answers.isRight(e, sample, i) && !answers.isRight(e - 1, sample, i)) : [];
-      const forgotten = known ? some.filter(i => !answers.isRight(e, sample, i) && answers.isRight(e - 1, sample, i)) : [];
-      const who = list => list.length ? button(whole(list.length), () => app.set({selection: maskOf(head.networks, list)}), {className: 'link'}) : known ? '0' : '';
-      const here = button(String(e + 1), () => app.set({epoch: e}), {className: 'link', aria: e === app.state.epoch ? {current: 'true'} : {}});
-      rows.push([here, bar(right / some.length, 'right'), percent(right / some.length), who(learned), who(forgotten)]);
+      const turned = (now, then) => known ? some.filter(i =>
+        answers.isRight(e, sample, i) === now && answers.isRight(e - 1, sample, i) === then) : [];
+      const who = list => !list.length ? (known ? '0' : '')
+        : button(whole(list.length), () => app.set({selection: maskOf(head.networks, list)}), {className: 'link'});
+      const here = button(String(e + 1), () => app.set({epoch: e}),
+        {className: 'link', aria: e === app.state.epoch ? {current: 'true'} : {}});
+      rows.push([here, bar(right / some.length, 'right'), percent(right / some.length), who(turned(1, 0)),
+        who(turned(0, 1))]);
       before = e;
     }
     return table(['epoch', 'right', '', 'learned', 'forgotten'], rows, [2, 3, 4]);
@@ -101,7 +110,8 @@ const oneSample = {
       const who = some.filter(i => Boolean(answers.isRight(epoch, sample, i)) === right);
       return el('div', {}, el('h3', {}, `${title} (${whole(who.length)})`),
         el('p', {className: 'small'}, 'The cheapest: ', who.slice(0, 6).flatMap((i, k) => [k ? ', ' : '', named(i)])),
-        button('Select these', () => app.set({selection: maskOf(head.networks, who)}), {disabled: !who.length, data: {reads: right}}));
+        button('Select these', () => app.set({selection: maskOf(head.networks, who)}),
+          {disabled: !who.length, data: {reads: right}}));
     };
     return el('div', {className: 'two'}, list('Who reads it', true), list('Who doesn’t', false));
   },

@@ -52,7 +52,9 @@ const app = {
 
   /** Change the state. `moving`: part of a movement, of which the address keeps the end alone (after so many ms). */
   async set(partial, {moving = false, silent = false} = {}) {
-    if ('filters' in partial && !('selection' in partial)) partial = {...partial, selection: this.shown(partial.filters)};
+    if ('filters' in partial && !('selection' in partial)) {
+      partial = {...partial, selection: this.shown(partial.filters)};
+    }
     if ('epoch' in partial) await answers.load(partial.epoch);
     for (const [name, value] of Object.entries(partial)) {
       if (name in this.state && kept.get(name).same(this.state[name], value)) continue;

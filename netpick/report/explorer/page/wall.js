@@ -1,4 +1,4 @@
-// The samples as a wall of images, each tinted by the share of the selection that has it right, in an order and filtered.
+// The samples as a wall of images, tinted by the share of the selection that has each right, in an order, filtered.
 //
 // Only what is in sight is drawn: in the images' own pixels into one small canvas, which is then enlarged at once.
 
@@ -10,7 +10,8 @@ const ORDERS = {
   weird: ['agreement on one wrong answer', t => s => -t.mistake(s)[1]],
   confusing: ['disagreement', t => s => t.of(s)[t.answer[s]]],
   ability: ['difficulty by ability', () => s => -(samples.difficulty[s] ?? -Infinity)],
-  apart: ['wrong here, right for the others', (t, others) => s => t.right[s] / t.count - others.right[s] / (others.count || 1)],
+  apart: ['wrong here, right for the others', (t, others) => s =>
+    t.right[s] / t.count - others.right[s] / (others.count || 1)],
   label: ['class', () => s => samples.label[s]],
 };
 
@@ -28,21 +29,26 @@ const KINDS = {
 keep('order', {key: 'by', initial: () => 'difficulty', ...oneOf(...Object.keys(ORDERS))});
 keep('only', {key: 'only', initial: () => ({}), ...asJson(value => isObject(value) &&
   [value.truth, value.vote].every(c => c === undefined || isWithin(c, head.classes.length)))});
-keep('picked', {key: 'p', initial: () => [], ...asJson(value => Array.isArray(value) && value.every(s => isWithin(s, head.samples)))});
+keep('picked', {key: 'p', initial: () => [],
+  ...asJson(value => Array.isArray(value) && value.every(s => isWithin(s, head.samples)))});
 
 const wall = {
   title: 'Samples', zoom: 0, scrolled: 0, order: [],
 
   mount(root) {
     const classes = [['', 'any'], ...head.classes.map((name, c) => [String(c), name])];
-    const field = (label, key) => choice(label, classes, '', value => this.only({[key]: value === '' ? undefined : +value}));
+    const field = (label, key) => choice(label, classes, '',
+      value => this.only({[key]: value === '' ? undefined : +value}));
     const known = Object.entries(ORDERS).filter(([name]) => name !== 'ability' || head.has.ability);
     this.fields = {
-      order: choice('Order', known.map(([name, [text]]) => [name, text]), 'difficulty', value => app.set({order: value})),
+      order: choice('Order', known.map(([name, [text]]) => [name, text]), 'difficulty',
+        value => app.set({order: value})),
       truth: field('Class', 'truth'), vote: field('Vote', 'vote'),
     };
-    this.kinds = Object.entries(KINDS).filter(([name]) => name !== 'suspect' || head.has.suspects).map(([name, [text, title]]) => {
-      const chip = button(text, () => this.only({kind: app.state.only.kind === name ? undefined : name}), {className: 'chip', title});
+    const kinds = Object.entries(KINDS).filter(([name]) => name !== 'suspect' || head.has.suspects);
+    this.kinds = kinds.map(([name, [text, title]]) => {
+      const chip = button(text, () => this.only({kind: app.state.only.kind === name ? undefined : name}),
+        {className: 'chip', title});
       chip.kind = name;
       return chip;
     });
@@ -63,12 +69,14 @@ const wall = {
       this.fields.order, this.fields.truth, this.fields.vote,
       el('div', {className: 'group', role: 'group', aria: {label: 'Kinds of samples'}}, this.kinds),
       el('div', {className: 'group', role: 'group', aria: {label: 'Size of the images'}},
-        button('−', resize(-1), {aria: {label: 'Smaller images'}}), button('+', resize(1), {aria: {label: 'Larger images'}})))),
+        button('−', resize(-1), {aria: {label: 'Smaller images'}}),
+          button('+', resize(1), {aria: {label: 'Larger images'}})))),
       this.scroller, this.note, this.bar,
-      help('wall-help', 'The redder an image and the longer its bar, the more of the selection have it wrong. Click for one ' +
-        'image, Shift-click to pick several. Keys: arrows, Page Up and Down, Home, End; Space picks.'),
+      help('wall-help', 'The redder an image and the longer its bar, the more of the selection have it wrong. ' +
+        'Click for one image, Shift-click to pick several. Keys: arrows, Page Up and Down, Home, End; Space picks.'),
       this.listing.element);
-    this.scroller.addEventListener('scroll', () => { this.scrolled = this.scroller.scrollTop; this.draw(); }, {passive: true});
+    this.scroller.addEventListener('scroll', () => { this.scrolled = this.scroller.scrollTop; this.draw(); },
+      {passive: true});
     this.scroller.addEventListener('click', event => this.click(event));
     this.scroller.addEventListener('keydown', event => this.key(event));
     redrawn(this.scroller, () => this.draw());
@@ -174,7 +182,8 @@ const wall = {
       const k = shown.indexOf(s);
       if (k < 0) return;
       Object.assign(context, {strokeStyle: stroke, lineWidth: 4});
-      context.strokeRect((k % columns) * width + 2, Math.floor(k / columns) * height + offset + 2, width - 4, height - 4);
+      context.strokeRect((k % columns) * width + 2, Math.floor(k / columns) * height + offset + 2, width - 4,
+        height - 4);
     };
     for (const s of picked) framed(s, colour('gold'));
     framed(sample, colour('bright'));
@@ -182,7 +191,8 @@ const wall = {
 
   click(event) {
     const {left, top} = this.scroller.getBoundingClientRect(), {columns, width, height} = this.grid();
-    const column = Math.floor((event.clientX - left) / width), row = Math.floor((event.clientY - top + this.scroller.scrollTop) / height);
+    const column = Math.floor((event.clientX - left) / width),
+      row = Math.floor((event.clientY - top + this.scroller.scrollTop) / height);
     const s = column < columns ? this.order[row * columns + column] : undefined;
     if (s === undefined) return;
     if (event.shiftKey) this.toggle(s);
@@ -196,7 +206,8 @@ const wall = {
   },
 
   key(event) {
-    const {columns, height} = this.grid(), page = columns * Math.max(1, Math.floor(this.scroller.clientHeight / height) - 1);
+    const {columns, height} = this.grid(), page = columns * Math.max(1, Math.floor(this.scroller.clientHeight / height)
+      - 1);
     const by = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, PageUp: -page, PageDown: page,
       Home: -Infinity, End: Infinity}[event.key];
     const here = this.at.get(app.state.sample), last = this.order.length - 1;
