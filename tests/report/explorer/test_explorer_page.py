@@ -128,10 +128,8 @@ def test_a_run_without_a_training_is_refused(tmp_path, capsys):
 
 def test_a_small_page_keeps_some_samples(tmp_path, capsys):
     plant(tmp_path / "run", 14, 400, classes=4, epochs=1, shape=(1, 24, 24), scores="none")
-    assert (
-        run_cli("explore", tmp_path / "run", "--to", tmp_path / "a.html", "--max-size", "0.25", "--live", "none") == 0
-    )
-    assert (tmp_path / "a.html").stat().st_size <= 250_000
-    assert re.search(
-        r"samples of 400: the \d+ that fewest networks have right", " ".join(capsys.readouterr().out.split())
-    )
+    page = tmp_path / "a.html"
+    assert run_cli("explore", tmp_path / "run", "--to", page, "--max-size", "0.25", "--live", "none") == 0
+    assert page.stat().st_size <= 250_000
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"samples of 400: the \d+ that fewest networks have right", said)
