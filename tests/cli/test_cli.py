@@ -80,6 +80,7 @@ def test_training_ends_with_a_summary_that_names_everything_asked_for(trained):
     assert f"{folder}/predictions" in out.replace("\n", "")
     assert out.count(f"netpick ask {folder}") == out.count(f"netpick pick {folder}") == 1
     assert f"netpick show {folder} Basic  " in out
+    assert f"netpick explore {folder}  " in out
 
 
 def test_what_can_be_done_next_names_a_network_that_the_run_has(tmp_path, call):

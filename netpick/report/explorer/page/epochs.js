@@ -9,7 +9,8 @@ view('epochs', {
       on: {input: () => { this.stop(); app.set({epoch: +this.slider.value - 1}, {moving: true}); }}});
     this.out = el('output', {htmlFor: 'epoch'});
     this.play = button('Play', () => this.timer ? this.stop() : this.start(still.matches ? 2 * PLAY : PLAY));
-    root.append(el('p', {id: 'selected'}), el('label', {htmlFor: 'epoch'}, 'Epoch'), this.slider, this.out, this.play);
+    root.append(el('p', {id: 'selected'}), el('div', {className: 'group'},
+      el('label', {htmlFor: 'epoch'}, 'Epoch'), this.slider, this.out, this.play));
     if (head.epochs === 1) this.slider.disabled = this.play.disabled = true;
   },
 

@@ -123,7 +123,8 @@ const oneNetwork = {
       button('Compare', () => app.set({other: i}),
         {className: 'link', aria: {label: `Compare with ${networks.name[i]}`}}))));
     return [
-      el('h3', {}, `Its mistakes (${whole(wrong.length)}${head.rule ? ' of the samples in this page' : ''})`),
+      el('h3', {}, `Its mistakes (${whole(wrong.length)}${head.rule ? ' of the samples in this page' : ''}); ` +
+        'beneath, what it says'),
       tiles(wrong, s => head.classes[answers.given(epoch, s, network)]),
       el('h3', {}, 'Nearest: the same mistakes'), list(found.nearest, value => percent(value, 0)),
       el('h3', {}, 'Best complement: has its mistakes right'),

@@ -15,16 +15,16 @@ function pair(a, b, epoch) {
       el('p', {className: 'actions'},
         button('Select the two', () => app.set({selection: maskOf(head.networks, [a, b])})),
         ' ', button('Change sides', () => app.set({network: b, other: a})),
-        ' ', button('One alone', () => app.set({other: -1})))),
-    el('div', {}, el('h3', {}, 'Is the difference real?'),
+        ' ', button('One alone', () => app.set({other: -1}))),
+      el('h3', {}, 'Is the difference real?'),
       el('p', {id: 'paired'}, `Of ${counted(head.samples, 'sample')} they answer ${whole(alike)} alike. ` +
         `${names[0]} alone is right on ${whole(onlyA.length)}, ${names[1]} alone on ${whole(onlyB.length)}: ` +
         `p = ${p < .0001 ? p.toExponential(1) : p.toFixed(4)} ` +
         `(McNemar, mid-p)${p < .05 ? '' : ', which chance explains well'}.`),
       el('p', {className: 'small'}, looked)),
-    el('div', {}, el('h3', {}, `Only ${names[0]} is right`),
+    el('div', {}, el('h3', {}, `Only ${names[0]} is right; beneath, what the other says`),
       tiles(onlyA, s => head.classes[answers.given(epoch, s, b)])),
-    el('div', {}, el('h3', {}, `Only ${names[1]} is right`),
+    el('div', {}, el('h3', {}, `Only ${names[1]} is right; beneath, what the other says`),
       tiles(onlyB, s => head.classes[answers.given(epoch, s, a)])),
   ];
 }

@@ -50,8 +50,8 @@ Object.assign(scatter, {
     for (let i = 0; i < within.length; i++) within[i] = shown[i] && inside(this.places[i], corners) ? 1 : 0;
     const keep = event.shiftKey || event.altKey ? this.before : new Uint8Array(head.networks);
     app.set({selection: within.map((value, i) => event.altKey ? keep[i] & ~value : keep[i] | value)}, {moving});
-    if (moving) this.draw();
-    else app.write(false);
+    if (!moving) app.write(false);
+    else if (!app.frame) this.draw(); // nobody came in or went: the outline alone
   },
 
   click(event, i) {

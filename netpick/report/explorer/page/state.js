@@ -81,7 +81,13 @@ const app = {
   shown(filters = this.state.filters ?? {}) { return networks.meeting(filters); },
 
   /** Return the votes of the selection at the epoch that is looked at; computed once for each. */
-  tally() { return answers.tally(this.state.epoch, this.state.selection); },
+  tally() {
+    const {epoch, selection} = this.state;
+    if (this.tallied?.of !== selection || this.tallied.epoch !== epoch) {
+      this.tallied = {of: selection, epoch, votes: answers.tally(epoch, selection)};
+    }
+    return this.tallied.votes;
+  },
 
   /** Say something to those who do not see the page. */
   say(text) { document.getElementById('said').textContent = text; },
