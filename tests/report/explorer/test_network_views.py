@@ -110,6 +110,9 @@ def test_two_networks_with_the_paired_test(page, names, given, labels):
     assert f"they answer {alike} alike" in said
     page.press("Select the two")
     assert page.selected() == {names[7], names[20]}
+    page.open("#n=7")
+    page.type("#view-network label:nth-of-type(2) input", names[20], Keys.ENTER)
+    assert page.text("#paired") == said
     page.press("Change sides")
     assert page.text("#view-network h2") == f"{names[20]} and {names[7]}"
 

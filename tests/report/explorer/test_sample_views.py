@@ -118,6 +118,8 @@ def test_picked_images_select_who_reads_them(page, given, labels):
     assert page.press("any of them").selected() == set(given.index[right.any(axis=1)])
     page.press("Put back")
     assert not page.find(".picked").is_displayed()
+    page.press("Pick this image")
+    assert page.text(".picked").startswith("1 image picked")
 
 
 def hard_one(given, labels):

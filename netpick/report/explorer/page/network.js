@@ -27,8 +27,18 @@ const oneNetwork = {
   mount(root) {
     this.heading = el('h2', {}, this.title);
     this.body = el('div', {className: 'network'});
-    root.append(el('div', {className: 'head'}, this.heading, el('p', {className: 'small'},
-      'Shift-click a second network on the plot to compare the two.')), this.body);
+    const names = el('datalist', {id: 'names'}, networks.name.map(name => el('option', {value: name})));
+    const field = (label, key) => {
+      const input = el('input', {type: 'search', placeholder: 'Name', on: {change: () => {
+        const network = networks.name.indexOf(input.value);
+        if (network >= 0) app.set({[key]: network});
+        input.value = '';
+      }}});
+      input.setAttribute('list', names.id);
+      return el('label', {className: 'choice'}, el('span', {}, label), input);
+    };
+    root.append(el('div', {className: 'head'}, this.heading, el('div', {className: 'controls'},
+      field('Show', 'network'), field('Compare with', 'other'), names)), this.body);
   },
 
   update(_, changed) {
@@ -36,7 +46,8 @@ const oneNetwork = {
     const {network, other, epoch} = app.state;
     if (network < 0) {
       this.heading.textContent = this.title;
-      return fill(this.body, el('p', {className: 'small'}, 'Click a network on the plot, or its name anywhere.'));
+      return fill(this.body, el('p', {className: 'small'},
+        'Click a network on the plot, or its name anywhere; Shift-click a second one to compare the two.'));
     }
     this.heading.textContent = other < 0 ? networks.name[network]
       : `${networks.name[network]} and ${networks.name[other]}`;

@@ -12,7 +12,7 @@ const oneSample = {
   },
 
   update(_, changed) {
-    if (!['sample', 'selection', 'epoch', 'answers'].some(name => changed.has(name))) return;
+    if (!['sample', 'selection', 'epoch', 'answers', 'picked'].some(name => changed.has(name))) return;
     const {sample} = app.state;
     this.heading.textContent = sample < 0 ? this.title : `Sample ${samples.title(sample)}`;
     if (sample < 0) return fill(this.body, el('p', {className: 'small'}, 'Click an image on the wall.'));
@@ -20,10 +20,17 @@ const oneSample = {
     const picture = el('canvas', {className: 'pixels large', role: 'img', aria: {label}});
     samples.draw(picture, sample);
     fill(this.body,
-      el('div', {className: 'beside'}, picture, el('div', {}, this.said(sample, tally), this.votes(sample, tally))),
+      el('div', {className: 'beside'}, el('div', {className: 'picture'}, picture, this.picking(sample)),
+        el('div', {}, this.said(sample, tally), this.votes(sample, tally))),
       el('h3', {}, 'Votes by computation'), this.byComputation(sample),
       el('h3', {}, 'Learned and forgotten'), this.history(sample),
       this.readers(sample));
+  },
+
+  picking(sample) {
+    const text = app.state.picked.includes(sample) ? 'Put this image back' : 'Pick this image';
+    return button(text, () => wall.toggle(sample),
+      {title: 'Pick several, and select the networks that read all of them'});
   },
 
   said(sample, tally) {
