@@ -114,7 +114,7 @@ def work() -> int:
         page = Path(scratch) / "explore.html"
         written = subprocess.run(
             [sys.executable, "-c", WRITE, str(run), str(page), str(options.max_size)],
-            capture_output=True, text=True, check=True,
+            stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
         made = json.loads(written.stdout.splitlines()[-1])
         made["parts"] = sizes(page)

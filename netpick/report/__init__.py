@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from netpick.report.publication import publish_run
 
 __all__ = [
-    "write_explorer",
     "publish_run",
+    "write_explorer",
     "write_figures",
     "write_markdown",
     "write_report",

@@ -153,11 +153,14 @@ def _page(given: _Given, count: int) -> str:
     run = given.run
     kept, given.rule = chosen(given.ballot, count, given.thresholds)
     table = given.samples.loc[kept]
+    hardest = np.argsort(given.ballot["right"].to_numpy()[kept], kind="stable")  # answers in this order deflate best
     pixels = contents.images(run, kept)
     of_samples = {
-        "samples": packed({"sample": kept, **{str(key): column.tolist() for key, column in table.items()}}),
+        "samples": packed(
+            {"sample": kept, "hardest": hardest, **{str(key): column.tolist() for key, column in table.items()}}
+        ),
         "images": packed(pixels),
-        **{f"answers-{epoch}": packed(each[kept]) for epoch, each in enumerate(given.answers)},
+        **{f"answers-{epoch}": packed(each[kept[hardest]]) for epoch, each in enumerate(given.answers)},
         **given.scores.blocks(kept),
     }
     given.of_samples = sum(block.size for block in of_samples.values())

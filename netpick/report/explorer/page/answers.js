@@ -15,13 +15,20 @@ const answers = {
   async load(epoch) {
     let codes = this.codes.get(epoch);
     this.codes.delete(epoch);
-    codes ??= await blocks.get(`answers-${epoch}`);
+    codes ??= this.inOrder(await blocks.get(`answers-${epoch}`));
     blocks.forget(`answers-${epoch}`);
     this.codes.set(epoch, codes);
     this.bits[epoch] ??= this.rightBits(codes);
     while (this.codes.size > 1 && this.codes.size * codes.byteLength > MOST_BYTES) {
       this.codes.delete(this.codes.keys().next().value);
     }
+  },
+
+  /** Bring answers, which lie with the hardest sample first, into the order of the samples. */
+  inOrder(raw) {
+    const out = new raw.constructor(raw.length), n = head.networks;
+    samples.hardest.forEach((s, k) => out.set(raw.subarray(k * n, (k + 1) * n), s * n));
+    return out;
   },
 
   rightBits(codes) {
