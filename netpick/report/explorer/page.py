@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -119,12 +119,12 @@ def write_explorer(
     path = page_path(path)
     given = _Given(run, live_networks, max_size)
     count = min(samples or len(given.labels), len(given.labels))
-    while len(page := _page(given, count)) > max_size:
+    while (over := len((made := _page(given, count)).text) - max_size) > 0:
         if count <= FEWEST:
-            raise RunError(f"the page takes {size(len(page))} with {count} samples: give a larger --max-size")
-        count = max(FEWEST, int(count * min(0.9, 1 - (len(page) - max_size) / given.of_samples)))
-    write_page(path, page)
-    return Explored(path, len(page), count, len(given.labels), given.rule, given.carried, given.left_out)
+            raise RunError(f"the page takes {size(len(made.text))} with {count} samples: give a larger --max-size")
+        count = max(FEWEST, int(count * min(0.9, 1 - over / made.of_samples)))
+    write_page(path, made.text)
+    return Explored(path, len(made.text), count, len(given.labels), made.rule, given.carried, given.left_out)
 
 
 class _Given:
@@ -145,30 +145,36 @@ class _Given:
         self.live, blocks, self.left_out = live.carried(run, budget, live_networks)
         self.carried = len(self.live.get("networks", ()))
         self.live_blocks = {name: packed(content) for name, content in blocks.items()}
-        self.rule, self.of_samples = "", 1
 
 
-def _page(given: _Given, count: int) -> str:
+class _Page(NamedTuple):
+    """A page, the rule by which its samples are kept, and how many of its bytes are theirs."""
+
+    text: str
+    rule: str
+    of_samples: int
+
+
+def _page(given: _Given, count: int) -> _Page:
     """Return the page with so many samples."""
     run = given.run
-    kept, given.rule = chosen(given.ballot, count, given.thresholds)
+    kept, rule = chosen(given.ballot, count, given.thresholds)
     table = given.samples.loc[kept]
     hardest = np.argsort(given.ballot["right"].to_numpy()[kept], kind="stable")  # answers in this order deflate best
     pixels = contents.images(run, kept)
+    columns = {str(key): column.tolist() for key, column in table.items()}
     of_samples = {
-        "samples": packed(
-            {"sample": kept, "hardest": hardest, **{str(key): column.tolist() for key, column in table.items()}}
-        ),
+        "samples": packed({"sample": kept, "hardest": hardest, **columns}),
         "images": packed(pixels),
         **{f"answers-{epoch}": packed(each[kept[hardest]]) for epoch, each in enumerate(given.answers)},
         **given.scores.blocks(kept),
     }
-    given.of_samples = sum(block.size for block in of_samples.values())
     blocks = {"networks": given.networks, **given.marks, **of_samples, **given.live_blocks}
-    return _joined(_head(given, pixels, blocks), blocks)
+    text = _joined(_head(given, rule, pixels, blocks), blocks)
+    return _Page(text, rule, sum(block.size for block in of_samples.values()))
 
 
-def _head(given: _Given, pixels: np.ndarray, blocks: dict[str, Block]) -> dict[str, Any]:
+def _head(given: _Given, rule: str, pixels: np.ndarray, blocks: dict[str, Block]) -> dict[str, Any]:
     """Return what the page knows of itself before it reads a block."""
     run = given.run
     manifest = run.manifest
@@ -182,7 +188,7 @@ def _head(given: _Given, pixels: np.ndarray, blocks: dict[str, Block]) -> dict[s
         "networks": len(given.names),
         "samples": len(pixels),
         "of": len(given.labels),
-        "rule": given.rule,
+        "rule": rule,
         "epochs": len(given.answers),
         "image": pixels.shape[1:],
         "notes": exam.notes(run),
