@@ -20,7 +20,7 @@ from netpick.report.page import write_report
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small") / "run"
-    plant(folder, 14, 60, classes=3, epochs=2)
+    plant(folder, 14, 60, classes=3, epochs=2, shape=(1, 10, 10))
     return folder
 
 
@@ -87,12 +87,12 @@ def test_the_command_writes_a_page(small, tmp_path, capsys):
     last = np.empty((60, 14), int)
     last[json.loads(held["samples"])["hardest"]] = np.frombuffer(held["answers-1"], np.uint8).reshape(60, 14)
     assert ((last.T + run.labels()) % 3 == run.predicted()).all()
-    assert np.frombuffer(held["images"], np.uint8).reshape(60, 8, 8)[7].tolist() == run.image(7).tolist()
+    assert np.frombuffer(held["images"], np.uint8).reshape(60, 10, 10)[7].tolist() == run.image(7).tolist()
     assert json.loads(held["networks"])["name"] == run.networks["name"].tolist()
 
 
 def test_a_page_lies_in_the_run_and_the_report_leads_to_it(tmp_path, capsys):
-    plant(tmp_path / "run", 14, 50, classes=3, epochs=1)
+    plant(tmp_path / "run", 14, 50, classes=6, epochs=1)
     write_report(Run(tmp_path / "run"), tmp_path / "run" / "report.html", names=["scores"])
     assert "explore.html" not in (tmp_path / "run" / "report.html").read_text()
     assert run_cli("explore", tmp_path / "run") == 0
@@ -120,7 +120,7 @@ def test_what_is_refused_leaves_no_page(small, tmp_path, monkeypatch, capsys, wo
 
 
 def test_a_run_without_a_training_is_refused(tmp_path, capsys):
-    plant(tmp_path / "run", 14, 50, classes=3, epochs=1)
+    plant(tmp_path / "run", 14, 50, classes=6, epochs=1)
     for path in (tmp_path / "run" / "trainings").glob("*.parquet"):
         path.unlink()
     assert run_cli("explore", tmp_path / "run") == 2

@@ -23,7 +23,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_of_any_kind_becomes_a_page(page_of, tmp_path, kind):
-    design = {"samples": 60, "epochs": 2, "classes": 4} | KINDS[kind]
+    design = {"samples": 60, "epochs": 2, "classes": 4, "shape": (1, 10, 10)} | KINDS[kind]
     plant(tmp_path / "run", 16, **design)
     run = Run(tmp_path / "run")
     page = page_of(tmp_path / "run")
@@ -56,7 +56,7 @@ def test_the_wall_shows_colours(page_of, tmp_path):
 
 def test_those_that_stopped_earlier_keep_their_last_answers(page_of, tmp_path):
     """A network of one epoch among others of three, as baselines are."""
-    plant(tmp_path / "run", 14, 60, epochs=3, classes=4)
+    plant(tmp_path / "run", 14, 60, epochs=3, classes=6)
     short = "Basic"
     for table in ("epochs", "predictions"):
         for path in (tmp_path / "run" / table).glob("*.parquet"):

@@ -115,7 +115,7 @@ def test_nothing_is_cut_off_and_all_can_be_read(page, width, scale, dark):
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile") / "run"
-    plant(folder, 14, 60, classes=3, epochs=2)
+    plant(folder, 14, 60, classes=3, epochs=2, shape=(1, 10, 10))
     manifest = folder / "run.toml"
     text = re.sub(
         r"^classes = \[.*?\]", lambda _: f"classes = {json.dumps([EVIL, '<b>x', '&amp; ]]> ${1}'])}",
