@@ -1,10 +1,11 @@
-"""The page of `netpick explore`: its size, how long it takes to write and open, and from a brush to the last repaint.
+"""The page of `netpick explore`: its size, and how long it takes to write, to open, to repaint, and to answer.
 
 Takes the run named by --run, or plants one of 1001 networks × 4 epochs × 10,000 samples × 10 classes first (some
 minutes and 1.3 GB, once; keep it with --folder). The page is written in a process of its own, whose peak memory is
 taken, imports included, and opened in headless Chromium from its file. A brush is a rectangle that is dragged over the
 scatter plot by pointer events, 5 % wider with each: from each event until the browser has painted what came of it, with
-a sample, a network and two networks open. Needs chromium, chromedriver and selenium.
+a sample, a network and two networks open. Where a run has kept its weights, its live class is asked about ten samples.
+Needs chromium, chromedriver and selenium.
 """
 
 from __future__ import annotations
@@ -53,6 +54,19 @@ plot.setPointerCapture = () => {};
 })();
 """
 
+ASK = """
+const [done] = arguments, live = document.querySelector('#view-live'), out = [];
+(async () => {
+  for (let i = 0; i < 11; i++) {
+    netpick.set({live: {i}});
+    do await new Promise(go => setTimeout(go, 50));
+    while (netpick.state.live.i !== i || live.dataset.state !== 'answered');
+    out.push(live.querySelector('.took').innerText.match(/[\\d,]+/g).map(n => +n.replace(',', '')));
+  }
+  done(out.slice(1)); // the first makes numbers of all bytes
+})();
+"""
+
 
 def browser(profile: str):
     """Start Chromium, with nothing of the user's own in it."""
@@ -88,7 +102,7 @@ def sizes(page: Path) -> dict[str, int]:
     out: dict[str, int] = {}
     text = page.read_text("utf-8")
     for name, content in re.findall(r'id="block-([\w-]+)">([^<]*)<', text):
-        kind = name.partition("-")[0]
+        kind = re.split("[-_]", name)[0]
         out[kind] = out.get(kind, 0) + len(content)
     out["sources and head"] = len(text) - sum(out.values())
     return out
@@ -125,6 +139,9 @@ def work() -> int:
                 opened(driver, page.as_uri(), fragment)
                 driver.execute_async_script(BRUSH)  # what is compiled is compiled
                 made.setdefault("brush_ms", {})[what] = driver.execute_async_script(BRUSH)
+            if made["live"]:
+                driver.set_script_timeout(120)
+                made["answers_ms"] = driver.execute_async_script(ASK)
         finally:
             driver.quit()
     rows = [
@@ -143,6 +160,12 @@ def work() -> int:
             for what, times in made["brush_ms"].items()
         ),
     ]
+    if made["live"]:
+        rows += [
+            ("networks of the live class", f"{made['live']:,}"),
+            ("  bytes a network", f"{made['parts']['live'] / made['live']:,.0f}"),
+            ("  ms an answer, median", f"{median(ms / count for count, ms in made['answers_ms']):.2f}"),
+        ]
     print_table(f"The page of {run}", ["", ""], rows)
     write_json(options.json, {"machine": facts, **made})
     return 0

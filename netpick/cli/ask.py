@@ -16,7 +16,7 @@ from rich.markup import escape
 from netpick.cli import completion, options
 from netpick.cli.screen import Format, listing, say, sentence, show_frame
 from netpick.core import advice
-from netpick.core.errors import NetpickError, RunError
+from netpick.core.errors import NetpickError, RunError, listed
 
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
@@ -327,8 +327,8 @@ def explore(
     sentence(f"{path}: {size(made.bytes)}, {kept}")
     if made.live:
         say(f"live class: {counted_word(made.live, 'network')}")
-    for name, reason in made.left_out:
-        say(f"not in the live class: {name}: {reason}", "dim")
+    for reason, names in made.left_out.items():
+        say(f"not in the live class: {listed(names, 5)}: {reason}", "dim")
     if open_it:
         typer.launch(path.resolve().as_uri())
 

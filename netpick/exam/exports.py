@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,7 @@ from netpick.networks.paper.spec import LayerSpec, NetworkSpec, last_uses, shape
 from netpick.networks.paper.whole_networks import MODELS, OWN, UNLIKE, is_baseline
 from netpick.networks.paper.written import written
 from netpick.store.reader import Reader
+from netpick.store.weights import kept_weights
 
 TEMPLATE = "network.py.jinja"
 OURS = ("BasicBlock", "BinaryLogSigmoid", "Reshape")
@@ -130,20 +131,20 @@ def source(run: Reader, name: str) -> tuple[str, Path | None]:
     image = tuple(run.manifest["shape"])
     blocks = [layer.resolved for layer in spec.layers if layer.op == "BasicBlock"]
     activations = {b["activation"] for b in blocks}
-    scaling = normalisation(run, name)
+    normalised = normalisation(run, name)
     template = (files("netpick.templates") / TEMPLATE).read_text(encoding="utf-8")
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False
     )
     text = environment.from_string(template).render(
         title=_plain(_title(spec, int(row["params"]))),
-        about=_plain(_about(run, spec, scaling is not None, weights is not None)),
+        about=_plain(_about(run, spec, normalised is not None, weights is not None)),
         name=_class_name(name),
         classes=_quoted(run.classes),
         count=len(run.classes),
         image=", ".join(map(str, image)),
-        mean=None if scaling is None else str(scaling[0]),
-        std=None if scaling is None else str(scaling[1]),
+        mean=None if normalised is None else str(normalised[0]),
+        std=None if normalised is None else str(normalised[1]),
         weights=None if weights is None else _quoted(f"{name}.safetensors"),
         reshape=any(_line(layer, False).startswith("Reshape") for layer in spec.layers),
         binary=any(layer.op == "BinaryLogSigmoid" for layer in spec.layers),
@@ -162,8 +163,13 @@ def normalisation(run: Reader, name: str = "") -> tuple[list[float], list[float]
 
     Taken from the table `input` of run.toml (`mean`, `std`), which the first training writes.
     """
+    return scaling(run, run.recipe_of(name))
+
+
+def scaling(run: Reader, recipe: Mapping[str, Any]) -> tuple[list[float], list[float]] | None:
+    """Return the same for the recipe of a network."""
     channels = int(run.manifest["shape"][0])
-    if run.recipe_of(name).get("normalize") == "unit":
+    if recipe.get("normalize") == "unit":
         return [0.0] * channels, [1.0] * channels
     known = run.manifest.get("input", {})
     if "mean" not in known or "std" not in known:
@@ -175,8 +181,7 @@ def weights_of(run: Reader, name: str) -> Path | None:
     """Return the file with the weights of the replicate whose answers stand for the network."""
     done = run.trainings[run.trainings["status"] == "done"]
     replicates = sorted(done.loc[done["network"] == name, "replicate"])
-    kept = (run.path / "weights" / f"{name}-{replicate}.safetensors" for replicate in replicates[:1])
-    return next((path for path in kept if path.is_file()), None)
+    return kept_weights(run.path, name, replicates[0]) if replicates else None
 
 
 def _title(spec: NetworkSpec, params: int) -> str:

@@ -48,20 +48,8 @@ POLICY = (
 
 SCRIPTS = (
     *("blocks", "bits", "numbers", "elements", "columns", "samples", "answers", "state", "plot"),
-    *(
-        "epochs",
-        "networks",
-        "pointing",
-        "choosing",
-        "wall",
-        "tiles",
-        "sample",
-        "network",
-        "pair",
-        "committee",
-        "live",
-        "main",
-    ),
+    *("epochs", "networks", "pointing", "choosing", "wall", "tiles", "sample", "network", "pair", "committee"),
+    *("forward", "carried", "classroom", "drawing", "board", "live", "main"),
 )
 """Sources of the page's script, in the order in which they are joined."""
 
@@ -70,7 +58,7 @@ SCRIPTS = (
 class Explored:
     """What became of a page: its file and size, how many samples of how many, and which networks are left out of what.
 
-    `left_out` are networks that could not come into the live class, each with its reason.
+    `left_out` are the names of networks that could not come into the live class, by the reason.
     """
 
     path: Path
@@ -79,7 +67,7 @@ class Explored:
     of: int
     rule: str
     live: int
-    left_out: list[tuple[str, str]]
+    left_out: dict[str, list[str]]
 
 
 def write_explorer(
@@ -205,7 +193,7 @@ def _head(given: _Given, rule: str, pixels: np.ndarray, blocks: dict[str, Block]
 def _joined(head: dict[str, Any], blocks: dict[str, Block]) -> str:
     """Lay the page out: what it shows is text, data, and the two sources that its policy names."""
     script = "(() => {\n'use strict';\n" + "\n".join(_sources(*(f"{name}.js" for name in SCRIPTS))) + "})();\n"
-    [style] = _sources("style.css")
+    style = "\n".join(_sources("style.css", "live.css"))
     [layout] = _sources("explorer.html.jinja")
     return (
         html_pages()

@@ -56,6 +56,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run of small networks of all families, trained for two epochs, whose weights were kept."""
+    from trained import train_small
+
+    return train_small(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
 def answers(folder):
     """All answers of the run, as anyone reads them with pandas."""
     frame = pd.concat(map(pd.read_parquet, sorted((folder / "predictions").glob("*.parquet"))))

@@ -1,0 +1,40 @@
+"""The kept weights of a training, read from its file; nothing in such a file is ever run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from netpick.core.errors import RunError
+from netpick.core.files import open_regular
+
+
+def kept_weights(folder: Path, network: str, replicate: int) -> Path | None:
+    """Return the file with the weights of a training in a run's folder; None where they were not kept."""
+    path = folder / "weights" / f"{network}-{replicate}.safetensors"
+    return path if path.is_file() else None
+
+
+def read_weights(path: Path, most: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a file of weights by their names in torch's state dict.
+
+    Parameters
+    ----------
+    path : of the file
+    most : bytes that the file has at most, since it may be anyone's
+
+    Raises
+    ------
+    RunError
+        It can't be read, is larger, or is no file of weights.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load  # not needed by those who read no weights
+
+    try:
+        with open_regular(path, most) as file:
+            arrays: dict[str, np.ndarray] = load(file.read(most))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as e:
+        raise RunError(f"{path} can't be read as weights ({e}): remove it, or train the network again") from None
+    return arrays
