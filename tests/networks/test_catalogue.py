@@ -119,7 +119,8 @@ def test_networks_of_the_study_keep_their_size_and_depth(study):
     image, networks = study
     for one in networks[1:]:
         size = spec.check(one.layers, image, 10)
-        assert 5_000 <= size.params <= 5_000_000, one.name
+        least = 3_000 if one.computation == "Conv1dThenLinear" else 5_000
+        assert least <= size.params <= 5_000_000, one.name
         assert computation_layers(one) in ((5, 7, 9) if one.computation == "ResNetStyle" else range(2, 7)), one.name
         assert one.layers[0].op == "Reshape"
         assert one.layers[-1] == layer("LogSoftmax", dim=1)
@@ -204,7 +205,7 @@ def test_the_catalogue_is_the_same_to_the_byte_everywhere():
 
 
 def test_the_study_is_the_same_to_the_byte_everywhere(mnist):
-    assert digest(mnist) == "6d44085a08fc5ec34e9cf72f9a41ce5be10c361edf2214041a48f8b672bce4a2"
+    assert digest(mnist) == "8b8bd5b2283a437936920cc99b30a397a51e83f7c8f4c8ab8cc03c65d0c9a919"
 
 
 def test_the_catalogue_does_not_depend_on_the_process():
