@@ -14,10 +14,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from _studies import NEAR_BEST, SHARE, WITHIN, Line, extent, findings, line, read_off
+import pandas as pd
+from _studies import figures as beside
+from _studies.findings import findings, quantiles
+from _studies.line import NEAR_BEST, SHARE, WITHIN, Line
+from _studies.rows import extent, line, read_off
 
 from netpick import Run, exam
 from netpick.core.errors import NetpickError
+from netpick.exam import Answer
 from netpick.report.figures import shrunk
 
 WIDE, BYTES = 1100, 150_000
@@ -26,20 +31,32 @@ WIDE, BYTES = 1100, 150_000
 HEAD = f"""# Studies
 
 What five studies published, beside what their templates measured here. `python benchmarks/studies.py` writes this page
-from finished runs.
+from finished runs: numbers, figures, and what questions say.
 
 An accuracy agrees where the mean of the replicates is within {exam.points(WITHIN)} of the published one, unless a line
-says otherwise; published accuracies are of one training each. Where several values were swept, the published best value
+says otherwise; published accuracies are of one training each. A curve is compared with the range of the seeds, epoch by
+epoch, and where a text fixes everything, digit by digit. Where several values were swept, the published best value
 holds if it is within {exam.points(NEAR_BEST)} of the best measured. Counts of networks are compared as shares, which
 agree within {exam.points(SHARE)}. All accuracies are of the test set, but for the sweeps of `exploration`, which are of
-its validation set.
+its validation set. The last column but one of a table has the question that shows a number: what stands after
+`netpick ask` and the run.
+
+Seconds that sentences and figures name were taken on a machine that did other things as well: they are no measure of
+speed.
 """
 
 
-def find(runs: Path, study: dict[str, Any]) -> tuple[str, Path]:
-    """Return the template that was run, and the folder of its run: that of the study, else of one that may stand in."""
+def find(runs: Path, study: dict[str, Any]) -> tuple[str, Run | None]:
+    """Return the template that was trained, and its run: that of the study, else of one that may stand in."""
     names = [study["name"], *study.get("also", [])]
-    return next(((n, runs / n) for n in names if (runs / n / "run.toml").is_file()), (names[0], runs / names[0]))
+    for name in names:
+        try:
+            run = Run(runs / name)
+            exam.done(run)
+        except NetpickError:
+            continue
+        return name, run
+    return names[0], None
 
 
 def commands(template: str, run: Run | None, study: dict[str, Any]) -> str:
@@ -48,6 +65,10 @@ def commands(template: str, run: Run | None, study: dict[str, Any]) -> str:
     options = "".join(f" --{key} {manifest[key]}" for key in ("seed", "limit") if manifest.get(key))
     folder = f"runs/{template}"
     lines = [f"netpick generate {template}{options} --run {folder}", f"netpick train {folder}"]
+    lines += [f"netpick {command} {folder}" for command in study.get("then", [])]
+    for one in study.get("beside", []):
+        lines.append(f"netpick generate {one['generate']} --run runs/{one['run']}")
+        lines += [f"netpick train runs/{one['run']}"] if one["train"] else []
     for figure in figures(study):
         given = "".join(f" --{key} {value}" for key, value in figure.items() if key != "question")
         lines.append(f"netpick ask {folder} {figure['question']}{given}")
@@ -74,24 +95,33 @@ def draw(run: Run, name: str, figure: dict[str, Any], pictures: Path) -> str:
     return f"{answer.text}\n\n![{name}: {words}]({pictures.name}/{file.name})\n"
 
 
+def draw_published(run: Run, study: dict[str, Any], pictures: Path) -> str:
+    """Write the figure of curve beside curve, and return what stands on the page; "" where there is nothing to draw."""
+    name, counts, panels = study["name"], study.get("published_counts"), beside.panels(run, study.get("rows", []))
+    if not counts and not panels:
+        return ""
+    file = pictures / f"{name}-published.png"
+    Answer(pd.DataFrame(), "", lambda: beside.counts(run, counts) if counts else beside.curves(panels)).save(file)
+    file.write_bytes(shrunk(file, WIDE, BYTES)[0])
+    return f"![{name}: published and measured]({pictures.name}/{file.name})\n"
+
+
 def table(lines: list[Line]) -> str:
-    """Return lines as a table of Markdown, with notes where there is one."""
-    noted = any(one.note for one in lines)
-    head = ["what", "published", "measured", "", *(["why, and how"] if noted else [])]
-    rows = [[part.replace("|", "/") for part in (one if noted else one[:4])] for one in lines]
-    cells = [head, ["---"] * len(head), *rows]
+    """Return lines as a table of Markdown, without the columns in which no line says anything."""
+    head = Line("what", "published", "measured", " ", "question", "why, and how")
+    used = [any(one[i] for one in lines) for i in range(len(head))]
+    shown = [one._replace(command=one.command and f"`{one.command}`") for one in lines]
+    rows = [[part.replace("|", "/") for part, there in zip(one, used, strict=True) if there] for one in [head, *shown]]
+    cells = [rows[0], ["---"] * sum(used), *rows[1:]]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
 
 
 def block(study: dict[str, Any], runs: Path, pictures: Path) -> str:
     """Return the part of the page that a study has, and write its figures."""
     name = study["name"]
-    template, folder = find(runs, study)
+    template, run = find(runs, study)
     out = [f"## {name}\n", f"{study['about']}\n"]
-    try:
-        run = Run(folder)
-        exam.done(run)
-    except NetpickError:
+    if run is None:
         return "\n".join([*out, commands(template, None, study), "Not run: there is no finished training of it.\n"])
     out.append(commands(template, run, study))
     if template != name:
@@ -102,15 +132,35 @@ def block(study: dict[str, Any], runs: Path, pictures: Path) -> str:
     out.append(f"{extent(run, whole)}{where}\n")
     if note := exam.notes(run):
         out.append(f"{note[0].upper()}{note[1:]}.\n")
-    if times := exam.times(run):
-        out.append(f"{times[0].upper()}{times[1:]}: seconds compare roughly.\n")
     rows = study.get("rows", [])
-    out.append(table([line(run, row) for row in rows] if rows else list(findings(run, study))))
+    more = list(findings(run, study)) if "published_counts" in study else []
+    out.append(table([*more, *(compared(run, row, runs) for row in rows)]))
+    out += filter(None, [draw_published(run, study, pictures), sizes(study, runs)])
     remarks = [*filter(None, [read_off(run, rows)]), *study.get("remarks", [])]
     if remarks:
         out.append("\n".join(f"- {remark}" for remark in remarks) + "\n")
     out += [draw(run, name, figure, pictures) for figure in figures(study)]
-    return "\n".join(out).replace(str(folder), f"runs/{template}")  # errors name where the run was, for now
+    return "\n".join(out).replace(str(run.path), f"runs/{template}")  # errors name where the run was, for now
+
+
+def compared(run: Run, row: dict[str, Any], runs: Path) -> Line:
+    """Return the line of a row, which may be about a run of its own, beside the study's."""
+    if "run" not in row:
+        return line(run, row)
+    try:
+        found = line(Run(runs / row["run"]), row)
+    except NetpickError:
+        return Line(row["what"], row.get("published", ""), "not there yet")
+    return found._replace(command=f"netpick ask runs/{row['run']} {found.command}")
+
+
+def sizes(study: dict[str, Any], runs: Path) -> str:
+    """Return how large the networks of the study's own template are, which need not be trained for it."""
+    folder = runs / study["name"]
+    if "quantiles" not in study or not (folder / "run.toml").is_file():
+        return ""
+    said = f"The networks that `netpick generate {study['name']}` makes, by size (`networks` in the run):\n"
+    return f"{said}\n{table(list(quantiles(Run(folder).networks, study)))}"
 
 
 def main() -> None:
