@@ -65,7 +65,7 @@ def curves(shown: list[Panel]) -> Figure:
     theme.legend_below(fig, *axes[: len(shown)])
     inside = sum(map(_inside, shown))
     of = sum(len(panel.published) for panel in shown)
-    return theme.finish(fig, f"{inside} of {of} published accuracies are within the range of our seeds")
+    return theme.finish(fig, f"{inside} of {of} published points are within the range of our seeds")
 
 
 def _inside(panel: Panel) -> int:

@@ -248,6 +248,6 @@ def test_published_accuracies_become_panels_and_are_counted(script, run):  # noq
     shown = figures.panels(run, rows)
     assert [(one.title, one.published) for one in shown] == [("A", {1: 0.5, 3: 0.8}), ("c", {1: 0.6, 2: 0.9})]
     drawn = figures.curves(shown)
-    assert drawn.get_suptitle() == "2 of 4 published accuracies are within the range of our seeds"
+    assert drawn.get_suptitle() == "2 of 4 published points are within the range of our seeds"
     assert len(drawn.axes) == 2
     assert figures.panels(run, rows[4:]) == []
