@@ -86,7 +86,9 @@ def open_regular(path: Path, most: int | None = None) -> IO[bytes]:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if stat.S_ISREG(about.st_mode):
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
-    raise OSError(errno.EINVAL, "not a regular file: write what a pipe gives into a file first")
+    if stat.S_ISFIFO(about.st_mode):
+        raise OSError(errno.EINVAL, "a pipe and no regular file: write what it gives into a file first")
+    raise OSError(errno.EINVAL, "not a regular file")
 
 
 def read_text(path: str | Path, most: int, errors: str = "strict") -> str:

@@ -90,7 +90,7 @@ def redrawn(folder, seed, right):
 
 
 def test_the_best_of_equals_is_not_really_better_than_basic(equals):
-    as_if_named = 0
+    as_if_named = chance = 0
     for seed in range(12):
         run = redrawn(equals / "many", seed, np.full((1, 80, 300), 0.92))
         text = run.ask("versus").text
@@ -99,9 +99,10 @@ def test_the_best_of_equals_is_not_really_better_than_basic(equals):
         names = frame["name"].tolist()
         pair = [right[names.index(n)] for n in (exam.best(frame[frame["name"] != "Basic"]), "Basic")]
         as_if_named += exam.mcnemar(*pair) < 0.05
-        assert "that may be chance" in text
+        chance += "that may be chance" in text
         assert " is the best of 80, flattered by about " in text
     assert as_if_named >= 4
+    assert chance >= 11  # one in twenty may be called real
 
 
 def test_the_flattery_is_by_how_much_the_best_of_equals_lies_above_the_truth(equals):
@@ -123,7 +124,7 @@ def test_a_best_network_that_is_better_is_called_so(equals):
 def test_replicates_are_one_test_over_all_of_them(equals):
     """Replicate 0 of one network is lucky; over all four replicates the two are alike."""
     right = np.full((4, 12, 200), 0.85)
-    right[0, 3], right[1:, 3], right[:, 7] = 1.0, 0.80, 0.95
+    right[0, 3], right[1:, 3], right[:, 7] = 1.0, 0.80, 0.98
     run = redrawn(equals / "replicates", 0, right)
     a, b = run.network_names()[3], run.network_names()[5]
     first = [run.predicted(networks=n)[0] == run.labels() for n in (a, b)]

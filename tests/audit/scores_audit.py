@@ -159,7 +159,7 @@ def best(raw: Raw, by: str = "accuracy") -> Audit:
         for own in [values[name]]
     ])  # fmt: skip
     judged = [over_splits(places) for places in _places_of_the_best(raw, raw.preferred(list(asked.index)))]
-    table["judged"] = [mean for mean, *_ in judged]
+    table["judged"] = [mean for mean, *_ in judged] if by == "accuracy" else np.nan
     classes, whole = table.iloc[:-1], table.iloc[-1]
     first = classes[classes["rank"] == 1]
     label = Halves(raw).label(asked) if by == "accuracy" else []
@@ -175,6 +175,8 @@ def best(raw: Raw, by: str = "accuracy") -> Audit:
             low["top_name"],
             percent(low["top"]),
         ]
+    if by != "accuracy":
+        return Audit(table, [*said, *who(raw)])
     mean, least, most, _ = judged[-1]
     said += [TIMES, places(mean, 0), 95, places(max(least, 0), 0), places(min(most, 100), 0)]
     for end in (classes["judged"].min(), classes["judged"].max()):

@@ -124,7 +124,8 @@ def sets(raw: Raw, method: str = "RAPS", coverage: float = 0.95) -> Audit:
         order = np.argsort(-p, axis=1, kind="stable")
         ranked = np.take_along_axis(p, order, axis=1)
         level = -np.log(ranked) if method == "LAC" else ranked.cumsum(axis=1) - (1 - u[:, None]) * ranked
-        level = level + 0.1 * np.maximum(0, np.arange(p.shape[1])) if method == "RAPS" else level
+        # All of it in float32, as scores are kept: sure answers of different samples differ in their last bits alone.
+        level = level + np.float32(0.1) * np.arange(p.shape[1], dtype=np.float32) if method == "RAPS" else level
         rank = (order == labels[:, None]).argmax(axis=1)
         own = level[range(len(labels)), rank]
         results: list[list[dict[str, float]]] = [[], []]

@@ -179,7 +179,7 @@ def test_a_forward_pass_is_timed_as_an_evaluation_does_it(monkeypatch, plan):
 
     from netpick.core.recipe import Recipe
     from netpick.networks.modules import build
-    from netpick.training import Job, Plan, loop, train
+    from netpick.training import Job, Plan, initial, train
     from netpick.training.job import EVALUATION_BATCH
     from netpick.training.plan import pinned
 
@@ -196,7 +196,7 @@ def test_a_forward_pass_is_timed_as_an_evaluation_does_it(monkeypatch, plan):
         model.register_forward_hook(note)
         return model
 
-    monkeypatch.setattr(loop, "build", watched)
+    monkeypatch.setattr(initial, "build", watched)
     monkeypatch.setattr(build, "build", watched)
     x, y = torch.rand(stopwatch.BATCH, 1, 4, 4), torch.zeros(stopwatch.BATCH, dtype=torch.int64)
     data, recipe = {"train": (x, y), "test": (x, y)}, Recipe(epochs=1)
