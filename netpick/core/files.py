@@ -87,7 +87,7 @@ def open_regular(path: Path, most: int | None = None) -> IO[bytes]:
     if stat.S_ISREG(about.st_mode):
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
     if stat.S_ISFIFO(about.st_mode):
-        raise OSError(errno.EINVAL, "a pipe and no regular file: write what it gives into a file first")
+        raise OSError(errno.EINVAL, "not a regular file but a pipe: write what it gives into a file first")
     raise OSError(errno.EINVAL, "not a regular file")
 
 

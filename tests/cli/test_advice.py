@@ -63,7 +63,7 @@ def test_what_is_advised_after_training_and_picking_can_be_copied(here, call):
     assert code == 0
     lines = [re.split(r" {4,}", line.partition("netpick")[2])[0] for line in out.splitlines() if "netpick " in line]
     words = [shell(f"netpick{line}", here) for line in lines]
-    assert [line[:2] for line in words] == [["ask", f"./{FOLDER}"], ["pick", f"./{FOLDER}"], ["show", f"./{FOLDER}"]]
+    assert [line[:2] for line in words] == [[name, f"./{FOLDER}"] for name in ("ask", "pick", "show", "explore")]
     assert words[2][2].startswith(NETWORK)
     assert call(*words[2])[0] == 0
 

@@ -254,7 +254,7 @@ def test_only_regular_files_are_opened(root):
     (root / "train/boot/zero.png").symlink_to("/dev/zero")
     (root / "test/bag/loop.png").symlink_to("loop.png")
     said = refusal(root, data.describe)
-    assert "3 of 21 images can't be read: train/bag/pipe.png (a pipe and no regular file: " in said
+    assert "3 of 21 images can't be read: train/bag/pipe.png (not a regular file but a pipe: " in said
     assert "train/boot/zero.png (not a regular file)" in said
     assert "test/bag/loop.png (Too many levels of symbolic links)" in said
     dataset = data.load(request(root, skip_unreadable=True))

@@ -87,7 +87,7 @@ def test_every_block_of_code_is_of_a_kind_that_is_checked():
         fences = re.findall(r"^```+(\S*)", text(page), re.MULTILINE)
         assert all(fences[::2]), f"{page}: a block without a language"
         assert not any(fences[1::2]), f"{page}: a block that is not closed"
-        assert set(fences[::2]) <= {"sh", "python", "toml", "json", "text", "{toctree}", "{include}"}, page
+        assert set(fences[::2]) <= {"sh", "python", "toml", "json", "text", "{toctree}", "{include}", "{raw}"}, page
 
 
 @pytest.mark.parametrize(("page", "given"), [(page, block) for page in PAGES for block in blocks(page, "toml")])

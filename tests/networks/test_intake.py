@@ -190,7 +190,7 @@ def test_files_that_can_not_be_read(tmp_path, monkeypatch):
         with pytest.raises(SpecError, match=said):
             read(path, IMAGE, 10)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SpecError, match="a pipe and no regular file: write what it gives into a file first"):
+    with pytest.raises(SpecError, match="not a regular file but a pipe: write what it gives into a file first"):
         read(tmp_path / "pipe", IMAGE, 10)
     monkeypatch.setattr("netpick.networks.catalogue.import_file.MAX_BYTES", 10)
     (tmp_path / "long").write_text(" " * 11)

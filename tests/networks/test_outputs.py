@@ -53,10 +53,10 @@ def test_the_two_that_are_right_give_the_same_scores_and_the_third_does_not():
 
 def test_generate_warns_by_name_and_strict_refuses(tmp_path):
     made = generate_run("shallow", tmp_path / "run", dataset="digits")
-    assert made.warnings == (warning(["Softmax_16"]),)
-    assert "the output of Softmax_16 already is a probability" in made.warnings[0]
+    assert made.warnings == (warning(["Softmax_4"]),)
+    assert "the output of Softmax_4 already is a probability" in made.warnings[0]
     assert generate_run("shallow", tmp_path / "run", dataset="digits").warnings == made.warnings
-    with pytest.raises(TemplateError, match=r"Softmax_16 already is a probability.*refused by --strict"):
+    with pytest.raises(TemplateError, match=r"Softmax_4 already is a probability.*refused by --strict"):
         generate_run("shallow", tmp_path / "other", dataset="digits", strict=True)
     assert not (tmp_path / "other").exists()
     assert generate_run("smoke", tmp_path / "smoke", dataset="digits", strict=True).warnings == ()
