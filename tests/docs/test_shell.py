@@ -26,6 +26,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "what a change must pass, which is this",
     "benchmarks/README.md": "its scripts run for minutes to hours, and have tests of their own",
     "docs/explanation/security.md": "is about a run that a stranger gave",
+    "docs/exam/mnist.md": "is written by `make exam`, from a run of these commands",
     "docs/studies.md": "is written by benchmarks/studies.py, from runs of these very commands",
     "docs/howto/gpu.md": "needs a GPU",
     "docs/howto/cluster.md": "needs a cluster, as tests/sessions/test_cluster.py makes one",
