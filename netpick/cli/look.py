@@ -5,7 +5,6 @@ As in `cli`: parse, call, print.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,16 +77,17 @@ def predict(
     rows: options.Rows = 10,
 ) -> None:
     """Show what a network says of an image: the probability of each class, with the picture."""
+    from netpick.networks.modules.user_code import allowed
+
     if len(words) == 2:
         words = ["", *words]
     if len(words) != 3:
         usage = advice.command("predict", "runs/demo", "Basic", 7)
         raise RunError(f"predict wants a network, and a sample or an image, got {' '.join(words)}: {usage}")
     folder, network, given = options.run_folder(words[0] or None), words[1], words[2]
-    if trust is not None and Path(trust).resolve() != folder.resolve():
-        raise RunError(f"--trust: wants the run itself, {folder}, got '{trust}'")
+    code = allowed(module or (), trust, folder)
     what = int(given) if given.isdecimal() else given
-    said = open_run(folder).predict(network, what, split=split, modules=None if trust is not None else module or ())
+    said = open_run(folder).predict(network, what, split=split, modules=code)
     if form == "table" and said.image is not None:
         say(blocks(said.image))
     print_answer(said, form, rows, plot)

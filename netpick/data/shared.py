@@ -34,7 +34,7 @@ _FORMAT = 2
 
 
 # What numpy and json raise for a file that is not there, empty, or cut off.
-_NOT_WHOLE = (OSError, EOFError, ValueError)
+_NOT_WHOLE = (OSError, EOFError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,8 @@ def prepare(
         return SharedData(request, None, tuple(dataset.splits), dataset.classes, _digest(dataset))
     folder = Path(folder).resolve()
     stem = _stem(request)
-    marker = folder / f"{stem}.json"
-    with contextlib.suppress(*_NOT_WHOLE, KeyError, TypeError):
-        known = json.loads(marker.read_text())
-        splits, classes = tuple(known["splits"]), tuple(known["classes"])
-        shared = SharedData(request, str(folder), splits, classes, known["digest"], stem, known["labels_sum"])
-        mapped = _map(shared)
-        if _sum(inputs for inputs, _ in mapped.values()) == known["inputs_sum"]:  # once a session: workers trust it
-            return shared
+    with contextlib.suppress(*_NOT_WHOLE):
+        return _laid_out(request, folder, stem)
     dataset = load(request, kept, report)
     labels_sum = _sum(split.labels for split in dataset.splits.values())
     shared = SharedData(
@@ -90,6 +84,20 @@ def prepare(
     )
     _write(shared, dataset)
     return shared
+
+
+def _laid_out(request: DataRequest, folder: Path, stem: str) -> SharedData:
+    """Return what lies in a folder and has its checksums; raises one of `_NOT_WHOLE` where that is not so."""
+    known = json.loads((folder / f"{stem}.json").read_text())
+    splits, classes = tuple(known["splits"]), tuple(known["classes"])
+    shared = SharedData(request, str(folder), splits, classes, known["digest"], stem, known["labels_sum"])
+    if _sum(inputs for inputs, _ in _map(shared).values()) != known["inputs_sum"]:
+        raise ValueError("other inputs than those that were written")
+    return shared
+
+
+_laid_out_once = functools.lru_cache(maxsize=8)(_laid_out)
+"""The same, checked once a process: a worker gets at its data set for each bundle of trainings."""
 
 
 def delivered(shared: SharedData, dataset: Dataset, folder: Path) -> SharedData:
@@ -102,12 +110,12 @@ def delivered(shared: SharedData, dataset: Dataset, folder: Path) -> SharedData:
     WorkError
         The files can't be written.
     """
-    if _digest(dataset) != shared.digest:
-        raise DataError(f"data set '{shared.request.name}' came here as another one: start the session again")
     here = replace(shared, folder=str(folder.resolve()))
     with contextlib.suppress(*_NOT_WHOLE):
-        _map(here)
-        return here
+        if _laid_out_once(shared.request, folder.resolve(), shared.stem) == here:
+            return here
+    if _digest(dataset) != shared.digest:
+        raise DataError(f"data set '{shared.request.name}' came here as another one: start the session again")
     _write(here, dataset)
     return here
 

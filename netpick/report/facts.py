@@ -21,6 +21,23 @@ from netpick.report.figures import Written
 
 def facts(run: Run, written: list[Written]) -> dict[str, Any]:
     """Collect what the templates show of a run, beside the answers."""
+    thresholds = next((w for w in written if w.name == "scores" and not w.error), None)
+    if thresholds is None and all(w.name != "scores" for w in written):
+        thresholds = _asked(run, "scores")
+    best, reference = best_networks(run)
+    return {
+        **described(run),
+        "notes": exam.notes(run),
+        "best": table(best, len(best), reference),
+        "reference": reference,
+        "students": len(exam.students(run)),
+        "flattered": flattered(run),
+        "thresholds": table(in_words(thresholds.table), 20) if thresholds else None,
+    }
+
+
+def described(run: Run) -> dict[str, Any]:
+    """Collect what a run was made of, and how much there is of it."""
     manifest = run.manifest
     trained = manifest.get("training", {})
     statuses = Counter(run.trainings["status"])
@@ -50,10 +67,6 @@ def facts(run: Run, written: list[Written]) -> dict[str, Any]:
         _word(samples, "test sample"): cell(samples),
         "answers kept": cell(answers),
     }
-    thresholds = next((w for w in written if w.name == "scores" and not w.error), None)
-    if thresholds is None and all(w.name != "scores" for w in written):
-        thresholds = _asked(run, "scores")
-    best, reference = best_networks(run)
     return {
         "description": str(manifest.get("template", {}).get("description", "")),
         "data": data,
@@ -61,12 +74,6 @@ def facts(run: Run, written: list[Written]) -> dict[str, Any]:
         "name": run.name,
         "numbers": numbers,
         "about": {k: v for k, v in about.items() if v},
-        "notes": exam.notes(run),
-        "best": table(best, len(best), reference),
-        "reference": reference,
-        "students": len(exam.students(run)),
-        "flattered": flattered(run),
-        "thresholds": table(in_words(thresholds.table), 20) if thresholds else None,
     }
 
 

@@ -20,7 +20,7 @@ from netpick.core.errors import RunError
 from netpick.core.files import named_errors, open_regular, written_aside
 from netpick.exam.run import Run
 from netpick.report.croissant import croissant
-from netpick.report.facts import facts
+from netpick.report.facts import described
 from netpick.report.markup import markdown_pages
 from netpick.store.copying import copy_run
 from netpick.store.folder import Store
@@ -99,7 +99,7 @@ def sha256(path: Path) -> str:
 
 def _describe(store: Store, name: str, license_name: str, creator: str, images: bool) -> None:
     run = Run(store.path)
-    shown = facts(run, [])
+    shown = described(run)
     there = {path.name for path in store.path.iterdir()}
     tables = [table for table in TABLES if {table, f"{table}.parquet"} & there]
     files = {table: f"{table}/*.parquet" if (store.path / table).is_dir() else f"{table}.parquet" for table in tables}
@@ -132,5 +132,5 @@ def _describe(store: Store, name: str, license_name: str, creator: str, images: 
     text = markdown_pages().get_template("dataset_card.md.jinja").render(cards)
     (store.path / CARD).write_text(text, encoding="utf-8")
     sums = {path: sha256(store.path / path) for path in files.values() if "*" not in path}
-    described = croissant(about, files, sums, cards["tables"])
-    (store.path / CROISSANT).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    metadata = croissant(about, files, sums, cards["tables"])
+    (store.path / CROISSANT).write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

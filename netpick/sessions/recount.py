@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import fields
 
 from netpick.core.metrics import evaluate
+from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import OWN
 from netpick.sessions.situation import Situation
@@ -24,6 +26,9 @@ from netpick.store.blocks import Block
 COUNTS = ("params", "memory", "ops", "depth", "macs", "thop_macs")
 SAME_ANYWHERE = ("params", "depth", "macs")
 """Counts that follow from the layers; the others are what this version of torch and thop makes of them."""
+
+_RECIPE = {field.name for field in fields(Recipe)} - {"optimizer_args", "precision", "train_samples"}
+"""What trainings say of their recipe as it is written there; `precision` is what `auto` came to."""
 
 NEAR = 1e-6
 """By how much a loss or an area may differ: sums of float32 come out otherwise in another version of numpy."""
@@ -74,7 +79,7 @@ def training_faults(situation: Situation, trainings: pd.DataFrame) -> Iterator[s
         wanted = network.seed(seed, row["replicate"])
         if row["seed"] != wanted:
             yield f"{about}: its seed is {row['seed']}, and the run's seed gives {wanted}"
-        for key in ("optimizer", "lr", "batch_size", "epochs", "schedule", "loss", "init", "order", "seeding"):
+        for key in sorted(_RECIPE & row.keys()):
             then = row[key]
             if then is not None and then == then and then != getattr(network.recipe, key):
                 yield f"{about}: {key} is {then}, and the recipe says {getattr(network.recipe, key)}"

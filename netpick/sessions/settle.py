@@ -17,7 +17,7 @@ from netpick.core import devices
 from netpick.core.errors import RunError
 from netpick.core.recipe import Recipe, applied, check_recipe, current
 from netpick.networks.catalogue.template import apply_override, parse_recipe
-from netpick.networks.modules.user_code import located, modules_of, source_file, source_hash
+from netpick.networks.modules.user_code import allowed, located, modules_of, source_file, source_hash
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions.options import Options
 from netpick.sessions.situation import RunNetwork, Situation
@@ -68,9 +68,7 @@ def with_code(situation: Situation, options: Options, on_note: Callable[[str], N
     names = modules_of(specs)
     if not names:
         return situation
-    if options.trust is not None and Path(options.trust).resolve() != situation.store.path.resolve():
-        raise RunError(f"--trust: wants the run itself, {situation.store.path}, got '{options.trust}'")
-    specs = located(specs, None if options.trust is not None else options.modules)
+    specs = located(specs, allowed(options.modules, options.trust, situation.store.path))
     for name in names:
         on_note(f"runs code of {source_file(name, str(Path().resolve()))} ({source_hash(name, str(Path().resolve()))})")
     networks = (replace(n, spec=spec) for n, spec in zip(situation.networks, specs, strict=True))

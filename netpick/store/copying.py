@@ -15,7 +15,7 @@ from netpick.core.errors import RunError
 from netpick.core.files import open_regular
 from netpick.store.folder import Store
 from netpick.store.rows import read_file
-from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
+from netpick.store.shards import MEASURED, TABLES, arrow_schema, scan, write_groups
 from netpick.store.writing import disk_errors
 
 
@@ -44,9 +44,9 @@ def copy_run(store: Store, target: Path, images: bool = True, weights: bool = Tr
                 (target / table).mkdir()
                 for shard in scan(store.path / table)[0]:
                     _copy(shard.path, target / table / shard.path.name)
-            for name in ("networks.parquet", "timings.parquet", "layer_times.parquet", "distances.parquet"):
-                if (store.path / name).is_file():
-                    _copy(store.path / name, target / name)
+            for table in ("networks", *MEASURED):
+                if (path := store.path / f"{table}.parquet").is_file():
+                    _copy(path, target / path.name)
             _copy_samples(store, target, images)
             if weights:
                 (target / "weights").mkdir()

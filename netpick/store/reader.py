@@ -159,7 +159,7 @@ class Reader:
         """Return the true class of each sample of a split, int16 (samples,)."""
         return samples_of(split, self.samples, self.path)["label"].to_numpy(np.int16)
 
-    @property
+    @cached_property
     def has_images(self) -> bool:
         """Whether the images of its samples are there; they may have been left out when it was published."""
         return bool(self.samples["image"].notna().all())

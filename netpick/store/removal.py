@@ -12,7 +12,7 @@ from pathlib import Path
 
 from netpick.core.errors import RunError, WorkError, listed
 from netpick.store.manifest import MANIFEST
-from netpick.store.shards import TABLES
+from netpick.store.shards import MEASURED, TABLES
 from netpick.store.writing import in_use
 
 _KNOWN_BY = (*TABLES, "networks.parquet")
@@ -27,7 +27,7 @@ _FOLDERS = {
 """The folders in a run's folder, with what lies in each."""
 
 _PAGES = ("report.html", "explore.html")
-_SINGLE = ("samples.parquet", "timings.parquet", "layer_times.parquet", "distances.parquet")
+_SINGLE = tuple(f"{table}.parquet" for table in ("samples", *MEASURED))
 _FILES = (*_PAGES, "calibration.json", *_LOCK, MANIFEST, "events.jsonl", *_SINGLE)
 _ORDER = (".cache", "figures", *_FILES, "weights", *_KNOWN_BY)
 _UNFINISHED = re.compile(r"\.(.+?)(\.\d+)?\.(tmp|part)|\.netpick-\w+")

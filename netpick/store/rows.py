@@ -20,6 +20,7 @@ from netpick.core.result import STATUSES
 from netpick.store import checksums
 from netpick.store.schema import ADDED, NEVER_NULL, columns, least
 from netpick.store.shards import BrokenShardError, Shard, arrow_schema, open_shard, scan
+from netpick.store.weights import weights_file
 
 _CHECKED = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -42,8 +43,7 @@ class RunFiles:
 
     def weights(self, stem: str) -> Path:
         """Return where the weights of a training are, if they are kept."""
-        network, replicate = self.key(stem)
-        return self.path / "weights" / f"{network}-{replicate}.safetensors"
+        return weights_file(self.path, *self.key(stem))
 
 
 def read_file(path: Path, table: str, classes: int = 0, only: str | None = None) -> pa.Table:

@@ -31,6 +31,9 @@ from netpick.store.schema import SCHEMA_VERSION, columns
 TABLES = ("trainings", "epochs", "predictions")
 """The tables that are folders of shards, in the order in which a training is taken out of them."""
 
+MEASURED = ("timings", "layer_times", "distances")
+"""Tables of one file each, which are there once somebody has measured what is in them."""
+
 _MERGED = re.compile(r"part-(\d+)\.parquet")
 _TYPES = {
     "category": pa.dictionary(pa.int32(), pa.string()),

@@ -10,19 +10,24 @@ from netpick.core.errors import RunError
 from netpick.core.files import open_regular
 
 
+def weights_file(folder: Path, network: str, replicate: int) -> Path:
+    """Return where the weights of a training are in a run's folder, if they are kept."""
+    return folder / "weights" / f"{network}-{replicate}.safetensors"
+
+
 def kept_weights(folder: Path, network: str, replicate: int) -> Path | None:
     """Return the file with the weights of a training in a run's folder; None where they were not kept."""
-    path = folder / "weights" / f"{network}-{replicate}.safetensors"
+    path = weights_file(folder, network, replicate)
     return path if path.is_file() else None
 
 
-def read_weights(path: Path, most: int) -> dict[str, np.ndarray]:
+def read_weights(path: Path, most: int | None = None) -> dict[str, np.ndarray]:
     """Return the arrays of a file of weights by their names in torch's state dict.
 
     Parameters
     ----------
     path : of the file
-    most : bytes that the file has at most, since it may be anyone's
+    most : bytes that the file has at most, where that is known, since it may be anyone's
 
     Raises
     ------
@@ -34,7 +39,7 @@ def read_weights(path: Path, most: int) -> dict[str, np.ndarray]:
 
     try:
         with open_regular(path, most) as file:
-            arrays: dict[str, np.ndarray] = load(file.read(most))
+            arrays: dict[str, np.ndarray] = load(file.read())
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as e:
         raise RunError(f"{path} can't be read as weights ({e}): remove it, or train the network again") from None
     return arrays

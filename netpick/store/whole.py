@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from netpick.core.errors import RunError
-from netpick.core.files import open_regular
 from netpick.store.blocks import Block, read_blocks
 from netpick.store.folder import Store
 from netpick.store.rows import read_file, read_shards
 from netpick.store.samples import png_pixels, samples_of
-from netpick.store.shards import Shard, scan
+from netpick.store.shards import MEASURED, Shard, scan
+from netpick.store.weights import kept_weights, read_weights
 
 COLUMNS = ("sample", "label", "predicted")
 
@@ -66,7 +66,7 @@ def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None)
         except RunError as error:
             yield str(error)
     yield from _missing(store, trainings, epochs, predicted)
-    for table in ("timings", "layer_times", "distances"):
+    for table in MEASURED:
         if (path := store.path / f"{table}.parquet").is_file():
             try:
                 read_file(path, table, len(store.manifest["classes"]))
@@ -135,15 +135,11 @@ def _missing(
 
 
 def _weights_fault(store: Store, key: tuple[str, int]) -> str | None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    path = store.path / "weights" / f"{key[0]}-{key[1]}.safetensors"
-    try:
-        with open_regular(path) as file:
-            load(file.read())
-    except FileNotFoundError:
+    path = kept_weights(store.path, *key)
+    if path is None:
         return "are missing"
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    try:
+        read_weights(path)
+    except RunError as error:
         return f"can't be read ({error})"
     return None

@@ -196,7 +196,7 @@ def test_files_that_can_not_be_read(tmp_path, monkeypatch):
     (tmp_path / "long").write_text(" " * 11)
     with pytest.raises(SpecError, match="larger than"):
         read(tmp_path / "long", IMAGE, 10)
-    monkeypatch.setattr("netpick.networks.catalogue.import_file.MAX_NETWORKS", 1)
+    monkeypatch.setattr("netpick.networks.catalogue.sweeps.MOST", 1)
     assert "has 2 networks, at most 1" in refused([TINY, TINY])
     monkeypatch.setattr("netpick.networks.catalogue.import_file.MAX_BRACKETS", 7)
     assert "more than 7 objects and lists" in refused([TINY, TINY])

@@ -122,9 +122,9 @@ layers = [{ op = "baseline:nearest_mean", num_classes = "classes" }]
         ("", "recipe = { batch = 3 }", "cells[0].recipe.batch: unknown key"),
         ("", "recipe = { optimizer_args = 4 }", "cells[0].recipe.optimizer_args: expected a table, got 4"),
         (
-            f"batch_size = {list(range(1, 1001))}\nepochs = {list(range(1, 1002))}",
+            f"batch_size = {list(range(1, 101))}\nepochs = {list(range(1, 1002))}",
             "",
-            "1,001,000 recipes for this cell",
+            "100,100 recipes for this cell",
         ),
         ("", "recipe = 3", "cells[0].recipe: expected object, got int: 3"),
     ],
@@ -138,10 +138,14 @@ def test_what_makes_no_sense_is_refused_in_one_line(recipe, cell, said):
 
 def test_a_grid_too_large_is_refused_before_it_is_built():
     wide = f'[[cells]]\nkind = "grid"\ncomputation = ["Linear"]\ndepth = [2]\nfeatures = {list(range(1, 2001))}\n'
-    with pytest.raises(TemplateError, match=r"600 recipes for this cell's networks come to more than 1,000,000"):
+    with pytest.raises(TemplateError, match=r"600 recipes for this cell's networks come to more than 100,000"):
         students(f"batch_size = {list(range(1, 601))}", wide)
-    with pytest.raises(TemplateError, match=r"asks for 4,000,000 networks, the most is 1,000,000"):
+    with pytest.raises(TemplateError, match=r"asks for 4,000,000 networks, the most is 100,000"):
         students("", wide + f"channels = {list(range(1, 2001))}\n")
+    with pytest.raises(
+        TemplateError, match=r"cells: ask for 120,000 networks in all, the most is 100,000: take some out"
+    ):
+        students(f"batch_size = {list(range(1, 31))}", wide * 2)
 
 
 VALUES = {

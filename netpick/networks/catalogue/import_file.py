@@ -18,6 +18,7 @@ from typing import Any
 from netpick.core.errors import SpecError, listed, suggest
 from netpick.core.files import read_text
 from netpick.core.names import NAME, is_name
+from netpick.networks.catalogue import sweeps
 from netpick.networks.paper.activations import ACTIVATIONS
 from netpick.networks.paper.in_place import overwrites
 from netpick.networks.paper.inferred import MIXED, family_of
@@ -29,7 +30,6 @@ from netpick.networks.paper.whole_networks import BASELINES, MODELS, OWN, WHOLE,
 MAX_BYTES = 64 * 2**20
 MAX_BRACKETS = 4_000_000
 """Objects and lists of a file: a file of that size that has real networks in it has fewer by far."""
-MAX_NETWORKS = 100_000
 MAX_LAYERS = 1000
 MAX_PARAMS = 100_000_000
 """With gradients and Adam's two averages this is 1.6 GB for one training."""
@@ -93,8 +93,8 @@ def parse(text: str, source: str, image: Shape, classes: int, max_params: int = 
     if text.count("[") + text.count("{") > MAX_BRACKETS:
         raise SpecError(f"{source}: has more than {MAX_BRACKETS:,} objects and lists, split it into several runs")
     entries = _entries(text, source)
-    if len(entries) > MAX_NETWORKS:
-        raise SpecError(f"{source}: has {len(entries)} networks, at most {MAX_NETWORKS} are taken: split it up")
+    if len(entries) > sweeps.MOST:
+        raise SpecError(f"{source}: has {len(entries)} networks, at most {sweeps.MOST} are taken: split it up")
     if not entries:
         raise SpecError(f"{source}: has no network in it")
     for number, entry in enumerate(entries, 1):

@@ -21,8 +21,8 @@ SWEEPABLE = (
 """Keys that may be a list. Each argument of an optimizer may be one too; `betas`, a pair by itself, a list of pairs."""
 
 
-MOST = 1_000_000
-"""Students (networks × recipes) that a template may ask for."""
+MOST = 100_000
+"""Students (networks × recipes) that a template or a file of networks may ask for: they are drawn in minutes."""
 
 
 class Combination(NamedTuple):

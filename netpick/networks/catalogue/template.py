@@ -214,13 +214,18 @@ def _networks(cell: Cell) -> int:
 
 
 def _check_cell_recipes(template: Template, source: str) -> None:
+    students = 0
     for index, cell in enumerate(template.cells):
         if (number := _networks(cell)) > sweeps.MOST:
             raise TemplateError(
                 f"{source}: cells[{index}]: asks for {number:,} networks, the most is {sweeps.MOST:,}: take some out"
             )
-        if cell.recipe or template.sweep:
-            cell_recipes(template, cell, f"cells[{index}]", source)
+        recipes = len(cell_recipes(template, cell, f"cells[{index}]", source)) if cell.recipe or template.sweep else 1
+        students += number * recipes
+    if students > sweeps.MOST:
+        raise TemplateError(
+            f"{source}: cells: ask for {students:,} networks in all, the most is {sweeps.MOST:,}: take some out"
+        )
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

@@ -73,6 +73,18 @@ def source_hash(name: str, path: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else ""
 
 
+def allowed(modules: Collection[str], trust: str | None, run: Path) -> Collection[str] | None:
+    """Return whose code of a run may run, as `located` takes it: that of the modules that are named, or all of it.
+
+    Raises RunError where another run is trusted than the one that is meant.
+    """
+    if trust is None:
+        return modules
+    if Path(trust).resolve() != run.resolve():
+        raise RunError(f"--trust: wants the run itself, {run}, got '{trust}'")
+    return None
+
+
 def located(
     networks: Sequence[NetworkSpec], trusted: Collection[str] | None, folder: str | Path = "."
 ) -> list[NetworkSpec]:

@@ -1,9 +1,8 @@
 """Many tasks on many workers: which one next, on which device, and what happens when a worker dies.
 
 Workers are processes of this machine, made and fed through joblib; over a cluster the same tasks go by `cluster`. When
-a worker process dies, joblib ends the
-whole call, so the pool is started again, what was in hand is tried once more alone, and the second time it is a
-failure. What a task's work is, is of no concern here, and nothing knows Parquet.
+a worker process dies, joblib ends the whole call, so the pool is started again, what was in hand is tried once more
+alone, and the second time it is a failure. What a task's work is, is of no concern here, and nothing knows Parquet.
 """
 
 from __future__ import annotations

@@ -41,22 +41,13 @@ def run(trained):
 
 
 @pytest.fixture(scope="module")
-def trained_page(page_of, run):
+def the_page(page_of, run):
     return page_of(run.path)
 
 
-@pytest.fixture
-def page(trained_page):
-    trained_page.size(1280, 900)
-    trained_page.open()
-    trained_page.errors()
-    yield trained_page
-    assert trained_page.errors() == []
-
-
 @pytest.fixture(scope="module")
-def carried(trained_page):
-    return trained_page.js("return JSON.parse(document.getElementById('head').textContent).live.networks")
+def carried(the_page):
+    return the_page.js("return JSON.parse(document.getElementById('head').textContent).live.networks")
 
 
 def source(name):
