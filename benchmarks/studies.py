@@ -120,7 +120,7 @@ def block(study: dict[str, Any], runs: Path, pictures: Path) -> str:
     """Return the part of the page that a study has, and write its figures."""
     name = study["name"]
     template, run = find(runs, study)
-    out = [f"## {name}\n", f"{study['about']}\n"]
+    out = [f"## {name}\n", f"{study['about']}\n", f"Text: {study['text']}.\n"]
     if run is None:
         return "\n".join([*out, commands(template, None, study), "Not run: there is no finished training of it.\n"])
     out.append(commands(template, run, study))
