@@ -189,7 +189,7 @@ def _draw(frame: pd.DataFrame, cost: Cost, basic: pd.DataFrame, of: pd.Series) -
             one.set_xscale("log")
             theme.log_axis(one.xaxis, min(every), max(every), few=one is not ax)
         else:
-            one.set_xlim(left=0)
+            one.set_xlim(0, 1.05 * max(every))
     _facets(list(axes.flat), frame, cost.column, basic, order)
     theme.percent_axis(axes[0, 0].yaxis)
     ax.set_xlabel(label)

@@ -132,6 +132,8 @@ def _draw(rows: pd.DataFrame, table: pd.DataFrame, base: str, networks: int) -> 
     right.set(xlabel="macs of the layer", ylabel="µs")
     if right.lines:
         right.set(xscale="log", yscale="log")
+        multiply = rows[rows["macs"] > 0]
+        theme.log_axis(right.yaxis, 1e6 * multiply["seconds"].min(), 1e6 * multiply["seconds"].max())
     right.set_title("layers that multiply, one point each", loc="left")
     theme.legend_below(fig, right, columns=5)
     slow = table[table["low"] > 1].sort_values("factor", ascending=False)
@@ -151,4 +153,5 @@ def _times(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_yticks(places, labels)
     ax.invert_yaxis()
     ax.set(xscale="log", xlabel="µs for one input: median and quartiles")
+    theme.log_axis(ax.xaxis, table["q25"].min(), table["q75"].max())
     ax.set_title("each kind (share of all time)", loc="left")
