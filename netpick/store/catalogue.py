@@ -79,7 +79,9 @@ def _form(path: Path, row: dict[str, Any]) -> dict[str, Any]:
         layers, recipe = (json.loads(text) if text else {} for text in texts.values())
         if not isinstance(layers, list) or not all(isinstance(layer, dict) and _named(layer) for layer in layers):
             raise ValueError("no list of layers, each with the name of its operation")
-        if recipe != {}:
+        if not isinstance(recipe, dict):
+            raise ValueError("the recipe is no table")
+        if recipe:
             convert(current(recipe), Recipe, f"{path}: network {row['name']}", "recipe", RunError)
     except (ValueError, RecursionError) as e:
         raise RunError(f"{path}: network {row['name']}: layers or recipe are not the JSON of a network ({e})") from None

@@ -124,9 +124,9 @@ def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[l
         if not shard.merged or rows < rows_per_file / 2:
             units.append((min(map(files.key, shard.holds)), rows, shard))
     batches: list[list[Shard]] = []
-    filled = rows_per_file
+    filled = 0
     for _, rows, shard in sorted(units, key=lambda unit: unit[0]):
-        if filled + rows > rows_per_file:
+        if not batches or filled + rows > rows_per_file:
             batches.append([])
             filled = 0
         batches[-1].append(shard)

@@ -56,6 +56,27 @@ def test_a_name_that_is_no_name_is_refused_wherever_networks_are_read(run, name)
         assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("recipe", ["1", "true", "null", "[]", '"lr"', "0"])
+def test_a_recipe_that_is_no_table_is_refused(run, recipe):
+    rewrite(run / "networks.parquet", lambda t: put(t, "recipe", [recipe, *t["recipe"].to_pylist()[1:]]))
+    for read in (lambda: Run(run).wanted, lambda: Store.open(run).networks()):
+        with pytest.raises(RunError, match="the recipe is no table"):
+            read()
+
+
+@pytest.mark.parametrize("table", ["trainings", "epochs", "predictions"])
+def test_a_merged_file_without_rows_is_left_alone_or_refused(run, table):
+    Store.open(run).compact()
+    (merged,) = (run / table).iterdir()
+    rows = pq.read_table(merged)
+    merged.unlink()
+    pq.write_table(rows.slice(0, 0), merged)  # with what the file says of itself
+    try:
+        Store.open(run).compact()
+    except RunError as error:
+        assert str(merged) in str(error)
+
+
 def test_a_hash_that_leads_elsewhere_is_refused(run):
     rewrite(run / "networks.parquet", lambda t: put(t, "hash", ["../x", *t["hash"].to_pylist()[1:]]))
     with pytest.raises(RunError, match="no hash or family"):
