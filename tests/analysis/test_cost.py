@@ -78,7 +78,8 @@ def test_steps_span_no_decades_and_have_a_linear_axis(planted):
     for ax in facets:
         low, high = ax.get_xlim()
         places = np.concatenate([points.get_offsets()[:, 0] for points in ax.collections])
-        assert low == 0 and places.max() < high
+        assert low == 0
+        assert places.max() < high
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
