@@ -42,8 +42,9 @@ explore: install  ## RUN (the demo) as one page to look around in, RUN/explore.h
 figures: install  ## all questions of RUN (the demo) as figures, in RUN/figures
 	$(BIN)/netpick figures $(RUN)
 
-exam: install  ## the page of a whole exam in docs/exam, that of MNIST
+exam: install  ## the pages of whole exams in docs/exam: that of MNIST and that of RUN (the demo)
 	$(BIN)/netpick report $(MNIST) --to docs/exam/mnist.md
+	$(BIN)/netpick report $(RUN) --to docs/exam/digits.md
 
 test: lint types check  ## lint, types, tests
 

@@ -63,7 +63,7 @@ def _before_build(app: Any) -> None:
 
 
 def _on_read(app: Any, docname: str, source: list[str]) -> None:
-    source[0] = exams.anchored(expanded(source[0]))
+    source[0] = exams.anchored(expanded(source[0]), docname)
 
 
 def setup(app: Any) -> dict[str, bool]:

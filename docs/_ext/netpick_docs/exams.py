@@ -9,9 +9,14 @@ FOLDER = Path(__file__).parents[2] / "exam"
 ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>$', re.MULTILINE)
 
 
-def anchored(text: str) -> str:
-    """Write HTML's anchors as targets of MyST, which follows no others."""
-    return ANCHOR.sub(r"(\1)=", text)
+def anchored(text: str, page: str) -> str:
+    """Write HTML's anchors as targets of MyST, which follows no others, and knows those of all pages by one name."""
+    names = ANCHOR.findall(text)
+    if not names:
+        return text
+    stem = page.rpartition("/")[2]
+    links = re.compile(rf"\]\(#({'|'.join(map(re.escape, names))})\)")
+    return links.sub(rf"](#{stem}-\1)", ANCHOR.sub(rf"({stem}-\1)=", text))
 
 
 def exams() -> str:
