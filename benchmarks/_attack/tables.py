@@ -175,7 +175,8 @@ def _swap(rng: random.Random, file: Path, run: Path) -> None:
 
 
 def _other_name(rng: random.Random, file: Path, run: Path) -> None:
-    shutil.copyfile(file, file.with_name(rng.choice(("part-00001.parquet", "x.parquet", "0-0.parquet", "é-0.parquet"))))
+    names = [name for name in ("part-00001.parquet", "x.parquet", "0-0.parquet", "é-0.parquet") if name != file.name]
+    shutil.copyfile(file, file.with_name(rng.choice(names)))
 
 
 def _cut(rng: random.Random, file: Path, run: Path) -> None:
