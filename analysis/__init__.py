@@ -12,7 +12,7 @@ ORDER = (
     *("study_time", "notes", "rough_work", "steps", "macs", "layer_times", "attempts", "curves"),
     *("easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep"),
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
-    *("representative", "changes"),
+    *("representative", "changes", "variance"),
 )
 """The order in which questions are listed; one that is not named here comes after these, and works just as well."""
 
@@ -41,6 +41,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "ability",
     ),
     "Networks together": ("committee", "cascade", "agreement"),
-    "How sure": ("sets", "compare", "changes"),
+    "How sure": ("sets", "compare", "changes", "variance"),
 }
 """The groups that they stand in on pages, in order; one that is named nowhere stands after these."""

@@ -127,5 +127,5 @@ def test_the_note_counts_what_is_missing_and_says_how_much_is_luck(audited):
 
 def test_every_question_is_audited():
     # The front of `pareto` is found by all pairs in tests/analysis/test_pareto.py, its judging in tests/exam. `changes`
-    # reads two runs, and is worked out from the files of both in tests/analysis/test_changes.py.
-    assert set(questions()) == {question for question, _, _ in CASES} | {"pareto", "changes"}
+    # reads two runs, `variance` wants replicates: they are worked out from files in tests/analysis.
+    assert set(questions()) == {question for question, _, _ in CASES} | {"pareto", "changes", "variance"}
