@@ -50,9 +50,7 @@ def ask(run: Run, *, split: str = "test") -> Answer:
     text += f" Another draw of as many test samples would move a network by {points(table['sd'].iloc[-1])} (SD)."
     if luck := exam.said_of_luck(run, split):
         text += f" {luck[0].upper()}{luck[1:]}."
-    title = (
-        f"{parts['source'].iloc[0].capitalize()} makes most of the spread of scores, {percent(parts['share'].iloc[0])}"
-    )
+    title = f"Spread of scores: {exam.listed(f'{percent(row.share, 0)} {row.source}' for row in parts.itertuples())}"
     return Answer(
         table, text, lambda: theme.finish(_draw(table), f"{title} ({exam.counted_word(len(rows), 'training')})"),
         exam.notes(run), shares=("sd", "low", "high", "share"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import typer
@@ -32,7 +33,7 @@ def networks(ctx: typer.Context, incomplete: str) -> list[str]:
 
     with contextlib.suppress(Exception):
         given = ctx.params.get("first") or ctx.params.get("run")
-        folder = given if given and (Path(given) / "run.toml").is_file() else newest_run()
+        folder = given if given and os.path.isfile(Path(given) / "run.toml") else newest_run()
         return _beginning(incomplete, Store.open(folder).catalogue.column("name").to_pylist())
     return []
 

@@ -5,6 +5,7 @@ As in `cli`: parse, call, print.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -90,7 +91,7 @@ def remove(
     from netpick.store.runs import state
 
     folder = Path(run)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise RunError(f"no run at {run}: {command('list')} says which there are")
     check_removable(folder)
     held = state(folder)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +110,7 @@ def _read_torchvision(name: str, data_dir: str) -> dict[str, Split]:
     source = DATASETS[name]
     maker = getattr(torchvision_datasets(), str(source.torchvision))
     folder = Path(data_dir, source.folder)
-    present = [folder / file for file in source.files if (folder / file).is_file()]
+    present = [folder / file for file in source.files if os.path.isfile(folder / file)]
     missing = [file for file in source.files if folder / file not in present]
     for path in present:
         _check_idx_file(path, source.shape)
@@ -118,7 +119,7 @@ def _read_torchvision(name: str, data_dir: str) -> dict[str, Split]:
     except Exception as error:
         if not missing:
             raise _corrupt(name, data_dir, maker, error) from error
-    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    absent = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         with _quiet_download():
             return {part: _arrays(maker(data_dir, train=part == "train", download=True)) for part in ("train", "test")}

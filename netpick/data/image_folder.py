@@ -80,8 +80,8 @@ def list_images(root: Path) -> Listing:
         There is no such folder, its layout is another one, there are fewer than two classes, a class has no images to
         train on, or there is nothing to test on.
     """
-    if not root.is_dir():
-        what = "is a file" if root.is_file() else "is not there"
+    if not os.path.isdir(root):
+        what = "is a file" if os.path.isfile(root) else "is not there"
         raise DataError(f"folder:{root}: the folder {what}; {_WANTED}")
     folders = _class_folders(root)
     classes = sorted(folders["train" if "train" in folders else "whole"])

@@ -8,6 +8,7 @@ the business of `npz`.
 from __future__ import annotations
 
 import lzma
+import os
 import re
 import sys
 import warnings
@@ -113,7 +114,7 @@ class Members:
 @contextmanager
 def opened(path: Path, wanted: str) -> Iterator[Members]:
     """Open an npz file, and turn whatever a bad one raises into one line that says what is `wanted`."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"npz:{path}: is a folder; {wanted}")
     try:
         with open_regular(path) as file:

@@ -160,7 +160,7 @@ def attach(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         with contextlib.suppress(*_NOT_WHOLE):  # not there, or not readable: load instead
             return _map(shared)
     request = shared.request
-    if not Path(request.data_dir).is_dir():
+    if not os.path.isdir(request.data_dir):
         request = replace(request, data_dir=os.environ.get("NETPICK_DATA") or request.data_dir)
     dataset = load(request)
     if _digest(dataset) != shared.digest:

@@ -61,7 +61,7 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
     """
     text, weights = source(run, name)
     target = Path(path)
-    if target.is_dir():
+    if os.path.isdir(target):
         target = target / f"{_class_name(name)}.py"
     if target.suffix != ".py":
         raise NetpickError(f"{target} does not end in .py: give the name of a Python file, or a folder")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import os
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -119,7 +120,7 @@ def each_figure(
     exam.done(run)  # where nothing is finished, nothing can be asked: said once, not by each question
     folder = Path(folder)
     if formats:
-        if folder.is_symlink() and folder.parent.resolve() == run.path.resolve():
+        if os.path.islink(folder) and folder.parent.resolve() == run.path.resolve():
             raise RunError(f"{folder} is a link: a run's own folders hold its files, give another folder")
         make_folder(folder)
     return _one_by_one(run, [*wanted.values()], folder, formats, on_progress)

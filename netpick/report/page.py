@@ -187,7 +187,7 @@ def _place_of_figures(folder: str | Path | None) -> Iterator[str | Path]:
 def page_path(path: str | Path) -> Path:
     """Return the path of a page to be; WorkError, before any work is done, where it can't be written."""
     path = Path(path)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise WorkError(f"{path} is not a file: give the path of the page to write")
     with named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -71,9 +72,9 @@ def publish_run(
         raise RunError(f"--license: wants an identifier such as cc-by-4.0, mit or cc0-1.0, got '{license_name:.80}'")
     if not creator.strip():
         raise RunError("--creator: wants the name of a person or group, got nothing")
-    if target.exists() or target.is_symlink():
+    if os.path.lexists(target):
         raise RunError(f"{target} is there already: give a folder that is not, or remove it")
-    if not target.absolute().parent.is_dir():
+    if not os.path.isdir(target.absolute().parent):
         raise RunError(f"{target}: there is no folder {target.parent}: make it first")
     store = Store.open(folder)
     if store.path.resolve() in target.resolve().parents:

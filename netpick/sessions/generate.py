@@ -120,7 +120,7 @@ def generate_run(
     notes = (*own.notes, *_memory_note(info))
     is_free = not any(folder.iterdir()) if os.path.isdir(folder) else not os.path.lexists(folder)
     if not is_free:
-        if folder.exists() and not overwrite and not is_unfinished(folder):
+        if os.path.exists(folder) and not overwrite and not is_unfinished(folder):
             return Generated(_same(folder, manifest), networks, True, notes, warnings)
         check_removable(folder)
     rows = _measured(networks, parsed.recipe, info, workers, on_progress)

@@ -51,7 +51,7 @@ def newest_run(folder: str | Path = "runs") -> Path:
 
 def states(folder: str | Path) -> list[RunState]:
     """Return the runs in a folder, the newest first; RunError where there is no such folder."""
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise RunError(f"no folder {folder}: give the one that your runs lie in")
     runs = [state(path, created) for path, created in _generated(Path(folder))]
     return sorted(runs, key=lambda run: run.created.timestamp() if run.created else 0.0, reverse=True)

@@ -156,3 +156,31 @@ def test_a_run_among_constraints_is_found_wherever_it_stands_and_whatever_it_is_
 def test_a_question_may_be_called_as_the_run_is(runs, call):
     (runs / "new").rename(runs.parent / "scores")
     assert call("ask", "scores", "scores", "--rows", "2") == call("ask", "./scores", "scores", "--rows", "2")
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", LONG),
+        ("status", LONG),
+        ("remove", LONG),
+        ("export", "runs/new", "Basic", "--to", LONG),
+        ("export", "runs/new", "--to", f"{LONG}.jsonl"),
+        ("publish", "runs/new", "--to", LONG, "--license", "mit"),
+        ("figures", "runs/new", "--to", LONG),
+        ("report", "runs/new", "--to", f"{LONG}.md"),
+        ("look", f"folder:{LONG}"),
+        ("look", f"npz:{LONG}.npz"),
+        ("look", "mnist", "--data-dir", LONG),
+        ("generate", "smoke", "--dataset", f"folder:{LONG}"),
+    ],
+    ids=" ".join,
+)
+def test_a_word_that_is_too_long_for_a_file_s_name_is_refused_in_one_line(runs, call, words):
+    code, _, error = call(*words)
+    assert code in (1, 2)
+    assert LONG in error
+    assert len(error.strip().splitlines()) == 1

@@ -366,6 +366,7 @@ def test_files_that_are_there_are_trusted_only_as_they_were_checked(monkeypatch,
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert not cache.is_checked(place)
     monkeypatch.delenv("NUMBA_CPU_NAME")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")  # as in a worker that joblib started
     assert cache.is_checked(place)
     (source := place / "kernels.py").write_text("changed")
     with monkeypatch.context() as patch:

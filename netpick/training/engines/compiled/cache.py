@@ -78,7 +78,8 @@ def _files(place: Path) -> dict[str, list[int]]:
 def _stamp(place: Path) -> Path:
     """Return where it is said that the files were checked, for all that decides whether numba takes them."""
     code = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
-    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+    # joblib gives its workers a number of threads; the kernels use one, and are the same for all.
+    settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k != "NUMBA_NUM_THREADS")
     versions = [sys.version, version("numba"), version("llvmlite")]
     decides = [code, SOURCE.stat().st_mtime_ns, versions, _processor(), settings]
     return place / f"kernels-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]}.checked"
