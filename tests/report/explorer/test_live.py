@@ -199,9 +199,7 @@ def test_keys_alone_draw_undo_and_clear(page):
     board = page.find(".board")
     page.js("arguments[0].focus()", board)
     page.keys(*[Keys.ARROW_UP] * 3)
-    page.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyDown", "key": " ", "code": "Space", "text": " "})
-    page.keys(*[Keys.ARROW_DOWN] * 6)
-    page.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp", "key": " ", "code": "Space"})
+    page.keys(*[Keys.ARROW_DOWN] * 6, held=Keys.SPACE)
     answered(page)
     assert most(page) == "1"
     page.keys(Keys.SPACE)

@@ -155,8 +155,7 @@ function short(value) {
 }
 
 /** The font of texts on canvases: that of the page, somewhat smaller. */
-function font(weight = 400) {
-  const size = .78 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+function font(weight = 400, size = .78 * parseFloat(getComputedStyle(document.documentElement).fontSize)) {
   return `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif`;
 }
 
