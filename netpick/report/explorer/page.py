@@ -122,7 +122,10 @@ class _Given:
         self.run, self.labels, self.thresholds = run, run.labels(), contents.thresholds()
         self.samples = contents.samples(run)
         self.scores = scores(run)
-        self.best = exam.labelled(run, exam.students(run))
+        students = exam.students(run)
+        self.best = exam.labelled(run, students)
+        several = (students["replicates"] > 1).any()
+        self.notes = exam.notes(run, "votes are those of the first replicate of each" if several else "")
         run.forget()  # of all scores, which are large, no more is needed
         self.answers = [differences(each, self.labels, len(run.classes)) for each in contents.answers(run)]
         self.names = [*exam.first_replicates(run)]
@@ -180,7 +183,7 @@ def _head(given: _Given, rule: str, count: int, pixels: np.ndarray | None, block
         "rule": rule,
         "epochs": len(given.answers),
         "image": None if pixels is None else pixels.shape[1:],
-        "notes": exam.notes(run),
+        "notes": given.notes,
         "best": given.best,
         "thresholds": given.thresholds,
         "marks": contents.MARKS,

@@ -41,6 +41,7 @@ def test_a_run_of_any_kind_becomes_a_page(page_of, tmp_path, kind):
     assert shown == pytest.approx(dict(zip(frame["name"], 100 * frame["accuracy"], strict=True)), abs=0.0051)
     means = [row for row in page.table("#view-committee .scroll table") if row[0].startswith("Mean probability")]
     assert bool(means) is (kind != "no scores")
+    assert ("votes are those of the first replicate" in page.text("body")) is (kind == "replicates")
     assert page.errors() == []
 
 
@@ -70,12 +71,10 @@ def test_cards_stand_for_images_that_were_left_out(page_of, trained, tmp_path):
         return [...data].slice(0, 3)"""
     )
     assert shown == [240, 246, 252]  # as all that is easy
-    tiles = page.js(
-        "return [...document.querySelectorAll('#view-network .tile')].map(t => t.firstElementChild.innerText)"
-    )
     mine = run.predicted(networks=best(students(run)))[0]
     wrong = sorted(np.flatnonzero(mine != run.labels()), key=lambda s: (right[s], s))[:24]
-    assert tiles == [str(run.labels()[s]) for s in wrong]
+    cards = "return [...document.querySelectorAll('#view-network .tile')].map(t => t.firstElementChild.innerText)"
+    assert page.js(cards) == [str(run.labels()[s]) for s in wrong]
     page.drag(".board", (0.5, 0.1), (0.5, 0.9))
     page.until("return document.getElementById('view-live').dataset.state === 'answered'", 60)
     votes = page.js("return [...document.querySelectorAll('.live .vote')].map(each => +each.dataset.votes)")

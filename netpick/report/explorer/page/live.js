@@ -21,7 +21,7 @@ const liveClass = {
     }
     const travel = names.length < able
       ? `${whole(names.length)} of ${whole(able)} networks travel in this page, from all families, the smallest first`
-      : `${counted(able, 'network')} travel in this page`;
+      : `${counted(able, 'network')} ${able === 1 ? 'travels' : 'travel'} in this page`;
     fill(root, el('div', {className: 'head'}, el('h2', {}, this.title)),
       el('p', {className: 'small'}, `Draw on the board, or drop an image on it. ${travel}; each weight has 8 bits.` +
         (samples.images ? '' : ' This run has no images: a drawing is taken as it lies, so let it fill the board.')),
@@ -89,7 +89,8 @@ const liveClass = {
     fill(this.verdict, given ? [el('strong', {}, head.classes[most]),
       `, say ${whole(votes[most])} of ${counted(given, 'network')}`] : 'Nothing is drawn yet.');
     fill(this.asked, el('p', {className: 'small'}, app.state.selection[room.members[voters[0]]]
-      ? `Of ${counted(count(app.state.selection), 'selected network')} ${whole(voters.length)} travel, and are asked.`
+      ? `${whole(voters.length)} of ${counted(count(app.state.selection), 'selected network')} ` +
+        `${voters.length === 1 ? 'travels, and is asked.' : 'travel, and are asked.'}`
       : `None of the selected networks travels: all ${whole(voters.length)} that do are asked.`));
     fill(this.bars, this.byClass(said, most));
     fill(this.families, this.byComputation(said, most));

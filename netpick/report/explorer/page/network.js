@@ -133,10 +133,12 @@ const oneNetwork = {
       el('h3', {}, `Its mistakes (${whole(wrong.length)}${head.rule ? ' of the samples in this page' : ''}); ` +
         'beneath, what it says'),
       tiles(wrong, s => head.classes[answers.given(epoch, s, network)]),
-      el('h3', {}, 'Nearest: the same mistakes'), list(found.nearest, value => percent(value, 0)),
-      el('h3', {}, 'Best complement: has its mistakes right'),
+      ...head.networks < 2 ? [] : [
+        el('h3', {}, 'Nearest: the same mistakes'), list(found.nearest, value => percent(value, 0)),
+        el('h3', {}, 'Best complement: has its mistakes right'),
         list(found.complements, value => `${whole(value)} of ${whole(found.wrong)}`),
-      el('p', {className: 'small'}, 'Both are found on these samples, which flatters them.'),
+        el('p', {className: 'small'}, 'Both are found on these samples, which flatters them.'),
+      ],
     ];
   },
 };
