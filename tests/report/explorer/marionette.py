@@ -25,6 +25,7 @@ NAMES = {
     Command.CLICK_ELEMENT: "ElementClick",
     Command.SEND_KEYS_TO_ELEMENT: "ElementSendKeys",
     Command.W3C_ACTIONS: "PerformActions",
+    Command.GET_ELEMENT_VALUE_OF_CSS_PROPERTY: "GetElementCSSValue",
     Command.SCREENSHOT: "TakeScreenshot",
 }
 """Commands that have another name there than in selenium."""
@@ -97,6 +98,7 @@ class Marionette(WebDriver):
 
         self.marionette = Connection(port)
         super().__init__(command_executor=self.marionette, options=FirefoxOptions())
+        self._is_remote = False  # Firefox reads the files of this machine
 
     def chrome(self, script, *arguments):
         """Run a script with the rights of the browser itself."""

@@ -42,19 +42,17 @@ def test_a_run_of_any_kind_becomes_a_page(page_of, tmp_path, kind):
     means = [row for row in page.table("#view-committee .scroll table") if row[0].startswith("Mean probability")]
     assert bool(means) is (kind != "no scores")
     assert ("votes are those of the first replicate" in page.text("body")) is (kind == "replicates")
+    if kind == "colours":
+        first = int(page.rows("The samples as a table")[0][0])
+        shown = page.js(
+            """const c = document.querySelector('.pixels.large');
+            return [...c.getContext('2d').getImageData(0, 0, 9, 6).data].filter((_, i) => i % 4 < 3)"""
+        )
+        assert shown == run.image(first).ravel().tolist()
+    assert "No network of this run can answer here." in page.text("#view-live")
+    page.js("document.querySelector('.left-out').open = true")
+    assert "its weights were not kept" in page.text(".left-out")
     assert page.errors() == []
-
-
-def test_the_wall_shows_colours(page_of, tmp_path):
-    plant(tmp_path / "run", 14, 60, shape=(3, 6, 9), epochs=1)
-    page = page_of(tmp_path / "run")
-    page.type("#wall", Keys.HOME)
-    first = int(page.rows("The samples as a table")[0][0])
-    shown = page.js(
-        """const c = document.querySelector('.pixels.large');
-        return [...c.getContext('2d').getImageData(0, 0, 9, 6).data].filter((_, i) => i % 4 < 3)"""
-    )
-    assert shown == Run(tmp_path / "run").image(first).ravel().tolist()
 
 
 def test_cards_stand_for_images_that_were_left_out(page_of, trained, tmp_path):
