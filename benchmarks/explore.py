@@ -117,6 +117,8 @@ def work() -> int:
     parser.add_argument("--folder", help="write the planted run there and leave it; else in a temporary folder")
     parser.add_argument("--networks", type=positive, default=1001, help="networks of the planted run (%(default)s)")
     parser.add_argument("--samples", type=positive, default=10_000, help="samples of the planted run (%(default)s)")
+    parser.add_argument("--epochs", type=positive, default=4, help="epochs of the planted run (%(default)s)")
+    parser.add_argument("--scores", choices=["all", "last", "none"], default="all", help="of its epochs (%(default)s)")
     parser.add_argument("--max-size", type=float, default=20, metavar="MB", help="of the page (%(default)s)")
     options = parser.parse_args()
     facts = machine()
@@ -124,7 +126,8 @@ def work() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(options.run or options.folder or f"{scratch}/planted")
         if not run.exists():
-            plant(run, options.networks, options.samples, shape=(1, 28, 28), compact=True)
+            design = {"epochs": options.epochs, "scores": options.scores, "shape": (1, 28, 28), "compact": True}
+            plant(run, options.networks, options.samples, **design)
         page = Path(scratch) / "explore.html"
         written = subprocess.run(
             [sys.executable, "-c", WRITE, str(run), str(page), str(options.max_size)],

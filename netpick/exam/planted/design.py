@@ -9,6 +9,9 @@ import numpy as np
 
 from netpick.core.errors import NetpickError
 
+MOST = 20_000
+"""Networks."""
+
 
 @dataclass(frozen=True)
 class Design:
@@ -16,7 +19,7 @@ class Design:
 
     Parameters
     ----------
-    networks, samples, classes, epochs : size of the exam; at most 1001 networks, at least 12
+    networks, samples, classes, epochs : size of the exam; from 12 to 20,000 networks
     seed : same numbers, same seed: the same run, to the bit
     shape : of the images [C, H, W], from which the networks' sizes follow
     easy, weird, confusing, mislabelled, forgotten, late, specialist : shares of the samples, at least one each where
@@ -56,8 +59,8 @@ class Design:
     compact: bool = False
 
     def __post_init__(self) -> None:
-        if not 12 <= self.networks <= 1001:
-            raise NetpickError(f"networks is {self.networks}: a planted exam has from 12 to 1001")
+        if not 12 <= self.networks <= MOST:
+            raise NetpickError(f"networks is {self.networks}: a planted exam has from 12 to {MOST:,}")
         if self.classes < 2 or self.epochs < 1 or self.samples < 50:
             raise NetpickError(
                 "a planted exam wants 2 classes, 1 epoch and 50 samples at least, got "

@@ -24,6 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from netpick.core.metrics import evaluate
@@ -36,8 +37,12 @@ from netpick.exam.planted.paper import KINDS, Paper, sample_rows
 from netpick.exam.planted.students import Student, Students
 from netpick.networks.catalogue import template
 from netpick.networks.catalogue.catalogue import generate
+from netpick.networks.catalogue.cells import Cell, SampledCell
 from netpick.networks.paper.spec import NetworkSpec, shapes, sizes
 from netpick.store.folder import Store
+
+STUDY = 1001
+"""Networks of the template; for more, so many times as many are drawn of each family."""
 
 
 def plant(folder: str | Path, networks: int = 60, samples: int = 500, **more: Any) -> Truth:
@@ -52,7 +57,7 @@ def plant(folder: str | Path, networks: int = 60, samples: int = 500, **more: An
     """
     design = Design(networks, samples, **more)
     rng = np.random.default_rng(design.seed)
-    limit = design.networks + (not design.basic)  # one network less, of 1001 without Basic
+    limit = design.networks + (not design.basic)
     specs = _catalogue(tuple(design.shape), design.classes, design.seed, limit)
     specs = tuple(spec for spec in specs if design.basic or spec.name != "Basic")
     papers = {"test": Paper.draw(rng, design.samples, design.classes, design.kinds)}
@@ -112,7 +117,18 @@ def _truth(folder: Path, students: Students, paper: Paper, unlucky: np.ndarray) 
 
 @lru_cache(maxsize=8)  # tests plant many small exams alike
 def _catalogue(shape: tuple[int, ...], classes: int, seed: int, limit: int) -> tuple[NetworkSpec, ...]:
-    return tuple(generate(template.load("netpicking"), shape, classes, seed, limit))
+    planned = template.load("netpicking")
+    if limit > STUDY:
+        more = [_many_times(cell, -(-limit // STUDY)) for cell in planned.cells]
+        planned = msgspec.structs.replace(planned, cells=tuple(more))
+    return tuple(generate(planned, shape, classes, seed, limit))
+
+
+def _many_times(cell: Cell, times: int) -> Cell:
+    """Return a cell with so many times its networks; an explicit one is what it is."""
+    if not isinstance(cell, SampledCell):
+        return cell
+    return msgspec.structs.replace(cell, count={activation: times * count for activation, count in cell.families()})
 
 
 def _epochs(

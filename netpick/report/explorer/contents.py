@@ -116,10 +116,15 @@ def _difficulty(run: Run) -> np.ndarray:
     return exam.item_response.fit(predicted == labels).difficulty.round(3)
 
 
-def images(run: Run, chosen: np.ndarray) -> np.ndarray:
-    """Return the images of some test samples, uint8 (samples, height, width, channels), none larger than `LARGEST`."""
+def images(run: Run, chosen: np.ndarray) -> np.ndarray | None:
+    """Return the images of some test samples, uint8 (samples, height, width, channels), none larger than `LARGEST`.
+
+    None where they were left out when the run was published.
+    """
     from PIL import Image
 
+    if not run.has_images:
+        return None
     rows = samples_of("test", run.samples, run.path)["image"].to_numpy()[chosen]
     out: np.ndarray | None = None
     for i, content in enumerate(rows):

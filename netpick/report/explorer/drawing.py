@@ -26,24 +26,37 @@ PAPER = 0.25
 """Share of the pixels that is paper at least, where images are drawn at all."""
 
 
-def stored_images(run: Reader) -> np.ndarray:
-    """Return images of the test samples, float32 (samples, height, width, channels) from 0 to 1."""
+def stored_images(run: Reader) -> np.ndarray | None:
+    """Return images of the test samples, float32 (samples, height, width, channels) from 0 to 1; None without any."""
+    if not run.has_images:
+        return None
     images = samples_of("test", run.samples, run.path)["image"]
     chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLES)).astype(int))
     pixels = np.stack([np.atleast_3d(png_pixels(images.iloc[i], f"{run.path}: sample {i}")) for i in chosen])
     return pixels / np.float32(255)
 
 
-def are_inputs(run: Reader, images: np.ndarray) -> bool:
+def are_inputs(run: Reader, images: np.ndarray | None) -> bool:
     """Whether stored images are what networks take, and no pictures made of numbers of another range.
 
-    Told from the mean and the deviation of each channel, which the run knows of its training samples.
+    Told from the mean and the deviation of each channel, which the run knows of its training samples. Without images:
+    whether numbers from 0 to 1 can have these.
     """
     known = run.manifest.get("input", {})
     mean, std = (np.asarray(known.get(key, values)) for key, values in (("mean", 0.5), ("std", 0.5)))
+    if images is None:
+        return run.manifest["shape"][0] in (1, 3) and bool(((mean >= 0) & (mean <= 1) & (std <= 0.5)).all())
     channels = images.reshape(-1, images.shape[3])
     near = np.abs(channels.mean(axis=0) - mean) <= ALIKE
     return bool("mean" not in known or (near & (np.abs(channels.std(axis=0) - std) <= ALIKE)).all())
+
+
+def unseen_form(run: Reader) -> dict[str, Any]:
+    """Return the form of images that were left out of a run: what is drawn is taken as it lies."""
+    paper = np.rint(run.manifest.get("input", {}).get("mean", [0.0] * run.manifest["shape"][0]))
+    return {
+        "shape": run.manifest["shape"], "paper": paper.tolist(), "ink": (1 - paper).tolist(), "filled": True,
+    }  # fmt: skip
 
 
 def form(images: np.ndarray) -> dict[str, Any]:

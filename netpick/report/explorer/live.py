@@ -19,7 +19,7 @@ from netpick.exam.forward_pass import Passes
 from netpick.exam.forward_steps import Step
 from netpick.exam.run import Run
 from netpick.report.explorer import pack
-from netpick.report.explorer.drawing import are_inputs, form, stored_images
+from netpick.report.explorer.drawing import are_inputs, form, stored_images, unseen_form
 
 Carried = tuple[dict[str, Any], dict[str, Any], dict[str, list[str]]]
 
@@ -82,7 +82,8 @@ def carried(run: Run, budget_bytes: int, count: int | None = None) -> Carried:
         "live_weights": np.concatenate([packed.weights for packed in chosen.values()]).view(np.uint8),
         "live_numbers": np.concatenate([packed.numbers for packed in chosen.values()]),
     }
-    return {"networks": list(chosen), "able": len(able), "form": form(images)}, blocks, left_out
+    drawn = unseen_form(run) if images is None else form(images)
+    return {"networks": list(chosen), "able": len(able), "form": drawn}, blocks, left_out
 
 
 def _in_turns(able: pd.DataFrame) -> Iterator[tuple[str, bool]]:

@@ -122,6 +122,10 @@ class _Given:
         self.run, self.labels, self.thresholds = run, run.labels(), contents.thresholds()
         self.samples = contents.samples(run)
         self.scores = scores(run)
+        students = exam.students(run)
+        self.best = exam.labelled(run, students)
+        several = (students["replicates"] > 1).any()
+        self.notes = exam.notes(run, "votes are those of the first replicate of each" if several else "")
         run.forget()  # of all scores, which are large, no more is needed
         self.answers = [differences(each, self.labels, len(run.classes)) for each in contents.answers(run)]
         self.names = [*exam.first_replicates(run)]
@@ -153,16 +157,16 @@ def _page(given: _Given, count: int) -> _Page:
     columns = {str(key): column.tolist() for key, column in table.items()}
     of_samples = {
         "samples": packed({"sample": kept, "hardest": hardest, **columns}),
-        "images": packed(pixels),
+        **({} if pixels is None else {"images": packed(pixels)}),
         **{f"answers-{epoch}": packed(each[kept[hardest]]) for epoch, each in enumerate(given.answers)},
         **given.scores.blocks(kept),
     }
     blocks = {"networks": given.networks, **given.marks, **of_samples, **given.live_blocks}
-    text = _joined(_head(given, rule, pixels, blocks), blocks)
+    text = _joined(_head(given, rule, count, pixels, blocks), blocks)
     return _Page(text, rule, sum(block.size for block in of_samples.values()))
 
 
-def _head(given: _Given, rule: str, pixels: np.ndarray, blocks: dict[str, Block]) -> dict[str, Any]:
+def _head(given: _Given, rule: str, count: int, pixels: np.ndarray | None, blocks: dict[str, Block]) -> dict[str, Any]:
     """Return what the page knows of itself before it reads a block."""
     run = given.run
     manifest = run.manifest
@@ -174,12 +178,13 @@ def _head(given: _Given, rule: str, pixels: np.ndarray, blocks: dict[str, Block]
         "shape": manifest.get("shape", []),
         "classes": run.classes,
         "networks": len(given.names),
-        "samples": len(pixels),
+        "samples": count,
         "of": len(given.labels),
         "rule": rule,
         "epochs": len(given.answers),
-        "image": pixels.shape[1:],
-        "notes": exam.notes(run),
+        "image": None if pixels is None else pixels.shape[1:],
+        "notes": given.notes,
+        "best": given.best,
         "thresholds": given.thresholds,
         "marks": contents.MARKS,
         "has": {**given.samples.attrs, "scores": given.scores.head},

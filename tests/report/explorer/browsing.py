@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from contextlib import suppress
@@ -19,8 +18,9 @@ SETTLED = """return ['ready', 'whole', 'broken'].includes(document.documentEleme
 class Page:
     """A page that is open."""
 
-    def __init__(self, driver, url):
-        self.driver, self.url = driver, url
+    def __init__(self, browser, url):
+        self.browser, self.driver, self.url = browser, browser.driver, url
+        self.size, self.errors, self.requests = browser.size, browser.errors, browser.requests
         self.size(1280, 900)
         self.open()
 
@@ -43,12 +43,6 @@ class Page:
 
     def js(self, code, *arguments):
         return self.driver.execute_script(code, *arguments)
-
-    def size(self, width, height, scale=1, dark=False):
-        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
     def find(self, css):
         return self.driver.find_element(By.CSS_SELECTOR, css)
@@ -83,9 +77,15 @@ class Page:
         self.find(css).send_keys(*keys)
         return self.settle()
 
-    def keys(self, *keys):
-        """Press keys wherever the focus is."""
-        ActionChains(self.driver).send_keys(*keys).perform()
+    def keys(self, *keys, held=None):
+        """Press keys wherever the focus is, while another one is held down."""
+        chain = ActionChains(self.driver)
+        if held:
+            chain.key_down(held)
+        chain.send_keys(*keys)
+        if held:
+            chain.key_up(held)
+        chain.perform()
         return self.settle()
 
     def drag(self, css, *path, key=None):
@@ -151,15 +151,6 @@ class Page:
 
     def how_many(self):
         return int(re.match(r"[\d,]+", self.text("#selected"))[0].replace(",", ""))
-
-    def errors(self):
-        """Return what the browser complained of since it was last asked."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-    def requests(self):
-        """Return what was asked of any network, disk or data URL since it was last asked."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
 
 __all__ = ["Keys", "Page"]

@@ -1,50 +1,41 @@
 from __future__ import annotations
 
-import importlib.util
-import shutil
+import os
 
 import numpy as np
 import pandas as pd
 import pytest
+from browsers import Chromium, Firefox
 
 from netpick.exam import plant
 from netpick.exam.run import Run
 from netpick.report.explorer.page import write_explorer
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-MISSING = [
-    name
-    for name, there in {
-        "chromium": CHROMIUM, "chromedriver": DRIVER, "selenium": importlib.util.find_spec("selenium"),
-    }.items()
-    if not there
-]  # fmt: skip
+BROWSERS = {"chromium": Chromium, "firefox": Firefox}
+CHOSEN = BROWSERS[os.environ.get("NETPICK_BROWSER", "chromium")]
+"""All tests run in this one: `NETPICK_BROWSER=firefox pytest -m browser` takes Firefox."""
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.get_closest_marker("browser") and MISSING:
-            item.add_marker(pytest.mark.skip(reason=f"there is no {', no '.join(MISSING)} here"))
+        if not (mark := item.get_closest_marker("browser")):
+            continue
+        missing = (BROWSERS[mark.args[0]] if mark.args else CHOSEN).missing
+        if missing:
+            item.add_marker(pytest.mark.skip(reason=f"there is no {', no '.join(missing)} here"))
 
 
 @pytest.fixture(scope="session")
-def driver(tmp_path_factory):
+def browser(tmp_path_factory):
     """One browser for all pages; nothing of the user's own is in it."""
-    from selenium import webdriver
+    browser = CHOSEN(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.quit()
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+
+@pytest.fixture(scope="session")
+def driver(browser):
+    return browser.driver
 
 
 @pytest.fixture(scope="session")
@@ -85,14 +76,14 @@ def labels(answers):
 
 
 @pytest.fixture(scope="session")
-def page_of(driver, tmp_path_factory):
+def page_of(browser, tmp_path_factory):
     """Write the page of a run's folder, and open it."""
     from browsing import Page
 
     def opened(folder, **options):
         path = tmp_path_factory.mktemp("page") / "explore.html"
         write_explorer(Run(folder), path, **options)
-        return Page(driver, path.as_uri())
+        return Page(browser, path.as_uri())
 
     return opened
 

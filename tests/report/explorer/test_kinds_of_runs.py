@@ -5,8 +5,10 @@ import pytest
 from browsing import Keys
 from test_network_views import majority
 
-from netpick.exam import plant, students
+from netpick.exam import best, plant, students
 from netpick.exam.run import Run
+from netpick.store.copying import copy_run
+from netpick.store.folder import Store
 
 pytestmark = pytest.mark.browser
 
@@ -39,19 +41,44 @@ def test_a_run_of_any_kind_becomes_a_page(page_of, tmp_path, kind):
     assert shown == pytest.approx(dict(zip(frame["name"], 100 * frame["accuracy"], strict=True)), abs=0.0051)
     means = [row for row in page.table("#view-committee .scroll table") if row[0].startswith("Mean probability")]
     assert bool(means) is (kind != "no scores")
+    assert ("votes are those of the first replicate" in page.text("body")) is (kind == "replicates")
+    if kind == "colours":
+        first = int(page.rows("The samples as a table")[0][0])
+        shown = page.js(
+            """const c = document.querySelector('.pixels.large');
+            return [...c.getContext('2d').getImageData(0, 0, 9, 6).data].filter((_, i) => i % 4 < 3)"""
+        )
+        assert shown == run.image(first).ravel().tolist()
+    assert "No network of this run can answer here." in page.text("#view-live")
+    page.js("document.querySelector('.left-out').open = true")
+    assert "its weights were not kept" in page.text(".left-out")
     assert page.errors() == []
 
 
-def test_the_wall_shows_colours(page_of, tmp_path):
-    plant(tmp_path / "run", 14, 60, shape=(3, 6, 9), epochs=1)
-    page = page_of(tmp_path / "run")
-    page.type("#wall", Keys.HOME)
-    first = int(page.rows("The samples as a table")[0][0])
+def test_cards_stand_for_images_that_were_left_out(page_of, trained, tmp_path):
+    """Its networks still answer drawings."""
+    (tmp_path / "copy").mkdir()
+    copy_run(Store.open(trained), tmp_path / "copy", images=False)
+    page, run = page_of(tmp_path / "copy"), Run(tmp_path / "copy")
+    assert "published without its images" in page.text("body")
+    right = (run.predicted() == run.labels()).sum(axis=0)
+    assert page.text("#view-sample h2") == f"Sample no. {right.argmin()}, {run.labels()[right.argmin()]}"
+    page.press("easy")
     shown = page.js(
-        """const c = document.querySelector('.pixels.large');
-        return [...c.getContext('2d').getImageData(0, 0, 9, 6).data].filter((_, i) => i % 4 < 3)"""
+        """const {data} = document.querySelector('#wall canvas').getContext('2d').getImageData(8, 8, 1, 1);
+        return [...data].slice(0, 3)"""
     )
-    assert shown == Run(tmp_path / "run").image(first).ravel().tolist()
+    assert shown == [240, 246, 252]  # as all that is easy
+    mine = run.predicted(networks=best(students(run)))[0]
+    wrong = sorted(np.flatnonzero(mine != run.labels()), key=lambda s: (right[s], s))[:24]
+    cards = "return [...document.querySelectorAll('#view-network .tile')].map(t => t.firstElementChild.innerText)"
+    assert page.js(cards) == [str(run.labels()[s]) for s in wrong]
+    page.drag(".board", (0.5, 0.1), (0.5, 0.9))
+    page.until("return document.getElementById('view-live').dataset.state === 'answered'", 60)
+    votes = page.js("return [...document.querySelectorAll('.live .vote')].map(each => +each.dataset.votes)")
+    assert sum(votes) == 17
+    assert "a drawing is taken as it lies" in page.text("#view-live")
+    assert page.errors() == []
 
 
 def test_those_that_stopped_earlier_keep_their_last_answers(page_of, tmp_path):

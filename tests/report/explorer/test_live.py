@@ -10,7 +10,7 @@ from browsing import Keys
 from PIL import Image, ImageDraw
 from trained import FAMILIES, said_by_torch, untrained_weights
 
-from netpick.exam import plant, students
+from netpick.exam import plant
 from netpick.exam.run import Run
 
 pytestmark = pytest.mark.browser
@@ -199,9 +199,7 @@ def test_keys_alone_draw_undo_and_clear(page):
     board = page.find(".board")
     page.js("arguments[0].focus()", board)
     page.keys(*[Keys.ARROW_UP] * 3)
-    page.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyDown", "key": " ", "code": "Space", "text": " "})
-    page.keys(*[Keys.ARROW_DOWN] * 6)
-    page.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp", "key": " ", "code": "Space"})
+    page.keys(*[Keys.ARROW_DOWN] * 6, held=Keys.SPACE)
     answered(page)
     assert most(page) == "1"
     page.keys(Keys.SPACE)
@@ -246,16 +244,6 @@ def test_it_fits_every_screen(page, width, dark):
     )
     assert cut == []
     assert most(page) == "3"
-
-
-def test_a_run_without_weights_says_so(page_of, tmp_path):
-    plant(tmp_path / "run", 12, 50, epochs=1)
-    page = page_of(tmp_path / "run")
-    assert "No network of this run can answer here." in page.text("#view-live")
-    page.js("document.querySelector('.left-out').open = true")
-    assert "its weights were not kept" in page.text(".left-out")
-    assert len(students(Run(tmp_path / "run"))) == 12
-    assert page.errors() == []
 
 
 def test_colours_and_two_classes(page_of, tmp_path):

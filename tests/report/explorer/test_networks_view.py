@@ -1,5 +1,7 @@
 """The networks as points and as a table: what is shown, and all the ways to select."""
 
+from importlib.resources import files
+
 import pandas as pd
 import pytest
 from browsing import Keys
@@ -8,6 +10,8 @@ from netpick.exam import students
 from netpick.exam.run import Run
 
 pytestmark = pytest.mark.browser
+
+SOURCES = ("numbers", "plot")
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +134,15 @@ def test_known_groups(page, frame):
         ).any()
     }
     assert page.selected() == best
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"), [([0.916, 0.9216], [0.921, 0.92, 0.919]), ([0.97, 0.97], [0.97]), ([0.5, 0.99], [0.99, 0.98])]
+)
+def test_an_axis_has_ticks_wherever_its_values_lie(page, values, ticks):
+    sources = [(files("netpick.report.explorer") / "page" / f"{name}.js").read_text("utf-8") for name in SOURCES]
+    known = "const networks = {values: () => given}, head = {marks: {accuracy: 0}, epochs: 1, of: 10000};"
+    found = page.js(
+        f"const given = arguments[0]; {known}{''.join(sources)} return new Scale('accuracy').ticks(6)", values
+    )
+    assert found[: len(ticks)] == pytest.approx(ticks)

@@ -6,7 +6,8 @@ import re
 import pytest
 from browsing import Keys
 
-from netpick.exam import plant
+from netpick.exam import best, labelled, plant, students
+from netpick.exam.run import Run
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +29,11 @@ return [...document.body.querySelectorAll('*')].filter(e => written(e) && e.offs
   const [a, b] = [light(plain(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
   return (a + .05) / (b + .05) < 4.5;
 }).map(e => e.outerHTML.slice(0, 90))
+"""
+
+CUT = """
+return [...document.body.querySelectorAll('*')].filter(e => e.offsetParent && !e.closest('.scroll') &&
+    e.getBoundingClientRect().right > arguments[0] + 1).map(e => e.outerHTML.slice(0, 90))
 """
 
 NAMELESS = """
@@ -78,6 +84,18 @@ def test_an_address_that_makes_no_sense_is_as_none(page, fragment):
     assert page.text("#view-epochs output") == "3 of 3"
 
 
+def test_the_focus_stays_where_something_was_pressed(page):
+    page.open("#i=3&n=5")
+    for view, css in (("sample", ".vote:enabled"), ("sample", "[data-reads]:enabled"), ("network", "li .link + .link")):
+        page.js("document.querySelector(arguments[0]).focus()", f"#view-{view} {css}")
+        page.keys(Keys.ENTER)
+        assert page.js("return document.activeElement.closest('section').id") == f"view-{view}"
+    page.rows("The samples as a table")
+    page.js("[...document.querySelectorAll('#view-wall .paging button')].at(-1).focus()")
+    page.keys(Keys.ENTER, Keys.ENTER)
+    assert "51 to 75" in page.text("#view-wall .paging")
+
+
 def test_all_is_reached_by_the_keyboard(page):
     page.open("#i=3&n=5")
     page.js(
@@ -104,9 +122,7 @@ def test_nothing_is_cut_off_and_all_can_be_read(page, width, scale, dark):
     page.open("#i=3&n=5&o=9")
     space = page.js("return document.documentElement.clientWidth")
     assert page.js("return document.documentElement.scrollWidth") <= space
-    wide = """return [...document.body.querySelectorAll('*')].filter(e => e.offsetParent && !e.closest('.scroll') &&
-        e.getBoundingClientRect().right > arguments[0] + 1).map(e => e.outerHTML.slice(0, 90))"""
-    assert page.js(wide, space) == []
+    assert page.js(CUT, space) == []
     assert page.js(FAINT) == []
     page.open("#i=3&n=5")
     assert page.js(FAINT) == []
@@ -135,6 +151,9 @@ def test_what_comes_from_strangers_is_text(page_of, hostile):
         page.rows(name)
     page.type("#wall", Keys.HOME)
     assert EVIL in page.text("#view-sample")
+    page.size(390, 900)
+    assert page.js(CUT, 390) == []
+    assert page.js("return Math.max(...[...document.querySelectorAll('th, .tile')].map(e => e.offsetHeight))") < 120
     assert page.js("return window.hacked") is None
     assert page.js("return document.querySelectorAll('b, img').length") == 0
     assert [url for url in page.requests() if not url.startswith((page.url, "about:", "data:,"))] == []
@@ -154,4 +173,34 @@ def test_the_policy_lets_nothing_in_and_nothing_out(page):
     )
     assert refused
     assert page.js("return window.hacked") is None
-    assert any("Content Security Policy" in error for error in page.errors())
+    assert any("content security policy" in error.lower().replace("-", " ") for error in page.errors())
+
+
+def test_a_page_opens_with_the_hardest_sample_and_the_best_network(page, folder, given, labels):
+    frame = students(Run(folder))
+    right = (given.to_numpy() == labels).sum(axis=0)
+    sample = int(right.argmin())
+    assert page.js("return location.hash") == ""
+    assert page.text("#view-sample h2") == f"Sample no. {sample}, {Run(folder).classes[labels[sample]]}"
+    assert page.text("#view-network h2") == best(frame)
+    assert labelled(Run(folder), frame) in page.text("#view-network")
+    page.press("Conv2d")
+    assert page.js("return location.hash").startswith("#f=")
+    page.driver.back()
+    page.until("return location.hash === ''")
+    assert page.settle().how_many() == len(frame)
+
+
+def test_the_best_is_said_to_be_flattered_and_is_not_tested_on_what_chose_it(page, folder):
+    frame = students(Run(folder))
+    label, names = labelled(Run(folder), frame), Run(folder).networks["name"].tolist()
+    rows = {row[0].partition(",")[0]: row[0] for row in page.table("#view-committee .scroll table")}
+    assert label in rows["Its best member"]
+    page.press("Conv2d")
+    rows = {row[0].partition(",")[0]: row[0] for row in page.table("#view-committee .scroll table")}
+    many = (frame["computation"] == "Conv2d").sum()
+    assert f"best of {many} on these samples, which flatters it" in rows["Its best member"]
+    assert "selects on these very samples" in page.text("#view-committee")
+    page.type("#view-network label:nth-of-type(2) input", next(n for n in names if n != best(frame)), Keys.ENTER)
+    assert "p = " not in page.text("#paired")
+    assert f"{best(frame)} is {label}" in page.text("#view-network")

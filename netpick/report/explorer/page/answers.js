@@ -8,6 +8,7 @@ const MOST_BYTES = 4e8; // of the answers that are held at once; bits are held o
 const answers = {
   codes: new Map(), // epoch -> answers, those used last at the end
   bits: [], // epoch -> what is right, in words
+  right: [], // epoch -> how many samples each network has right
   words: Math.ceil(head.networks / 32),
   made: new Map(),
 
@@ -18,7 +19,7 @@ const answers = {
     codes ??= this.inOrder(await blocks.get(`answers-${epoch}`));
     blocks.forget(`answers-${epoch}`);
     this.codes.set(epoch, codes);
-    this.bits[epoch] ??= this.rightBits(codes);
+    if (!this.bits[epoch]) [this.bits[epoch], this.right[epoch]] = this.whatIsRight(codes);
     while (this.codes.size > 1 && this.codes.size * codes.byteLength > MOST_BYTES) {
       this.codes.delete(this.codes.keys().next().value);
     }
@@ -31,13 +32,17 @@ const answers = {
     return out;
   },
 
-  rightBits(codes) {
-    const out = new Uint32Array(head.samples * this.words);
+  whatIsRight(codes) {
+    const bits = new Uint32Array(head.samples * this.words), right = new Uint32Array(head.networks);
     for (let s = 0, at = 0; s < head.samples; s++) {
       const row = s * this.words;
-      for (let n = 0; n < head.networks; n++, at++) if (!codes[at]) out[row + (n >>> 5)] |= 1 << (n & 31);
+      for (let n = 0; n < head.networks; n++, at++) {
+        if (codes[at]) continue;
+        bits[row + (n >>> 5)] |= 1 << (n & 31);
+        right[n]++;
+      }
     }
-    return out;
+    return [bits, right];
   },
 
   /** Return the class that a network gives a sample at an epoch whose answers are here. */

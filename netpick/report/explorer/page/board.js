@@ -79,7 +79,7 @@ class Board {
     this.line = null;
     this.lines = linesOf(drawing);
     const sheet = this.base = blankSheet(this.form), picture = pictures[drawing.p];
-    this.framed = Number.isInteger(drawing.i) && drawing.i >= 0 && drawing.i < samples.count;
+    this.framed = samples.images && Number.isInteger(drawing.i) && drawing.i >= 0 && drawing.i < samples.count;
     this.layered = this.framed || picture instanceof Uint8ClampedArray;
     if (this.framed) laySample(sheet, drawing.i);
     else if (this.layered) lay(sheet, picture);

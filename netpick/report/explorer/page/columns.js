@@ -15,6 +15,7 @@ const networks = {
       ...Object.keys(this.numbers),
     ];
     this.made = new Map();
+    this.champion = this.best([...this.name.keys()], head.epochs - 1);
   },
 
   /** What a column means, in words. */
@@ -72,6 +73,19 @@ const networks = {
     }
     if (q) drop(i => this.name[i].toLowerCase().includes(q.toLowerCase()));
     return out;
+  },
+
+  /** Whether nobody of all is more accurate than a network at an epoch: then it may have been chosen for that. */
+  leads(network, epoch) {
+    const accuracy = this.values('accuracy', epoch);
+    return !accuracy.some(value => value > accuracy[network] + TINY);
+  },
+
+  /** What the accuracy of the best of so many networks is called, since who is best of many was lucky too. */
+  luck(many, epoch) {
+    if (many < 2) return '';
+    const known = many === head.networks && epoch === head.epochs - 1 && head.best;
+    return known || `best of ${whole(many)} on these samples, which flatters it`;
   },
 
   /** Return the most accurate of some networks at an epoch; of equals the one that is cheaper. */

@@ -51,6 +51,7 @@ const committee = {
       first = networks.best(everyone, epoch);
     const cost = (column, who) => who.reduce((sum, i) => sum + networks.values(column, epoch)[i], 0);
     const columns = ['params', 'macs'].filter(column => networks.columns.includes(column));
+    const luck = many => el('span', {className: 'luck'}, networks.luck(many, epoch));
     const row = (what, share, who) => [what, percent(share, 2), bar(share),
       ...columns.map(column => brief(cost(column, who)))];
     const rows = [row(`Majority vote of ${counted(some.length, 'network')}`, tally.accuracy, some)];
@@ -59,13 +60,16 @@ const committee = {
       const whose = mean.members < some.length ? `${whole(mean.members)} of them` : 'the same';
       if (mean.members) rows.push(row(`Mean probability of ${whose}`, mean.accuracy, carriers));
     }
-    rows.push(row(['Its best member, ', named(best)], accuracy[best], [best]));
-    if (first !== best) rows.push(row(['The best network, ', named(first)], accuracy[first], [first]));
+    rows.push(row(['Its best member, ', named(best), luck(some.length)], accuracy[best], [best]));
+    const other = ['The best network, ', named(first), luck(head.networks)];
+    if (first !== best) rows.push(row(other, accuracy[first], [first]));
     const here = `Votes are counted on the ${whole(head.samples)} samples in this page`;
     const notes = [head.rule ? `${here}, single networks on all ${whole(head.of)}.` : '',
       this.means.carriers.length && this.means.carriers.length < head.networks
         ? `Scores of ${counted(this.means.carriers.length, 'network')} travel in this page, taken from all families.`
-          : ''];
+          : '',
+      some.length < head.networks ? 'Whoever selects by accuracy selects on these very samples, which flatters all ' +
+        'of these numbers.' : ''];
     return [table(['', 'accuracy', '', ...columns], rows, [1, 3, 4]), el('p', {className: 'small'}, notes.join(' '))];
   },
 
@@ -91,9 +95,9 @@ const committee = {
     const rows = all.map(t => {
       const sum = all.reduce((n, v) => n + counts[t * size + v], 0);
       const share = v => counts[t * size + v] / (t === v ? sum / .8 : most);
-      return [head.classes[t], ...all.map(v => this.cell(t, v, counts[t * size + v], share(v)))];
+      return [classed(t), ...all.map(v => this.cell(t, v, counts[t * size + v], share(v)))];
     });
-    return table(['class ↓ vote →', ...head.classes], rows, [], '');
+    return table(['class ↓ vote →', ...all.map(classed)], rows);
   },
 
   /** With many classes: the pairs that are confused most. */
@@ -101,7 +105,7 @@ const committee = {
     const pairs = Array.from(counts.keys()).filter(k => counts[k] && Math.floor(k / size) !== k % size)
       .sort((a, b) => counts[b] - counts[a] || a - b).slice(0, 2 * MOST_CLASSES);
     return table(['class', 'vote', 'samples'],
-      pairs.map(k => [head.classes[Math.floor(k / size)], head.classes[k % size],
+      pairs.map(k => [classed(Math.floor(k / size)), classed(k % size),
       this.cell(Math.floor(k / size), k % size, counts[k], counts[k] / counts[pairs[0]])]), [2]);
   },
 };

@@ -39,6 +39,18 @@ function help(id, text) {
     el('p', {id, className: 'small'}, text));
 }
 
+/** Do what replaces elements; where one of them had the focus, that which took its place has it, or else its view. */
+function keepingFocus(act) {
+  const was = document.activeElement, home = was.closest('section');
+  const said = e => `${e.tagName} ${e.ariaLabel} ${e.textContent}`;
+  const name = said(was);
+  act();
+  if (!home || was.isConnected) return;
+  const next = [...home.querySelectorAll('button, input, select')].find(e => !e.disabled && said(e) === name) ?? home;
+  if (next === home) home.tabIndex = -1;
+  next.focus({preventScroll: true});
+}
+
 const PAGE_ROWS = 25;
 
 /**
@@ -59,7 +71,7 @@ class Listing {
     if (!this.element.open) return;
     const rows = this.rows(), start = Math.max(0, Math.min(this.start, rows.length - 1));
     const shown = rows.slice(start, start + PAGE_ROWS), end = start + shown.length;
-    const go = by => () => { this.start = Math.max(0, start + by); this.update(); };
+    const go = by => () => keepingFocus(() => { this.start = Math.max(0, start + by); this.update(); });
     const head = el('tr', {}, this.columns.map(([name, , number]) =>
       el('th', {scope: 'col', className: number ? 'n' : ''}, name)));
     const cell = ([, text, number], row, first) => el('td', {className: number ? 'n' : ''},

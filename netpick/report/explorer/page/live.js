@@ -12,17 +12,19 @@ const liveClass = {
     if (!head.live.networks) return this.empty();
     const {form, networks: names, able} = head.live;
     this.board = new Board(form, {drawn: () => this.look(), kept: drawing => app.set({live: drawing})});
-    this.put = button('Lay the sample here', () => app.set({live: {i: app.state.sample}}));
-    this.board.tools.append(this.put);
+    if (samples.images) {
+      this.board.tools.append(button('Lay the sample here', () => app.set({live: {i: app.state.sample}})));
+    }
     this.seen = el('canvas', {className: 'pixels seen', width: form.shape[2], height: form.shape[1], role: 'img'});
     for (const part of ['verdict', 'asked', 'bars', 'families', 'alike', 'took']) {
       this[part] = el('div', {className: part});
     }
     const travel = names.length < able
       ? `${whole(names.length)} of ${whole(able)} networks travel in this page, from all families, the smallest first`
-      : `${counted(able, 'network')} travel in this page`;
+      : `${counted(able, 'network')} ${able === 1 ? 'travels' : 'travel'} in this page`;
     fill(root, el('div', {className: 'head'}, el('h2', {}, this.title)),
-      el('p', {className: 'small'}, `Draw on the board, or drop an image on it. ${travel}; each weight has 8 bits.`),
+      el('p', {className: 'small'}, `Draw on the board, or drop an image on it. ${travel}; each weight has 8 bits.` +
+        (samples.images ? '' : ' This run has no images: a drawing is taken as it lies, so let it fill the board.')),
       el('div', {className: 'live'},
         this.board.element,
         el('div', {}, this.verdict, this.asked, this.bars),
@@ -65,7 +67,6 @@ const liveClass = {
 
   update(_, changed) {
     if (!this.room) return;
-    this.put.hidden = app.state.sample < 0;
     if (changed.has('selection')) this.voters = this.room.voters(app.state.selection);
     if (changed.has('live')) this.board.lay(app.state.live);
     if (changed.has('selection')) this.tell();
@@ -88,7 +89,8 @@ const liveClass = {
     fill(this.verdict, given ? [el('strong', {}, head.classes[most]),
       `, say ${whole(votes[most])} of ${counted(given, 'network')}`] : 'Nothing is drawn yet.');
     fill(this.asked, el('p', {className: 'small'}, app.state.selection[room.members[voters[0]]]
-      ? `Of ${counted(count(app.state.selection), 'selected network')} ${whole(voters.length)} travel, and are asked.`
+      ? `${whole(voters.length)} of ${counted(count(app.state.selection), 'selected network')} ` +
+        `${voters.length === 1 ? 'travels, and is asked.' : 'travel, and are asked.'}`
       : `None of the selected networks travels: all ${whole(voters.length)} that do are asked.`));
     fill(this.bars, this.byClass(said, most));
     fill(this.families, this.byComputation(said, most));
@@ -145,7 +147,7 @@ const liveClass = {
       }), votes[c] / mine.length, c === most ? 'heat' : 'cold');
       return mine.length ? [name, ...shown.map(cell)] : null;
     }).filter(Boolean);
-    return rows.length ? table(['', ...shown.map(c => head.classes[c])], rows) : null;
+    return rows.length ? table(['', ...shown.map(classed)], rows) : null;
   },
 
   async showAlike({votes, given}) {

@@ -3,13 +3,14 @@
 /** Return the networks that are most like one in their mistakes, and those that have most of its mistakes right. */
 function kin(network, epoch) {
   const codes = answers.codes.get(epoch), n = head.networks;
-  const wrong = new Uint32Array(n), same = new Uint32Array(n), saved = new Uint32Array(n);
-  for (let i = 0; i < n; i++) wrong[i] = head.samples;
+  const wrong = answers.right[epoch].map(right => head.samples - right);
+  const same = new Uint32Array(n), saved = new Uint32Array(n);
   for (let s = 0; s < head.samples; s++) {
     const row = s * n, mine = codes[row + network];
-    for (let i = 0; i < n; i++) {
+    for (let i = 0; mine && i < n; i++) {
       const its = codes[row + i];
-      if (!its) { wrong[i]--; if (mine) saved[i]++; } else if (its === mine) same[i]++;
+      if (!its) saved[i]++;
+      else if (its === mine) same[i]++;
     }
   }
   const accuracy = networks.values('accuracy', epoch), either = i => saved[i] + wrong[i];
@@ -44,11 +45,6 @@ const oneNetwork = {
   update(_, changed) {
     if (!['network', 'other', 'epoch'].some(name => changed.has(name))) return;
     const {network, other, epoch} = app.state;
-    if (network < 0) {
-      this.heading.textContent = this.title;
-      return fill(this.body, el('p', {className: 'small'},
-        'Click a network on the plot, or its name anywhere; Shift-click a second one to compare the two.'));
-    }
     this.heading.textContent = other < 0 ? networks.name[network]
       : `${networks.name[network]} and ${networks.name[other]}`;
     if (other >= 0) return fill(this.body, pair(network, other, epoch));
@@ -58,8 +54,7 @@ const oneNetwork = {
           [el('code', {}, layer), shape, brief(params), brief(macs)]), [2, 3])),
       el('div', {}, el('h3', {}, 'Costs'), this.costs(network),
         el('h3', {}, 'Over the epochs'), this.curves(network)),
-      el('div', {}, el('h3', {}, 'Class by class'), this.classes(network, epoch)),
-      el('div', {}, this.mistakes(network, epoch)));
+      el('div', {}, el('h3', {}, 'Class by class'), this.classes(network, epoch), this.mistakes(network, epoch)));
     this.drawCurves(network);
   },
 
@@ -67,8 +62,9 @@ const oneNetwork = {
     const activation = networks.activation[i] === 'None' ? 'without activation' : `with ${networks.activation[i]}`;
     const accuracy = networks.values('accuracy', app.state.epoch);
     const better = accuracy.filter(value => value > accuracy[i]).length;
+    const luck = networks.leads(i, app.state.epoch) && networks.luck(head.networks, app.state.epoch);
     return `${networks.computation[i]} ${activation}: ${percent(accuracy[i], 2)} of ${whole(head.of)} test samples, ` +
-      `place ${whole(better + 1)} of ${whole(head.networks)}${networks.star[i] ? '; a gold star' : ''}.`;
+      `${luck || `place ${whole(better + 1)} of ${whole(head.networks)}`}${networks.star[i] ? '; a gold star' : ''}.`;
   },
 
   costs(network) {
@@ -92,16 +88,16 @@ const oneNetwork = {
   /** Draw a network's accuracy over the epochs, among those of all others. */
   drawCurves(network) {
     const {context, width, height} = sharp(this.plot, this.plot), scale = scatter.scale('accuracy');
-    const to = (e, value) => [44 + (width - 56) * (head.epochs > 1 ? e / (head.epochs - 1) : .5),
+    const left = 52, to = (e, value) => [left + (width - left - 12) * (head.epochs > 1 ? e / (head.epochs - 1) : .5),
       height - 20 - (height - 30) * scale.at(value)];
     context.font = font();
     context.textAlign = 'right';
     for (const value of scale.ticks(height / 34)) {
       context.fillStyle = colour('soft');
-      context.fillText(scale.text(value), 38, to(0, value)[1] + 4);
+      context.fillText(scale.text(value), left - 6, to(0, value)[1] + 4);
       context.strokeStyle = colour('line');
       context.beginPath();
-      context.moveTo(44, to(0, value)[1]);
+      context.moveTo(left, to(0, value)[1]);
       context.lineTo(width, to(0, value)[1]);
       context.stroke();
     }
@@ -122,7 +118,7 @@ const oneNetwork = {
       : [...mine.keys()];
     const rows = order.filter(c => Number.isFinite(mine[c])).map(c => {
       const place = percentile(of(c), mine[c]);
-      return [head.classes[c], percent(mine[c]), place.toFixed(1), bar(place / 100)];
+      return [classed(c), percent(mine[c]), place.toFixed(1), bar(place / 100)];
     });
     const cut = size > MOST_CLASSES ? `The ${MOST_CLASSES} worst of ${size}` : '';
     return table(['class', 'accuracy', 'percentile', ''], rows, [1, 2], cut);
@@ -137,9 +133,12 @@ const oneNetwork = {
       el('h3', {}, `Its mistakes (${whole(wrong.length)}${head.rule ? ' of the samples in this page' : ''}); ` +
         'beneath, what it says'),
       tiles(wrong, s => head.classes[answers.given(epoch, s, network)]),
-      el('h3', {}, 'Nearest: the same mistakes'), list(found.nearest, value => percent(value, 0)),
-      el('h3', {}, 'Best complement: has its mistakes right'),
+      ...head.networks < 2 ? [] : [
+        el('h3', {}, 'Nearest: the same mistakes'), list(found.nearest, value => percent(value, 0)),
+        el('h3', {}, 'Best complement: has its mistakes right'),
         list(found.complements, value => `${whole(value)} of ${whole(found.wrong)}`),
+        el('p', {className: 'small'}, 'Both are found on these samples, which flatters them.'),
+      ],
     ];
   },
 };

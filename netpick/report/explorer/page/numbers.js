@@ -1,6 +1,7 @@
 // Numbers: as they are written, and what is computed of them. No data of the run is known here.
 
 const whole = n => Math.round(n).toLocaleString('en-US');
+const TINY = 1e-9; // a share of exactly 0.9 must not count as more because of its last bit
 const percent = (share, digits = 1) => Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '';
 
 /** Write any number briefly: 12,345 or 0.0123. */

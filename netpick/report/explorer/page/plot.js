@@ -121,11 +121,14 @@ class Scale {
 
   /** Return ticks that people read, about as many as there is room for. */
   ticks(most) {
+    if (this.low === this.high) return [this.low];
+    const within = value => this.at(value) >= 0 && this.at(value) <= 1;
     let out;
     if (this.kind === 'share') out = [0, .2, .4, .5, .6, .7, .8, .9, .95, .98, .99, .995, .998, .999, 1];
     else if (this.kind === 'log') out = decades(this.value(0), this.value(1));
     else out = steps(this.value(0), this.value(1), most);
-    out = out.filter(value => this.at(value) >= 0 && this.at(value) <= 1);
+    out = out.filter(within);
+    if (this.kind === 'share' && out.length < 2) out = steps(this.low, this.high, most);
     const spaced = [];
     for (const value of this.kind === 'share' ? out.reverse() : out) {
       if (!spaced.length || Math.abs(this.at(value) - this.at(spaced.at(-1))) > 0.75 / most) spaced.push(value);
@@ -155,8 +158,7 @@ function short(value) {
 }
 
 /** The font of texts on canvases: that of the page, somewhat smaller. */
-function font(weight = 400) {
-  const size = .78 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+function font(weight = 400, size = .78 * parseFloat(getComputedStyle(document.documentElement).fontSize)) {
   return `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif`;
 }
 

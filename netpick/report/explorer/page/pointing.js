@@ -59,7 +59,7 @@ Object.assign(scatter, {
     if (!event.shiftKey) return app.set({selection: maskOf(head.networks, [i]), network: i, other: -1});
     const selection = app.state.selection.slice();
     selection[i] = 1;
-    app.set(app.state.network >= 0 && app.state.network !== i ? {selection, other: i} : {selection, network: i});
+    app.set(app.state.network !== i ? {selection, other: i} : {selection, network: i});
   },
 
   nearest([x, y]) {
@@ -106,9 +106,9 @@ Object.assign(scatter, {
         return `${networks.title(column)} ${this.scale(column).text(this.value(axis, next))}`;
       };
       app.say(`${networks.name[next]}: ${said('y')}, ${said('x')}`);
-    } else if (event.key === 'Enter' && here >= 0) {
+    } else if (event.key === 'Enter') {
       app.set({selection: maskOf(head.networks, [here])});
-    } else if (event.key === ' ' && here >= 0) {
+    } else if (event.key === ' ') {
       app.set({selection: app.state.selection.map((value, i) => i === here ? 1 - value : value)});
     } else if (event.key === 'Escape') {
       app.set({selection: app.shown()});

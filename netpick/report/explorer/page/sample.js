@@ -14,17 +14,20 @@ const oneSample = {
   update(_, changed) {
     if (!['sample', 'selection', 'epoch', 'answers', 'picked'].some(name => changed.has(name))) return;
     const {sample} = app.state;
-    this.heading.textContent = sample < 0 ? this.title : `Sample ${samples.title(sample)}`;
-    if (sample < 0) return fill(this.body, el('p', {className: 'small'}, 'Click an image on the wall.'));
-    const tally = app.tally(), label = `The image of sample ${samples.title(sample)}`;
-    const picture = el('canvas', {className: 'pixels large', role: 'img', aria: {label}});
-    samples.draw(picture, sample);
+    this.heading.textContent = `Sample ${samples.title(sample)}`;
+    const tally = app.tally();
     fill(this.body,
-      el('div', {className: 'beside'}, el('div', {className: 'picture'}, picture, this.picking(sample)),
+      el('div', {className: 'beside'}, el('div', {className: 'picture'}, this.picture(sample), this.picking(sample)),
         el('div', {}, this.said(sample, tally), this.votes(sample, tally))),
       el('h3', {}, 'Votes by computation'), this.byComputation(sample),
       el('h3', {}, 'Learned and forgotten'), this.history(sample),
       this.readers(sample));
+  },
+
+  picture(sample) {
+    if (!samples.images) return el('p', {className: 'small'}, 'Its image was left out when the run was published.');
+    const label = `The image of sample ${samples.title(sample)}`;
+    return samples.drawn(sample, {className: 'pixels large', role: 'img', aria: {label}});
   },
 
   picking(sample) {
@@ -87,7 +90,7 @@ const oneSample = {
         aria: {label: `${name}, ${head.classes[c]}: ${counted(votes[c], 'network')}`},
       }), votes[c] / sum, c === samples.label[sample] ? 'heat' : 'cold'))];
     });
-    return table(['', ...shown.map(c => head.classes[c])], rows);
+    return table(['', ...shown.map(classed)], rows);
   },
 
   history(sample) {
@@ -116,7 +119,9 @@ const oneSample = {
     const list = (title, right) => {
       const who = some.filter(i => Boolean(answers.isRight(epoch, sample, i)) === right);
       return el('div', {}, el('h3', {}, `${title} (${whole(who.length)})`),
-        el('p', {className: 'small'}, 'The cheapest: ', who.slice(0, 6).flatMap((i, k) => [k ? ', ' : '', named(i)])),
+        el('p', {className: 'small'}, who.length ? 'The cheapest: ' : 'Nobody.',
+          who.slice(0, 6).map((i, k, all) =>
+            [el('span', {className: 'whole'}, named(i), k < all.length - 1 ? ',' : ''), ' '])),
         button('Select these', () => app.set({selection: maskOf(head.networks, who)}),
           {disabled: !who.length, data: {reads: right}}));
     };

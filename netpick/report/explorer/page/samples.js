@@ -5,8 +5,8 @@ const samples = {
 
   async load() {
     Object.assign(this, await blocks.get('samples'));
-    this.images = await blocks.get('images');
-    [this.height, this.width, this.channels] = head.image;
+    this.images = await blocks.get('images'); // null where they were left out of the run
+    [this.height, this.width, this.channels] = head.image ?? [1, 1, 1];
   },
 
   /** The pixels of one image. */
@@ -18,8 +18,9 @@ const samples = {
   /** How a sample is called: its number in the run's test samples and its true class. */
   title(sample) { return `no. ${this.sample[sample]}, ${head.classes[this.label[sample]]}`; },
 
-  /** Draw a sample's image into a canvas, in the image's own pixels. */
-  draw(canvas, sample) {
+  /** Return a canvas with a sample's image, in the image's own pixels. */
+  drawn(sample, properties) {
+    const canvas = el('canvas', properties);
     const image = new ImageData(this.width, this.height), pixels = this.pixels(sample), colours = this.channels === 3;
     canvas.width = this.width;
     canvas.height = this.height;
@@ -28,5 +29,6 @@ const samples = {
       image.data[4 * i + 3] = 255;
     }
     canvas.getContext('2d').putImageData(image, 0, 0);
+    return canvas;
   },
 };

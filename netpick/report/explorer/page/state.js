@@ -38,8 +38,8 @@ keep('selection', {
   read: text => maskFrom(text, head.networks) ?? undefined,
 });
 keep('epoch', {key: 'e', initial: () => head.epochs - 1, ...within(0, head.epochs)});
-keep('sample', {key: 'i', initial: () => -1, ...within(0, head.samples)});
-keep('network', {key: 'n', initial: () => -1, ...within(0, head.networks)});
+keep('sample', {key: 'i', initial: () => samples.hardest[0], ...within(0, head.samples)});
+keep('network', {key: 'n', initial: () => networks.champion, ...within(0, head.networks)});
 keep('other', {key: 'o', initial: () => -1, ...within(0, head.networks)});
 keep('live', {key: 'live', initial: () => ({}), ...asJson(isObject)});
 
@@ -72,7 +72,7 @@ const app = {
     const changed = this.changed;
     this.changed = new Set();
     this.frame = null;
-    for (const each of views) each.update?.(this, changed);
+    keepingFocus(() => { for (const each of views) each.update?.(this, changed); });
     this.took = performance.now() - this.asked;
     this.asked = null;
   },

@@ -7,13 +7,16 @@ function bar(share, kind = '') {
   return inner;
 }
 
+/** Return the name of a class where there is little room: two lines of it. */
+const classed = c => el('span', {className: 'clamp', title: head.classes[c]}, head.classes[c]);
+
 /** Return an image of a sample that leads to it. */
 function tile(sample, caption = '') {
-  const canvas = el('canvas', {className: 'pixels', aria: {hidden: 'true'}});
-  samples.draw(canvas, sample);
+  const picture = samples.images ? samples.drawn(sample, {className: 'pixels', aria: {hidden: 'true'}})
+    : el('span', {className: 'blank', aria: {hidden: 'true'}}, classed(samples.label[sample]));
   const out = button('', () => app.set({sample}), {className: 'tile', title: samples.title(sample),
     aria: {label: `Sample ${samples.title(sample)} ${caption}`}});
-  out.append(canvas, el('span', {aria: {hidden: 'true'}}, caption));
+  out.append(picture, el('span', {className: 'clamp', aria: {hidden: 'true'}}, caption));
   return out;
 }
 

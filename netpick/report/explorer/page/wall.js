@@ -2,8 +2,6 @@
 //
 // Only what is in sight is drawn: in the images' own pixels into one small canvas, which is then enlarged at once.
 
-const TINY = 1e-9; // a share of exactly 0.9 must not count as more because of its last bit
-
 const ORDERS = {
   difficulty: ['fewest right first', t => s => t.right[s]],
   entropy: ['entropy of the votes', t => s => -t.entropy[s]],
@@ -136,7 +134,9 @@ const wall = {
     if (!shown.length) return;
     context.imageSmoothingEnabled = false;
     const lines = Math.ceil(shown.length / columns);
-    context.drawImage(this.images(shown, columns, lines), 0, offset, columns * width, lines * height);
+    if (samples.images) {
+      context.drawImage(this.images(shown, columns, lines), 0, offset, columns * width, lines * height);
+    } else this.cards(context, shown, columns, width, height, offset);
     this.over(context, shown, columns, width, height, offset);
   },
 
@@ -165,6 +165,23 @@ const wall = {
     return canvas;
   },
 
+  /** Draw a card for each sample, in place of an image: its class, and the share that has it right. */
+  cards(context, shown, columns, width, height, offset) {
+    const tally = app.tally();
+    context.textAlign = 'center';
+    shown.forEach((s, k) => {
+      const x = (k % columns) * width, y = Math.floor(k / columns) * height + offset;
+      context.fillStyle = `rgb(${tinted(tally.share(s)).join()})`;
+      context.fillRect(x, y, width, height);
+      context.fillStyle = `rgb(${DARK.join()})`;
+      for (const [text, size, at] of [[head.classes[samples.label[s]], .36, .45],
+        [percent(tally.share(s), 0), .26, .78]]) {
+        context.font = font(600, size * height);
+        context.fillText(text, x + width / 2, y + at * height, width - 6);
+      }
+    });
+  },
+
   /** Draw what lies over the images: gaps, bars, and frames of those that are looked at. */
   over(context, shown, columns, width, height, offset) {
     const tally = app.tally(), bar = Math.max(2, Math.round(width / 16)), {sample, picked} = app.state;
@@ -173,7 +190,7 @@ const wall = {
     shown.forEach((s, k) => {
       const x = (k % columns) * width, y = Math.floor(k / columns) * height + offset, share = tally.share(s);
       if (share < 1) {
-        context.fillStyle = `rgb(${tinted(share).join()})`;
+        context.fillStyle = `rgb(${(samples.images ? tinted(share) : DARK).join()})`;
         context.fillRect(x, y + height - bar - 1, width * (1 - share), bar);
       }
       context.strokeRect(x, y, width, height);
