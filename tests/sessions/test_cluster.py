@@ -20,10 +20,12 @@ from netpick.core.recipe import Recipe
 from netpick.data import DataRequest, load
 from netpick.data.shared import prepare
 from netpick.networks.paper.spec import NetworkSpec, layer
-from netpick.sessions import Listener, Options, generate_run, train_run
+from netpick.sessions import Listener, Options, estimate_run, generate_run, train_run
 from netpick.sessions.workers import cluster as over
+from netpick.sessions.workers import cluster_stream as streaming
 from netpick.sessions.workers.address import Address
-from netpick.sessions.workers.cluster import bundles, connected, stream
+from netpick.sessions.workers.cluster import connected
+from netpick.sessions.workers.cluster_stream import bundles, stream
 from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Failure, Task
 from netpick.training import Job, Plan
@@ -77,13 +79,13 @@ def test_each_task_is_in_one_bundle_in_its_order_with_its_own_data_set(given_, w
     for pack in packs:
         assert len({t.shared for t in pack}) == 1
         total = sum(seconds[t.key] for t in pack)
-        assert len(pack) == 1 or total <= over.BUNDLE_SECONDS + 1e-6
+        assert len(pack) == 1 or total <= streaming.BUNDLE_SECONDS + 1e-6
 
 
 def test_a_thousand_short_trainings_are_few_messages_and_each_worker_has_several():
     due = [task("t", "", n) for n in range(1001)]
     packs = bundles(due, {t.key: 0.1 for t in due}, 4)
-    assert 4 * over.SHARES <= len(packs) <= 4 * over.SHARES + 4
+    assert 4 * streaming.SHARES <= len(packs) <= 4 * streaming.SHARES + 4
 
 
 # Over a cluster
@@ -96,6 +98,11 @@ def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, tmp_path):
     plan = {"plan": "reference", "estimate": False}
     train_run(tmp_path / "here", Options(device="cpu", workers=1, **plan), Listener())
     where = Address(scheduler.scheduler_address)
+    ahead = estimate_run(tmp_path / "there", Options(cluster=where, plan="reference"), seconds=10)
+    assert (ahead.due, ahead.workers, ahead.basis, ahead.memory_free) == (8, 2, "timed", None)
+    assert 0 < ahead.low <= ahead.seconds <= ahead.high
+    assert ahead.cluster["workers"] == ahead.cluster["threads"] == 2
+    assert f"cluster: {where.scheduler}: 2 workers with 2 threads on 1 machine: 2 on " in ahead.text
     assert train_run(tmp_path / "there", Options(cluster=where, **plan), Listener()) == {"done": 8}
     here, there = Run(tmp_path / "here"), Run(tmp_path / "there")
     for replicate in (0, 1):
@@ -135,7 +142,7 @@ def test_the_data_set_is_sent_where_it_is_not(scheduler, tmp_path, monkeypatch):
     dataset = load(request)
     (tmp_path / "own.npz").unlink()  # so that no worker has it, nor the session's copy
     shutil.rmtree(tmp_path / "cache")
-    monkeypatch.setattr(over, "load", lambda wanted: dataset)
+    monkeypatch.setattr(streaming, "load", lambda wanted: dataset)
     spec = NetworkSpec(
         "Basic", "Linear", "None",
         (layer("Reshape", shape=[36]), layer("Linear", in_features=36, out_features=3), layer("LogSoftmax", dim=1)),
@@ -202,8 +209,8 @@ def test_a_scheduler_that_goes_is_one_line_and_what_came_back_is_safe(tmp_path):
 def test_other_versions_are_refused_by_name(scheduler, monkeypatch):
     others = {**versions(), "torch": "1.0"}
     monkeypatch.setattr("netpick.sessions.workers.cluster_worker.versions", lambda: others)
-    with pytest.raises(NetpickError, match=r"none of the 2 workers can train: .* torch .* and not 1\.0"):
-        over._looked_at(distributed.Client(scheduler.scheduler_address, set_as_default=False))
+    with pytest.raises(NetpickError, match=r"none of the 2 workers can train: .* torch .* and not 1\.0: install"):
+        connected(Address(scheduler.scheduler_address)).__enter__()
 
 
 def test_no_scheduler_is_one_line(monkeypatch):
@@ -213,7 +220,7 @@ def test_no_scheduler_is_one_line(monkeypatch):
 
 
 def test_workers_may_come_late(tmp_path, monkeypatch):
-    monkeypatch.setattr(over, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(streaming, "PATIENCE_SECONDS", 0.2)
     local = {"n_workers": 0, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with distributed.LocalCluster(**local, silence_logs=50) as late:
 
@@ -237,4 +244,4 @@ def test_refused_options_leave_no_trace(tmp_path, monkeypatch):
 
 
 def test_the_work_of_a_worker_is_that_of_the_local_pool():
-    assert train_task is over.train_task
+    assert train_task is streaming.train_task
