@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ from netpick.training.plan import Plan
 MEDIAN_SECONDS, SPREAD = 3.0, 1.0
 """Of the predicted seconds, which are distributed log-normally, 0.2 s at least and 2 minutes at most."""
 
-MARKS = (0.02, 0.1, 0.25, 0.5, 0.75, 1.0)
+MARKS = (0.005, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trainings after which the memory is shown."""
 
 
@@ -89,7 +90,8 @@ def start(stack: ExitStack, args: argparse.Namespace, folder: Path) -> tuple[psu
 
     def process(*words: str) -> psutil.Process:
         out = subprocess.DEVNULL if not args.verbose else None
-        child = subprocess.Popen([sys.executable, *words], stdout=out, stderr=out)
+        said = {**os.environ, "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": str(args.log_length)}
+        child = subprocess.Popen([sys.executable, *words], stdout=out, stderr=out, env=said)
         stack.callback(child.wait)
         stack.callback(child.terminate)
         return psutil.Process(child.pid)
@@ -192,6 +194,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=positive, default=4, help="that the workers live in (4)")
     parser.add_argument("--faster", type=float, default=20.0, help="than predicted everything goes (20)")
     parser.add_argument("--samples", type=int, default=0, help="whose scores a result carries, 40 bytes each (0)")
+    parser.add_argument("--log-length", type=int, default=1000, help="messages Dask keeps for each worker (1000)")
     parser.add_argument("--verbose", action="store_true", help="let scheduler and workers say what they say")
     parser.add_argument("--work-for", help=argparse.SUPPRESS)
     return parser

@@ -58,8 +58,10 @@ def manner_of(situation: Situation, cluster: Cluster) -> Manner:
     return Manner(situation.pin, landing, most)
 
 
-def timing_on(cluster: Cluster, situation: Situation) -> HandOut:
-    """Return what hands out the tasks of a calibration: each is a bundle of its own."""
+def timing_on(cluster: Cluster, situation: Situation) -> HandOut | None:
+    """Return what hands out the tasks of a calibration, each as a bundle of its own; None where nobody is there."""
+    if not cluster.known:
+        return None
 
     def hand_out(tasks: Sequence[Task], work: Callable[[Task], Any]) -> Generator[Ended[Any], None, None]:
         seconds = {task.key: BUNDLE_SECONDS for task in tasks}

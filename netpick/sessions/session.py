@@ -129,7 +129,8 @@ def estimate_run(
                 situation = with_engines_ready(situation, situation.due, listener.note)
             tasks = tasks_of(situation, inputs, situation.due)
         situation = replace(situation, samples=samples)
-        budget = outlook.on_request(seconds) if tasks else outlook.never
+        can_time = bool(tasks) and (cluster is None or hand_out is not None)
+        budget = outlook.on_request(seconds) if can_time else outlook.never
         ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note, hand_out)
         return ahead.estimate if cluster is None else replace(ahead.estimate, cluster=about(cluster))
 
@@ -144,8 +145,9 @@ def _train_due(situation: Situation, options: Options, listener: Listener, clust
         if cluster is None:  # whose workers see to it themselves
             situation = with_engines_ready(situation, situation.due, listener.note)
         tasks = tasks_of(situation, inputs, situation.due)
-        budget = outlook.before_training if options.estimate else outlook.never
         hand_out = None if cluster is None else timing_on(cluster, situation)
+        can_time = cluster is None or hand_out is not None
+        budget = outlook.before_training if options.estimate and can_time else outlook.never
         ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note, hand_out)
     except NetpickError:
         discard(store)

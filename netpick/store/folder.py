@@ -218,6 +218,7 @@ class Store:
         if written is None:
             write_parts(self.files, result, labels, scores)
         elif name := missing_part(self.files, written):
+            drop_parts(self.files, stem)
             raise WorkError(
                 f"{self.path / name} was written by a worker and is not whole here: leave --commit worker out, and "
                 "give the same command again"

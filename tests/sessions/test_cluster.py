@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -70,14 +74,19 @@ def ends(results):
 # Packing
 
 
-@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2)), max_size=60), st.integers(1, 20))
-def test_each_task_is_in_one_bundle_in_its_order_with_its_own_data_set(given_, workers):
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2)), max_size=60),
+    st.integers(1, 20),
+    st.none() | st.integers(1, 9),
+)
+def test_each_task_is_in_one_bundle_in_its_order_with_its_own_data_set(given_, workers, most):
     due = [task("t", folder, n) for n, (_, folder) in enumerate(given_)]
     seconds = {t.key: s for t, (s, _) in zip(due, given_, strict=True)}
-    packs = bundles(due, seconds, workers)
+    packs = bundles(due, seconds, workers, most)
     assert [t for pack in packs for t in pack] == due
     for pack in packs:
         assert len({t.shared for t in pack}) == 1
+        assert most is None or len(pack) <= most
         total = sum(seconds[t.key] for t in pack)
         assert len(pack) == 1 or total <= streaming.BUNDLE_SECONDS + 1e-6
 
@@ -91,29 +100,65 @@ def test_a_thousand_short_trainings_are_few_messages_and_each_worker_has_several
 # Over a cluster
 
 
-def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, tmp_path):
+PLAN = {"plan": "reference", "estimate": False}
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planned") / "run"
     sets = ("recipe.epochs=2", "recipe.train_samples=200", "recipe.replicates=2")
-    for name in ("here", "there"):
-        generate_run("smoke", str(tmp_path / name), "digits", limit=4, overrides=sets)
-    plan = {"plan": "reference", "estimate": False}
-    train_run(tmp_path / "here", Options(device="cpu", workers=1, **plan), Listener())
-    where = Address(scheduler.scheduler_address)
-    ahead = estimate_run(tmp_path / "there", Options(cluster=where, plan="reference"), seconds=10)
+    generate_run("smoke", str(folder), "digits", limit=4, overrides=sets)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def here(planned, tmp_path_factory):
+    """The run, trained by workers of this machine."""
+    folder = tmp_path_factory.mktemp("local") / "run"
+    shutil.copytree(planned, folder)
+    train_run(folder, Options(device="cpu", workers=1, **PLAN), Listener())
+    return Run(folder)
+
+
+def is_like(folder, here):
+    there = Run(folder)
+    for replicate in (0, 1):
+        assert np.array_equal(here.scores(replicate=replicate), there.scores(replicate=replicate))
+    keys = ["network", "replicate"]
+    seeds = [run.trainings.sort_values(keys)["seed"].tolist() for run in (here, there)]
+    assert seeds[0] == seeds[1]
+    for weights in (here.path / "weights").iterdir():
+        assert weights.read_bytes() == (there.path / "weights" / weights.name).read_bytes()
+    return True
+
+
+def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, planned, here, tmp_path):
+    folder, where = tmp_path / "there", Address(scheduler.scheduler_address)
+    shutil.copytree(planned, folder)
+    ahead = estimate_run(folder, Options(cluster=where, plan="reference"), seconds=4)
     assert (ahead.due, ahead.workers, ahead.basis, ahead.memory_free) == (8, 2, "timed", None)
     assert 0 < ahead.low <= ahead.seconds <= ahead.high
     assert ahead.cluster["workers"] == ahead.cluster["threads"] == 2
     assert f"cluster: {where.scheduler}: 2 workers with 2 threads on 1 machine: 2 on " in ahead.text
-    assert train_run(tmp_path / "there", Options(cluster=where, **plan), Listener()) == {"done": 8}
-    here, there = Run(tmp_path / "here"), Run(tmp_path / "there")
-    for replicate in (0, 1):
-        assert np.array_equal(here.scores(replicate=replicate), there.scores(replicate=replicate))
-    assert (there.trainings["seed"] == here.trainings["seed"]).all()
-    assert there.manifest["training"]["workers"] == 2
-    weights = sorted(path.name for path in (tmp_path / "here" / "weights").iterdir())
-    for name in weights:
-        assert (tmp_path / "here" / "weights" / name).read_bytes() == (
-            tmp_path / "there" / "weights" / name
-        ).read_bytes()
+    assert train_run(folder, Options(cluster=where, **PLAN), Listener()) == {"done": 8}
+    assert is_like(folder, here)
+    assert Run(folder).manifest["training"]["workers"] == 2
+
+
+def test_all_workers_are_lost_and_replaced(scheduler, planned, here, tmp_path):
+    shutil.copytree(planned, tmp_path / "there")
+    ended = []
+
+    class Killer(Listener):
+        def finished(self, result):
+            ended.append(result)
+            if len(ended) == 3:
+                for worker in scheduler.workers.values():
+                    os.kill(worker.pid, signal.SIGKILL)
+
+    options = Options(cluster=Address(scheduler.scheduler_address), **PLAN)
+    assert train_run(tmp_path / "there", options, Killer()) == {"done": 8}
+    assert is_like(tmp_path / "there", here)
 
 
 def test_only_the_culprit_fails_when_workers_die(scheduler, tmp_path):
@@ -219,16 +264,22 @@ def test_no_scheduler_is_one_line(monkeypatch):
         connected(Address("tcp://127.0.0.1:9")).__enter__()
 
 
-def test_workers_may_come_late(tmp_path, monkeypatch):
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_workers_may_come_late(tmp_path, monkeypatch, adaptive):
     monkeypatch.setattr(streaming, "PATIENCE_SECONDS", 0.2)
     local = {"n_workers": 0, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with distributed.LocalCluster(**local, silence_logs=50) as late:
+        notes = []
 
         def on_note(text):
-            assert "has no worker now" in text
-            late.scale(1)
+            notes.append(text)
+            if not adaptive:  # one that is starts them by itself, as soon as there is work
+                late.scale(1)
 
+        if adaptive:
+            late.adapt(minimum=0, maximum=1, interval="100 ms")
         assert ends(run(late, tasks(tmp_path, "plain", "plain"), on_note)) == {("plain", False): 2}
+    assert adaptive or "has no worker now" in notes[0]
 
 
 def test_refused_options_leave_no_trace(tmp_path, monkeypatch):
@@ -241,6 +292,12 @@ def test_refused_options_leave_no_trace(tmp_path, monkeypatch):
     after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert {path for path in after.keys() ^ before.keys() if not path.name.startswith(".lock")} == set()
     assert all(after[path] == content for path, content in before.items() if not path.name.startswith(".lock"))
+
+
+def test_a_scheduler_needs_no_netpick():
+    code = "import pickle, sys; sys.modules['netpick'] = None; pickle.load(sys.stdin.buffer)"
+    call = distributed.protocol.pickle.dumps(streaming.CALL)
+    assert subprocess.run([sys.executable, "-c", code], input=call, check=False).returncode == 0
 
 
 def test_the_work_of_a_worker_is_that_of_the_local_pool():

@@ -33,6 +33,8 @@ distributed = pytest.importorskip("distributed", reason="wants the extra cluster
 class Client:
     """What a cluster asks of Dask: a scheduler that knows some workers, each of which sees some cards."""
 
+    status = "running"
+
     def __init__(self, seen):
         self.facts = {
             f"w{n:02}": replace(

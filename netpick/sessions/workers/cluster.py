@@ -102,11 +102,16 @@ class Cluster:
         return list(self._fit.values())
 
     def look(self) -> None:
-        """Look who is there, if that is not known well enough, and ask those that are new what they are."""
+        """Look who is there, if that is not known well enough, and ask those that are new what they are.
+
+        Raises ConnectionError where there is no connection any more.
+        """
         if time.monotonic() < self._seen + FRESH_SECONDS:
             return
-        self._there = dict(self.client.scheduler_info(n_workers=-1)["workers"])
-        self._seen = time.monotonic()
+        info = self.client.scheduler_info(n_workers=-1)
+        if self.client.status != "running":
+            raise ConnectionError(f"the connection is {self.client.status}")
+        self._there, self._seen = dict(info["workers"]), time.monotonic()
         for known in (self._fit, self._unfit):
             for address in known.keys() - self._there.keys():
                 del known[address]
@@ -208,7 +213,10 @@ def connected(
         raise NetpickError(_no_answer(address, error)) from None
     try:
         cluster = Cluster(client, address.scheduler, choice, refuses, token)
-        cluster.meet()
+        try:
+            cluster.meet()
+        except OSError as error:
+            raise NetpickError(_no_answer(address, error)) from None
         yield cluster
     finally:
         with contextlib.suppress(Exception):  # a scheduler that has gone can't be told

@@ -12,16 +12,17 @@ those that are lost again alone, with nothing beside them in the whole cluster: 
 from __future__ import annotations
 
 import contextlib
-import pickle
 import time
+import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
-from netpick.core.errors import WorkError
+from netpick.core.errors import NetpickError, WorkError
 from netpick.data.loading import load
 from netpick.sessions.workers.cluster import AHEAD, FRESH_SECONDS, Cluster, Worker
 from netpick.sessions.workers.cluster_worker import NoData, Order, do_bundle, unpacked
@@ -38,6 +39,10 @@ SHARES = 8
 """Bundles a worker gets at least where there is so much to do, so that all end at about the same time."""
 PATIENCE_SECONDS = 5.0
 """Without a worker, before that is said."""
+CALL = lambda content, dataset: __import__("pickle").loads(__import__("zlib").decompress(content))(dataset)  # noqa: E731
+"""What a worker is asked to do. A scheduler unpickles each call, and keeps the last thousand for each worker; it has no
+need of netpick, nor time and room for networks: so those travel as few bytes, and this as code, which a named function
+of a module would not."""
 GATHER_SECONDS = 15.0
 """For a bundle's results to come, before it is looked whether its worker is there; then twice that, and so on."""
 
@@ -171,6 +176,7 @@ class _Out:
         self.flying: dict[str, _Sent] = {}
         self.done: Queue[Future] = Queue()
         self.dataset: Future | None = None
+        self.wish: Future | None = None
         self.number = 0
         self.staffed: float | None = time.monotonic()
 
@@ -178,22 +184,32 @@ class _Out:
         """Return the worker that has the most room for another bundle, or None."""
         with self._scheduler():
             workers = self.cluster.workers()
+            self._call_for(workers)
         load = Counter(sent.worker for sent in self.flying.values())
         having = [(load[w.address] / w.lanes, w) for w in workers if load[w.address] < w.lanes + AHEAD]
         return min(having, key=lambda pair: pair[0])[1] if having else None
 
+    def _call_for(self, workers: Sequence[Worker]) -> None:
+        """Let a cluster that starts workers as there is work see some: bundles are for workers that are there."""
+        if workers:
+            self.wish = None
+        elif self.wish is None:
+            self.wish = self.cluster.client.submit(lambda: None, key=f"netpick-{id(self)}-wish", pure=False)
+
     def send(self, worker: Worker, tasks: tuple[Task, ...], alone: bool = False) -> None:
         """Hand a bundle to a worker."""
+        import cloudpickle
+
         placed = tuple(replace(task.on(worker.device.name), where=worker.address) for task in tasks)
         for task in placed:
             self.on_start(task)
         self.number += 1
+        order = Order(tasks, worker.device.name, worker.share, self.manner.pin, self.manner.landing)
         with self._scheduler():
             future = self.cluster.client.submit(
-                do_bundle,
-                Order(tasks, worker.device.name, worker.share, self.manner.pin, self.manner.landing),
+                CALL,
+                zlib.compress(cloudpickle.dumps(partial(do_bundle, order, work=self.work)), 1),
                 self.dataset,
-                self.work,
                 key=f"netpick-{id(self)}-{self.number}",
                 pure=False,
                 priority=-self.number,
@@ -228,9 +244,6 @@ class _Out:
         try:
             return self.done.get(timeout=FRESH_SECONDS)
         except Empty:
-            with self._scheduler():
-                if self.cluster.client.status != "running":
-                    raise ConnectionError(f"the connection is {self.cluster.client.status}") from None
             return None
 
     def _is_there(self, sent: _Sent) -> bool:
@@ -295,7 +308,9 @@ class _Out:
                 f"the cluster at {self.cluster.address} was lost ({type(error).__name__}: {error!s:.160}): all that "
                 "came back is safe; give the same command when it is there again"
             ) from None
-        except (ImportError, AttributeError, pickle.UnpicklingError) as error:
+        except NetpickError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a worker makes of code that it hasn't
             raise WorkError(
                 f"a worker of the cluster can't train ({type(error).__name__}: {error!s:.160}): install the same "
                 "versions there as here, and give the same command again"
