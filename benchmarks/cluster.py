@@ -38,8 +38,8 @@ from netpick.sessions.workers.task import Task
 from netpick.training.job import Job
 from netpick.training.plan import Plan
 
-MEDIAN_SECONDS, SPREAD = 3.0, 1.0
-"""Of the predicted seconds, which are distributed log-normally, 0.2 s at least and 2 minutes at most."""
+SPREAD = 1.0
+"""Of the predicted seconds, which are distributed log-normally, two minutes at most."""
 
 MARKS = (0.005, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trainings after which the memory is shown."""
@@ -60,7 +60,7 @@ def doze(task: Task) -> TrainingResult:
 def tasks_of(args: argparse.Namespace) -> list[Task]:
     """Return the trainings, the longest first; `memory` has the microseconds to sleep."""
     random = np.random.default_rng(0)
-    seconds = np.clip(MEDIAN_SECONDS * np.exp(SPREAD * random.normal(size=args.trainings)), 0.2, 120)
+    seconds = np.minimum(args.median * np.exp(SPREAD * random.normal(size=args.trainings)), 120)
     recipe, plan = Recipe(), Plan()
     tasks = []
     for number, long in enumerate(sorted(seconds.tolist(), reverse=True)):
@@ -143,6 +143,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                             "keys": cluster.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)),
                         }
                     )
+                    console.print("{ended:,} ended after {seconds:.0f} s".format(**rows[-1]))
             wall = time.monotonic() - clock
             session, of_scheduler = (
                 now - then for now, then in zip((spent(own), spent(scheduler)), before, strict=True)
@@ -192,7 +193,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--trainings", type=positive, default=100_000, help="(100000)")
     parser.add_argument("--workers", type=positive, default=100, help="(100)")
     parser.add_argument("--processes", type=positive, default=4, help="that the workers live in (4)")
-    parser.add_argument("--faster", type=float, default=20.0, help="than predicted everything goes (20)")
+    parser.add_argument("--median", type=float, default=0.5, help="of the predicted seconds (0.5)")
+    parser.add_argument("--faster", type=float, default=10.0, help="than predicted everything goes (10)")
     parser.add_argument("--samples", type=int, default=0, help="whose scores a result carries, 40 bytes each (0)")
     parser.add_argument("--log-length", type=int, default=1000, help="messages Dask keeps for each worker (1000)")
     parser.add_argument("--verbose", action="store_true", help="let scheduler and workers say what they say")

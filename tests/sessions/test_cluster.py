@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -143,22 +141,6 @@ def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, planned, he
     assert train_run(folder, Options(cluster=where, **PLAN), Listener()) == {"done": 8}
     assert is_like(folder, here)
     assert Run(folder).manifest["training"]["workers"] == 2
-
-
-def test_all_workers_are_lost_and_replaced(scheduler, planned, here, tmp_path):
-    shutil.copytree(planned, tmp_path / "there")
-    ended = []
-
-    class Killer(Listener):
-        def finished(self, result):
-            ended.append(result)
-            if len(ended) == 3:
-                for worker in scheduler.workers.values():
-                    os.kill(worker.pid, signal.SIGKILL)
-
-    options = Options(cluster=Address(scheduler.scheduler_address), **PLAN)
-    assert train_run(tmp_path / "there", options, Killer()) == {"done": 8}
-    assert is_like(tmp_path / "there", here)
 
 
 def test_only_the_culprit_fails_when_workers_die(scheduler, tmp_path):

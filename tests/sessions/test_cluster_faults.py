@@ -77,6 +77,19 @@ def is_like(folder, expected):
     return True
 
 
+def test_half_of_the_workers_lost_then_all_and_replaced(folder, expected):
+    with cluster(n_workers=2) as there:
+
+        def lose(number):
+            lost = [worker for worker in there.workers.values() if worker.status.name == "running"][:number]
+            for worker in lost:
+                there.sync(worker.close, executor_wait=False, reason="test")
+            there.scale(len(there.worker_spec) + len(lost))
+
+        assert train_run(folder, options(there), At(n2=lambda: lose(1), n5=lambda: lose(9))) == {"done": NUMBER}
+    assert is_like(folder, expected)
+
+
 def test_the_scheduler_lost_and_the_same_command_goes_on(folder, expected):
     there = cluster()
     with pytest.raises(WorkError, match=r"the cluster at \S+ was lost .* safe; give the same command"):

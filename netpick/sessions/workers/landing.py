@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,6 +74,8 @@ def token_in(run: Path) -> Iterator[Path]:
         yield token
     finally:
         token.unlink(missing_ok=True)
+        with suppress(OSError):  # something else lies there, or nothing at all any more
+            cache.rmdir()
 
 
 def _light(result: TrainingResult) -> TrainingResult:
