@@ -169,6 +169,7 @@ def train(
         bool, typer.Option(help="Time some networks first, for a twentieth of the session, to say how long it takes.")
     ] = True,
     scheduler: options.Scheduler = None,
+    commit: options.Commit = "session",
     tls_ca: options.TlsCa = None,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
@@ -195,6 +196,7 @@ def train(
         modules=module or (),
         trust=trust,
         cluster=options.cluster(scheduler, tls_ca, tls_cert, tls_key),
+        commit=commit,
     )
     try:
         with ProgressListener(console) as listener:

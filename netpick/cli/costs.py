@@ -36,6 +36,10 @@ def estimate(
     retry: options.Retry = None,
     module: options.Modules = None,
     trust: options.Trust = None,
+    scheduler: options.Scheduler = None,
+    tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     seconds: Annotated[
         float | None,
         typer.Option(metavar="N", help="What timing some networks may take, 60 at most; 0 for a rough guess."),
@@ -65,6 +69,7 @@ def estimate(
         plan=plan,
         modules=module or (),
         trust=trust,
+        cluster=options.cluster(scheduler, tls_ca, tls_cert, tls_key),
     )
     estimated = estimate_run(options.run_folder(run), settings, seconds, Notes())
     if form == "json":

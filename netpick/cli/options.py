@@ -69,6 +69,12 @@ Scheduler = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS|FILE", help="Train over a Dask cluster: tcp://HOST:8786, or its scheduler file."),
 ]
+Commit = Annotated[
+    str,
+    typer.Option(
+        metavar="session|worker", help="Who writes results over a cluster: worker where all see RUN's folder."
+    ),
+]
 TlsCa = Annotated[str | None, typer.Option("--tls-ca", metavar="FILE", help="Authority of the cluster's encryption.")]
 TlsCert = Annotated[str | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate to show the cluster.")]
 TlsKey = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="Key of that certificate.")]

@@ -6,6 +6,7 @@ Renders what other modules have computed; computes nothing itself.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,12 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
     if not begins:
         return ["nothing has been trained yet"]
     session = events[begins[-1] :]
-    hand: dict[tuple[str, int], datetime] = {}
+    hand: dict[tuple[str, int], tuple[str, datetime]] = {}
     ended, said = 0, session[0]
     for event in session:
         key = (event.get("network", ""), event.get("replicate", 0))
         if event.get("event") == "start":
-            hand[key] = datetime.fromisoformat(event["time"])
+            hand[key] = event.get("worker", ""), datetime.fromisoformat(event["time"])
         elif event.get("event") in STATUSES:
             hand.pop(key, None)
             ended += 1
@@ -82,8 +83,24 @@ def activity(events: list[dict[str, Any]], in_use: bool) -> list[str]:
     if "left" in said:
         rest = said["left"] - (now - datetime.fromisoformat(said["time"])).total_seconds()
         left = f", about {duration(max(1.0, rest))} left"
-    lines = [f"training now, on {session[0].get('workers', '?')} workers: {line}{left}"]
-    return lines + [f"  training {name}{_in((now - t).total_seconds(), 'for')}" for (name, _), t in hand.items()]
+    of = f" of {session[0]['cluster']}" if "cluster" in session[0] else ""
+    lines = [f"training now, on {session[0].get('workers', '?')} workers{of}: {line}{left}"]
+    return lines + _in_hand(hand, now)
+
+
+def _in_hand(hand: Mapping[tuple[str, int], tuple[str, datetime]], now: datetime) -> list[str]:
+    """Return a line for each training that goes on, or for each worker of a cluster, which has many to do."""
+    of_worker: dict[str, list[tuple[str, datetime]]] = {}
+    lines = []
+    for (name, _), (worker, since) in hand.items():
+        if worker:
+            of_worker.setdefault(worker, []).append((name, since))
+        else:
+            lines.append(f"  training {name}{_in((now - since).total_seconds(), 'for')}")
+    for worker, named in sorted(of_worker.items()):
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        lines.append(f"  {worker} has {named[0][0]}{more}{_in((now - named[0][1]).total_seconds(), 'for')}")
+    return lines
 
 
 def _in(seconds: float, word: str = "in") -> str:

@@ -168,6 +168,16 @@ def free_memory(device: str) -> int | None:
     return None
 
 
+def card(device: str) -> tuple[int | None, str]:
+    """Return a card's bytes, and what all processes that see it know it by; None and "" for any other device."""
+    if not device.startswith("cuda"):
+        return None, ""
+    import torch
+
+    about = torch.cuda.get_device_properties(device)
+    return int(about.total_memory), f"{platform.node()} {getattr(about, 'uuid', device)}"
+
+
 def describe(device: str) -> str:
     """Return a device's name for people: a GPU's model, or the CPU's model and the cores this process may use."""
     if device.startswith("cuda"):

@@ -16,6 +16,7 @@ from netpick.training.plan import pinned
 
 PRECISIONS = ("fp32", "tf32", "bf16", "auto")
 WEIGHTS = ("last", "none")
+COMMITS = ("session", "worker")
 RETRYABLE = ("diverged", "failed", "timeout")
 
 
@@ -38,6 +39,7 @@ class Options:
     modules: Sequence[str] = ()
     trust: str | None = None
     cluster: Address | None = None
+    commit: str = "session"
 
     @property
     def recipe_overrides(self) -> list[str]:
@@ -54,11 +56,15 @@ def check_options(options: Options) -> None:
     """Refuse words and numbers that no run allows; raises RunError or PlanError."""
     if options.workers != "auto" and options.workers < 1:
         raise RunError(f"--workers: wants auto or a number from 1 on, got {options.workers}")
-    for name, value, allowed in (("scores", options.scores, SCORES), ("weights", options.weights, WEIGHTS)):
+    for name, value, allowed in (
+        ("scores", options.scores, SCORES),
+        ("weights", options.weights, WEIGHTS),
+        ("commit", options.commit, COMMITS),
+    ):
         if value is not None and value not in allowed:
             raise RunError(f"--{name}: wants one of {', '.join(allowed)}, got '{value}'")
-    if options.cluster is not None and options.device not in ("auto", "cpu"):
-        raise RunError(f"--device {options.device}: over a cluster networks are trained on processors; leave it out")
+    if options.commit != "session" and options.cluster is None:
+        raise RunError(f"--commit {options.commit} goes with --scheduler ADDRESS: on one machine the session writes")
     if options.precision is not None and options.precision not in PRECISIONS:
         near = suggest(options.precision, PRECISIONS)
         raise RunError(f"--precision: wants one of {', '.join(PRECISIONS)}, got '{options.precision}'{near}")

@@ -18,7 +18,7 @@ from typing import Any
 
 from netpick.core import devices
 from netpick.core.advice import command
-from netpick.core.errors import NetpickError, WorkError, listed
+from netpick.core.errors import NetpickError, WorkError
 from netpick.core.processes import waited_for_core
 from netpick.core.provenance import versions
 from netpick.core.result import TrainingResult
@@ -28,14 +28,15 @@ from netpick.sessions.forecast.remaining import TimeLeft
 from netpick.sessions.hopeless import Hopeless
 from netpick.sessions.inputs import Evidence, discard, evidence, lay_out, passing_cache
 from netpick.sessions.listener import Listener, Start
+from netpick.sessions.on_cluster import about, cluster_of, manner_of, on_cluster, timing_on
 from netpick.sessions.options import Options, check_options
 from netpick.sessions.settle import decisions, refuse_changes, settled, with_code
 from netpick.sessions.signals import interruptible
 from netpick.sessions.situation import Situation
 from netpick.sessions.tasks import in_order, tasks_of, with_engines_ready, with_signs
 from netpick.sessions.workers import gpu_budget, gpu_processes, pool
-from netpick.sessions.workers.cluster import Cluster, connected
-from netpick.sessions.workers.cluster import stream as over_cluster
+from netpick.sessions.workers.cluster import Cluster
+from netpick.sessions.workers.cluster_stream import stream as over_cluster
 from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Ended, Task, TrainingKey, result_of
 from netpick.store.folder import Store
@@ -67,8 +68,8 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         situation = settled(store, options)
         cluster = None
         if situation.due and options.cluster is not None:
-            cluster = stack.enter_context(connected(options.cluster))
-            situation = replace(situation, workers=max(1, len(cluster.workers())))
+            cluster = stack.enter_context(cluster_of(situation, options))
+            situation = on_cluster(situation, cluster)
         if situation.due or options.modules or options.trust is not None:
             situation = with_code(situation, options, listener.note)
         refuse_changes(situation)
@@ -109,19 +110,29 @@ def estimate_run(
     situation = settled(store, options)
     if not situation.due:
         return outlook.nothing_due(situation)
-    samples = outlook.kept_samples(situation)
     tasks: list[Task] = []
-    with passing_cache(store), store.lock():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(store.lock())
+        hand_out = cluster = None
+        if options.cluster is not None:
+            cluster = stack.enter_context(cluster_of(situation, options))
+            situation = on_cluster(situation, cluster)
+            hand_out = timing_on(cluster, situation)
+        stack.enter_context(passing_cache(store))
+        samples = outlook.kept_samples(situation)
         if samples is None:
             situation = with_code(situation, options, listener.note)
             networks = [training.network for training in situation.due]
             inputs = lay_out(situation, networks, options.data_dir)
             samples = inputs.samples
-            situation = with_engines_ready(situation, situation.due, listener.note)
+            if cluster is None:
+                situation = with_engines_ready(situation, situation.due, listener.note)
             tasks = tasks_of(situation, inputs, situation.due)
         situation = replace(situation, samples=samples)
-        budget = outlook.on_request(seconds) if tasks else outlook.never
-        return outlook.look_ahead(situation, tasks, budget, options.compact, listener.note).estimate
+        can_time = bool(tasks) and (cluster is None or hand_out is not None)
+        budget = outlook.on_request(seconds) if can_time else outlook.never
+        ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note, hand_out)
+        return ahead.estimate if cluster is None else replace(ahead.estimate, cluster=about(cluster))
 
 
 def _train_due(situation: Situation, options: Options, listener: Listener, cluster: Cluster | None) -> None:
@@ -134,14 +145,16 @@ def _train_due(situation: Situation, options: Options, listener: Listener, clust
         if cluster is None:  # whose workers see to it themselves
             situation = with_engines_ready(situation, situation.due, listener.note)
         tasks = tasks_of(situation, inputs, situation.due)
-        budget = outlook.before_training if options.estimate and cluster is None else outlook.never
-        ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note)
+        hand_out = None if cluster is None else timing_on(cluster, situation)
+        can_time = cluster is None or hand_out is not None
+        budget = outlook.before_training if options.estimate and can_time else outlook.never
+        ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note, hand_out)
     except NetpickError:
         discard(store)
         raise
     store.recover()
     store.forget(set(situation.retry))
-    facts.write(store, **decisions(situation), training=_circumstances(situation, cluster))
+    facts.write(store, **decisions(situation), training=_circumstances(situation))
     seconds = {task.key: ahead.seconds(task.key) for task in tasks}
     tasks = in_order(tasks, seconds, situation.workers)
     store.append_event(
@@ -175,11 +188,14 @@ def _train_due(situation: Situation, options: Options, listener: Listener, clust
         _train_all(situation, tasks, seconds, inputs.labels, left, listener, cluster)
 
 
-def _circumstances(situation: Situation, cluster: Cluster | None) -> dict[str, object]:
+def _circumstances(situation: Situation) -> dict[str, object]:
     """Return what run.toml says of the session."""
-    here = list(situation.devices)
-    device = devices.describe(here[0]) if cluster is None else listed(cluster.processors) or "a cluster"
-    return {"devices": here, "device": device, "workers": situation.workers, **versions()}
+    return {
+        "devices": list(situation.devices),
+        "device": situation.machine,
+        "workers": situation.workers,
+        **versions(),
+    }
 
 
 def _train_all(
@@ -197,20 +213,22 @@ def _train_all(
         left.started(task.key, time.monotonic())
         job = task.job
         event = {"event": "start", "network": job.spec.name, "replicate": job.replicate, "device": job.device}
-        store.append_event(event)
+        store.append_event({**event, "worker": task.where} if task.where else event)
         listener.started(task)
 
     hopeless, why, said = Hopeless(tasks), "", time.monotonic()
     with interruptible(lambda: store.append_event({"event": "interrupted"})) as uninterrupted:
         if cluster is not None:
-            stream = over_cluster(cluster, tasks, seconds, started, listener.note)
+            manner = manner_of(situation, cluster)
+            stream = over_cluster(cluster, tasks, seconds, started, listener.note, train_task, manner)
         else:
             stream = _stream(situation, tasks, started)
         with contextlib.closing(stream):
-            for result in map(result_of, stream):
+            for ended in stream:
+                result = result_of(ended)
                 with uninterrupted():
                     clock, waited = time.monotonic(), waited_for_core()
-                    store.commit(result, labels, situation.keep["scores"])
+                    store.commit(result, labels, situation.keep["scores"], ended.written)
                     now, key = time.monotonic(), (result.hash, result.replicate)
                     waited = waited_for_core() - waited
                     left.finished(key, result.seconds, now - clock, result.status == "done", now, waited)

@@ -32,11 +32,18 @@ KEEP = {"scores": "all", "weights": "last"}
 
 def settled(store: Store, options: Options) -> Situation:
     """Return what is the case, as `gathered`; raises NetpickError where the devices can't do what is wanted."""
+    if options.cluster is not None:  # what its workers have, and whether that will do, they say themselves
+        return gathered(store, options, ["cpu"])
     situation = gathered(store, options, devices.resolve(options.device))
     for device in situation.devices:
-        for recipe in {str(network.recipe): network.recipe for network in situation.networks}.values():
-            choose(recipe, device, pin=situation.pin)
+        check_device(situation, device)
     return situation
+
+
+def check_device(situation: Situation, device: str) -> None:
+    """Raise NetpickError where a device can't train as the run wants it."""
+    for recipe in {str(network.recipe): network.recipe for network in situation.networks}.values():
+        choose(recipe, device, pin=situation.pin)
 
 
 def gathered(store: Store, options: Options, where: Sequence[str]) -> Situation:

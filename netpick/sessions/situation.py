@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from netpick.core.devices import describe
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec, seed_of
 from netpick.sessions.workers.task import TrainingKey
@@ -63,7 +64,8 @@ class Situation:
     `recipe`, `keep` (which scores and weights) and `pin` (what is fixed of the plans) are those that the trainings that
     are due will have, whether or not run.toml says so yet. `ended` has the status of each training with a result;
     those with one of the statuses in `retry` are due again. `samples` are known once the data set has been looked at,
-    and which engines are `missing` on this machine once they have been made ready.
+    and which engines are `missing` on this machine once they have been made ready. `cluster` says in words on what is
+    trained where that is not this machine; `devices` are then those of its workers, the most common first.
     """
 
     store: Store
@@ -77,6 +79,7 @@ class Situation:
     retry: frozenset[str] = frozenset()
     samples: Samples | None = None
     missing: frozenset[str] = frozenset()
+    cluster: str = ""
 
     @cached_property
     def standing(self) -> dict[TrainingKey, str]:
@@ -99,6 +102,11 @@ class Situation:
         """The plan of each network on these devices, by its hash."""
         device = self.devices[0]
         return {n.spec.hash: choose(n.recipe, device, n.spec, self.pin, self.missing) for n in self.networks}
+
+    @property
+    def machine(self) -> str:
+        """What is trained on, in words."""
+        return self.cluster or describe(self.devices[0])
 
     @property
     def classes(self) -> list[str]:

@@ -28,7 +28,8 @@ from netpick.core.result import TrainingResult
 from netpick.store import compact
 from netpick.store.catalogue import read_catalogue
 from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
-from netpick.store.results import epoch_rows, prediction_tables, table_of, training_row
+from netpick.store.parts import drop_parts, missing_part, write_parts
+from netpick.store.results import table_of, training_row
 from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
@@ -48,6 +49,8 @@ class _Event(TypedDict):
     due: NotRequired[int]
     workers: NotRequired[int]
     left: NotRequired[float]
+    worker: NotRequired[str]
+    cluster: NotRequired[str]
 
 
 class Store:
@@ -187,12 +190,20 @@ class Store:
             write_groups(self.path / f"{table}.parquet", schema, [table_of(rows, schema)])
             sync_folder(self.path)
 
-    def commit(self, result: TrainingResult, labels: dict[str, np.ndarray], scores: str = "all") -> None:
+    def commit(
+        self,
+        result: TrainingResult,
+        labels: dict[str, np.ndarray],
+        scores: str = "all",
+        written: Mapping[str, int] | None = None,
+    ) -> None:
         """Write one training's result for good: weights, predictions, epochs, and last the row that makes it count.
 
         `labels` has the true classes of each split. `scores` says of which epochs the scores are kept (`all`,
-        `last`, `none`); predicted classes always are. Raises RunError for a training that has a result already or
-        whose network is not in the run, and WorkError for a full or read-only disk; then nothing of it stays.
+        `last`, `none`); predicted classes always are. `written` are files that a worker has written, with their sizes:
+        then only the row is missing. Raises RunError for a training that has a result already or whose network is not
+        in the run, and WorkError for a full or read-only disk, or a file of a worker's that is not whole here; then
+        nothing of it stays.
         """
         if scores not in SCORES:
             raise ValueError(f"scores is {scores!r}; allowed: {', '.join(SCORES)}")
@@ -201,28 +212,26 @@ class Store:
             raise RunError(f"{self.path} has no network {result.network} with hash {result.hash}: generate it first")
         if not self._recovered:
             self.recover()
-        if stem in self._in_merged or (self.path / "trainings" / f"{stem}.parquet").exists():
+        row = self.path / "trainings" / f"{stem}.parquet"
+        if stem in self._in_merged or row.exists():
             raise RunError(f"{result.network}, replicate {result.replicate}, has a result: forget it to replace it")
-        paths = {table: self.path / table / f"{stem}.parquet" for table in TABLES}
+        if written is None:
+            write_parts(self.files, result, labels, scores)
+        elif name := missing_part(self.files, written):
+            drop_parts(self.files, stem)
+            raise WorkError(
+                f"{self.path / name} was written by a worker and is not whole here: leave --commit worker out, and "
+                "give the same command again"
+            )
         try:
             with disk_errors(self.path):
-                if result.weights is not None:
-                    self._write_weights(stem, result.weights)
-                if result.epochs:
-                    schema = arrow_schema("predictions", self.classes)
-                    groups = prediction_tables(result, labels, scores, self.classes)
-                    write_groups(paths["predictions"], schema, groups, "lz4")
-                    sync_folder(paths["predictions"].parent)
-                    schema = arrow_schema("epochs", self.classes)
-                    write_groups(paths["epochs"], schema, [table_of(epoch_rows(result), schema)], "lz4")
-                    sync_folder(paths["epochs"].parent)
                 schema = arrow_schema("trainings")
-                write_groups(paths["trainings"], schema, [table_of([training_row(result)], schema)], "lz4")
-                sync_folder(paths["trainings"].parent)
+                write_groups(row, schema, [table_of([training_row(result)], schema)], "lz4")
+                sync_folder(row.parent)
         except WorkError:
-            for path in (*paths.values(), self.files.weights(stem)):
-                with suppress(OSError):  # `recover` will do it
-                    path.unlink(missing_ok=True)
+            with suppress(OSError):  # `recover` will do it
+                row.unlink(missing_ok=True)
+            drop_parts(self.files, stem)
             raise
 
     def finished(self) -> dict[tuple[str, int], str]:
@@ -292,15 +301,6 @@ class Store:
         """What its shards are handled by."""
         hashes, names = (self.catalogue[column].to_pylist() for column in ("hash", "name"))
         return RunFiles(self.path, self.classes, dict(zip(hashes, names, strict=True)))
-
-    def _write_weights(self, stem: str, weights: dict[str, np.ndarray]) -> None:
-        from safetensors.numpy import save  # not needed by those who keep no weights
-
-        path = self.files.weights(stem)
-        path.parent.mkdir(exist_ok=True)
-        data = save({name: np.asarray(w, order="C") for name, w in weights.items()})
-        atomic_write(path, data)
-        sync_folder(path.parent)
 
 
 def _without_none(value: Any) -> Any:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -185,6 +186,18 @@ def test_a_clock_that_was_set_back_is_no_time(in_use):
     assert not any("-" in line for line in lines)
     assert "0 of 3 due" in lines[0]
     assert not in_use or lines[1:] == ["  training Basic", "  training Other"]
+
+
+def test_the_status_of_a_run_on_a_cluster_says_what_each_worker_has():
+    now = datetime.now(UTC)
+    events = [{"event": "begin", "time": now.isoformat(), "due": 9, "workers": 2, "cluster": "tcp://there:8786"}]
+    for n, (worker, ago) in enumerate([("tcp://a:1", 20), ("tcp://a:1", 20), ("tcp://b:2", 5), ("tcp://a:1", 1)]):
+        time = (now - timedelta(seconds=ago)).isoformat()
+        events.append({"event": "start", "time": time, "network": f"N_{n}", "replicate": 0, "worker": worker})
+    events.append({"event": "done", "time": now.isoformat(), "network": "N_0", "replicate": 0})
+    first, *lines = activity(events, in_use=True)
+    assert "on 2 workers of tcp://there:8786: 1 of 9 due" in first
+    assert lines == ["  tcp://a:1 has N_1 and 1 more for 20 s", "  tcp://b:2 has N_2 for 5 s"]
 
 
 def test_generating_the_same_again_is_fine_and_another_is_refused(generated, template, call, refused):

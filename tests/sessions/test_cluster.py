@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -20,10 +22,12 @@ from netpick.core.recipe import Recipe
 from netpick.data import DataRequest, load
 from netpick.data.shared import prepare
 from netpick.networks.paper.spec import NetworkSpec, layer
-from netpick.sessions import Listener, Options, generate_run, train_run
+from netpick.sessions import Listener, Options, estimate_run, generate_run, train_run
 from netpick.sessions.workers import cluster as over
+from netpick.sessions.workers import cluster_stream as streaming
 from netpick.sessions.workers.address import Address
-from netpick.sessions.workers.cluster import bundles, connected, stream
+from netpick.sessions.workers.cluster import connected
+from netpick.sessions.workers.cluster_stream import bundles, stream
 from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Failure, Task
 from netpick.training import Job, Plan
@@ -68,45 +72,75 @@ def ends(results):
 # Packing
 
 
-@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2)), max_size=60), st.integers(1, 20))
-def test_each_task_is_in_one_bundle_in_its_order_with_its_own_data_set(given_, workers):
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2)), max_size=60),
+    st.integers(1, 20),
+    st.none() | st.integers(1, 9),
+)
+def test_each_task_is_in_one_bundle_in_its_order_with_its_own_data_set(given_, workers, most):
     due = [task("t", folder, n) for n, (_, folder) in enumerate(given_)]
     seconds = {t.key: s for t, (s, _) in zip(due, given_, strict=True)}
-    packs = bundles(due, seconds, workers)
+    packs = bundles(due, seconds, workers, most)
     assert [t for pack in packs for t in pack] == due
     for pack in packs:
         assert len({t.shared for t in pack}) == 1
+        assert most is None or len(pack) <= most
         total = sum(seconds[t.key] for t in pack)
-        assert len(pack) == 1 or total <= over.BUNDLE_SECONDS + 1e-6
+        assert len(pack) == 1 or total <= streaming.BUNDLE_SECONDS + 1e-6
 
 
 def test_a_thousand_short_trainings_are_few_messages_and_each_worker_has_several():
     due = [task("t", "", n) for n in range(1001)]
     packs = bundles(due, {t.key: 0.1 for t in due}, 4)
-    assert 4 * over.SHARES <= len(packs) <= 4 * over.SHARES + 4
+    assert 4 * streaming.SHARES <= len(packs) <= 4 * streaming.SHARES + 4
 
 
 # Over a cluster
 
 
-def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, tmp_path):
+PLAN = {"plan": "reference", "estimate": False}
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planned") / "run"
     sets = ("recipe.epochs=2", "recipe.train_samples=200", "recipe.replicates=2")
-    for name in ("here", "there"):
-        generate_run("smoke", str(tmp_path / name), "digits", limit=4, overrides=sets)
-    plan = {"plan": "reference", "estimate": False}
-    train_run(tmp_path / "here", Options(device="cpu", workers=1, **plan), Listener())
-    where = Address(scheduler.scheduler_address)
-    assert train_run(tmp_path / "there", Options(cluster=where, **plan), Listener()) == {"done": 8}
-    here, there = Run(tmp_path / "here"), Run(tmp_path / "there")
+    generate_run("smoke", str(folder), "digits", limit=4, overrides=sets)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def here(planned, tmp_path_factory):
+    """The run, trained by workers of this machine."""
+    folder = tmp_path_factory.mktemp("local") / "run"
+    shutil.copytree(planned, folder)
+    train_run(folder, Options(device="cpu", workers=1, **PLAN), Listener())
+    return Run(folder)
+
+
+def is_like(folder, here):
+    there = Run(folder)
     for replicate in (0, 1):
         assert np.array_equal(here.scores(replicate=replicate), there.scores(replicate=replicate))
-    assert (there.trainings["seed"] == here.trainings["seed"]).all()
-    assert there.manifest["training"]["workers"] == 2
-    weights = sorted(path.name for path in (tmp_path / "here" / "weights").iterdir())
-    for name in weights:
-        assert (tmp_path / "here" / "weights" / name).read_bytes() == (
-            tmp_path / "there" / "weights" / name
-        ).read_bytes()
+    keys = ["network", "replicate"]
+    seeds = [run.trainings.sort_values(keys)["seed"].tolist() for run in (here, there)]
+    assert seeds[0] == seeds[1]
+    for weights in (here.path / "weights").iterdir():
+        assert weights.read_bytes() == (there.path / "weights" / weights.name).read_bytes()
+    return True
+
+
+def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, planned, here, tmp_path):
+    folder, where = tmp_path / "there", Address(scheduler.scheduler_address)
+    shutil.copytree(planned, folder)
+    ahead = estimate_run(folder, Options(cluster=where, plan="reference"), seconds=4)
+    assert (ahead.due, ahead.workers, ahead.basis, ahead.memory_free) == (8, 2, "timed", None)
+    assert 0 < ahead.low <= ahead.seconds <= ahead.high
+    assert ahead.cluster["workers"] == ahead.cluster["threads"] == 2
+    assert f"cluster: {where.scheduler}: 2 workers with 2 threads on 1 machine: 2 on " in ahead.text
+    assert train_run(folder, Options(cluster=where, **PLAN), Listener()) == {"done": 8}
+    assert is_like(folder, here)
+    assert Run(folder).manifest["training"]["workers"] == 2
 
 
 def test_only_the_culprit_fails_when_workers_die(scheduler, tmp_path):
@@ -135,7 +169,7 @@ def test_the_data_set_is_sent_where_it_is_not(scheduler, tmp_path, monkeypatch):
     dataset = load(request)
     (tmp_path / "own.npz").unlink()  # so that no worker has it, nor the session's copy
     shutil.rmtree(tmp_path / "cache")
-    monkeypatch.setattr(over, "load", lambda wanted: dataset)
+    monkeypatch.setattr(streaming, "load", lambda wanted: dataset)
     spec = NetworkSpec(
         "Basic", "Linear", "None",
         (layer("Reshape", shape=[36]), layer("Linear", in_features=36, out_features=3), layer("LogSoftmax", dim=1)),
@@ -202,8 +236,8 @@ def test_a_scheduler_that_goes_is_one_line_and_what_came_back_is_safe(tmp_path):
 def test_other_versions_are_refused_by_name(scheduler, monkeypatch):
     others = {**versions(), "torch": "1.0"}
     monkeypatch.setattr("netpick.sessions.workers.cluster_worker.versions", lambda: others)
-    with pytest.raises(NetpickError, match=r"none of the 2 workers can train: .* torch .* and not 1\.0"):
-        over._looked_at(distributed.Client(scheduler.scheduler_address, set_as_default=False))
+    with pytest.raises(NetpickError, match=r"none of the 2 workers can train: .* torch .* and not 1\.0: install"):
+        connected(Address(scheduler.scheduler_address)).__enter__()
 
 
 def test_no_scheduler_is_one_line(monkeypatch):
@@ -212,16 +246,22 @@ def test_no_scheduler_is_one_line(monkeypatch):
         connected(Address("tcp://127.0.0.1:9")).__enter__()
 
 
-def test_workers_may_come_late(tmp_path, monkeypatch):
-    monkeypatch.setattr(over, "PATIENCE_SECONDS", 0.2)
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_workers_may_come_late(tmp_path, monkeypatch, adaptive):
+    monkeypatch.setattr(streaming, "PATIENCE_SECONDS", 0.2)
     local = {"n_workers": 0, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with distributed.LocalCluster(**local, silence_logs=50) as late:
+        notes = []
 
         def on_note(text):
-            assert "has no worker now" in text
-            late.scale(1)
+            notes.append(text)
+            if not adaptive:  # one that is starts them by itself, as soon as there is work
+                late.scale(1)
 
+        if adaptive:
+            late.adapt(minimum=0, maximum=1, interval="100 ms")
         assert ends(run(late, tasks(tmp_path, "plain", "plain"), on_note)) == {("plain", False): 2}
+    assert adaptive or "has no worker now" in notes[0]
 
 
 def test_refused_options_leave_no_trace(tmp_path, monkeypatch):
@@ -236,5 +276,11 @@ def test_refused_options_leave_no_trace(tmp_path, monkeypatch):
     assert all(after[path] == content for path, content in before.items() if not path.name.startswith(".lock"))
 
 
+def test_a_scheduler_needs_no_netpick():
+    code = "import pickle, sys; sys.modules['netpick'] = None; pickle.load(sys.stdin.buffer)"
+    call = distributed.protocol.pickle.dumps(streaming.CALL)
+    assert subprocess.run([sys.executable, "-c", code], input=call, check=False).returncode == 0
+
+
 def test_the_work_of_a_worker_is_that_of_the_local_pool():
-    assert train_task is over.train_task
+    assert train_task is streaming.train_task

@@ -14,7 +14,7 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,9 +35,12 @@ from netpick.sessions.forecast.probe import time_task
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import Samples, Situation
 from netpick.sessions.workers import pool
-from netpick.sessions.workers.task import Failure, Task
+from netpick.sessions.workers.task import Ended, Failure, Task
 from netpick.store.folder import Store
 from netpick.store.schema import columns
+
+HandOut = Callable[[Sequence[Task], Callable[[Task], Any]], Generator[Ended[Any], None, None]]
+"""Does some tasks, and yields each as it ends."""
 
 FILE = "calibration.json"
 FORMAT = 2
@@ -100,7 +103,13 @@ def choose(loads: Sequence[Workload], most: int = NETWORKS, model: Model | None 
     return chosen
 
 
-def calibrate(situation: Situation, tasks: Sequence[Task], loads: Sequence[Workload], seconds: float) -> Calibration:
+def calibrate(
+    situation: Situation,
+    tasks: Sequence[Task],
+    loads: Sequence[Workload],
+    seconds: float,
+    hand_out: HandOut | None = None,
+) -> Calibration:
     """Time some of the tasks, and what the coordinator does beside them.
 
     Parameters
@@ -108,6 +117,7 @@ def calibrate(situation: Situation, tasks: Sequence[Task], loads: Sequence[Workl
     situation : the run, and on what it is trained
     tasks, loads : the trainings that are due, in the same order
     seconds : about how long it may take, the start of the workers included
+    hand_out : does tasks elsewhere than on this machine
     """
     assert situation.samples is not None
     useful = max(2.0, seconds - START_SECONDS) * situation.workers
@@ -123,7 +133,10 @@ def calibrate(situation: Situation, tasks: Sequence[Task], loads: Sequence[Workl
     clock = time.monotonic()
     deadline = clock + max(seconds, 2 * START_SECONDS)
     work = partial(time_task, budget=useful / len(chosen))
-    stream = pool.stream(chosen, work, situation.workers, situation.devices)
+    if hand_out is not None:
+        stream = hand_out(chosen, work)
+    else:
+        stream = pool.stream(chosen, work, situation.workers, situation.devices)
     with contextlib.closing(stream):
         for ended in stream:
             if isinstance(ended.outcome, Failure):
@@ -176,7 +189,7 @@ def circumstances(situation: Situation) -> dict[str, Any]:
     named, recipe = versions(), situation.recipe
     return {
         "format": FORMAT,
-        "machine": sorted({f"{device} {describe(device)}" for device in situation.devices}),
+        "machine": situation.cluster or sorted({f"{device} {describe(device)}" for device in situation.devices}),
         "workers": situation.workers,
         "versions": {name: named.get(name) for name in ("netpick", "torch")},
         "engine": engine(),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from netpick.core.errors import listed
 from netpick.core.words import counted_word as counted
 from netpick.core.words import duration, size
 from netpick.sessions.forecast.model import Model, futures, schedule
@@ -46,7 +47,8 @@ class Estimate:
     """What is to be expected; seconds of wall time, bytes.
 
     `low` and `high` hold nine futures of ten. `basis` says what the times come from: `timed` networks, `finished`
-    trainings of the run, or `rough` (nothing was measured). `costliest` has the networks that take longest.
+    trainings of the run, or `rough` (nothing was measured). `costliest` has the networks that take longest. `cluster`
+    is on what it is trained where that isn't this machine.
     """
 
     run: str
@@ -70,6 +72,7 @@ class Estimate:
     device_memory: int | None
     costliest: tuple[Mapping[str, Any], ...]
     note: str = ""
+    cluster: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return all of it as JSON."""
@@ -110,12 +113,28 @@ class Estimate:
         return sum(self.disk.values())
 
     @property
+    def _cluster_lines(self) -> list[str]:
+        if self.cluster is None:
+            return []
+        there = self.cluster
+        devices = listed(f"{n} on {name}" for name, n in there["devices"].items()) or "none now"
+        threads, machines = counted(there["threads"], "thread"), counted(there["machines"], "machine")
+        workers = counted(there["workers"], "worker")
+        return [f"cluster: {there['address']}: {workers} with {threads} on {machines}: {devices}"]
+
+    @property
     def text(self) -> str:
         """The lines that `netpick estimate` prints above its table."""
         if not self.due:
             return f"{self.run}: all {self.total} trainings have ended, nothing is left to do"
         head = f"{self.run}: {self.due} of {self.total} trainings to do on {', '.join(self.devices)} with "
-        lines = [head + counted(self.workers, "worker"), self.time_text, self.disk_text, self.memory_text]
+        lines = [
+            head + counted(self.workers, "worker"),
+            *self._cluster_lines,
+            self.time_text,
+            self.disk_text,
+            self.memory_text,
+        ]
         return "\n".join([*lines, *([self.note] if self.note else [])])
 
 
@@ -138,17 +157,21 @@ class Prediction:
     worker_seconds: float = 0.0
 
 
-def predict(model: Model, loads: Sequence[Workload], workers: int, cores: int, overheads: Overheads) -> Prediction:
-    """Return what some trainings will take on some workers."""
+def predict(
+    model: Model, loads: Sequence[Workload], workers: int, cores: int | None, overheads: Overheads
+) -> Prediction:
+    """Return what some trainings will take on some workers, which share some cores with the session, or None."""
     if not loads:
         return Prediction()
     # Where every core has a worker, the coordinator takes its time from them.
-    extra = overheads.commit if workers >= cores else 0.0
+    extra = overheads.commit if cores is not None and workers >= cores else 0.0
     model = replace(model, fixed=model.fixed + extra)
     outside = overheads.start + overheads.merge * len(loads)
     seconds = sorted((model.seconds(load) for load in loads), reverse=True)
     low, high = np.quantile(futures(model, loads, workers), (0.05, 0.95))
     wall = schedule(seconds, workers)
+    if cores is None:  # many workers elsewhere wait for the one that writes their results down
+        wall = max(wall, overheads.commit * len(loads))
     return Prediction(outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), sum(seconds))
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from netpick.core.devices import describe, free_memory, usable_cores
+from netpick.core.devices import free_memory, usable_cores
 from netpick.sessions.forecast import calibration, estimate
-from netpick.sessions.forecast.calibration import MOST_SECONDS, Calibration
+from netpick.sessions.forecast.calibration import MOST_SECONDS, Calibration, HandOut
 from netpick.sessions.forecast.estimate import Estimate, Overheads, Prediction, predict
 from netpick.sessions.forecast.model import UNTRAINED, Model, Timed, fit, rough
 from netpick.sessions.forecast.remaining import TimeLeft
@@ -98,6 +98,7 @@ def look_ahead(
     budget: Callable[[float], float],
     compact: bool,
     on_note: Callable[[str], None],
+    hand_out: HandOut | None = None,
 ) -> Outlook:
     """Look at what is due.
 
@@ -108,16 +109,17 @@ def look_ahead(
     budget : of the rough wall seconds: how many of them a calibration may take, such as `before_training`
     compact : whether files are merged at the end
     on_note : told what takes a while
+    hand_out : does tasks elsewhere than on this machine, for a calibration
     """
     assert situation.samples is not None
     loads = workloads_of(situation, situation.samples)
     due = [loads[training.key] for training in situation.due]
     known = _known(situation, loads, calibration.load(situation) or Calibration([]))
     if not known.is_enough(due):
-        roughly = predict(rough(), due, situation.workers, usable_cores(), Overheads()).seconds
+        roughly = predict(rough(), due, situation.workers, _cores(situation), Overheads()).seconds
         if (allowed := min(budget(roughly), MOST_SECONDS)) > 0:
             on_note(f"timing some of the networks, for about {allowed:.0f} s, to say how long all will take")
-            made = calibration.calibrate(situation, tasks, due, allowed)
+            made = calibration.calibrate(situation, tasks, due, allowed, hand_out)
             if made.timed:
                 calibration.save(situation, made)
                 known = _known(situation, loads, made)
@@ -152,7 +154,7 @@ def _ended(situation: Situation, loads: Mapping[TrainingKey, Workload]) -> list[
     """Return what trainings of this run took that are done, where that was on this machine with as many workers."""
     store = situation.store
     before = store.manifest.get("training", {})
-    if before.get("device") != describe(situation.devices[0]) or before.get("workers") != situation.workers:
+    if before.get("device") != situation.machine or before.get("workers") != situation.workers:
         return []
     out = []
     for spent in seconds_spent(store, situation.workers):
@@ -169,7 +171,7 @@ def _estimate(situation: Situation, due: Sequence[Workload], model: Model, known
     networks = [training.network for training in situation.due]
     pixels = math.prod(situation.image)
     overheads = _overheads(known.calibration, [network.recipe.epochs for network in networks])
-    said: Prediction = predict(model, due, situation.workers, usable_cores(), overheads)
+    said: Prediction = predict(model, due, situation.workers, _cores(situation), overheads)
     measured = [times.memory_bytes for times in model.known.values() if times.memory_bytes]
     on_card = situation.devices[0].startswith("cuda")
     on_paper = estimate.memory(networks, pixels, samples)
@@ -193,13 +195,18 @@ def _estimate(situation: Situation, due: Sequence[Workload], model: Model, known
         disk_free=shutil.disk_usage(store.path).free,
         worker_memory=estimate.WORKER_BYTES if on_card else max([on_paper, *measured]),
         data_memory=4 * pixels * (samples.train + samples.evaluated),
-        memory_free=free_memory("cpu"),
+        memory_free=None if situation.cluster else free_memory("cpu"),
         device_memory=max(measured, default=None) if on_card else None,
         costliest=estimate.costliest(model, due, {network.spec.hash: network.row for network in networks}),
         note=f"{untrained} students are not trained by gradient: {UNTRAINED:g} s were taken for each"
         if untrained
         else "",
     )
+
+
+def _cores(situation: Situation) -> int | None:
+    """Return the cores that the session and its workers share; None where they share none."""
+    return None if situation.cluster else usable_cores()
 
 
 def _overheads(timed: Calibration, epochs: Sequence[int]) -> Overheads:

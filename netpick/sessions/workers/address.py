@@ -16,3 +16,8 @@ class Address:
     tls_ca: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether files of encryption were given."""
+        return bool(self.tls_ca or self.tls_cert or self.tls_key)

@@ -5,6 +5,7 @@ A failure is a value, not a crash: what went wrong in one line, and whether it w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -21,7 +22,10 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class Task:
-    """One job, for a worker. `memory` and `params` are the network's; `workers` work at the same time."""
+    """One job, for a worker. `memory` and `params` are the network's; `workers` work at the same time.
+
+    `where` is the worker of a cluster that has it.
+    """
 
     job: Job
     shared: SharedData
@@ -29,6 +33,7 @@ class Task:
     attempts: int = 1
     memory: int = 0
     params: int = 0
+    where: str = ""
 
     @property
     def key(self) -> TrainingKey:
@@ -79,10 +84,14 @@ def _since(started: datetime) -> float:
 
 @dataclass(frozen=True)
 class Ended(Generic[Outcome]):
-    """A task that has ended, with what its work gave or why it failed."""
+    """A task that has ended, with what its work gave or why it failed.
+
+    `written` has the sizes of the files that its worker wrote into the run itself; None where it wrote none.
+    """
 
     task: Task
     outcome: Outcome | Failure
+    written: Mapping[str, int] | None = None
 
     @property
     def deserves_another(self) -> bool:
