@@ -98,7 +98,7 @@ def cards(monkeypatch):
     monkeypatch.setattr(devices, "describe", lambda name: f"A model of {name.partition(':')[0]}")
     monkeypatch.setattr(devices, "card", lambda name: (1, "the card") if name == "cuda:0" else (None, ""))
     monkeypatch.setattr(cluster_card, "PREPARE", prepare)
-    cluster_card.card.cache_clear()
+    cluster_card.forget_cards()
     return layouts
 
 

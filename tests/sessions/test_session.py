@@ -292,11 +292,11 @@ def test_ctrl_c_keeps_what_is_finished_and_the_rest_is_resumed(undisturbed, fres
     """Pressed at the worst moment: a result is there, and not yet written."""
     commit, calls = Store.commit, []
 
-    def commit_and_press(self, result, labels, scores):
-        calls.append(result)
+    def commit_and_press(*given):
+        calls.append(given)
         if len(calls) == 3:
             signal.raise_signal(signal.SIGINT)
-        commit(self, result, labels, scores)
+        commit(*given)
 
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     heard = Recorder()

@@ -25,6 +25,8 @@ PREPARE: Prepare = prepare_card
 
 Outcome = TrainingResult | Failure
 
+_MAKING = threading.Lock()
+
 
 class Card:
     """A card, fed by a thread of its own.
@@ -79,7 +81,17 @@ class Card:
             return None
 
 
-@functools.cache
 def card(device: str, share: int) -> Card:
-    """Return the card of this process; a worker has one."""
+    """Return the card of this process; a worker has one, whichever of its threads asks first."""
+    with _MAKING:
+        return _card(device, share)
+
+
+@functools.cache
+def _card(device: str, share: int) -> Card:
     return Card(device, share, PREPARE)
+
+
+def forget_cards() -> None:
+    """Let the next `card` be another one; what feeds those that there are goes on."""
+    _card.cache_clear()
