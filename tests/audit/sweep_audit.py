@@ -38,7 +38,7 @@ def sweep(raw: Raw, by: str = "attempt") -> Audit:
     table["best"] = table["accuracy"] == table.groupby("line")["accuracy"].transform("max")
     table = table.rename(columns={"network": "name"})
     columns = ["line", "value", "name", "accuracy", "low", "high", "spread", "replicates", "seconds", "best"]
-    noise = [r"more than noise(?= \()", r"no more than noise(?= \()", "one replicate", "None"]
+    noise = [r"more than noise(?= \()", r"no more than noise(?= \()", "one replicate", "None(?= of the other)"]
     return Audit(
         table[columns],
         _said_of_sweep(raw, table, by, split),

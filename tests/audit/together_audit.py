@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from audit.raw import TINY, Raw, over_splits
 from audit.said import Audit, figures, interval, often, percent, places, some, verdict, who
+from scipy import special, stats
+from sklearn.linear_model import LinearRegression
 
 TIMES = 10
 
@@ -47,7 +49,7 @@ def agreement(raw: Raw, by: str = "family") -> Audit:
             "network_b": names[top[1]], "chosen": np.mean([pair == top for pair in picked]),
             "joint_error": np.mean(judged),
         })  # fmt: skip
-    inside, outside, p = _within(kappa, of.to_numpy(), wrong.sum(axis=1))
+    inside, outside, p = _within(kappa, of.to_numpy(), wrong.mean(axis=1))
     together = [wrong[list(pair)].all(axis=0).sum() for pair in pairs]
     ties = sum(n == min(together) for n in together) - 1
     word = "Not clearly" if p > 0.05 else "Hardly" if inside - outside < 0.05 else "Yes"
@@ -82,15 +84,21 @@ def _least(pairs: list[tuple[int, int]], wrong: np.ndarray) -> tuple[int, int]:
 def _within(kappa: dict[tuple[int, int], float], of: np.ndarray, errors: np.ndarray) -> tuple[float, float, float]:
     """Return mean kappa within groups and between, and in how many of 199 shuffles and the truth it is as large.
 
-    Of networks in the order of their errors five, or a few more, are shuffled at a time.
+    Of networks in the order of their errors five, or a few more, are shuffled at a time; what accuracy explains is left
+    out.
     """
     known = {pair: k for pair, k in kappa.items() if not np.isnan(k)}
     inside, outside = (
         np.mean([k for (i, j), k in known.items() if (of[i] == of[j]) == same]) for same in (True, False)
     )
-    middle = np.mean(list(known.values()))
     i, j = np.array(list(known)).T
-    above, codes, rng = np.array(list(known.values())) - middle, pd.factorize(of)[0], np.random.default_rng(0)
+    logit = special.logit(errors.clip(1e-4, 1 - 1e-4))
+    z = stats.zscore(logit)
+    both, apart = z[i] + z[j], abs(z[i] - z[j])
+    terms = np.array([both, both**2, both**3, apart, apart**2, apart * both]).T
+    values = np.array(list(known.values()))
+    above = values - LinearRegression().fit(terms, values).predict(terms)  # what accuracy doesn't explain
+    codes, rng = pd.factorize(of)[0], np.random.default_rng(0)
     fives = np.array_split(np.argsort(errors, kind="stable"), max(1, len(errors) // 5))
     orders = [codes, *(codes.copy() for _ in range(199))]
     for order in orders[1:]:
