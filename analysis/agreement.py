@@ -4,11 +4,11 @@ For two networks, agreement is Cohen's kappa of being wrong: how much more often
 networks with the same error rates would be by chance; 1 is complete agreement, 0 is chance (Cohen 1960; as a measure of
 diversity in ensembles: Kuncheva and Whitaker 2003). It is averaged over the pairs within a group and between groups.
 That networks of the same group agree more is tested by shuffling the groups among networks of like accuracy, five at a
-time, since able networks agree with able ones, whatever their design. Two networks complement
-each other where they are seldom wrong together: chosen on one half of the test samples, as is the best single network
-that they are compared with, and judged on the other, in ten splits. Kappa uses all test samples at the last epoch,
-first replicate; pairs without an error have none and are left out. Time and memory grow with the square of the number
-of networks.
+time, and by what the two accuracies leave of kappa, since able networks agree with able ones, whatever their design.
+Two networks complement each other where they are seldom wrong together: chosen on one half of the test samples, as is
+the best single network that they are compared with, and judged on the other, in ten splits. Kappa uses all test samples
+at the last epoch, first replicate; pairs without an error have none and are left out. Time and memory grow with the
+square of the number of networks.
 
 Columns
 -------
@@ -91,7 +91,7 @@ def ask(
     best = chosen(splits, wrong, joint, groups_of, preferred)
     table = pair_table(best, kappa, joint / len(labels), groups_of, names)
 
-    inside, outside, p = within_test(kappa, codes, shuffles, seed, as_accurate(np.diag(joint)))
+    inside, outside, p = within_test(kappa, codes, shuffles, seed, np.diag(joint) / len(labels))
     text = sentence(inside, outside, p, by, best, names, exam.whom(frame, everyone))
     # Families are many: the figure has their computations.
     of = (frame["activation"] if by == "activation" else frame["computation"]).reset_index(drop=True)
@@ -257,12 +257,30 @@ def as_accurate(errors: np.ndarray) -> list[np.ndarray]:
     return np.array_split(np.argsort(errors, kind="stable"), max(1, len(errors) // ALIKE))
 
 
+def beyond_accuracy(kappa: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Return kappa less what the accuracies of two networks explain; `errors` are shares of the samples.
+
+    Least squares by the sum of their logits, to the third power, and by how far these are apart: networks of like
+    accuracy agree more, on hard samples and easy ones, whatever they are made of.
+    """
+    share = np.clip(errors, 1e-4, 1 - 1e-4)
+    level = np.log(share / (1 - share))
+    level = (level - level.mean()) / max(float(level.std()), 1e-9)
+    i, j = np.nonzero(~np.isnan(kappa))
+    both, apart = level[i] + level[j], np.abs(level[i] - level[j])
+    terms = np.column_stack([np.ones(len(i)), both, both**2, both**3, apart, apart**2, apart * both])
+    out = kappa.copy()
+    out[i, j] -= terms @ np.linalg.lstsq(terms.T @ terms, terms.T @ kappa[i, j], rcond=None)[0]
+    return out
+
+
 def within_test(
-    kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int, alike: list[np.ndarray] | None = None
+    kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int, errors: np.ndarray | None = None
 ) -> tuple[float, float, float]:
     """Return mean kappa within groups and between them, and how likely such a difference is by chance.
 
-    Groups are shuffled within each of the sets `alike`, or among all.
+    Given the networks' `errors`, as shares of the samples, groups are shuffled among networks of like accuracy, and
+    what accuracy explains is taken from kappa; else they are shuffled among all.
 
     NaN where there are no pairs of one kind. The last is the share of shuffles, the true order counted in, in which
     the pairs within a group agree at least as much; in the shuffles, a pair without kappa stands as an average one.
@@ -273,14 +291,16 @@ def within_test(
     inside, outside = (float(kappa[known & x].mean()) if (known & x).any() else np.nan for x in (same, ~same))
     if np.isnan(inside - outside):
         return inside, outside, np.nan
-    centred = np.where(known, kappa - kappa[known].mean(), 0).astype(np.float32)
-    np.fill_diagonal(centred, 0)
+    centred = np.where(known, kappa, np.nan)
+    centred = centred - kappa[known].mean() if errors is None else beyond_accuracy(centred, errors)
+    centred = np.nan_to_num(centred).astype(np.float32)
+    alike = [np.arange(len(codes))] if errors is None else as_accurate(errors)
     onehot = np.eye(codes.max() + 1, dtype=np.float32)
     rng = np.random.default_rng(seed)
     orders = [codes]
     for _ in range(shuffles):
         orders.append(codes.copy())
-        for members in alike or [np.arange(len(codes))]:
+        for members in alike:
             orders[-1][members] = rng.permutation(codes[members])
     sums: list[float] = []
     for start in range(0, len(orders), BLOCK):  # one product of matrices for many shuffles

@@ -19,10 +19,13 @@ with `by="family"`, a row a computation × attempt: `computation`, `epoch`, `stu
 with `by="attempt"`, what stopping everyone after this attempt would have cost: `epoch`, `students`, `median` and
 `top` (accuracies), `median_loss` (median of how much lower students are than at their own last attempt), `peaked`
 (share of the students whose best attempt this was), `pick` (the best student of this attempt, of equals the one with
-fewest macs), `pick_last` (its accuracy at its last attempt), `pick_loss` (how far that is below the best last accuracy
-of all), `correlation` (Spearman's, with the last scores), `seconds` (share of the whole training time).
+fewest macs), `pick_last` (the accuracy, at its last attempt, of whoever is picked so), `pick_loss` (how far that is
+below the best of the last attempt, with `pick_low` and `pick_high`, its 95 % interval, and `pick_p`, the p-value of "it
+is nothing"), `correlation` (Spearman's, with the last scores), `seconds` (share of the whole training time).
 
-`judged`, `p` and `worse` are of each network's first replicate that is done, the other columns means over replicates.
+`pick_last` and `pick_loss` are judged on other samples: both students are chosen on one half of them and judged on the
+other, in ten splits (Nadeau and Bengio 2003). They, `judged`, `p` and `worse` are of each network's first replicate
+that is done, the other columns means over replicates.
 """
 
 from __future__ import annotations
@@ -32,24 +35,25 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _attempts
-from netpick.exam import Answer, Run, listed, percent, points
+from netpick.analysis._judged import Marks
+from netpick.exam import Answer, Run, listed, percent, points, verdict
 
 TABLES = ("student", "family", "attempt")
 SHARES = {
     "student": ("first", "lowest", "highest", "last", "change", "drop", "judged"),
     "family": ("q25", "median", "q75"),
-    "attempt": ("median", "top", "median_loss", "peaked", "pick_last", "pick_loss", "seconds"),
+    "attempt": (
+        *("median", "top", "median_loss", "peaked", "pick_last", "pick_loss", "pick_low", "pick_high", "seconds"),
+    ),
 }
 COLUMNS = {
     "student": ("name", "first", "last", "change", "drop", "bloomer", "worse", "p"),
     "family": (),
-    "attempt": ("epoch", "median", "top", "median_loss", "pick", "pick_loss", "seconds"),
+    "attempt": ("epoch", "median", "top", "median_loss", "pick", "pick_loss", "seconds", "pick_p"),
 }
 """Of each table: fractions, and what matters most."""
 ALPHA = 0.05
 """Of the test that somebody got worse."""
-BLOCK_BYTES = 64 * 2**20
-"""Answers that are held at a time."""
 
 
 def ask(
@@ -82,10 +86,11 @@ def ask(
     low, high, fall = (exam.check_fraction(k, v) for k, v in (("low", low), ("high", high), ("fall", fall)))
     wide = exam.attempts(run, split)
     frame = exam.students(run, split=split)
-    each = by_student(wide, frame, judged(run, split), low, high, fall, quantile)
+    marks = Marks.of(run, split)
+    each = by_student(wide, frame, marks.below, low, high, fall, quantile)
     families = by_family(wide, frame)
     seconds = run.epochs[run.epochs["split"] == split].groupby("epoch")["train_seconds"].sum()
-    stopping = by_attempt(wide.loc[exam.preferred(frame)], seconds)
+    stopping = by_attempt(wide.loc[exam.preferred(frame)], seconds, marks.picks(exam.preferred(frame)))
     low, high = each.attrs["low"], each.attrs["high"]
 
     made = wide.notna().sum(axis=1)
@@ -116,53 +121,6 @@ def ask(
     )  # fmt: skip
 
 
-def judged(run: Run, split: str) -> pd.DataFrame:
-    """Return of each network by name how far its last attempt is below its best one, and how sure that is.
-
-    Columns `judged` and `p`, which is not yet corrected for the number of students.
-    """
-    labels = run.labels(split)
-    which = exam.first_replicates(run, split)
-    rows = exam.evaluations(run, split)
-    first = rows[rows["replicate"] == rows["network"].map(which)]
-    alike = first.groupby("network")["epoch"].agg(lambda epochs: tuple(sorted(epochs))).to_frame("epochs")
-    alike["replicate"] = alike.index.map(which)
-    halves = exam.halves(len(labels), 0, labels)
-    found = []
-    for (epochs, replicate), group in alike.groupby(["epochs", "replicate"]):
-        block = max(1, BLOCK_BYTES // (len(labels) * len(epochs)))
-        for start in range(0, len(group), block):
-            asked = set(group.index[start : start + block])
-            names = [name for name in which if name in asked]  # as answers are ordered
-            read = (run.predicted(e, split=split, networks=names, replicate=int(replicate)) for e in epochs)
-            right = np.stack([answers == labels for answers in read])
-            found.append(pd.DataFrame(_below_best(right, halves), index=names))
-    return pd.concat(found)
-
-
-def _below_best(right: np.ndarray, halves: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-    """Compare the last attempt with the best one; `right` is bool (attempts, networks, samples).
-
-    How far it is below is judged on the half of the samples that did not choose the best; of equals the last one is
-    chosen. The test is against each attempt, of which the surest counts, corrected for as many.
-    """
-    from scipy.stats import binom
-
-    attempts, networks, samples = right.shape
-    fell = np.zeros(networks, int)
-    for choosing, judging in (halves, halves[::-1]):
-        marks = right[:, :, choosing].sum(axis=2)
-        best = attempts - 1 - marks[::-1].argmax(axis=0)
-        then, at_last = right[best, np.arange(networks)][:, judging], right[-1][:, judging]
-        fell += then.sum(axis=1) - at_last.sum(axis=1)
-    p = np.full(networks, np.nan if attempts == 1 else 1.0)
-    for then in right[:-1]:
-        lost, won = (then & ~right[-1]).sum(axis=1), (right[-1] & ~then).sum(axis=1)
-        mid_p = binom.sf(lost, lost + won, 0.5) + binom.pmf(lost, lost + won, 0.5) / 2
-        p = np.minimum(p, (attempts - 1) * mid_p)
-    return {"judged": fell / samples, "p": p}
-
-
 def by_student(
     wide: pd.DataFrame,
     frame: pd.DataFrame,
@@ -172,7 +130,7 @@ def by_student(
     fall: float,
     quantile: float | None,
 ) -> pd.DataFrame:
-    """Return a row a student; `other_half` is what `judged` gives, and `attrs` has the thresholds used."""
+    """Return a row a student; `other_half` is `below` of the marks, and `attrs` has the thresholds used."""
     first = wide.iloc[:, 0].to_numpy()
     last = wide.ffill(axis=1).iloc[:, -1].to_numpy()  # of those that stopped earlier too
     highest = wide.max(axis=1).to_numpy()
@@ -211,8 +169,8 @@ def by_family(wide: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def by_attempt(wide: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
-    """Return a row an attempt: what stopping everyone there would have cost."""
+def by_attempt(wide: pd.DataFrame, seconds: pd.Series, picks: pd.DataFrame) -> pd.DataFrame:
+    """Return a row an attempt: what stopping everyone there would have cost; `picks` are those of the marks."""
     last = wide.ffill(axis=1).iloc[:, -1]
     peak = wide.idxmax(axis=1)
     spent = seconds.reindex(wide.columns).cumsum() / max(float(seconds.sum()), 1e-300)
@@ -224,7 +182,7 @@ def by_attempt(wide: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
         rows.append({
             "epoch": int(epoch), "students": len(now), "median": now.median(), "top": now.max(),
             "median_loss": (last[now.index] - now).median(), "peaked": (peak == epoch).mean(), "pick": pick,
-            "pick_last": last[pick], "pick_loss": last.max() - last[pick],
+            **picks.loc[epoch],
             "correlation": now.rank().corr(last[now.index].rank()) if varied else np.nan, "seconds": spent[epoch],
         })  # fmt: skip
     return pd.DataFrame(rows)
@@ -263,10 +221,11 @@ def _stopping(stopping: pd.DataFrame) -> str:
     first = stopping.iloc[0]
     lost = abs(first["median_loss"]) > exam.TINY
     cost = f"cost the median student {points(first['median_loss'])}" if lost else "cost the median student nothing"
-    end = f"ends {points(first['pick_loss'])} below the best of all, which luck has a part in"
-    if first["pick_loss"] < exam.TINY:
-        end = "is the best of all at the end, too"
+    loss = first["pick_loss"]
+    end = "level with" if abs(loss) < exam.TINY else f"{points(abs(loss))} {'below' if loss > 0 else 'above'}"
     return (
         f"Stopping all after the first attempt would have saved {percent(1 - first['seconds'], 0)} of the training "
-        f"time and {cost}; its best student, {first['pick']}, {end}."
+        f"time and {cost}. The best student of that attempt ({first['pick']} on all samples) ends {end} the best of "
+        "the last one where both are chosen on one half of the samples and judged on the other, and "
+        f"{verdict(first['pick_p'])}."
     )

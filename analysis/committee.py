@@ -4,10 +4,11 @@ A committee is a number of networks that answer as one, by `votes` (the class th
 the class whose voters have the better ranks in accuracy) or by `probabilities` (the class with the highest mean
 probability). Members are drawn at `random`, or taken one after the other, `greedy`: each next member is the one that
 makes the committee best (forward selection, each network once: Caruana et al. 2004, "Ensemble selection from libraries
-of models"). Greedy committees, and the best single network, are chosen on one half of the test samples; all accuracies
-are those on the other half, so that neither is flattered by being chosen, and means over five splits, with intervals
-over the splits (Nadeau and Bengio 2003). Networks are compared by their first replicate; where one network alone is
-named as member, its replicates sit in the committee. Where no scores were kept, there are votes only.
+of models"). The test samples are split in three: on the first part greedy committees, and the best single network, are
+chosen; on the second the rule, and the smallest size that matches the single network; and the third judges, so that
+none of this flatters. All accuracies are those of the judging part, means over five splits, with intervals over the
+splits (Nadeau and Bengio 2003). Networks are compared by their first replicate; where one network alone is named as
+member, its replicates sit in the committee. Where no scores were kept, there are votes only.
 
 Columns
 -------
@@ -19,6 +20,8 @@ low, high : fraction; 95 % interval over the splits; of random committees the ra
 params, macs, seconds : sums over the members, means over the draws; training time in seconds
 macs_share : the committee's macs, divided by the single network's
 matches : whether `accuracy` is at least the single network's
+chosen : fraction of the splits in which this is the smallest committee of its `choice` to match the single network on
+    the second part (of two rules the more accurate; where none matches, the most accurate of all)
 p : p-value of "the committee and the single network are as accurate"
 member : greedy: the network that comes in at this size, on all samples
 """
@@ -35,7 +38,8 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _replicates
-from netpick.exam import Answer, NetpickError, Run, RunError, Splits, short, suggest, theme, verdict
+from netpick.analysis._matching import Enough, Tried, sentence
+from netpick.exam import Answer, NetpickError, Run, RunError, Splits, short, suggest, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,13 +81,13 @@ def ask(
     draws : int
         Random committees of each size.
     seed : int
-        Of the draws, and of the splits into halves.
+        Of the draws, and of the splits in three.
     """
     exam.check_count("largest", largest, 2)
     exam.check_count("draws", draws)
     frame = exam.students(run, good, gold, quantile)
     known, predicted, labels = exam.final(run)
-    splits = Splits.of(run, labels, times=TIMES, seed=seed)
+    splits = Splits.of(run, labels, parts=3, times=TIMES, seed=seed)
     single = exam.need_network(run, target) if target is not None else exam.best(frame)
     replicated = _replicates.named_alone(run, members)
     if replicated:
@@ -103,31 +107,42 @@ def ask(
     drawn = np.stack([rng.permutation(len(bench.names))[:largest] for _ in range(draws)])
 
     costs = frame.set_index("name").loc[[single], COSTS].to_numpy(float)
-    parts = [_rows("single", "", alone.accuracy[None, :, None], costs[None], splits, alone.accuracy, [single])]
+    goal = alone.accuracy[1]
+    parts = [_rows("single", "", goal[None, :, None], costs[None], splits, goal, [single])]
+    tried: list[Tried] = []
     for rule in ("votes", "probabilities"):
         try:
             margins = bench.margins(run, rule, largest)
         except RunError as e:
             said.append(f"votes only: {e}")
             continue
-        parts += committees(bench, rule, margins, drawn, splits, alone.accuracy)
+        rows, courses = committees(bench, rule, margins, drawn, splits, goal)
+        parts, tried = parts + rows, tried + courses
     table = pd.concat(parts, ignore_index=True)
+    found = {
+        choice: Enough.of([one for one in tried if one.choice == choice], alone.accuracy, splits)
+        for choice in ("greedy", "random")
+    }
     after = list(table).index("seconds") + 1
     table.insert(after, "macs_share", table["macs"] / table["macs"].iloc[0])
     table.insert(after + 1, "matches", table["accuracy"] >= table["accuracy"].iloc[0] - 1e-9)  # means are rounded
-    text = sentence(table, single, who, len(bench.names), alone.why)
+    table.insert(after + 2, "chosen", _chosen(table, found))
+    text = sentence(table, found, single, who, len(bench.names), alone.why)
     text += _replicates.together(table) if replicated else ""
     return Answer(
-        table, text, lambda: draw(table, single, who, few),
+        table, text, lambda: draw(table, found, single, who, few),
         exam.notes(run, *said, exam.said_of_luck(run), first=True),
-        shares=("accuracy", "low", "high"),
-        columns=("choice", "rule", "size", "accuracy", "low", "high", "macs_share", "p", "member"),
+        shares=("accuracy", "low", "high", "chosen"),
+        columns=("choice", "rule", "size", "accuracy", "low", "high", "macs_share", "p", "member", "chosen"),
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Single:
-    """The accuracy of the network to match in each split, and which network that is, in words, if it was not named."""
+    """The accuracy of the network to match, and which network that is, in words, if it was not named.
+
+    (2, splits): on the part that chooses how many members it takes to match it, and on that which judges.
+    """
 
     accuracy: np.ndarray
     why: str
@@ -136,15 +151,15 @@ class Single:
     def of(
         cls, splits: Splits, frame: pd.DataFrame, known: list[str], right: np.ndarray, single: str, named: bool
     ) -> Single:
-        """Judge the one that was named, or in each split the one that is best on the half that chooses."""
-        judged = splits.means(right)
+        """Judge the one that was named, or in each split the one that is best on the part that chooses members."""
+        both = np.stack([splits.means(right, 1), splits.means(right)])
         if named:
-            return cls(judged[known.index(single)], "")
+            return cls(both[:, known.index(single)], "")
         order = [known.index(name) for name in exam.preferred(frame) if name in set(known)]
         won = np.array(order)[splits.means(right, 0)[order].argmax(axis=0)]
         often = int((won == known.index(single)).sum())
         return cls(
-            judged[won, np.arange(len(splits))],
+            both[:, won, np.arange(len(splits))],
             f"of all {len(frame)}, chosen anew in each of {len(splits)} splits, {single} in {often or 'none'} of them",
         )
 
@@ -209,32 +224,46 @@ class Bench:
 def committees(
     bench: Bench, rule: str, margins: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray, splits: Splits,
     single: np.ndarray,
-) -> list[pd.DataFrame]:  # fmt: skip
-    """Return the rows of random committees, `drawn` (draws, members), and of the greedy one; `single` is to match."""
+) -> tuple[list[pd.DataFrame], list[Tried]]:  # fmt: skip
+    """Return the rows of random committees, `drawn` (draws, members), and of the greedy one, and what both come to.
+
+    `single` has the judged accuracy of the network to match in each split.
+    """
     largest = drawn.shape[1]
     random, one_by_one, costs = [], [], []
     for k in range(len(splits)):
-        choose, judge = splits.samples(k, 0), splits.samples(k)
-        order = bench.ranked(choose)
+        order = bench.ranked(splits.samples(k, 0))
         of_all, place = margins(order), order.argsort()
-        chosen = greedy(of_all[:, :, np.isin(bench.hard, choose)], largest)
-        judging = of_all[:, :, np.isin(bench.hard, judge)]
-        one_by_one.append(_of_all(accuracies(judging[:, chosen]), judging, len(judge)))
-        random.append([_of_all(accuracies(judging[:, place[members]]), judging, len(judge)) for members in drawn])
+        chosen = greedy(of_all[:, :, np.isin(bench.hard, splits.samples(k, 0))], largest)
+        lineups = [np.array(chosen), *place[drawn]]
+        both = np.array([_course(of_all, lineups, bench.hard, splits.samples(k, part)) for part in (1, 2)])
+        one_by_one.append(both[:, 0])
+        random.append(both[:, 1:])
         costs.append(np.cumsum(bench.costs[order[chosen]], axis=0))
     order = bench.ranked(np.arange(len(bench.labels)))
     names = [bench.names[order[i]] for i in greedy(margins(order), largest)]
-    by_draw = np.array(random).transpose(1, 0, 2)
+    by_draw = np.array(random).transpose(1, 2, 0, 3)
+    chosen_ones = np.array(one_by_one).transpose(1, 0, 2)
     return [
-        _rows("random", rule, by_draw, np.cumsum(bench.costs[drawn], axis=1), splits, single),
-        _rows("greedy", rule, np.array(one_by_one)[None], np.array(costs), splits, single, names),
+        _rows("random", rule, by_draw[1], np.cumsum(bench.costs[drawn], axis=1), splits, single),
+        _rows("greedy", rule, chosen_ones[1][None], np.array(costs), splits, single, names),
+    ], [
+        Tried("random", rule, *by_draw.mean(axis=1).transpose(0, 2, 1)),
+        Tried("greedy", rule, *chosen_ones.transpose(0, 2, 1)),
     ]
 
 
-def _of_all(accuracy: np.ndarray, margins: np.ndarray, samples: int) -> np.ndarray:
-    """Return the accuracy on all samples from that on the hard ones."""
-    hard = margins.shape[2]
-    return 1 - (1 - accuracy) * hard / samples if hard else np.ones(len(accuracy))
+def _chosen(table: pd.DataFrame, found: dict[str, Enough]) -> np.ndarray:
+    """Return in which share of the splits each row is the one that is chosen; NaN for the single network."""
+    known = zip(table["choice"], table["rule"], table["size"], strict=True)
+    picked = {(choice, *key): n / one.picked.sum() for choice, one in found.items() for key, n in one.picked.items()}
+    return np.array([picked.get(key, np.nan if key[0] == "single" else 0.0) for key in known])
+
+
+def _course(margins: np.ndarray, lineups: list[np.ndarray], hard: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Return the accuracy on samples of the first 1, 2, ... members of each line-up; `margins` are of the hard ones."""
+    these = margins[:, :, np.isin(hard, samples)]
+    return 1 - (1 - np.array([accuracies(these[:, one]) for one in lineups])) * these.shape[2] / len(samples)
 
 
 def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, everyone: bool) -> tuple[list[str], str]:
@@ -358,44 +387,7 @@ def _rows(
     )
 
 
-def sentence(table: pd.DataFrame, single: str, who: str, pool: int, why: str = "") -> str:
-    """Say which committee matches the single network first, and what it costs; `why` it is that one, if not asked."""
-    goal = table.iloc[0]
-    said = []
-    for choice, words in (("greedy", "well chosen"), ("random", "drawn at random")):
-        rows = table[table["choice"] == choice]
-        enough = rows[rows["matches"]]
-        if len(enough):
-            row = enough.sort_values(["size", "accuracy"], ascending=[True, False]).iloc[0]
-            how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
-            member = row["member"] if choice == "greedy" else "1 of them"
-            count = f"{member} alone does it" if row["size"] == 1 else f"{row['size']} of them do it {how}"
-            said.append(
-                f"{words}, {count} ({exam.percent(row['accuracy'])}, {row['macs_share']:.2g} times its macs; "
-                f"{_beside(row, goal)})"
-            )
-        else:
-            row = rows.nlargest(1, "accuracy").iloc[0]
-            said.append(
-                f"{words}, no committee of up to {rows['size'].max()} does: {exam.percent(row['accuracy'])} with "
-                f"{row['size']} is the most ({_beside(row, goal)})"
-            )
-    interval = f"95 % interval {exam.percent(max(goal['low'], 0))} to {exam.percent(min(goal['high'], 1))}"
-    alone = f"The best network alone ({why})" if why else f"{single} alone"
-    return (
-        f"{alone} has {exam.percent(goal['accuracy'])} of the judged samples right ({interval}). "
-        f"To match it with {who} ({pool} of them): {'; '.join(said)}."
-    )
-
-
-def _beside(row: pd.Series, goal: pd.Series) -> str:
-    more = row["accuracy"] - goal["accuracy"]
-    if abs(more) < 5e-5:
-        return "as accurate"
-    return f"{exam.points(abs(more))} {'more' if more > 0 else 'less'}, and {verdict(row['p'])}"
-
-
-def draw(table: pd.DataFrame, single: str, who: str, few: str) -> Figure:
+def draw(table: pd.DataFrame, found: dict[str, Enough], single: str, who: str, few: str) -> Figure:
     """Draw the accuracy of committees of a few sizes, with its interval; costs are beneath the sizes."""
     from matplotlib.figure import Figure
 
@@ -419,12 +411,11 @@ def draw(table: pd.DataFrame, single: str, who: str, few: str) -> Figure:
     costs = table[table["choice"] == "random"].groupby("size")["macs_share"].mean()
     ax.set_xticks(range(len(sizes)), [f"{size}\n{exam.figures(costs[size])}×" for size in sizes])
     ax.set(xlabel=f"networks in the committee, and their macs as a multiple of those of {single} (drawn at random)")
-    ax.set_ylabel("accuracy on the judged half")
+    ax.set_ylabel("accuracy on the third that judges")
     ax.grid(visible=False, axis="x")
     theme.percent_axis(ax.yaxis)
     theme.legend_below(fig, ax)
-    enough = table[table["matches"] & (table["choice"] != "single")]
-    size = enough["size"].min() if len(enough) else None
+    size = min((one.size for one in found.values() if one.matches), default=None)
     enough_are = f"{size} are enough to match {single}" if size else f"none of up to {largest} matches {single}"
     title = f"Committees of {who}: {enough_are}"
     if size == 1:

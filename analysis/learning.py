@@ -25,18 +25,20 @@ Method: forgetting events of Toneva et al. 2019, "An empirical study of example 
 learning" (arXiv 1812.05159), counted between evaluations of test samples, where theirs are between batches of training
 samples; data maps of Swayamdipta et al. 2020, "Dataset cartography" (arXiv 2009.10795), averaged over networks.
 As there, regions are relative: the third of the samples with most variability is ambiguous, and the others are
-easy or hard by a confidence above or below 0.5. Replicates: the first one that is done.
+easy or hard by a confidence above or below 0.5. The samples that are forgotten most are chosen by one half of the
+networks of each computation and judged by the other, in ten splits, with intervals over the splits (Nadeau and Bengio
+2003). Replicates: the first one that is done.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Run, RunError, theme
+from netpick.exam import Answer, Judged, Run, RunError, Splits, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +76,12 @@ def ask(
     if len(full) < len(chosen):
         said.append(f"left out are {len(chosen) - len(full)} networks with fewer than {epochs} epochs")
     table = pd.DataFrame({"sample": np.arange(len(labels)), "label": labels})
-    table = table.assign(**_events(run, names, which, epochs, labels))
+    columns, events = _events(run, names, which, epochs, labels)
+    table = table.assign(**columns)
+    computation = full.set_index("name").loc[names, "computation"]
+    most = None
+    if len(names) > 1:
+        most = MostForgotten.of(events, Splits.of(run, pd.factorize(computation)[0], times=exam.FEW_TIMES))
     sure = np.full((2, len(labels)), np.nan)
     if confidence:
         try:
@@ -88,8 +95,8 @@ def ask(
     who = exam.whom(full, everyone)
     return Answer(
         table,
-        _text(table, epochs, who, run.classes),
-        lambda: theme.finish(_draw(table, epochs), f"{_title(table, epochs)} ({exam.how_many(full)})", who),
+        _text(table, epochs, who, run.classes, most),
+        lambda: theme.finish(_draw(table, epochs), f"{_title(table, epochs, most)} ({exam.how_many(full)})", who),
         exam.notes(run, *said, first=True),
         shares=("right", "forgot", "never", "unforgettable", "confidence"),
         columns=("sample", "label", "right", "forgot", "never", "settled", "region", "forgetting"),
@@ -105,36 +112,40 @@ def _by_replicate(names: list[str], which: dict[str, int]) -> dict[int, list[str
 
 def _events(
     run: Run, names: list[str], which: dict[str, int], epochs: int, labels: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Follow right and wrong from epoch to epoch; one epoch's answers are held at a time."""
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Follow right and wrong from epoch to epoch; one epoch's answers are held at a time.
+
+    Return columns, and how often each network forgets each sample, (networks, samples).
+    """
     samples, n = len(labels), len(names)
-    events, forgot, never, kept, settled_sum, last = (np.zeros(samples) for _ in range(6))
+    forgot, never, kept, settled_sum, last = (np.zeros(samples) for _ in range(5))
+    events, place = np.zeros((n, samples), np.uint16), {name: i for i, name in enumerate(names)}
     for replicate, members in _by_replicate(names, which).items():
         shape = (len(members), samples)
-        ever, ever_forgot = np.zeros(shape, bool), np.zeros(shape, bool)
+        ever, often = np.zeros(shape, bool), np.zeros(shape, np.uint16)
         since = np.zeros(shape, np.int16)  # the epoch from which it has been right, 0 where it is wrong now
         for epoch in range(1, epochs + 1):
             right = run.predicted(epoch, networks=members, replicate=replicate) == labels
             lost = ~right & (since > 0)
-            events += lost.sum(axis=0)
-            ever_forgot |= lost
+            often += lost
             ever |= right
             since = np.where(right, np.where(since > 0, since, epoch), 0).astype(np.int16)
-        forgot += ever_forgot.sum(axis=0)
+        events[[place[name] for name in members]] = often
+        forgot += (often > 0).sum(axis=0)
         never += (~ever).sum(axis=0)
-        kept += (ever & ~ever_forgot).sum(axis=0)
+        kept += (ever & (often == 0)).sum(axis=0)
         last += (since > 0).sum(axis=0)
         settled_sum += since.sum(axis=0)
     with np.errstate(invalid="ignore"):
         settled = settled_sum / last
     return {
         "right": last / n,
-        "forgetting": events / n,
+        "forgetting": events.mean(axis=0),
         "forgot": forgot / n,
         "never": never / n,
         "unforgettable": kept / n,
         "settled": settled,
-    }
+    }, events
 
 
 def _sureness(run: Run, names: list[str], which: dict[str, int], epochs: int, labels: np.ndarray) -> np.ndarray:
@@ -165,23 +176,44 @@ def _region(table: pd.DataFrame) -> np.ndarray:
     return np.where(ambiguous, "ambiguous", np.where(table["confidence"] > 0.5, "easy", "hard"))
 
 
-def _most_forgotten(table: pd.DataFrame) -> float:
-    """Return the share of all forgetting that falls on the tenth of the samples that is forgotten most."""
-    return float(table["forgetting"].head(-(-len(table) // 10)).sum() / table["forgetting"].sum())
+class MostForgotten(NamedTuple):
+    """What the samples that one half of the networks forgets most are to the other half.
+
+    `tenth` is the share of its forgetting that falls on a tenth of the samples, `first` the share of its networks that
+    forget the first of them.
+    """
+
+    tenth: Judged
+    first: Judged
+
+    @classmethod
+    def of(cls, events: np.ndarray, splits: Splits) -> MostForgotten | None:
+        """Choose and judge by events (networks, samples), in splits of the networks; None where a half has none."""
+        chosen, judged = splits.means(events.T, 0).T, splits.means(events.T).T
+        if not (chosen.any(axis=1) & judged.any(axis=1)).all():
+            return None
+        tenth = np.argsort(-chosen, axis=1, kind="stable")[:, : -(-events.shape[1] // 10)]
+        share = np.take_along_axis(judged, tenth, axis=1).sum(axis=1) / judged.sum(axis=1)
+        ever = splits.means(events[:, tenth[:, 0]].T > 0)
+        return cls(splits.over(share), splits.over(np.diagonal(ever)))
 
 
-def _title(table: pd.DataFrame, epochs: int) -> str:
+def _title(table: pd.DataFrame, epochs: int, most: MostForgotten | None) -> str:
     if epochs == 1:
         return "One epoch: nothing can be forgotten yet"
-    said = f"In {epochs} epochs nothing that was learned is forgotten again"
-    if table["forgetting"].sum() > 0:
-        said = f"A tenth of the samples takes {exam.percent(_most_forgotten(table), 0)} of all forgetting"
+    said = []
+    if table["forgetting"].sum() == 0:
+        said.append(f"In {epochs} epochs nothing that was learned is forgotten again")
+    elif most is not None:
+        tenth = exam.percent(most.tenth.mean, 0)
+        said.append(f"The tenth of the samples that some networks forget most takes {tenth} of the others' forgetting")
     if table["settled"].notna().any():
-        said += f"; on average a sample stays right from epoch {table['settled'].mean():.1f} of {epochs} on"
-    return said
+        said.append(f"on average a sample stays right from epoch {table['settled'].mean():.1f} of {epochs} on")
+    title = "; ".join(said)
+    return title[:1].upper() + title[1:]
 
 
-def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str:
+def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str], most: MostForgotten | None) -> str:
     n, nobody = len(table), int((table["right"] == 0).sum())
     kept = int(((table["forgot"] == 0) & (table["never"] < 1)).sum())
     if epochs == 1:
@@ -201,8 +233,12 @@ def _text(table: pd.DataFrame, epochs: int, who: str, classes: list[str]) -> str
     if top["forgetting"] > 0:
         out += (
             f"Number {top['sample']} ({exam.quoted(classes[int(top['label'])])}) is forgotten most: by "
-            f"{exam.percent(top['forgot'], 0)} of the networks. A tenth of the samples, those forgotten most, takes "
-            f"{exam.percent(_most_forgotten(table), 0)} of all forgetting. "
+            f"{exam.percent(top['forgot'], 0)} of the networks. "
+        )
+    if most is not None:
+        out += (
+            f"What one half of the networks forgets most, {most.first} of the other half forget too; the tenth of the "
+            f"samples that it forgets most takes {most.tenth} of the forgetting of the other half. "
         )
     if len(settled):
         latest = table.loc[settled.index[settled.argmax()]]

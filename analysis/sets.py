@@ -3,8 +3,9 @@
 A prediction set holds as many classes as it takes to contain the truth with a promised probability, whatever the
 network. The test samples are split in three: on the first part a threshold on a score of non-conformity is calibrated
 (the ⌈(n+1)·coverage⌉-th smallest score of the true classes), on the second the best network is chosen, and the third
-judges. Numbers are those of the judging part, means over ten splits. With p the probabilities of a sample in falling
-order, r the rank of a class among them from 1, and u a random number from 0 to 1:
+judges. The part that chooses calibrates for itself: a network that was lucky in the threshold that judges it would be
+chosen for that luck. Numbers are those of the judging part, means over ten splits. With p the probabilities of a sample
+in falling order, r the rank of a class among them from 1, and u a random number from 0 to 1:
 
 - LAC: -log p_r (Sadinle, Lei and Wasserman 2019, who take 1 - p_r: the same order, and the same sets)
 - APS: p_1 + ... + p_(r-1) + u·p_r (Romano, Sesia and Candès 2020)
@@ -184,13 +185,13 @@ class Block(NamedTuple):
     def of(
         cls, splits: Splits, level: np.ndarray, rank: np.ndarray, own: np.ndarray, coverage: float, empty: bool
     ) -> Block:
-        """Calibrate in each split, and count on the two other parts."""
+        """Count in each split on the part that chooses, calibrated on itself, and on that which judges."""
         both: list[list[np.ndarray]] = [[], []]
         few = False
         for k in range(len(splits)):
-            threshold = thresholds(own[:, splits.samples(k, 0)], coverage)
-            few = few or bool(np.isinf(threshold).any())
-            for part, out in enumerate(both, 1):
+            for out, calibrating, part in zip(both, (1, 0), (1, 2), strict=True):
+                threshold = thresholds(own[:, splits.samples(k, calibrating)], coverage)
+                few = few or bool(np.isinf(threshold).any())
                 samples = splits.samples(k, part)
                 size = (level[:, samples] <= threshold[:, None, None]).sum(axis=2)
                 out.append(np.column_stack(judged(rank[:, samples], size if empty else np.maximum(size, 1))))

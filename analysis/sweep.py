@@ -15,8 +15,10 @@ Columns of the answer, a row a student on a line, or a student × epoch for `att
 - `best`: the best of its line
 
 `width` is the most features, channels or planes of a hidden layer. A difference is called more than noise where p is
-below 0.05, by the test of Games and Howell (1976) over the replicates: Student's t with Welch's degrees of freedom,
-corrected for choosing the best of all values of the line. With one replicate each nothing is said of that.
+below 0.05. On one line that is the test of Games and Howell (1976) over the replicates: Student's t with Welch's
+degrees of freedom, corrected for choosing the best of all values of the line, and that line of all; with one replicate
+each nothing is said of it. Over all lines it is Student's t of the differences between two values on each line that has
+both, corrected likewise, of values that share five lines; a line counts once, with the mean of its replicates.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import studentized_range
 
 from netpick import exam
+from netpick.analysis import _lines
 from netpick.exam import Answer, NetpickError, Run, SpecError, listed, suggest, theme
 from netpick.networks.paper.spec import NetworkSpec
 
@@ -47,10 +49,6 @@ PROPERTIES = ("depth", "width", "params", "macs", "memory", "ops", "activation",
 CONTROLS = {"depth": ("width",), "width": ("depth",), "activation": ("levels", "width"), "computation": ("depth",)}
 """What else has to be equal on a line, besides family and recipe. Of activations some have parameters, which count for
 `depth`; `levels` are the layers that have a size."""
-ALPHA = 0.05
-"""A difference with a p-value below this is called more than noise."""
-ENOUGH = 0.002
-"""Accuracy, or share of the loss, that is called nothing."""
 LINES, TICKS = 8, 12
 """Lines that are drawn, and values that have a tick each, at most."""
 
@@ -101,8 +99,9 @@ def ask(
         said = f"no two networks differ in {by} alone: a line joins all of a computation, which differ in more"
     top = str(table.loc[table["best"], "name"].iloc[0])
     everyone = exam.students(run, split=split)
-    text = sentence(table, by, metric, split, exam.label_of(run, everyone, top, split) if metric == "accuracy" else "")
-    title = sentence(table, by, metric, split).split(" (one replicate")[0].split(". ")[0]
+    label = exam.label_of(run, everyone, top, split) if metric == "accuracy" else ""
+    text = _lines.sentence(table, by, metric, split, label)
+    title = _lines.sentence(table, by, metric, split).split(" (one replicate")[0].split(". ")[0]
     if said:
         count = min(table["line"].nunique(), LINES)
         title = f"Nothing was swept: the best {count} of {exam.counted_word(len(frame), 'student')}, by attempt"
@@ -224,72 +223,6 @@ def by_attempt(run: Run, frame: pd.DataFrame, metric: str, split: str) -> pd.Dat
         ["length", "place", "value"], ascending=[False, True, True]
     )
     return out[_columns(metric)].reset_index(drop=True)
-
-
-def sentence(table: pd.DataFrame, by: str, metric: str, split: str, label: str = "") -> str:
-    """Say which value is best on the longest line, by how much, and from where on more brings nothing.
-
-    `label` is what the accuracy there is called, where it is that of the best network of all.
-    """
-    up = metric == "accuracy"
-    first = table[table["line"] == table["line"].iloc[0]]
-    order = first.sort_values(metric, ascending=not up, kind="stable")
-    p = chance(order, metric)
-    other = ~order["value"].duplicated().to_numpy()  # of each value its best student
-    order, p = order[other], p[other[1:]]
-    best, second = order.iloc[0], order.iloc[1] if len(order) > 1 else None
-    words = exam.percent(best[metric]) if up else f"{best[metric]:.4g}"
-    out = f"The best {by} on {split} is {_word(best['value'])} ({best['name']}), with {metric} {words}"
-    out += f"{f' ({label})' if label else ''} in {best['seconds']:.3g} s"
-    if second is not None:
-        gap = abs(float(best[metric] - second[metric]))
-        apart = f"{exam.points(gap) if up else f'{gap:.3g}'} from" if gap > exam.TINY else "level with"
-        out += f", {apart} the next, {_word(second['value'])}"
-        if np.isnan(p[0]):
-            out += " (one replicate: whether that is more than noise can't be told)"
-        else:
-            out += f", which is {'more' if p[0] < ALPHA else 'no more'} than noise (p = {p[0]:.2g})"
-    out += "."
-    if len(p) > 1 and not np.isnan(p).all() and (ties := int((~(p < ALPHA)).sum())):
-        told = f"None of the other {len(p)} values can"
-        told = told if ties == len(p) else f"{ties} of the other {len(p)} values can't"
-        out += f" {told} be told from the best."
-    if pd.api.types.is_numeric_dtype(first["value"]) and first["value"].dtype != bool:
-        slack = ENOUGH if up else ENOUGH * abs(best[metric])
-        near = first[(first[metric] - best[metric]).abs() <= slack].sort_values("value").iloc[0]
-        if near["value"] < best["value"]:
-            less = exam.points(ENOUGH) if up else f"{100 * ENOUGH:g} %"
-            out += (
-                f" From {_word(near['value'])} on more of it brings at most {less}"
-                f" ({near['seconds']:.3g} s against {best['seconds']:.3g} s)."
-            )
-    if (others := table["line"].nunique() - 1) > 0:
-        tops = table[table["best"]]
-        agree = tops.loc[tops["value"].astype(str) == str(best["value"]), "line"].nunique() - 1
-        where = f"{agree or 'none'} of the other {others} lines" if others > 1 else "the other line"
-        which = "another" if others == 1 and not agree else "the same"
-        out += f" On {where} {which} value is best, alone or among equals."
-    return out
-
-
-def chance(order: pd.DataFrame, metric: str) -> np.ndarray:
-    """Return the p-value of "this one is as good as the first" for each other value of a line; NaN for one replicate.
-
-    The first was chosen as the best of them all, which the distribution of the studentized range takes account of.
-    """
-    parts = (order["spread"] ** 2 / order["replicates"]).to_numpy(float)
-    freedom = order["replicates"].to_numpy(float) - 1
-    values = order[metric].to_numpy(float)
-    gap, error = np.abs(values[1:] - values[0]), np.sqrt(parts[1:] + parts[0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        welch = error**4 / (parts[1:] ** 2 / freedom[1:] + parts[0] ** 2 / freedom[0])
-        p = studentized_range.sf(np.sqrt(2) * gap / error, len(order), welch)
-    p = np.where(error > 0, p, gap <= exam.TINY)
-    return np.where((freedom[1:] > 0) & (freedom[0] > 0), p, np.nan)
-
-
-def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _label(line: str, by: str) -> str:

@@ -3,12 +3,13 @@
 A sample is hard when fewer than the share `hard` of the networks get it right. Networks are grouped in five ways: by
 what their layers are (with convolutions or without), by their first layer, computation, activation, and size
 (quarters by params). For each hard sample and each group, the share of the group that is right is compared with the
-share of all other networks.
+share of all other networks, and with that of networks that are like it in what else may make the difference: those of
+the same computation; for a group that is made up of whole computations, those with the same activation.
 
 Columns
 -------
-A row is a hard sample and a group that gets it right more often than the others do; the largest differences come first,
-sample by sample.
+A row is a hard sample and a group that gets it right more often than others like it do; the largest differences come
+first, sample by sample.
 
 sample, label : the sample's number and true class
 right : share of all networks asked that get it right
@@ -18,14 +19,18 @@ group : name of the group
 networks : networks in the group
 share : of the group, that is right
 others : share of all networks outside the group that is right
-p : corrected p-value of "the group is right no more often than the others"
+within : `computation` or `activation`, in which networks are alike that are compared; empty where the group shares
+    neither with anybody else, and is compared with all
+share_within, others_within : share of the group, and of the others, that is right, where networks are alike: the others
+    are weighted to be of the computations, or activations, that the group is of
+p : corrected p-value of "the group is right no more often than others that are alike"
 only : whether the group, and nobody else, reads this sample: at least half of it, and at most the share `stray` of the
     others
 
-Method: Fisher's exact test, one-sided (Fisher 1935, "The Design of Experiments"), for each sample and group; p-values
-of all of them together are corrected by Holm's method. Groups of fewer than `least` networks are left out. What a group
-has in common may not be why: where all ResNetStyle networks have ReLU, say, the sentence says so, but not that large
-ones are more often convolutional.
+Method: Fisher's exact test, one-sided, within strata (Birch 1964, "The detection of partial association"), for each
+sample and group; p-values of all of them together are corrected by Holm's method. Groups of fewer than `least` networks
+are left out. What a group has in common may still not be why: where all ResNetStyle networks have ReLU, say, they are
+compared with others that have it, but not with others of their size.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
+from netpick.analysis import _alike
 from netpick.exam import Answer, NetpickError, Run, holm
 
 if TYPE_CHECKING:
@@ -44,7 +50,11 @@ if TYPE_CHECKING:
 
 
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
-COLUMNS = ["sample", "label", "right", "way", "group", "networks", "share", "others", "p", "only"]
+COLUMNS = (
+    "sample", "label", "right", "way", "group", "networks", "share", "others", "within", "share_within",
+    "others_within", "p", "only",
+)  # fmt: skip
+LIKE = {"computation": "of the same computation", "activation": "with the same activation"}
 
 
 def ask(
@@ -90,15 +100,17 @@ def ask(
             f"none of the groups that {len(names)} networks fall into has at least {least} and leaves others beside: "
             "give a lower `least`, or ask everyone"
         )
-    table = _compare(right[:, samples], groups)
+    table = _compare(right[:, samples], groups, networks)
     alike = also(networks, groups)
-    table = table[(table["p"] <= alpha) & (table["share"] > table["others"])]
+    table = table[(table["p"] <= alpha) & (table["share_within"] > table["others_within"])]
     table["only"] = (table["share"] >= 0.5) & (table["others"] <= stray)
     table["sample"] = samples[table["column"]]
     table["label"], table["right"] = labels[table["sample"]], share[table["sample"]]
-    table["gap"] = table["share"] - table["others"]
+    table["gap"] = table["share_within"] - table["others_within"]
     table["widest"] = table.groupby("sample")["gap"].transform("max")
-    table = table.sort_values(["widest", "sample", "gap"], ascending=[False, True, False], ignore_index=True)[COLUMNS]
+    table = table.sort_values(["widest", "sample", "gap"], ascending=[False, True, False], ignore_index=True)[
+        [*COLUMNS]
+    ]
     nobody = int((share == 0).sum())
     shown = table["sample"].unique()[:images]
     votes = exam.votes(predicted[:, shown], len(run.classes))
@@ -107,8 +119,8 @@ def ask(
         _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone), alike),
         lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen)),
         exam.notes(run, first=True),
-        shares=("right", "share", "others"),
-        columns=("sample", "group", "share", "others", "p", "only", "networks"),
+        shares=("right", "share", "others", "share_within", "others_within"),
+        columns=("sample", "group", "share", "others", "p", "share_within", "others_within", "within", "only"),
     )
 
 
@@ -159,28 +171,34 @@ def _is_convolution(op: str) -> bool:
     return op.startswith("Conv") or op == "BasicBlock"
 
 
-def _compare(right: np.ndarray, groups: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
+def _compare(right: np.ndarray, groups: dict[tuple[str, str], np.ndarray], networks: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each group and column of `right`: shares inside and outside, and the corrected p-value."""
-    from scipy.stats import hypergeom
-
     n, columns = right.shape
-    members = np.array(list(groups.values()))
-    sizes = members.sum(axis=1)[:, None]
     total = right.sum(axis=0)
-    inside = members.astype(np.float32) @ right.astype(np.float32)
-    p = holm(hypergeom.sf(inside - 1, n, total, sizes)) if columns else np.empty(inside.shape)
-    ways, names = zip(*groups, strict=True)
-    return pd.DataFrame(
-        {
-            "way": np.repeat(ways, columns),
-            "group": np.repeat(names, columns),
-            "networks": np.repeat(sizes[:, 0], columns),
-            "column": np.tile(np.arange(columns), len(members)),
-            "share": (inside / sizes).astype(float).ravel(),
-            "others": ((total - inside) / (n - sizes)).astype(float).ravel(),
-            "p": p.ravel(),
-        }
-    )
+    computation, activation = (networks[column].to_numpy(str) for column in ("computation", "activation"))
+    parts = []
+    for (way, name), members in groups.items():
+        within, strata = _alike.strata_of(members, computation, activation)
+        alike = _alike.compare(right, members, strata)
+        inside, size = right[members].sum(axis=0), int(members.sum())
+        parts.append(
+            pd.DataFrame(
+                {
+                    "way": way,
+                    "group": name,
+                    "networks": size,
+                    "column": np.arange(columns),
+                    "share": inside / size,
+                    "others": (total - inside) / (n - size),
+                    "within": within,
+                    "share_within": alike.share,
+                    "others_within": alike.others,
+                    "p": alike.p,
+                }
+            )
+        )
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(p=holm(table["p"]))
 
 
 def in_words(way: str, group: str) -> str:
@@ -205,19 +223,22 @@ def _text(
     are = "is" if hard == 1 else "are"
     said = f"Of {samples} samples {hard} {are} hard for {who}{none}."
     if not told:
-        return f"{said} No group of networks gets any of them right more often than the others, beyond chance."
+        return f"{said} No group of networks gets any of them right more often than others like it, beyond chance."
     first = table.drop_duplicates("sample").head(3)
     sentences = [_sentence(row._asdict(), alike) for row in first.itertuples()]
-    return f"{said} For {told} of them some kind of network does better than the rest. {' '.join(sentences)}"
+    return f"{said} For {told} of them some kind of network does better than others like it. {' '.join(sentences)}"
 
 
 def _sentence(row: dict, alike: dict[tuple[str, str], str]) -> str:
     also = alike[row["way"], row["group"]]
     who = in_words(row["way"], row["group"]) + (f"{also}," if also else "")
-    shares = f"({exam.percent(row['share'], 0)} of them, {exam.percent(row['others'], 0)} of the others)"
+    shares = f"{exam.percent(row['share'], 0)} of them, {exam.percent(row['others'], 0)} of the others"
+    if row["within"]:
+        within = [exam.percent(row[column], 0) for column in ("share_within", "others_within")]
+        shares += f"; {LIKE[row['within']]} {' and '.join(within)}"
     if row["only"]:
-        return f"Only {who} read number {row['sample']} {shares}."
-    return f"{who[0].upper() + who[1:]} read number {row['sample']} more often {shares}."
+        return f"Only {who} read number {row['sample']} ({shares})."
+    return f"{who[0].upper() + who[1:]} read number {row['sample']} more often ({shares})."
 
 
 def _draw(

@@ -21,7 +21,7 @@ from _claims import numbers
 from _common import console, machine, main, new_parser, positive, print_machine, print_table, write_json
 from scipy.stats import binomtest
 
-from netpick.analysis.sweep import chance
+from netpick.analysis._lines import chance, over_lines, sentence
 from netpick.exam import pick as choose
 from netpick.exam import plant
 from netpick.exam.planted.redrawn import Redrawn
@@ -110,6 +110,18 @@ def committee(rng: np.random.Generator) -> bool:
     return bool(row["low"] <= 0.95 <= row["high"])
 
 
+@claim("committee, none matches and all guess: the interval of what is chosen well covers the truth", 0.93, 1.0)
+def committee_size(rng: np.random.Generator) -> bool:
+    """Ask for committees of 15 networks that guess one of two classes: of any size and rule they are right by half."""
+    run = equal(rng, 60, 360, right=0.5)
+    answers = run.predicted()
+    answers[0] = run.labels()  # the network to match is never wrong
+    names = run.network_names()
+    found = Redrawn(run.path, answers).ask("committee", members=names[1:16], target=names[0], draws=2, everyone=True)
+    low, high = map(float, re.findall(r"chosen so has \S+ % \(95 % interval (\S+) % to (\S+) %\)", found.text)[0])
+    return low <= 50 <= high
+
+
 @claim("agreement, errors independent: pairs chosen err together as often as any, on average of the splits", 0.9, 1.0)
 def agreement(rng: np.random.Generator) -> bool:
     """Ask for the best pair of 60 networks, which are wrong on a fifth of the samples."""
@@ -141,6 +153,43 @@ def sweep(rng: np.random.Generator) -> bool:
     frame = {"accuracy": values.mean(axis=1), "spread": values.std(axis=1, ddof=1), "replicates": 3}
     order = pd.DataFrame(frame).sort_values("accuracy", ascending=False)
     return bool(chance(order, "accuracy")[0] < 0.05)
+
+
+@claim("sweep, the best of 20 lines of four equal values with three replicates: more than noise", 0.0, 0.05)
+def sweep_chosen(rng: np.random.Generator) -> bool:
+    """Speak of the line with the best student of all."""
+    table = lines(rng.normal(size=(20, 4, 3)), rng)
+    return "which is more than noise" in sentence(table, "lr", "accuracy", "test").split(" On ")[0]
+
+
+@claim("sweep, 8 networks take four values each in its own way, some cells missing: one is best over all", 0.0, 0.05)
+def sweep_over(rng: np.random.Generator) -> bool:
+    """Look whether any value is told from the best, where replicates share how their network takes a value."""
+    own = rng.normal(size=(8, 4, 1)) * rng.uniform(0.5, 2, (8, 1, 1))
+    found = over_lines(lines(own + rng.normal(0, 0.3, (8, 4, 3)), rng, missing=0.15), "accuracy")
+    return found is not None and bool((found.p < 0.05).any())
+
+
+def lines(values: np.ndarray, rng: np.random.Generator, missing: float = 0.0) -> pd.DataFrame:
+    """Return the table of a sweep from (lines, values, replicates) of a metric, the line with the best one first."""
+    frame = pd.DataFrame(np.argwhere(np.ones(values.shape[:2])), columns=["line", "value"])
+    frame["accuracy"], frame["spread"] = values.mean(axis=2).ravel(), values.std(axis=2, ddof=1).ravel()
+    frame = frame.assign(replicates=values.shape[2], name="N", seconds=1.0)
+    frame["best"] = frame["accuracy"] == frame.groupby("line")["accuracy"].transform("max")
+    top = frame.groupby("line")["accuracy"].transform("max")
+    frame = frame.assign(value=list("abcd") * len(values), top=top).sort_values("top", ascending=False, kind="stable")
+    return frame[rng.random(len(frame)) >= missing]
+
+
+@claim("why_hard, ResNetStyle reads 40 samples and all have ReLU: activation or size is said to", 0.0, 0.05)
+def why_hard(rng: np.random.Generator) -> bool:
+    """Ask of 60 networks, of which those of other computations read one of these samples in 20."""
+    run = Run(written(60, 360))
+    reads = (run.networks["computation"] == "ResNetStyle").to_numpy()
+    chance = np.where(np.arange(360) < 40, np.where(reads[:, None], 0.95, 0.05), 0.98)
+    wrong = rng.random((len(reads), 360)) >= chance
+    found = Redrawn(run.path, np.where(wrong, (run.labels() + 1) % 10, run.labels())).ask("why_hard", everyone=True)
+    return bool(found.table["way"].isin(["activation", "size"]).any())
 
 
 @claim("compare, all networks equal: some computation is really better", 0.0, 0.05)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.analysis import agreement, attempts, strategies
+from netpick.analysis import _judged, agreement, attempts, learning, strategies
 from netpick.exam import item_response
 
 SIZES = (5, 6, 8, 10, 12, 20)
@@ -77,9 +77,9 @@ def agreement_null(rng: np.random.Generator) -> bool:
     ability = rng.normal(0, 0.5, 60) + np.arange(60) % 3
     wrong = rng.random((60, 300)) > 1 / (1 + np.exp(-2 * (ability[:, None] - rng.normal(-1, 1.3, 300))))
     joint = agreement.both_wrong(wrong)
-    of = agreement.as_accurate(np.diag(joint))
     kappa = agreement.kappas(joint, 300)
-    return agreement.within_test(kappa, np.arange(60) % 3, 99, int(rng.integers(2**31)), of)[2] <= 0.05
+    errors = np.diag(joint) / 300
+    return agreement.within_test(kappa, np.arange(60) % 3, 99, int(rng.integers(2**31)), errors)[2] <= 0.05
 
 
 def ablest(rng: np.random.Generator) -> bool:
@@ -105,8 +105,26 @@ def strategies_null(rng: np.random.Generator) -> bool:
 def worse_null(rng: np.random.Generator) -> bool:
     """Look whether any of 100 networks is said to have got worse, where all attempts are equally good."""
     right = rng.random((4, 100, 360)) < 0.95
-    p = attempts._below_best(right, exam.halves(360, int(rng.integers(2**31))))["p"]
+    p = _judged.below_best(right, exam.halves(360, int(rng.integers(2**31))))["p"]
     return bool((exam.holm(p) <= attempts.ALPHA).any())
+
+
+def _splits(rng: np.random.Generator, number: int) -> exam.Splits:
+    return exam.Splits(np.stack([rng.permutation(number) % 2 for _ in range(exam.FEW_TIMES)]), 2, [])
+
+
+def early_pick(rng: np.random.Generator) -> bool:
+    """Look whether who leads 100 networks after one of three attempts is told from who leads at last, all equal."""
+    right, splits = rng.random((4, 100, 360)) < 0.95, _splits(rng, 360)
+    choosing = np.stack([splits.means(one, 0) for one in right])
+    found = _judged.early(choosing, np.stack([choosing[-1], splits.means(right[-1])]), splits)
+    return bool(found["pick_p"][0] < attempts.ALPHA)
+
+
+def forgotten_tenth(rng: np.random.Generator) -> bool:
+    """Look whether the interval of what the most forgotten tenth takes has a tenth in it, all samples alike."""
+    found = learning.MostForgotten.of(rng.poisson(0.1, (40, 360)), _splits(rng, 40))
+    return found is not None and found.tenth.low <= 0.1 <= found.tenth.high
 
 
 CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float]] = {
@@ -128,5 +146,12 @@ CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float
     "median_8": ("strategies: the interval of the median of 8 covers it", _median_covers(8), 0.95, 1.0),
     "median_25": ("strategies: the interval of the median of 25 covers it", _median_covers(25), 0.95, 1.0),
     "strategies_null": ("strategies: the first of equal families is told from the second", strategies_null, 0.0, 0.05),
+    "early_pick": ("attempts: of equals the early pick is told from the late one", early_pick, 0.0, 0.05),
+    "forgotten_tenth": (
+        "learning: the interval of the most forgotten tenth covers it, all samples alike",
+        forgotten_tenth,
+        0.93,
+        1.0,
+    ),
     "worse_null": ("attempts: any of 100 equal to the last attempt got worse", worse_null, 0.0, 0.05),
 }

@@ -39,7 +39,7 @@ class Judged(NamedTuple):
 
     def __str__(self) -> str:
         """Write a share with its interval."""
-        return f"{percent(self.mean)} (95 % interval {percent(max(self.low, 0))} to {percent(self.high)})"
+        return f"{percent(self.mean)} (95 % interval {percent(max(self.low, 0))} to {percent(min(self.high, 1))})"
 
 
 @dataclass(frozen=True)

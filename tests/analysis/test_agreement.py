@@ -113,7 +113,7 @@ def test_able_networks_agree_with_able_ones_whatever_their_design():
         wrong = rng.random((60, 300)) > 1 / (1 + np.exp(-2 * (ability[:, None] - rng.normal(-1, 1.3, 300))))
         joint = agreement.both_wrong(wrong)
         kappa = agreement.kappas(joint, 300)
-        found.append(agreement.within_test(kappa, codes, 99, seed, agreement.as_accurate(np.diag(joint)))[2])
+        found.append(agreement.within_test(kappa, codes, 99, seed, np.diag(joint) / 300)[2])
         plain.append(agreement.within_test(kappa, codes, 99, seed)[2])
     assert np.mean(np.array(plain) <= 0.05) > 0.8
     assert np.mean(np.array(found) <= 0.05) <= 0.2  # binomial: P(more than 4 of 20 at 0.05) < 0.003

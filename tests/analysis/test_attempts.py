@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from netpick import exam
-from netpick.analysis import _attempts, attempts
+from netpick.analysis import _attempts, _judged, attempts
+from netpick.analysis._judged import Marks
 from netpick.core.errors import NetpickError
 from netpick.exam import plant
 from netpick.exam.run import Run
@@ -52,7 +53,7 @@ def test_who_is_as_good_at_the_end_is_not_said_to_have_got_worse():
     said, judged, dropped = 0, [], []
     for _ in range(60):
         right = fickle(rng, 60, 360)
-        found = attempts._below_best(right, halves)
+        found = _judged.below_best(right, halves)
         said += bool((exam.holm(found["p"]) <= 0.05).any())
         judged.append(found["judged"].mean())
         marks = right.mean(axis=2)
@@ -90,15 +91,58 @@ def test_the_other_half_by_a_plain_count(planted):
     for choosing, judging in ((first, second), (second, first)):
         best = max(range(4), key=lambda e: (right[e][choosing].sum(), e))
         fell += right[best][judging].sum() - right[3][judging].sum()
-    found = attempts.judged(run, "test").loc[name]
+    found = Marks.of(run, "test").below.loc[name]
     assert found["judged"] == pytest.approx(fell / len(labels))
     two_sided = [exam.mcnemar(right[e], right[3]) for e in range(3) if right[e].sum() > right[3].sum()]
     assert found["p"] == pytest.approx(3 * min(two_sided) / 2)
 
 
+def test_the_early_pick_is_judged_on_samples_that_did_not_choose_it(planted):
+    """By plain loops: whoever leads on one half after an attempt, beside whoever leads there at the end."""
+    run, _ = planted
+    labels, names = run.labels(), exam.preferred(exam.students(run))
+    rows = [run.network_names().index(name) for name in names]
+    right = [(run.predicted(e) == labels)[rows] for e in (1, 2, 3, 4)]
+    splits = exam.Splits.of(run, labels, times=exam.FEW_TIMES)
+    table = run.ask("attempts", by="attempt").table
+    for row, now in zip(table.itertuples(), right, strict=True):
+        ends, loss = [], []
+        for k in range(len(splits)):
+            choose, judge = splits.samples(k, 0), splits.samples(k)
+            pick, best = (max(range(len(names)), key=lambda i, a=a: (a[i, choose].sum(), -i)) for a in (now, right[-1]))
+            ends.append(right[-1][pick, judge].mean())
+            loss.append(right[-1][best, judge].mean() - ends[-1])
+        assert row.pick_last == pytest.approx(np.mean(ends))
+        assert row.pick_loss == pytest.approx(np.mean(loss))
+    assert (table["pick_loss"].iloc[-1], table["pick_p"].iloc[-1]) == (0, 1)
+    first, text = table.iloc[0], run.ask("attempts").text
+    where = f"{exam.points(abs(first['pick_loss']))} {'below' if first['pick_loss'] > 0 else 'above'}"
+    assert f"({first['pick']} on all samples) ends {where} the best of the last one" in text
+    assert f"and {exam.verdict(first['pick_p'])}." in text
+
+
+def test_of_equal_networks_the_early_pick_is_as_good_as_the_late_one():
+    """On all samples the best of 60 equals at the end is ahead of the early pick by more than a point, by luck."""
+    rng = np.random.default_rng(0)
+    flattered, judged, real = [], [], 0
+    for _ in range(40):
+        right = fickle(rng, 60, 360)
+        splits = exam.Splits(np.stack([rng.permutation(360) % 2 for _ in range(10)]), 2, [])
+        choosing = np.stack([splits.means(one, 0) for one in right])
+        found = _judged.early(choosing, np.stack([choosing[-1], splits.means(right[-1])]), splits)
+        judged.append(found["pick_loss"][0])
+        real += found["pick_p"][0] < 0.05
+        marks = right.mean(axis=2)
+        flattered.append(marks[-1].max() - marks[-1, marks[0].argmax()])
+    assert np.mean(flattered) > 0.01
+    assert np.mean(judged) == pytest.approx(0, abs=0.003)
+    assert real <= 4
+
+
 def test_by_attempt_by_hand():
     wide = pd.DataFrame({1: [0.5, 0.7, 0.6], 2: [0.9, 0.8, 0.7]}, index=list("abc"))
-    rows = attempts.by_attempt(wide, pd.Series({1: 3.0, 2: 1.0}))
+    picks = pd.DataFrame({"pick_last": [0.8, 0.9], "pick_loss": [0.1, 0.0]}, index=[1, 2])
+    rows = attempts.by_attempt(wide, pd.Series({1: 3.0, 2: 1.0}), picks)
     first, last = rows.iloc[0], rows.iloc[1]
     assert (first["pick"], first["pick_last"], last["pick"]) == ("b", 0.8, "a")
     assert first["pick_loss"] == pytest.approx(0.1)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from handmade import make_run, sure
+from scipy import stats
 
-from netpick.analysis import sweep
+from netpick import exam
+from netpick.analysis import _lines
 from netpick.core.errors import NetpickError
 from netpick.exam import theme
 
@@ -133,8 +135,6 @@ def line(values):
 
 
 def test_p_is_that_of_games_and_howell():
-    from scipy import stats
-
     values = np.random.default_rng(0).normal([[0.9], [0.88], [0.8]], [[0.01], [0.03], [0.02]], (3, 4))
     order = line(values)
     try:
@@ -142,14 +142,14 @@ def test_p_is_that_of_games_and_howell():
     except TypeError:
         pytest.skip("this SciPy has no such test")
     expected = [theirs[order.index[0], i] for i in order.index[1:]]
-    assert sweep.chance(order, "accuracy") == pytest.approx(expected, abs=1e-6)
+    assert _lines.chance(order, "accuracy") == pytest.approx(expected, abs=1e-6)
 
 
 def test_equal_values_are_noise():
     """Of two equal values with two replicates each, twice the standard error was passed in 1 of 7 lines."""
     rng = np.random.default_rng(0)
     lines = [line(rng.normal(0.9, 0.01, (2, 2))) for _ in range(60)]
-    assert sum(sweep.chance(one, "accuracy")[0] < sweep.ALPHA for one in lines) <= 3
+    assert sum(_lines.chance(one, "accuracy")[0] < _lines.ALPHA for one in lines) <= 3
 
     def passed(one):
         best, second = one.iloc[0], one.iloc[1]
@@ -161,17 +161,65 @@ def test_equal_values_are_noise():
 def test_ties_are_counted():
     rows = line(np.array([[0.90, 0.91, 0.92], [0.905, 0.91, 0.915], [0.5, 0.51, 0.5]]))
     rows = rows.assign(line="A", value=["a", "b", "c"], name=["a", "b", "c"], seconds=1.0, best=[True, False, False])
-    text = sweep.sentence(rows, "optimizer", "accuracy", "test")
+    text = _lines.sentence(rows, "optimizer", "accuracy", "test")
     assert "which is no more than noise (p = " in text
     assert " 1 of the other 2 values can't be told from the best." in text
-    apart = sweep.sentence(rows.assign(accuracy=[0.99, 0.91, 0.5]), "optimizer", "accuracy", "test")
+    apart = _lines.sentence(rows.assign(accuracy=[0.99, 0.91, 0.5]), "optimizer", "accuracy", "test")
     assert "which is more than noise (p = " in apart
     assert "can't be told" not in apart
 
 
+def sweep_of(values, replicates=1):
+    """The table of a sweep of values (lines, values), NaN where there is none, the line with the best one first."""
+    rows = [(i, f"{v:g}", x) for i, line in enumerate(values) for v, x in enumerate(line) if not np.isnan(x)]
+    frame = pd.DataFrame(rows, columns=["line", "value", "accuracy"])
+    tops = frame.groupby("line")["accuracy"].transform("max")
+    frame = frame.assign(name="N", seconds=1.0, spread=0.01, replicates=replicates, best=frame["accuracy"] == tops)
+    return frame.assign(top=tops).sort_values(["top", "line"], ascending=[False, True], kind="stable")
+
+
+def test_over_all_lines_each_two_values_are_compared_on_those_that_have_both():
+    """Value 2 is on the five best networks alone: its mean is the highest, and on each of them it is the worst."""
+    rng = np.random.default_rng(0)
+    values = np.linspace(0.9, 0.5, 12)[:, None] + [0.02, 0.0, -0.03] + rng.normal(0, 0.005, (12, 3))
+    values[5:, 2], values[3, 0], values[11, 1] = np.nan, np.nan, np.nan
+    found = _lines.over_lines(sweep_of(values), "accuracy")
+    assert (found.best, found.runner_up, found.lines) == ("0", "1", 11)  # one of the lines has one value alone
+    apart = [values[:, 0] - values[:, k] for k in (1, 2)]
+    apart = [one[~np.isnan(one)] for one in apart]
+    assert found.gap == pytest.approx(apart[0].mean())
+    t = stats.ttest_1samp(apart[0], 0).statistic
+    assert found.p["1"] == pytest.approx(stats.studentized_range.sf(np.sqrt(2) * t, 3, len(apart[0]) - 1))
+    assert np.isnan(found.p["2"])  # four lines have both
+    text = _lines.sentence(sweep_of(values), "optimizer", "accuracy", "test")
+    gap = exam.points(found.gap)
+    assert f" Over all 11 lines 0 is best, {gap} from the next, 1, on average, which is more" in text
+    assert text.endswith(" 1 of the other 2 values can't be told from the best.")
+
+
+def test_a_network_that_takes_a_value_well_counts_once_however_many_replicates_it_has():
+    rng = np.random.default_rng(1)
+    told = sum(
+        bool((_lines.over_lines(sweep_of(rng.normal(0.9, 0.02, (6, 3)), 50), "accuracy").p < 0.05).any())
+        for _ in range(20)
+    )
+    assert told <= 3
+    assert _lines.over_lines(sweep_of(rng.normal(size=(4, 3))), "accuracy") is None  # too few lines
+
+
+def test_the_line_that_is_spoken_of_is_one_of_many():
+    """Of a line named beforehand the first is told from the next; of the best of 30 that may be luck."""
+    one = line(np.array([[0.95, 0.951, 0.949], [0.94, 0.9405, 0.9395]])).assign(
+        line="A", value=["a", "b"], name="N", seconds=1.0, best=[True, False]
+    )
+    others = [one.assign(line=f"B{i}", accuracy=0.5) for i in range(29)]
+    assert "which is more than noise (p = " in _lines.sentence(one, "optimizer", "accuracy", "test")
+    assert "which is no more than noise" in _lines.sentence(pd.concat([one, *others]), "optimizer", "accuracy", "test")
+
+
 def test_one_replicate_says_nothing_of_noise():
     rows = line(np.array([[0.9, 0.8], [0.7, 0.6]])).assign(replicates=1, spread=np.nan)
-    assert np.isnan(sweep.chance(rows, "accuracy")).all()
+    assert np.isnan(_lines.chance(rows, "accuracy")).all()
 
 
 def test_a_swept_loss_is_not_taken_for_the_metric_of_that_name(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -7,9 +8,10 @@ from matplotlib.text import Text
 from scipy.stats import fisher_exact
 
 from netpick import Run
-from netpick.analysis import why_hard
+from netpick.analysis import _alike, why_hard
 from netpick.core.errors import NetpickError
 from netpick.exam import plant
+from netpick.exam.planted.redrawn import Redrawn
 from netpick.exam.significance import holm
 
 
@@ -58,10 +60,13 @@ def test_shares_and_p_values_by_hand(run, answer):
 
 
 def test_p_values_are_fishers_corrected_by_holm():
+    """Where networks differ in nothing else."""
     rng = np.random.default_rng(0)
     right = rng.random((30, 4)) < 0.3
+    networks = pd.DataFrame({"computation": "Linear", "activation": "ReLU"}, range(30))
     groups = {("computation", "A"): np.arange(30) < 12, ("size", "B"): np.arange(30) % 3 == 0}
-    table = why_hard._compare(right, groups)
+    table = why_hard._compare(right, groups, networks)
+    assert (table["within"] == "").all()
     expected = []
     for members in groups.values():
         for s in range(4):
@@ -70,6 +75,50 @@ def test_p_values_are_fishers_corrected_by_holm():
             expected.append(fisher_exact(square, alternative="greater").pvalue)
     assert table["p"].tolist() == pytest.approx(holm(expected).tolist())
     assert table["column"].tolist() == [0, 1, 2, 3] * 2
+
+
+def test_within_strata_p_is_the_share_of_all_ways_to_deal_out_the_members():
+    """Of all groups with as many members in each stratum: how many get as much right.
+
+    A stratum of members alone says nothing.
+    """
+    right = np.random.default_rng(4).random((15, 3)) < 0.5
+    strata, members = np.repeat([0, 1, 2], [5, 6, 4]), np.isin(np.arange(15), [0, 1, 5, 6, 7, 11, 12, 13, 14])
+    found = _alike.compare(right, members, strata)
+    ways = [[*a, *b] for a in combinations(range(5), 2) for b in combinations(range(5, 11), 3)]
+    own = right[[0, 1, 5, 6, 7]].sum(axis=0)
+    assert found.p == pytest.approx(np.mean([right[way].sum(axis=0) >= own for way in ways], axis=0))
+    assert found.share == pytest.approx(own / 5)
+    others = (2 * right[2:5].mean(axis=0) + 3 * right[8:11].mean(axis=0)) / 5
+    assert found.others == pytest.approx(others)
+
+
+def test_groups_are_compared_with_those_of_the_same_computation_or_activation():
+    computation = np.array(["Linear"] * 3 + ["Conv2d"] * 2 + ["ResNetStyle"] * 2)
+    activation = np.array(["None", "ReLU", "Tanh", "None", "ReLU", "ReLU", "ReLU"])
+    for members, within in (
+        (activation == "ReLU", "computation"), (computation == "ResNetStyle", "activation"),
+        (computation != "Linear", "activation"),
+    ):  # fmt: skip
+        assert _alike.strata_of(members, computation, activation)[0] == within
+    alone = np.where(computation == "Linear", "Tanh", "ReLU")  # nobody else has it, in either
+    assert _alike.strata_of(computation == "Linear", computation, alone)[0] == ""
+
+
+def test_what_one_computation_reads_is_not_put_down_to_its_activation_or_size(planted):
+    """ResNetStyle networks read 40 samples, and all have ReLU: the others that have it read none of them better."""
+    rng, run = np.random.default_rng(0), Run(planted.folder)
+    labels, reads = run.labels(), (run.networks["computation"] == "ResNetStyle").to_numpy()
+    chance = np.where(np.arange(300) < 40, np.where(reads[:, None], 0.98, 0.03), 0.98)
+    wrong = rng.random((len(reads), 300)) >= chance
+    answer = Redrawn(planted.folder, np.where(wrong, (labels + 1) % 10, labels)).ask("why_hard", everyone=True)
+    assert answer.table["sample"].nunique() > 20
+    assert set(answer.table["way"]) <= {"computation", "layers", "first layer"}
+    assert (answer.table.loc[answer.table["group"] == "ResNetStyle", "within"] == "activation").all()
+    top = answer.table.iloc[0]
+    shares = " and ".join(f"{100 * top[column]:.0f} %" for column in ("share_within", "others_within"))
+    assert f"read number {top['sample']} more often (" in answer.text
+    assert f"; with the same activation {shares})" in answer.text
 
 
 def layers(*ops):

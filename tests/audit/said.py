@@ -136,4 +136,4 @@ def often(times: int, of: int) -> list[int]:
 def interval(found: tuple[float, ...]) -> list[Any]:
     """Return what is said of a share and its interval."""
     mean, low, high, _ = found
-    return [percent(mean), 95, percent(max(low, 0)), percent(high)]
+    return [percent(mean), 95, percent(max(low, 0)), percent(min(high, 1))]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from audit.pairs_audit import TIMES, Halves
 from audit.raw import TINY, Raw, holm, over_splits
-from audit.said import Audit, equals, figures, percent, places, some, who
+from audit.said import Audit, equals, figures, percent, places, some, verdict, who
 from scipy import stats
 
 LEVELS = (0.8, 0.9, 0.95, 0.99, 1.0)
@@ -226,8 +226,10 @@ def attempts(raw: Raw, by: str = "student") -> Audit:
     moved = [] if abs(np.median(judged)) < TINY else [percent(abs(np.median(judged)))]
     said += [fell, 1, len(worse) or "none", len(wide), *worse, *moved] if fell else [1]
     said += [places(100 - 100 * stop["seconds"], 0), *([percent(stop["median_loss"])] if stop["median_loss"] else [])]
-    said += [stop["pick"], *([percent(stop["pick_loss"])] if stop["pick_loss"] else [])]
-    return Audit(tables[by], said, ["none"])
+    loss = stop["pick_loss"]
+    where = [] if abs(loss) < TINY else [percent(abs(loss)), "below the best" if loss > 0 else "above the best"]
+    said += [stop["pick"], *where, *verdict(stop["pick_p"])]
+    return Audit(tables[by], said, ["none", "(?:below|above) the best(?= of the last)"])
 
 
 def below_best(right: list[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -250,6 +252,18 @@ def below_best(right: list[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray,
     return np.array(fell), np.array(p)
 
 
+def _judged_pick(raw: Raw, names: list[str], epoch: int) -> dict[str, float]:
+    """Judge whoever leads after an epoch on one half of the samples by the last epoch on the other half."""
+    now, last = raw.right(names, epoch), raw.right(names)
+    ends, loss = [], []
+    for part in raw.splits(10):
+        pick, best = (int(one[:, part == 0].sum(axis=1).argmax()) for one in (now, last))
+        ends.append(last[pick, part == 1].mean())
+        loss.append(last[best, part == 1].mean() - ends[-1])
+    found = dict(zip(("pick_loss", "pick_low", "pick_high", "pick_p"), over_splits(np.array(loss)), strict=True))
+    return {"pick_last": float(np.mean(ends)), **found}
+
+
 def _stopping(raw: Raw, wide: pd.DataFrame) -> pd.DataFrame:
     rows = raw.table("epochs").query("split == 'test'")
     last, rows = wide.iloc[:, -1], rows.groupby("epoch")["train_seconds"].sum()
@@ -260,8 +274,7 @@ def _stopping(raw: Raw, wide: pd.DataFrame) -> pd.DataFrame:
             "epoch": epoch, "students": len(now), "median": now.median(), "top": now.max(),
             "median_loss": (last - now).median(),
             "peaked": np.mean([row.idxmax() == epoch for _, row in wide.iterrows()]), "pick": pick,
-            "pick_last": last[pick],
-            "pick_loss": last.max() - last[pick], "correlation": stats.spearmanr(now, last).statistic,
+            **_judged_pick(raw, list(wide.index), epoch), "correlation": stats.spearmanr(now, last).statistic,
             "seconds": rows[:epoch].sum() / rows.sum(),
         })  # fmt: skip
     return pd.DataFrame(out)

@@ -112,7 +112,7 @@ def cascade(raw: Raw, keep: float = 0.99) -> Audit:
 
 
 def sets(raw: Raw, method: str = "RAPS", coverage: float = 0.95) -> Audit:
-    """Calibrate prediction sets on one third, choose on another, judge on the last."""
+    """Calibrate prediction sets on one third, choose on another by itself, judge on the last."""
     asked, labels = raw.asked(), raw.labels()
     names, part = list(asked.index), raw.splits(TIMES, 3)
     u = np.random.default_rng(0).random(len(labels), dtype=np.float32)
@@ -130,8 +130,8 @@ def sets(raw: Raw, method: str = "RAPS", coverage: float = 0.95) -> Audit:
         own = level[range(len(labels)), rank]
         results: list[list[dict[str, float]]] = [[], []]
         for one in part:
-            for which, out in zip((1, 2), results, strict=True):
-                threshold = _quantile(own[one == 0], coverage)
+            for which, calibrating, out in zip((1, 2), (1, 0), results, strict=True):
+                threshold = _quantile(own[one == calibrating], coverage)
                 out.append(_judged(rank[one == which], level[one == which], threshold, kinds))
         mean = pd.DataFrame(results[1]).mean()
         for found, out in zip(results, (choosing, judging), strict=True):

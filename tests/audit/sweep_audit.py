@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from audit.pairs_audit import Halves
 from audit.raw import TINY, Raw
-from audit.said import Audit, figures, often, percent, some
+from audit.said import Audit, figures, percent, some
 from scipy import stats
 
 
@@ -38,7 +38,7 @@ def sweep(raw: Raw, by: str = "attempt") -> Audit:
     table["best"] = table["accuracy"] == table.groupby("line")["accuracy"].transform("max")
     table = table.rename(columns={"network": "name"})
     columns = ["line", "value", "name", "accuracy", "low", "high", "spread", "replicates", "seconds", "best"]
-    noise = [r"more than noise(?= \()", r"no more than noise(?= \()", "one replicate"]
+    noise = [r"more than noise(?= \()", r"no more than noise(?= \()", "one replicate", "None(?= of the other)"]
     return Audit(
         table[columns],
         _said_of_sweep(raw, table, by, split),
@@ -75,19 +75,53 @@ def _said_of_sweep(raw: Raw, table: pd.DataFrame, by: str, split: str) -> list[A
     said = [f"on {split}", *word(best["value"]), best["name"], percent(best["accuracy"]), *label]
     said += [figures(best["seconds"], 3), *([percent(gap)] if gap > TINY else [])]
     said += [nexts] if nexts and "None" not in nexts else word(rest["value"].iloc[0]) if not nexts else []
-    p = [_chance(best, other, len(line)) for _, other in rest.iterrows()]
+    spoken = sum(len(rows) == len(line) for _, rows in table.groupby("line"))  # the line was chosen from so many
+    p = [np.minimum(1, spoken * _chance(best, other, len(line))) for _, other in rest.iterrows()]
     if np.isnan(p[0]):
         said += ["one replicate"]
     else:
-        said += ["more than noise" if p[0] < 0.05 else "no more than noise", figures(p[0])]
-    ties = sum(not one < 0.05 for one in p)
-    said += often(ties, len(p)) if ties and len(p) > 1 and not np.isnan(p).all() else []
+        said += _noise(p[0])
+    said += _ties(p) if not np.isnan(p).all() else []
     near = line[(line["accuracy"] - best["accuracy"]).abs() <= 0.002].sort_values("value").iloc[0]
     if by == "attempt" and near["value"] < best["value"]:
         said += [near["value"], percent(0.002), figures(near["seconds"], 3), figures(best["seconds"], 3)]
     others = table[table["line"] != best["line"]].groupby("line")
     agree = [any(rows["best"] & (rows["value"] == best["value"])) for _, rows in others]
-    return [*said, *([*some(sum(agree)), len(agree)] if len(agree) > 1 else [])]
+    said += [*some(sum(agree)), len(agree)] if len(agree) > 1 else []
+    return said + _over_lines(table, word)
+
+
+def _noise(p: float) -> list[Any]:
+    return ["more than noise" if p < 0.05 else "no more than noise", 0.0001 if p < 0.0001 else figures(p)]
+
+
+def _ties(p: list[float]) -> list[Any]:
+    """Return what is said of the values that can't be told from the best."""
+    ties = sum(not one < 0.05 for one in p)
+    return [] if not ties or len(p) < 2 else ["None", len(p)] if ties == len(p) else [ties, len(p)]
+
+
+def _over_lines(table: pd.DataFrame, word: Any) -> list[Any]:
+    """Return what is said of all lines: each two values are compared on those that have both, five at least."""
+    wide = table.pivot_table("accuracy", "line", "value", aggfunc="mean", sort=False)
+    wide = wide.loc[:, wide.count() >= 5]
+    both = {a: {b: (wide[a] - wide[b]).dropna() for b in wide if b != a} for a in wide}
+    both = {a: {b: d for b, d in others.items() if len(d) >= 5} for a, others in both.items()}
+    if not any(both.values()):
+        return []
+    hand = {a: min(d.mean().round(12) for d in others.values()) for a, others in both.items() if others}
+    best = max(hand, key=hand.get)
+    gaps = {b: d.mean().round(12) for b, d in both[best].items()}
+    equals = {b for b in gaps if gaps[b] == min(gaps.values())}
+    runner_up = next(iter(equals))
+    p = {b: np.nan for b in wide if b != best}
+    for b, d in both[best].items():
+        t = np.abs(stats.ttest_1samp(d, 0).statistic)
+        p[b] = stats.studentized_range.sf(np.sqrt(2) * t, wide.shape[1], len(d) - 1)
+    gap = max(gaps[runner_up], 0)
+    lines = int((wide.count(axis=1) > 1).sum())
+    said = [lines, *word(best), *([percent(gap)] if gap > TINY else []), *word(runner_up)]
+    return [*said, *_noise(p[runner_up]), *_ties(list(p.values()))]
 
 
 def _chance(best: pd.Series, other: pd.Series, among: int) -> float:

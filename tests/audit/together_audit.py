@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from audit.raw import TINY, Raw, over_splits
 from audit.said import Audit, figures, interval, often, percent, places, some, verdict, who
+from scipy import special, stats
+from sklearn.linear_model import LinearRegression
 
 TIMES = 10
 
@@ -47,7 +49,7 @@ def agreement(raw: Raw, by: str = "family") -> Audit:
             "network_b": names[top[1]], "chosen": np.mean([pair == top for pair in picked]),
             "joint_error": np.mean(judged),
         })  # fmt: skip
-    inside, outside, p = _within(kappa, of.to_numpy(), wrong.sum(axis=1))
+    inside, outside, p = _within(kappa, of.to_numpy(), wrong.mean(axis=1))
     together = [wrong[list(pair)].all(axis=0).sum() for pair in pairs]
     ties = sum(n == min(together) for n in together) - 1
     word = "Not clearly" if p > 0.05 else "Hardly" if inside - outside < 0.05 else "Yes"
@@ -82,15 +84,21 @@ def _least(pairs: list[tuple[int, int]], wrong: np.ndarray) -> tuple[int, int]:
 def _within(kappa: dict[tuple[int, int], float], of: np.ndarray, errors: np.ndarray) -> tuple[float, float, float]:
     """Return mean kappa within groups and between, and in how many of 199 shuffles and the truth it is as large.
 
-    Of networks in the order of their errors five, or a few more, are shuffled at a time.
+    Of networks in the order of their errors five, or a few more, are shuffled at a time; what accuracy explains is left
+    out.
     """
     known = {pair: k for pair, k in kappa.items() if not np.isnan(k)}
     inside, outside = (
         np.mean([k for (i, j), k in known.items() if (of[i] == of[j]) == same]) for same in (True, False)
     )
-    middle = np.mean(list(known.values()))
     i, j = np.array(list(known)).T
-    above, codes, rng = np.array(list(known.values())) - middle, pd.factorize(of)[0], np.random.default_rng(0)
+    logit = special.logit(errors.clip(1e-4, 1 - 1e-4))
+    z = stats.zscore(logit)
+    both, apart = z[i] + z[j], abs(z[i] - z[j])
+    terms = np.array([both, both**2, both**3, apart, apart**2, apart * both]).T
+    values = np.array(list(known.values()))
+    above = values - LinearRegression().fit(terms, values).predict(terms)  # what accuracy doesn't explain
+    codes, rng = pd.factorize(of)[0], np.random.default_rng(0)
     fives = np.array_split(np.argsort(errors, kind="stable"), max(1, len(errors) // 5))
     orders = [codes, *(codes.copy() for _ in range(199))]
     for order in orders[1:]:
@@ -103,7 +111,7 @@ def _within(kappa: dict[tuple[int, int], float], of: np.ndarray, errors: np.ndar
 def committee(raw: Raw) -> Audit:
     """Let committees of small networks answer, by votes and by probabilities."""
     frame, best, labels = raw.students(), raw.best(), raw.labels()
-    part, rng = raw.splits(5), np.random.default_rng(0)
+    part, rng = raw.splits(5, 3), np.random.default_rng(0)
     able = frame[frame["good"] & (frame["name"] != best)]
     small = able[able["params"] <= 2 * frame.loc["Basic", "params"]]
     few = len(small) < 10
@@ -115,9 +123,10 @@ def committee(raw: Raw) -> Audit:
     right, everyone = raw.right(list(frame.index)), list(frame.index)
     order = [everyone.index(n) for n in raw.preferred(everyone)]
     won = [max(order, key=lambda i, o=one: (right[i, o == 0].sum(), -order.index(i))) for one in part]
-    alone = np.array([right[i, one == 1].mean() for i, one in zip(won, part, strict=True)])
+    goal, alone = (np.array([right[i, one == k].mean() for i, one in zip(won, part, strict=True)]) for k in (1, 2))
     base = frame.loc[best, ["params", "macs", "seconds"]].to_numpy(float)
-    rows = [["single", "", 1, *over_splits(alone)[:3], *base, 1.0, True, 1.0, best]]
+    rows = [["single", "", 1, *over_splits(alone, 3)[:3], *base, 1.0, True, 1.0, best]]
+    second, third = {}, {}
     answers, given = raw.answers(names), raw.probabilities(names)
     mine = answers == labels
     for rule in ("votes", "probabilities"):
@@ -127,21 +136,26 @@ def committee(raw: Raw) -> Audit:
             for h in [*(part == 0), every]
         ]
         courts = [Court(answers, given, labels, rank, rule) for rank in ranks]
-        random = np.array(
-            [[court.course(d, one == 1) for court, one in zip(courts, part, strict=False)] for d in drawn]
+        sizing, random = (
+            np.array([[court.course(d, one == k) for court, one in zip(courts, part, strict=False)] for d in drawn])
+            for k in (1, 2)
         )
         greedy = [court.greedy(one == 0, largest) for court, one in zip(courts, part, strict=False)]
-        judged = np.array([c.course(g, one == 1) for c, g, one in zip(courts, greedy, part, strict=False)])
+        chosen, judged = (
+            np.array([c.course(g, one == k) for c, g, one in zip(courts, greedy, part, strict=False)]) for k in (1, 2)
+        )
+        second |= {("random", rule): sizing.mean(axis=0), ("greedy", rule): chosen}
+        third |= {("random", rule): random.mean(axis=0), ("greedy", rule): judged}
         members = [names[i] for i in courts[-1].greedy(every, largest)]
         of_random, of_greedy = (
             np.mean([np.cumsum(costs[m], axis=0) for m in sets], axis=0) for sets in (drawn, greedy)
         )
         for choice, by_split, spent in (("random", random.mean(axis=0), of_random), ("greedy", judged, of_greedy)):
             for k in range(largest):
-                mean, low, high, _ = over_splits(by_split[:, k])
+                mean, low, high, _ = over_splits(by_split[:, k], 3)
                 if choice == "random":
                     low, high = random[:, :, k].mean(axis=1).min(), random[:, :, k].mean(axis=1).max()
-                matches, p = mean >= alone.mean() - TINY, over_splits(by_split[:, k] - alone)[3]
+                matches, p = mean >= alone.mean() - TINY, over_splits(by_split[:, k] - alone, 3)[3]
                 member = members[k] if choice == "greedy" else None
                 rows.append(
                     [choice, rule, k + 1, mean, low, high, *spent[k], spent[k, 1] / base[1], matches, p, member]
@@ -161,34 +175,56 @@ def committee(raw: Raw) -> Audit:
         "p",
     ]
     table = pd.DataFrame(rows, columns=[*columns, "member"])
+    picks = {
+        choice: [_smallest({r: second[choice, r][k] for r in _rules(second)}, goal[k]) for k in range(len(part))]
+        for choice in ("greedy", "random")
+    }
+    keys = zip(table["choice"], table["rule"], table["size"], strict=True)
+    often_so = [np.nan if c == "single" else picks[c].count((r, n)) / len(part) for c, r, n in keys]
+    table.insert(list(table).index("matches") + 1, "chosen", often_so)
     said = [len(everyone), len(part), best, *some(won.count(everyone.index(best))), percent(alone.mean()), 95]
     said += [percent(max(table["low"][0], 0)), percent(min(table["high"][0], 1))]
     said += [*([] if few else [2, "Basic"]), len(names)]
     for choice in ("greedy", "random"):
-        said += _enough(table[table["choice"] == choice], alone.mean())
-    return Audit(
-        table,
-        said,
-        ["by votes", "by mean probabilities", "as accurate(?=[);])", "no committee", "more(?=, and)", "less(?=, and)"],
-    )
+        means = {r: second[choice, r].mean(axis=0) for r in _rules(second)}
+        rule, size = _smallest(means, goal.mean())
+        rows = table[(table["choice"] == choice) & (table["rule"] == rule)].set_index("size")
+        came = np.array([third[choice, r][k, n - 1] for k, (r, n) in enumerate(picks[choice])])
+        said += [] if means[rule][size - 1] >= goal.mean() - TINY else ["no committee", largest]
+        one = [rows.loc[1, "member"]] if choice == "greedy" else [1]
+        said += [size, "by votes" if rule == "votes" else "by mean probabilities"] if size > 1 else one
+        said += [*often(picks[choice].count((rule, size)), len(part)), figures(rows.loc[size, "macs_share"])]
+        more = over_splits(came - alone, 3)
+        said += [*interval(over_splits(came, 3)), *_beside(more)]
+    words = [
+        "by votes",
+        "by mean probabilities",
+        "as accurate(?=[;.])",
+        "no committee",
+        "more(?=, and)",
+        "less(?=, and)",
+    ]
+    return Audit(table, said, words)
 
 
-def _enough(rows: pd.DataFrame, goal: float) -> list[Any]:
-    """Return what is said of the smallest committee that matches the single network, or else of the best one."""
-    more = rows["accuracy"] - goal
-    beside = lambda i: ["as accurate"] if abs(more[i]) < 5e-5 else [  # noqa: E731
-        percent(abs(more[i])), "more" if more[i] > 0 else "less", *verdict(rows.loc[i, "p"])
-    ]  # fmt: skip
-    if not rows["matches"].any():
-        i = rows["accuracy"].idxmax()
-        row = rows.loc[i]
-        return ["no committee", rows["size"].max(), percent(row["accuracy"]), row["size"], *beside(i)]
-    fits = rows[rows["matches"]]
-    i = fits[fits["size"] == fits["size"].min()]["accuracy"].idxmax()
-    row = rows.loc[i]
-    how = "by votes" if row["rule"] == "votes" else "by mean probabilities"
-    count = [row["size"], how] if row["size"] > 1 else [row["member"] if row["choice"] == "greedy" else 1]
-    return [*count, percent(row["accuracy"]), figures(row["macs_share"]), *beside(i)]
+def _rules(known: dict[tuple[str, str], np.ndarray]) -> list[str]:
+    return list(dict.fromkeys(rule for _, rule in known))
+
+
+def _smallest(accuracy: dict[str, np.ndarray], goal: float) -> tuple[str, int]:
+    """Return rule and size of the smallest that isn't below the goal, of two the better; or else of the best of all."""
+    every = [(rule, size, x) for rule, course in accuracy.items() for size, x in enumerate(course, 1)]
+    fits = [one for one in every if one[2] >= goal - TINY]
+    if fits:
+        return min(fits, key=lambda one: (one[1], -one[2]))[:2]
+    return max(every, key=lambda one: (round(one[2], 12), -one[1]))[:2]
+
+
+def _beside(more: tuple[float, ...]) -> list[Any]:
+    """Return what is said of the difference to the single network."""
+    if abs(more[0]) < 5e-5:
+        return ["as accurate"]
+    return [percent(abs(more[0])), "more" if more[0] > 0 else "less", *verdict(more[3])]
 
 
 class Court:

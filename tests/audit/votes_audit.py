@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from audit.pairs_audit import Halves
-from audit.raw import TINY, Raw, holm
-from audit.said import Audit, figures, percent, places, some, verdict, who
+from audit.raw import TINY, Raw, holm, over_splits
+from audit.said import Audit, figures, interval, percent, places, some, verdict, who
 from scipy import stats
 
 
@@ -166,7 +168,7 @@ def learning(raw: Raw) -> Audit:
         table["region"] = np.where(table["variability"] > most, "ambiguous", sure)
     table = table.sort_values(["forgetting", "never", "variability"], ascending=False, kind="stable", ignore_index=True)
     top, latest = table.iloc[0], table["settled"].max()
-    tenth = table["forgetting"].head(-(-len(table) // 10)).sum() / table["forgetting"].sum()
+    most = _most_forgotten(raw, names, courses)
     said = [
         len(epochs),
         *who(raw),
@@ -175,7 +177,7 @@ def learning(raw: Raw) -> Audit:
         len(labels),
         *some((table["never"] == 1).sum()),
     ]
-    said += [top["sample"], raw.classes[top["label"]], percent(top["forgot"], 0), percent(tenth, 0)]
+    said += [top["sample"], raw.classes[top["label"]], percent(top["forgot"], 0), *most]
     said += [
         places(table["settled"].mean(), 2),
         set(table.loc[np.isclose(table["settled"], latest), "sample"].astype(str)),
@@ -183,8 +185,25 @@ def learning(raw: Raw) -> Audit:
     return Audit(table, [*said, places(latest, 2)])
 
 
+def _most_forgotten(raw: Raw, names: list[str], courses: np.ndarray) -> list[Any]:
+    """Return what the samples that half of the networks forget most are to the others, in ten splits of each kind."""
+    events = (courses[:, :, :-1] & ~courses[:, :, 1:]).sum(axis=2)
+    codes = pd.factorize(raw.networks.loc[names, "computation"])[0]
+    hashes = "\n".join(raw.table("networks")["hash"])
+    rng = np.random.default_rng([0, zlib.crc32(hashes.encode()), zlib.crc32(codes.astype("<i8").tobytes())])
+    first, tenth = [], []
+    for _ in range(10):
+        order = rng.permutation(len(codes))
+        turns = [i for c in range(codes.max() + 1) for i in order if codes[i] == c]
+        choose, judge = (events[turns[k::2]] for k in (0, 1))
+        ranked = sorted(range(events.shape[1]), key=lambda s: (-choose[:, s].sum(), s))
+        first.append((judge[:, ranked[0]] > 0).mean())
+        tenth.append(judge[:, ranked[: -(-len(ranked) // 10)]].sum() / judge.sum())
+    return [*interval(over_splits(np.array(first))), *interval(over_splits(np.array(tenth)))]
+
+
 def why_hard(raw: Raw) -> Audit:
-    """Compare, for each hard sample, each group of networks with all the others."""
+    """Compare, for each hard sample, each group of networks with all the others, and with those like it."""
     names, labels = list(raw.asked().index), raw.labels()
     right, networks = raw.right(names), raw.networks.loc[names]
     hard = [s for s in range(len(labels)) if right[:, s].mean() < 0.5]
@@ -192,16 +211,16 @@ def why_hard(raw: Raw) -> Audit:
     rows = []
     for (way, name), members in groups.items():
         for s in hard:
-            counts = [[(right[m, s]).sum(), (~right[m, s]).sum()] for m in (members, ~members)]
-            p = stats.fisher_exact(counts, alternative="greater").pvalue
-            shares = [a / (a + b) for a, b in counts]
-            rows.append([s, labels[s], right[:, s].mean(), way, name, members.sum(), *shares, p])
-    columns = ["sample", "label", "right", "way", "group", "networks", "share", "others", "p"]
+            shares = [right[m, s].mean() for m in (members, ~members)]
+            alike = _among_alike(right[:, s], members, networks)
+            rows.append([s, labels[s], right[:, s].mean(), way, name, members.sum(), *shares, *alike])
+    columns = ["sample", "label", "right", "way", "group", "networks", "share", "others"]
+    columns += ["within", "share_within", "others_within", "p"]
     table = pd.DataFrame(rows, columns=columns)
     table["p"] = holm(table["p"].to_numpy())
-    table = table[(table["p"] <= 0.05) & (table["share"] > table["others"])]
+    table = table[(table["p"] <= 0.05) & (table["share_within"] > table["others_within"])]
     table["only"] = (table["share"] >= 0.5) & (table["others"] <= 0.02)
-    gap = (table["share"] - table["others"]).round(12)
+    gap = (table["share_within"] - table["others_within"]).round(12)
     order = table.assign(gap=gap, widest=gap.groupby(table["sample"]).transform("max"))
     table = order.sort_values(
         ["widest", "sample", "gap"], ascending=[False, True, False], kind="stable", ignore_index=True
@@ -215,6 +234,23 @@ def why_hard(raw: Raw) -> Audit:
     return Audit(table[[*columns, "only"]], said, ["Only", "[Nn]one gets right"][:1])
 
 
+def _among_alike(right: np.ndarray, members: np.ndarray, networks: pd.DataFrame) -> list[Any]:
+    """Return within what a group is compared, its share and the others', and the p-value, by counting all ways."""
+    whole = all(members[networks["computation"] == c].mean() in (0, 1) for c in set(networks["computation"]))
+    within = "activation" if whole else "computation"
+    strata = [networks[within] == one for one in sorted(set(networks[within]))]
+    mixed = [s.to_numpy() for s in strata if 0 < members[s].mean() < 1]
+    if not mixed or len(strata) == 1:
+        within, mixed = "", [np.ones(len(members), bool)]
+    ways, own, size, others = np.ones(1), 0, 0, 0.0
+    for s in mixed:
+        n, mine, total, got = s.sum(), (s & members).sum(), right[s].sum(), right[s & members].sum()
+        dealt = [math.comb(int(total), k) * math.comb(int(n - total), int(mine) - k) for k in range(int(mine) + 1)]
+        ways = np.convolve(ways, np.array(dealt, float) / math.comb(int(n), int(mine)))
+        own, size, others = own + got, size + mine, others + mine * (total - got) / (n - mine)
+    return [within, own / size, others / size, ways[own:].sum()]
+
+
 def _one(row: pd.Series, members: pd.DataFrame, networks: pd.DataFrame) -> list[Any]:
     """Return what is said of one sample: who reads it, and in what else all of these are alike."""
     known = {*networks["computation"], *networks["activation"]} - {"None"}
@@ -226,6 +262,7 @@ def _one(row: pd.Series, members: pd.DataFrame, networks: pd.DataFrame) -> list[
         row["sample"],
         percent(row["share"], 0),
         percent(row["others"], 0),
+        *([percent(row[c], 0) for c in ("share_within", "others_within")] if row["within"] else []),
     ]
 
 
