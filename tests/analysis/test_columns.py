@@ -10,7 +10,20 @@ from netpick.exam import questions
 from netpick.exam.tables import table
 
 NO_FRACTIONS = {
-    *("p", "p_exact", "correlation", "within", "low", "high", "kappa", "macs_share", "score", "entropy", "seconds"),
+    *(
+        "p",
+        "p_exact",
+        "pick_p",
+        "correlation",
+        "within",
+        "low",
+        "high",
+        "kappa",
+        "macs_share",
+        "score",
+        "entropy",
+        "seconds",
+    ),
     *("surprise", "error", "discrimination_error", "information", "settled", "forgetting", "variability", "loss"),
     *(
         "loss_low",

@@ -23,7 +23,7 @@ def imported(source):
 
 
 def allowed(module):
-    return module in ALLOWED or module.startswith(("netpick.core.", "netpick.networks.paper."))
+    return module in ALLOWED or module.startswith(("netpick.analysis.", "netpick.core.", "netpick.networks.paper."))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

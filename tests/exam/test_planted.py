@@ -134,7 +134,7 @@ def test_what_is_asked_to_be_missing_is_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"networks": 5}, {"networks": 1002}, {"classes": 1}, {"epochs": 0}, {"samples": 10}, {"failed": 60}]
+    "wrong", [{"networks": 5}, {"networks": 20_001}, {"classes": 1}, {"epochs": 0}, {"samples": 10}, {"failed": 60}]
 )
 def test_impossible_sizes_are_refused(tmp_path, wrong):
     with pytest.raises(NetpickError):
