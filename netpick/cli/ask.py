@@ -190,11 +190,13 @@ def pick(
         constraints["activation"] = activation
     more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
     down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
-    chosen = choose(open_run(folder, skip_broken), constraints, down, up, seed=seed, **more)
+    opened = open_run(folder, skip_broken)
+    chosen = choose(opened, constraints, down, up, seed=seed, **more)
     print_answer(chosen, form, rows, plot, wide)
     if form == "table":
         say(f"next: {advice.command('show', folder, chosen.name)}")
-        say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
+        if not opened.imported:
+            say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
 
 
 @app.command()

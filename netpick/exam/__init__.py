@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         check_fraction,
         choosing_split,
         done,
+        need_known,
         need_network,
         need_split,
+        need_trained,
         notes,
     )
     from netpick.exam.designs import layers
@@ -153,8 +155,10 @@ __all__ = [
     "luck_of_the_seed",
     "mcnemar",
     "mcnemar_counts",
+    "need_known",
     "need_network",
     "need_split",
+    "need_trained",
     "notes",
     "of_basic",
     "often",
@@ -214,6 +218,7 @@ __getattr__, __dir__ = front_door(
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
         "checks": (
             *("check_choice", "check_count", "check_fraction", "need_network", "need_split", "choosing_split"),
+            *("need_known", "need_trained"),
             *("done", "notes"),
         ),
         "significance": (

@@ -215,7 +215,8 @@ class GivenAnswers:
             many = len(next(iter(piece.values())).codes)
             if named is None:  # rows are samples, in order
                 piece[SAMPLE] = Words(np.arange(many), [str(rows + i) for i in range(many)])
-            yield piece, self.samples.of(piece[named or SAMPLE], self._column(named or SAMPLE))
+            column = SAMPLE if named is None else named
+            yield piece, self.samples.of(piece[column], self._column(column))
             rows += many
             if len(self.samples) > MOST_SAMPLES:
                 raise DataError(f"{self.table.path} has more than {MOST_SAMPLES:,} samples: give fewer")

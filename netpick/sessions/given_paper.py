@@ -33,6 +33,8 @@ class Paper:
     labels: np.ndarray
     classes: Sequence[str]
     dataset: str = "imported"
+    seed: int | None = None
+    """By which the data set's own test samples were drawn."""
     shape: Sequence[int] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     loaded: Dataset | None = None
@@ -88,7 +90,7 @@ def paper_of_source(
             )
         given = Paper(
             names, test.labels[[int(n) for n in names]].astype(np.int16), list(loaded.classes), loaded.name,
-            list(loaded.shape), loaded=loaded,
+            seed=0, shape=list(loaded.shape), loaded=loaded,
         )  # fmt: skip
         return _agreed(given, answers, own)
     if missing := [name for name in names if name not in own]:

@@ -139,7 +139,7 @@ def _manifest(path: Path, paper: Paper, about: Described, networks: int) -> dict
         "dataset": paper.dataset,
         "shape": paper.shape,
         "classes": paper.classes,
-        "seed": 0,
+        "seed": paper.seed,
         "networks": networks,
         "versions": versions(),
         "imported": {"files": [path.name], "columns": about.columns},
