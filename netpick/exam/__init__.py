@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netpick.core.advice import command
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
     from netpick.core.words import counted_word, figures, percent, points, quoted, short
-    from netpick.exam import item_response, questions, theme
+    from netpick.exam import examination, item_response, questions, short_exam, theme
     from netpick.exam.answer import Answer
     from netpick.exam.associations import Association, association
     from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         notes,
     )
     from netpick.exam.designs import layers
+    from netpick.exam.examination import examine
     from netpick.exam.exports import export
     from netpick.exam.first_look import look
     from netpick.exam.item_response import ResponseModel
@@ -133,6 +134,8 @@ __all__ = [
     "done",
     "enough",
     "evaluations",
+    "examination",
+    "examine",
     "export",
     "figures",
     "final",
@@ -175,6 +178,7 @@ __all__ = [
     "said_of_luck",
     "selected",
     "short",
+    "short_exam",
     "students",
     "suggest",
     "theme",
@@ -193,6 +197,8 @@ __getattr__, __dir__ = front_door(
         ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),
+        "examination": ("examination", "examine"),
+        "short_exam": (),
         "questions": (),
         "run": ("Run",),
         "answer": ("Answer",),

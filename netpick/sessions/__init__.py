@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from netpick.sessions.listener import Listener
     from netpick.sessions.options import Options
     from netpick.sessions.session import estimate_run, train_run
+    from netpick.sessions.short_answers import answers_to
     from netpick.sessions.timing import time_run
     from netpick.sessions.verification import check_run, verify_run
 
 __all__ = [
     "Listener",
     "Options",
+    "answers_to",
     "check_run",
     "estimate_run",
     "generate_run",
@@ -38,6 +40,7 @@ __getattr__, __dir__ = front_door(
         "listener": ("Listener",),
         "options": ("Options",),
         "session": ("train_run", "estimate_run"),
+        "short_answers": ("answers_to",),
         "timing": ("time_run",),
         "verification": ("check_run", "verify_run"),
     },

@@ -102,8 +102,8 @@ def paper_of_source(
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise DataError(f"{answers.table.path} has {len(classes)} classes: an exam has 2 to {MOST_CLASSES:,}")
     files, shape = _images(images, names) if images is not None else ({}, None)
-    given = Paper(names, np.zeros(len(names), np.int16), classes, shape=shape, files=files)
-    _agreed(given, answers, {})
+    given = Paper(names, np.zeros(len(names), np.int16), classes)
+    check_classes(given, answers)
     numbers = given.numbers
     if odd := [name for name in names if own[name] not in numbers]:
         raise DataError(_odd_class(f"the label of sample {odd[0]}", own[odd[0]], classes))
@@ -147,8 +147,8 @@ def _labels(answers: GivenAnswers, path: str | Path | None) -> dict[str, str]:
     return told
 
 
-def _agreed(paper: Paper, answers: GivenAnswers, own: Mapping[str, str]) -> Paper:
-    """Return the paper; DataError where an answer is no class of it, or a label that was given is another."""
+def check_classes(paper: Paper, answers: GivenAnswers) -> None:
+    """Raise DataError where an answer is no class of the paper, or scores are not one for each."""
     numbers, path = paper.numbers, answers.table.path
     for word in answers.words:
         if word not in numbers:
@@ -158,11 +158,15 @@ def _agreed(paper: Paper, answers: GivenAnswers, own: Mapping[str, str]) -> Pape
         if there != set(range(len(paper.classes))) or len(there) != len(answers.score_classes):
             scores = listed((f"score_{word}" for word in answers.score_classes), 4)
             raise DataError(f"{path}: the columns {scores} are not one for each class of {listed(paper.classes, 8)}")
+
+
+def _agreed(paper: Paper, answers: GivenAnswers, own: Mapping[str, str]) -> Paper:
+    """Return the paper; DataError where its classes are not those of the answers, or a label is another."""
+    check_classes(paper, answers)
     for name, label in zip(paper.names, paper.labels.tolist(), strict=True):
-        if name in own and numbers.get(own[name]) != label:
-            raise DataError(
-                f"{path}: sample {name} is labelled {own[name]}, and it is {paper.classes[label]}: put it right"
-            )
+        if name in own and paper.numbers.get(own[name]) != label:
+            where = f"{answers.table.path}: sample {name}"
+            raise DataError(f"{where} is labelled {own[name]}, and it is {paper.classes[label]}: put it right")
     return paper
 
 
