@@ -29,7 +29,7 @@ FOLDS = 5
 LEVEL = 0.9
 """Of the intervals."""
 
-LEVELS = (*np.arange(LEVEL, 1, 0.005).round(3).tolist(), 1.0)
+LEVELS = np.arange(0.8, 1.0001, 0.005).round(3)
 """Quantiles that may be needed for that."""
 
 TOLERANCE = 0.01
@@ -154,8 +154,8 @@ class LeftOut:
         """Return how many spreads an interval has to reach to cover `LEVEL` of the networks of a family left out.
 
         It is a quantile of how far all are off, as in conformal prediction (Vovk et al. 2005), each fold counting
-        alike. Since a new family is none of the folds, the quantile is the lowest that covers enough of each fold when
-        it is taken from the others.
+        alike. Since a new family is none of the folds, the quantile is the one that covers `LEVEL` of a fold, on average,
+        where it is taken from the others.
         """
         return self._quantile(off, self._level(off))
 
@@ -164,7 +164,8 @@ class LeftOut:
         return self._covered(off, self._level(off))
 
     def _level(self, off: np.ndarray) -> float:
-        return next((level for level in LEVELS if self._covered(off, level) >= LEVEL), LEVELS[-1])
+        away = [abs(self._covered(off, level) - LEVEL) for level in LEVELS]
+        return float(LEVELS[int(np.argmin(away))])
 
     def _covered(self, off: np.ndarray, level: float) -> float:
         folds = range(int(self.folds.max()) + 1)
