@@ -154,8 +154,8 @@ class LeftOut:
         """Return how many spreads an interval has to reach to cover `LEVEL` of the networks of a family left out.
 
         It is a quantile of how far all are off, as in conformal prediction (Vovk et al. 2005), each fold counting
-        alike. Since a new family is none of the folds, the quantile is the one that covers `LEVEL` of a fold, on average,
-        where it is taken from the others.
+        alike. Since a new family is none of the folds, the quantile is the one that covers `LEVEL` of a fold, on
+        average, where it is taken from the others.
         """
         return self._quantile(off, self._level(off))
 

@@ -160,7 +160,8 @@ class Reader:
             elif not self.pending:
                 where = "all is trained, so that `netpick train` won't write it: restore it from a copy of the run"
             raise RunError(f"{self.path} has no samples.parquet: {where}")
-        return read_file(path, "samples", len(self.classes)).to_pandas()
+        frame = read_file(path, "samples", len(self.classes)).to_pandas()
+        return frame if "name" in frame else frame.assign(name=None)
 
     def labels(self, split: str = "test") -> np.ndarray:
         """Return the true class of each sample of a split, int16 (samples,)."""
