@@ -61,7 +61,7 @@ def test_every_question_answers_or_says_what_is_missing(runs, which, missing):
     refused = {name for name, error in said.items() if error}
     assert not any("failed:" in error or len(error.splitlines()) > 1 for error in said.values()), said
     assert missing - {"rough_work", "steps", "study_time"} <= refused
-    assert refused <= missing | COSTS | {"compare", "why_hard", "short"}, said
+    assert refused <= missing | COSTS | {"compare", "why_hard", "short", "changes", "variance"}, said
     for name in refused & COSTS:
         assert "--students FILE" in said[name]
     for name in refused & SCORES:
