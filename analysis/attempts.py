@@ -223,9 +223,10 @@ def _stopping(stopping: pd.DataFrame) -> str:
     cost = f"cost the median student {points(first['median_loss'])}" if lost else "cost the median student nothing"
     loss = first["pick_loss"]
     end = "level with" if abs(loss) < exam.TINY else f"{points(abs(loss))} {'below' if loss > 0 else 'above'}"
-    saved = f"saved {percent(1 - first['seconds'], 0)} of the training time and " * (first["seconds"] >= 0)
+    share = first["seconds"]  # nobody may have told how long imported networks took
+    saved = f"saved {percent(1 - share, 0)} of the training time and " if share == share else ""
     return (
-        f"Stopping all after the first attempt would have {saved}{cost}. The best student of that attempt ({first['pick']} on all samples) ends {end} the best of "
-        "the last one where both are chosen on one half of the samples and judged on the other, and "
-        f"{verdict(first['pick_p'])}."
+        f"Stopping all after the first attempt would have {saved}{cost}. The best student of that attempt "
+        f"({first['pick']} on all samples) ends {end} the best of the last one where both are chosen on one half of "
+        f"the samples and judged on the other, and {verdict(first['pick_p'])}."
     )
