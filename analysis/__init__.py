@@ -12,7 +12,7 @@ ORDER = (
     *("study_time", "notes", "rough_work", "steps", "macs", "layer_times", "attempts", "curves"),
     *("easy", "weird", "confusing", "best", "pareto", "versus", "mistakes", "sweep"),
     *("committee", "cascade", "agreement", "suspects", "sets", "ability", "why_hard", "compare", "learning"),
-    *("representative", "changes", "variance"),
+    *("representative", "changes", "variance", "short"),
 )
 """The order in which questions are listed; one that is not named here comes after these, and works just as well."""
 
@@ -39,6 +39,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "representative",
         "learning",
         "ability",
+        "short",
     ),
     "Networks together": ("committee", "cascade", "agreement"),
     "How sure": ("sets", "compare", "changes", "variance"),

@@ -48,7 +48,8 @@ def answer(
     """Answer a question of cost; `span` is from where to where `Basic` may as well have been, where that is known."""
     everybody = exam.students(run, good, gold, quantile)
     base = exam.of_basic(everybody, cost.column)
-    frame = exam.selected(run, everyone, good, gold, quantile)
+    asked = exam.selected(run, everyone, good, gold, quantile)
+    frame = exam.need_known(run, asked, cost.column)
     table = summary(frame, cost.column, base)
     whole, who = table.iloc[-1], exam.whom(frame, everyone)
 
@@ -60,7 +61,9 @@ def answer(
     )
     text += _stars(frame, cost, base, whole["star_median"]) + _verdict(table)
     luck = exam.said_of_luck(run) if frame["star"].any() else ""
-    notes = exam.notes(run, note, "" if base is not None else "there is no Basic to compare with", luck)
+    unknown = len(asked) - len(frame)
+    left = f"left out are {exam.counted_word(unknown, 'network')} whose {cost.column} nobody told" if unknown else ""
+    notes = exam.notes(run, note, left, "" if base is not None else "there is no Basic to compare with", luck)
     title = f"{cost.what}: the median of {exam.how_many(frame)} {cost.verb} {amount(whole['median'], cost.unit)}"
     title += times(whole["median"], base)
     of, basic = everybody["computation"].value_counts(), everybody[everybody["name"] == "Basic"]

@@ -41,7 +41,8 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str, label: str =
     best, second = order.iloc[0], order.iloc[1] if len(order) > 1 else None
     words = exam.percent(best[metric]) if up else f"{best[metric]:.4g}"
     out = f"The best {by} on {split} is {_word(best['value'])} ({best['name']}), with {metric} {words}"
-    out += f"{f' ({label})' if label else ''} in {best['seconds']:.3g} s"
+    timed = best["seconds"] == best["seconds"]  # nobody may have told of an imported network
+    out += (f" ({label})" if label else "") + (f" in {best['seconds']:.3g} s" if timed else "")
     if second is not None:
         gap = _apart(abs(float(best[metric] - second[metric])), up)
         out += f", {gap} the next, {_word(second['value'])}"
@@ -57,10 +58,8 @@ def sentence(table: pd.DataFrame, by: str, metric: str, split: str, label: str =
         near = first[(first[metric] - best[metric]).abs() <= slack].sort_values("value").iloc[0]
         if near["value"] < best["value"]:
             less = exam.points(ENOUGH) if up else f"{100 * ENOUGH:g} %"
-            out += (
-                f" From {_word(near['value'])} on more of it brings at most {less}"
-                f" ({near['seconds']:.3g} s against {best['seconds']:.3g} s)."
-            )
+            out += f" From {_word(near['value'])} on more of it brings at most {less}"
+            out += f" ({near['seconds']:.3g} s against {best['seconds']:.3g} s)." if timed else "."
     if (others := len(sizes) - 1) > 0:
         tops = table[table["best"]]
         agree = tops.loc[tops["value"].astype(str) == str(best["value"]), "line"].nunique() - 1

@@ -76,10 +76,9 @@ def sentence(table: pd.DataFrame, found: dict[str, Enough], single: str, who: st
         if not one.matches:
             how = f"no committee of up to {rows.index.max()} does, and {how} comes closest"
         splits = exam.often(int(one.picked.get((one.rule, one.size), 0)), int(one.picked.sum()))
-        said.append(
-            f"{words}, {how} ({splits}, {rows.loc[one.size, 'macs_share']:.2g} times its macs), and what is chosen so "
-            f"has {one.accuracy}, {_beside(one.more)}"
-        )
+        share = rows.loc[one.size, "macs_share"]
+        cost = f", {share:.2g} times its macs" if share == share else ""
+        said.append(f"{words}, {how} ({splits}{cost}), and what is chosen so has {one.accuracy}, {_beside(one.more)}")
     interval = f"95 % interval {exam.percent(max(goal['low'], 0))} to {exam.percent(min(goal['high'], 1))}"
     alone = f"The best network alone ({why})" if why else f"{single} alone"
     return (

@@ -89,7 +89,7 @@ def ask(
     marks = Marks.of(run, split)
     each = by_student(wide, frame, marks.below, low, high, fall, quantile)
     families = by_family(wide, frame)
-    seconds = run.epochs[run.epochs["split"] == split].groupby("epoch")["train_seconds"].sum()
+    seconds = run.epochs[run.epochs["split"] == split].groupby("epoch")["train_seconds"].sum(min_count=1)
     stopping = by_attempt(wide.loc[exam.preferred(frame)], seconds, marks.picks(exam.preferred(frame)))
     low, high = each.attrs["low"], each.attrs["high"]
 
@@ -173,7 +173,7 @@ def by_attempt(wide: pd.DataFrame, seconds: pd.Series, picks: pd.DataFrame) -> p
     """Return a row an attempt: what stopping everyone there would have cost; `picks` are those of the marks."""
     last = wide.ffill(axis=1).iloc[:, -1]
     peak = wide.idxmax(axis=1)
-    spent = seconds.reindex(wide.columns).cumsum() / max(float(seconds.sum()), 1e-300)
+    spent = seconds.reindex(wide.columns).cumsum() / max(float(seconds.sum(min_count=1)), 1e-300)
     rows = []
     for epoch in wide.columns:
         now = wide[epoch].dropna()
@@ -223,9 +223,10 @@ def _stopping(stopping: pd.DataFrame) -> str:
     cost = f"cost the median student {points(first['median_loss'])}" if lost else "cost the median student nothing"
     loss = first["pick_loss"]
     end = "level with" if abs(loss) < exam.TINY else f"{points(abs(loss))} {'below' if loss > 0 else 'above'}"
+    share = first["seconds"]  # nobody may have told how long imported networks took
+    saved = f"saved {percent(1 - share, 0)} of the training time and " if share == share else ""
     return (
-        f"Stopping all after the first attempt would have saved {percent(1 - first['seconds'], 0)} of the training "
-        f"time and {cost}. The best student of that attempt ({first['pick']} on all samples) ends {end} the best of "
-        "the last one where both are chosen on one half of the samples and judged on the other, and "
-        f"{verdict(first['pick_p'])}."
+        f"Stopping all after the first attempt would have {saved}{cost}. The best student of that attempt "
+        f"({first['pick']} on all samples) ends {end} the best of the last one where both are chosen on one half of "
+        f"the samples and judged on the other, and {verdict(first['pick_p'])}."
     )

@@ -76,13 +76,16 @@ def ask(
     """
     exam.check_fraction("keep", keep)
     named = [exam.need_network(run, name) for name in (small, large) if name is not None]
-    able = exam.selected(run, everyone, good, gold, quantile)["name"].tolist()
+    able = exam.need_known(run, exam.selected(run, everyone, good, gold, quantile), "macs")["name"].tolist()
+    students = exam.students(run)
+    for name in named:
+        exam.need_known(run, students[students["name"] == name], "macs")
     names, predicted, labels = exam.final(run, list(dict.fromkeys([*able, *named])))
     splits = Splits.of(run, labels, times=exam.FEW_TIMES, seed=seed)
     right = predicted == labels
     cards = pd.DataFrame(
         {
-            "macs": exam.students(run).set_index("name").loc[names, "macs"].astype(float),
+            "macs": students.set_index("name").loc[names, "macs"].astype(float),
             "accuracy": right.mean(axis=1),
         },
         index=names,

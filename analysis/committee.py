@@ -273,7 +273,9 @@ def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, ever
         basic = run.networks.loc[run.networks["name"] == "Basic", "params"]
         small = able[able["params"] <= 2 * basic.iloc[0]] if len(basic) else able[:0]
         who = "networks with at most twice the params of Basic"
-        if len(small) < 10:
+        if able["params"].isna().all():
+            small, who = able, "all networks, whose size is not known,"
+        elif len(small) < 10:
             small = able.nsmallest(max(10, int(np.ceil(len(able) / 4))), "params", keep="first")
             who = "the smallest networks by params"
         names = small["name"].tolist()
@@ -409,8 +411,10 @@ def draw(table: pd.DataFrame, found: dict[str, Enough], single: str, who: str, f
     ax.axhline(goal["accuracy"], color=theme.INK, linestyle=":", linewidth=1.8)
     theme.label_ends(ax, [(float(goal["accuracy"]), f"{short(single, 24)}\nalone", theme.INK)])
     costs = table[table["choice"] == "random"].groupby("size")["macs_share"].mean()
-    ax.set_xticks(range(len(sizes)), [f"{size}\n{exam.figures(costs[size])}×" for size in sizes])
-    ax.set(xlabel=f"networks in the committee, and their macs as a multiple of those of {single} (drawn at random)")
+    told = costs.notna().all()
+    ax.set_xticks(range(len(sizes)), [f"{size}\n{exam.figures(costs[size])}×" if told else size for size in sizes])
+    beneath = f", and their macs as a multiple of those of {single} (drawn at random)" if told else ""
+    ax.set(xlabel=f"networks in the committee{beneath}")
     ax.set_ylabel("accuracy on the third that judges")
     ax.grid(visible=False, axis="x")
     theme.percent_axis(ax.yaxis)

@@ -182,5 +182,8 @@ def _draw(table: pd.DataFrame, computations: dict[str, str], title: str, split: 
     right.legend(keys, [split, "training"], fontsize=9)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    theme.label_ends(right, [(float(rows["loss"].iloc[-1]), name, shade) for rows, name, shade in ends])
+    beside, metric = (right, "loss") if table["loss"].notna().any() else (left, "accuracy")
+    right.set_visible(beside is right)  # without scores nobody knows the loss
+    labels = [(float(rows[metric].iloc[-1]), name, shade) for rows, name, shade in ends]
+    theme.label_ends(beside, [end for end in labels if end[0] == end[0]])
     return theme.finish(fig, title)

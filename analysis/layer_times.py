@@ -44,6 +44,7 @@ def ask(run: Run, *, seed: int = 0) -> Answer:
     seed : int
         Of the bootstrap.
     """
+    exam.need_trained(run, "time of layers")
     rows, device = exam.layer_times(run)
     if not len(rows):
         raise NetpickError(f"the layers of {run.path} have not been timed: `{exam.command('time', run.path)}` does")

@@ -57,6 +57,7 @@ def ask(
         What a row of the table is: class or sample.
     """
     exam.check_choice("by", by, ("class", "sample"))
+    exam.need_trained(run, "distance from these")
     if not len(run.distances):
         raise NetpickError(
             f"it is not known how far the test images of {run.path} are from the training images: "

@@ -121,7 +121,7 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
     """Return a row a student: the metric at its last epoch, range, time, recipe and properties."""
     keys = ["network", "replicate"]
     last = exam.last_evaluations(run, split).set_index(keys)
-    last["seconds"] = exam.evaluations(run, split).groupby(keys)["train_seconds"].sum()
+    last["seconds"] = exam.evaluations(run, split).groupby(keys)["train_seconds"].sum(min_count=1)
     frame = _over_replicates(last.groupby("network"), metric)
     own, layers = [], exam.layers(run)
     for row in run.networks.to_dict("records"):

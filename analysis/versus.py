@@ -73,14 +73,20 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
     times = {measure: _times(value.loc[measure, "ratio"]) for measure in MEASURES}
     mine, its = value.loc["accuracy", a], value.loc["accuracy", b]
     more = "as much" if mine == its else f"{points(abs(mine - its))} {'more' if mine > its else 'less'}"
-    text = (
-        f"{a} has {percent(mine)} right, {b} {percent(its)}: {pair.said(more)}. "
+    costs = (
         f"{a} has {times['params']} the parameters, holds {times['memory']} the memory, takes {times['ops']} the steps "
         f"and {times['macs']} the multiply-accumulates, and studies {times['seconds']} as long. "
+    )
+    if value.loc[[*MEASURES], [a, b]].isna().all(axis=None):
+        costs = "What they cost is not known. "
+    text = (
+        f"{a} has {percent(mine)} right, {b} {percent(its)}: {pair.said(more)}. {costs}"
         f"Of {right.shape[1]:,} samples {value.loc['only the first right', a]:,.0f} are right for {a} alone, "
         f"{value.loc['only the second right', b]:,.0f} for {b} alone."
     )
-    title = f"{a} against {b}: {more} right, for {times['macs']} the multiply-accumulates"
+    title = f"{a} against {b}: {more} right"
+    if value.loc["macs", "ratio"] == value.loc["macs", "ratio"]:
+        title += f", for {times['macs']} the multiply-accumulates"
     by_class = _by_class(right, labels, run.classes)
     computation = frame.set_index("name")["computation"]
     styles = theme.network_styles({name: computation[name] for name in (a, b)})
@@ -104,7 +110,8 @@ def _other(frame: pd.DataFrame, a: str, notes: list[str]) -> str:
         return basic
     if a == "Basic":
         return exam.best(rest)
-    notes.append("there is no Basic: the student with the fewest parameters stands for it")
+    fewest = "the student with the fewest parameters" if rest["params"].notna().any() else "the first by name"
+    notes.append(f"there is no Basic: {fewest} stands for it")
     return str(rest.sort_values(["params", "name"])["name"].iloc[0])
 
 

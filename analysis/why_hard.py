@@ -133,7 +133,7 @@ def groups_of(networks: pd.DataFrame, least: int = 1) -> dict[tuple[str, str], n
     convolves = ["with convolutions" if any(_is_convolution(op) for op in o) else "without convolutions" for o in ops]
     first = [next((op for op in o if op == "Linear" or _is_convolution(op)), "none") for o in ops]
     place = networks["params"].rank(method="average", pct=True)
-    size = [QUARTERS[min(int(4 * (p - 1e-9)), 3)] for p in place]
+    size = ["" if np.isnan(p) else QUARTERS[min(int(4 * (p - 1e-9)), 3)] for p in place]
     ways = {
         "computation": networks["computation"],
         "activation": networks["activation"],
@@ -145,7 +145,7 @@ def groups_of(networks: pd.DataFrame, least: int = 1) -> dict[tuple[str, str], n
     seen = set()
     for way, values in ways.items():
         column = np.asarray(values, dtype=str)
-        for name in sorted(set(column)):
+        for name in sorted(set(column) - {""}):  # nobody told how large an imported network is
             members = column == name
             if members.tobytes() not in seen and least <= members.sum() < len(members):
                 seen.add(members.tobytes())

@@ -12,7 +12,7 @@ import pandas as pd
 
 from netpick import exam
 from netpick.analysis import _judged, agreement, attempts, learning, strategies
-from netpick.exam import item_response
+from netpick.exam import item_response, short_exam
 
 SIZES = (5, 6, 8, 10, 12, 20)
 """Networks of the computations in a run of some sixty."""
@@ -127,6 +127,28 @@ def forgotten_tenth(rng: np.random.Generator) -> bool:
     return found is not None and found.tenth.low <= 0.1 <= found.tenth.high
 
 
+def _short_covers(items: int) -> Callable[[np.random.Generator], bool]:
+    """Place one network of a family that no calibration has seen: families have strengths of their own."""
+
+    def draw(rng: np.random.Generator) -> bool:
+        families, each, samples = 9, 14, 300
+        of = np.repeat(np.arange(families), each)
+        ability = rng.normal(0, 0.6, families)[of] + rng.normal(0, 0.8, len(of))
+        slope, difficulty = np.exp(rng.normal(0.2, 0.4, samples)), rng.normal(-1, 1.3, samples)
+        own = rng.normal(0, 0.6, (families, samples))[of]
+        right = rng.random((len(of), samples)) < 1 / (1 + np.exp(-slope * (ability[:, None] - difficulty) - own))
+        known, new = right[of > 0], right[:1]
+        folds, _ = short_exam.dealt(of[of > 0].astype(str).tolist())
+        model = short_exam.calibrated(known)
+        taken = short_exam.chosen(model, items)
+        left = short_exam.LeftOut.of(known, folds)
+        found = short_exam.placed(model, taken, new[:, taken])
+        off = left.off(left.placed(taken))
+        return bool(abs(found.accuracy[0] - new.mean()) <= left.factor(off) * found.spread[0])
+
+    return draw
+
+
 CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float]] = {
     "cost_null": ("macs: cost and score go together within computations, where they don't", cost_null, 0.0, 0.05),
     "cost_covers": ("macs: the interval of the association covers it", cost_covers, 0.93, 0.97),
@@ -140,6 +162,8 @@ CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float
         1,
     ),
     "slopes_300": ("ability: the same, 0.95 to 1.05, 300 networks", _slopes(300, 0.95), 0.9, 1.0),
+    "short_30": ("examine: 90 % intervals cover a new family, 30 of 300 samples", _short_covers(30), 0.88, 0.92),
+    "short_60": ("examine: 90 % intervals cover a new family, 60 of 300 samples", _short_covers(60), 0.88, 0.92),
     "agreement_null": ("agreement: families of other ability and no design agree more", agreement_null, 0.0, 0.05),
     "ablest": ("ability: the ablest is among those not told from it", ablest, 0.95, 1.0),
     "median_5": ("strategies: the interval of the median of 5 covers it", _median_covers(5), 0.93, 1.0),

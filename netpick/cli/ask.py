@@ -1,4 +1,4 @@
-"""The part of the command line that asks: ask, pick, show, export, figures, report.
+"""The part of the command line that asks: ask, pick, examine, show, export, figures, report.
 
 As in `cli`: parse, call, print. The options of a question are not written here; they are read off its `ask`.
 """
@@ -190,11 +190,49 @@ def pick(
         constraints["activation"] = activation
     more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
     down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
-    chosen = choose(open_run(folder, skip_broken), constraints, down, up, seed=seed, **more)
+    opened = open_run(folder, skip_broken)
+    chosen = choose(opened, constraints, down, up, seed=seed, **more)
     print_answer(chosen, form, rows, plot, wide)
     if form == "table":
         say(f"next: {advice.command('show', folder, chosen.name)}")
-        say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
+        if not opened.imported:
+            say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
+
+
+@app.command()
+def examine(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.", autocompletion=options.runs)],
+    predictions: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Answers to some of its samples, as for netpick import.")
+    ] = None,
+    next_: Annotated[bool, typer.Option("--next", help="Say which sample to ask next.")] = False,
+    everyone: Annotated[bool, typer.Option("--everyone", help="Calibrate by all students.")] = False,
+    plot: options.Plot = None,
+    form: options.Form = "table",
+    rows: options.Rows = 40,
+    wide: options.Wide = False,
+    skip_broken: options.SkipBroken = False,
+) -> None:
+    """Place new classifiers that answered a few samples of a run, such as those of the question short: accuracy, rank.
+
+    The accuracy is that on all samples, with an interval that covers 90 % of networks of families left out.
+    """
+    from netpick.exam import examine as place
+    from netpick.sessions import answers_to
+
+    opened = open_run(run, skip_broken)
+    if predictions is None and not next_:
+        raise RunError(f"examine wants a file of answers, or --next; to which: {advice.command('ask', run, 'short')}")
+    if predictions is None:
+        found = place(opened, everyone=everyone)
+    else:
+        names, items, answers = answers_to(opened, predictions)
+        found = place(opened, names, items, answers, everyone)
+        print_answer(found, form, rows, plot, wide)
+    if next_ and form == "table":
+        for name, sample in zip(found.table["name"], found.table["next"], strict=True):
+            asked = opened.samples["name"].iloc[int(sample)] if opened.imported else sample
+            say(f"next for {name}: sample {asked}")
 
 
 @app.command()

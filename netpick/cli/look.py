@@ -54,6 +54,8 @@ def _request(what: str | None, image_size: str | None, directory: str | None) ->
         if image_size is not None:
             raise RunError("--image-size is for a data set: a run's images have the size that it was generated for")
         run = open_run(what)
+        if run.imported and "shape" not in run.manifest:
+            raise RunError(f"{run.path} has imported answers, and no data set: look at the one that they are to")
         wanted = {key: run.recipe[key] for key in ("train_samples", "validation") if run.recipe.get(key) is not None}
         return request_of(run.manifest, data_dir(directory), **wanted)
     size = None if image_size is None else size_list(image_size)

@@ -1,4 +1,4 @@
-"""The part of the command line that looks after runs: list, status, compact, remove.
+"""The part of the command line that looks after runs: import, list, status, compact, remove.
 
 As in `cli`: parse, call, print.
 """
@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from netpick.cli import options
-from netpick.cli.screen import console, printable, say, show_frame
+from netpick.cli.screen import console, printable, say, sentence, show_frame
 from netpick.core.advice import command
-from netpick.core.errors import RunError
+from netpick.core.errors import RunError, listed
 
 app = typer.Typer()
 
@@ -69,6 +69,40 @@ def status(
     summarise(folder, status=True)
 
 
+@app.command("import")
+def import_(
+    predictions: Annotated[
+        str, typer.Argument(metavar="FILE", help="Answers, .csv or .parquet: a row an answer, or a column a network.")
+    ],
+    run: Annotated[
+        str | None, typer.Option("--run", help="Folder of the run, new or of such imports; runs/NAME of the file.")
+    ] = None,
+    students: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A row a network: params, macs, ..., computation, what you like.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Columns sample and label, where FILE has no column label.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME|none", help="Data set whose test samples were answered, by number.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Images of the samples, each named after its own.")
+    ] = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Make a run of answers that classifiers from elsewhere gave, or add some to such a run; all questions ask it."""
+    from netpick.core.words import counted_word
+    from netpick.sessions import import_run
+
+    made = import_run(predictions, run, students, labels, dataset, images, data_dir)
+    for note in made.notes:
+        say(f"note: {note}")
+    samples = counted_word(made.samples, "sample")
+    sentence(f"{made.store.path}: {counted_word(len(made.networks), 'network')} with answers to {samples}")
+    say(f"next: {command('ask', made.store.path)}")
+
+
 @app.command()
 def compact(run: options.NewestRun = None) -> None:
     """Merge a run's many small Parquet files into few large ones."""
@@ -115,7 +149,9 @@ def summarise(folder: Path, status: bool = False) -> None:
     run = Run(folder)
     print_summary(run, Counter(run.trainings["status"]))
     events = store.events()
-    if status and len(run.trainings) and not any(event["event"] == "begin" for event in events):
+    if store.imported:
+        say(f"imported from {listed(store.imported.get('files', []))}")
+    elif status and len(run.trainings) and not any(event["event"] == "begin" for event in events):
         say(f"what its sessions did is not known: {store.path}/events.jsonl is missing, or can't be read")
     elif status:
         for line in activity(events, store.in_use()):

@@ -31,7 +31,7 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
     frame = students(run)
     reference = basic(frame)
     columns = ["name", "params", "memory", "ops", "macs", "seconds", "accuracy"]
-    best = leading(frame, BEST)[columns].round({"seconds": 2})
+    best = leading(frame, BEST)[columns].round({"seconds": 2}).dropna(axis=1, how="all")
     title = f"The best {min(BEST, len(frame))} of {len(frame)} networks" + (f", and {reference}" if reference else "")
     show_frame(best.rename(columns={"name": "network"}), shares=["accuracy"], suggested=reference or "", title=title)
     if len(frame) > 1:

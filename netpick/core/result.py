@@ -48,14 +48,15 @@ class EpochResult:
 class TrainingResult:
     """One network × one replicate: how it ended, under which conditions, and its epochs.
 
-    `recipe` has the values that it was trained by, as plain ones, with the number of samples in `train_samples`.
+    `recipe` has the values that it was trained by, as plain ones, with the number of samples in `train_samples`. What
+    nobody knows of a training elsewhere is NaN, and its seed None.
     """
 
     network: str
     hash: str
     replicate: int
     status: str
-    seed: int
+    seed: int | None
     device: str
     plan: str
     started: datetime

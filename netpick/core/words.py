@@ -64,5 +64,5 @@ BEST = 10
 
 
 def count(number: float) -> str:
-    """Return a number of parameters, elements, ... with thousands set apart."""
-    return f"{number:,.0f}"
+    """Return a number of parameters, elements, ... with thousands set apart; "" where it is not known."""
+    return "" if number != number else f"{number:,.0f}"

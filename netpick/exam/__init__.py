@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netpick.core.advice import command
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
     from netpick.core.words import counted_word, figures, percent, points, quoted, short
-    from netpick.exam import item_response, questions, theme
+    from netpick.exam import examination, item_response, questions, short_exam, theme
     from netpick.exam.answer import Answer
     from netpick.exam.associations import Association, association
     from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
         check_fraction,
         choosing_split,
         done,
+        need_known,
         need_network,
         need_split,
+        need_trained,
         notes,
     )
     from netpick.exam.designs import layers
+    from netpick.exam.examination import examine
     from netpick.exam.exports import export
     from netpick.exam.first_look import look
     from netpick.exam.item_response import ResponseModel
@@ -131,6 +134,8 @@ __all__ = [
     "done",
     "enough",
     "evaluations",
+    "examination",
+    "examine",
     "export",
     "figures",
     "final",
@@ -153,8 +158,10 @@ __all__ = [
     "luck_of_the_seed",
     "mcnemar",
     "mcnemar_counts",
+    "need_known",
     "need_network",
     "need_split",
+    "need_trained",
     "notes",
     "of_basic",
     "often",
@@ -171,6 +178,7 @@ __all__ = [
     "said_of_luck",
     "selected",
     "short",
+    "short_exam",
     "students",
     "suggest",
     "theme",
@@ -189,6 +197,8 @@ __getattr__, __dir__ = front_door(
         ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),
+        "examination": ("examination", "examine"),
+        "short_exam": (),
         "questions": (),
         "run": ("Run",),
         "answer": ("Answer",),
@@ -214,6 +224,7 @@ __getattr__, __dir__ = front_door(
         "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
         "checks": (
             *("check_choice", "check_count", "check_fraction", "need_network", "need_split", "choosing_split"),
+            *("need_known", "need_trained"),
             *("done", "notes"),
         ),
         "significance": (

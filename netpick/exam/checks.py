@@ -60,6 +60,24 @@ def need_split(run: Reader, split: str) -> str:
     return split
 
 
+def need_known(run: Reader, frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the students of whom a cost is known; RunError where it is of none. Only imported ones may lack it."""
+    known = frame[frame[column].notna()]
+    if not len(known):
+        raise RunError(
+            f"{run.path} does not say the {column} of its networks: import them with `--students FILE`, which has a "
+            f"column {column}"
+        )
+    known.attrs.update(frame.attrs)
+    return known
+
+
+def need_trained(run: Reader, what: str) -> None:
+    """Raise RunError for an imported run, of which nobody can know what only networks and training data tell."""
+    if run.imported:
+        raise RunError(f"{run.path} has imported answers, and no networks or training images: there is no {what}")
+
+
 def choosing_split(run: Reader, split: str | None = None) -> str:
     """Return the split that networks are chosen by unless another is named: validation where the run has it."""
     if split is not None:

@@ -18,6 +18,7 @@ from netpick.core.errors import NetpickError
 from netpick.core.files import atomic_write, named_errors, open_regular
 from netpick.core.words import percent
 from netpick.exam import marks
+from netpick.exam.checks import need_trained
 from netpick.exam.network_card import network_row
 from netpick.networks.catalogue.import_file import to_lines
 from netpick.networks.paper.spec import LayerSpec, NetworkSpec, last_uses, shapes
@@ -84,6 +85,7 @@ def export_networks(run: Reader, path: str | Path, wanted: Sequence[str] = (), o
 
     Returns how many there are; raises as `export`.
     """
+    need_trained(run, "network to export")
     target = Path(path)
     names = wanted or run.networks["name"].tolist()
     specs: dict[str, NetworkSpec] = {}
@@ -120,6 +122,7 @@ def source(run: Reader, name: str) -> tuple[str, Path | None]:
     from jinja2 import Environment, StrictUndefined
 
     row = network_row(run, name)
+    need_trained(run, "network to export")
     spec = NetworkSpec.from_dict(row)
     weights = weights_of(run, name)
     if is_baseline(spec.layers):

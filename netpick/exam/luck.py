@@ -80,7 +80,7 @@ def said_of_luck(run: Reader, split: str = "test", how: bool = False) -> str:
     `how` adds the commands that would tell more, where there are no replicates; else the question is named that does.
     """
     said = run.once(("luck", split), lambda: _said(run, split))
-    if not said or luck_of_the_seed(run, split) is not None:
+    if not said or run.imported or luck_of_the_seed(run, split) is not None:
         return said
     return f"{said}: `{commands(run, split)}`" if how else f"{said} (the question `best` has the commands)"
 
@@ -99,10 +99,12 @@ def _said(run: Reader, split: str) -> str:
             f"from {counted_word(luck.freedom, 'replicate')} beyond the first), and equally good ones by up to "
             f"{by_samples} by luck of these {samples}"
         )
-    return (
+    said = (
         f"two equally good networks differ by up to {by_samples} by luck of these {samples} (95 %); how much more is "
-        "luck of the seed, one training of each network can't tell: give replicates to a few that are cheap and good, "
-        f"such as {listed(names)}"
+        "luck of the seed, one training of each network can't tell"
+    )
+    return said + (
+        "" if run.imported else f": give replicates to a few that are cheap and good, such as {listed(names)}"
     )
 
 

@@ -69,7 +69,7 @@ def _marks(run: Reader, split: str) -> pd.DataFrame:
     """Return the students with all that does not depend on what is called good."""
     by_epoch = attempts(run, split)
     trainings = evaluations(run, split).groupby(["network", "replicate"])
-    seconds = trainings["train_seconds"].sum().groupby("network").mean()
+    seconds = trainings["train_seconds"].sum(min_count=1).groupby("network").mean()
     frame = run.networks.drop(columns=["hash", "layers", "recipe", "thop_macs"], errors="ignore")
     frame = frame.set_index("name").loc[by_epoch.index].rename_axis("name").reset_index()
     names = frame["name"]

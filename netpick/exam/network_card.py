@@ -132,14 +132,14 @@ def card(run: Reader, name: str, most: int = 10) -> Card:
         classes, confusions = _answers(run, name, most)
     else:
         ended = ", ".join(trainings["status"]) if len(trainings) else "not trained yet"
-        summary = f"{_family(spec)}, {row['params']:,} parameters; it has no answers ({ended})."
+        summary = f"{_family(spec)}{_params(row['params'])}; it has no answers ({ended})."
         classes, confusions = pd.DataFrame(), pd.DataFrame()
     return Card(
         name,
         spec.computation,
         spec.activation,
         summary,
-        _layers(spec, row, tuple(run.manifest["shape"])),
+        pd.DataFrame() if run.imported else _layers(spec, row, tuple(run.manifest["shape"])),
         _costs(row, students),
         _epochs(run, name),
         classes,
@@ -152,6 +152,8 @@ def card(run: Reader, name: str, most: int = 10) -> Card:
 
 def layers_as_written(run: Reader) -> dict[str, pd.DataFrame]:
     """Return the layers of each network of a run, as in its `Card`, by its name."""
+    if run.imported:
+        return {str(name): pd.DataFrame() for name in run.networks["name"]}
     image = tuple(run.manifest["shape"])
     rows = [{str(column): value for column, value in row.items()} for row in run.networks.to_dict("records")]
     return {row["name"]: _layers(NetworkSpec.from_dict(row), row, image) for row in rows}
@@ -192,6 +194,10 @@ def _family(spec: NetworkSpec) -> str:
     return f"{spec.computation} without activation" if spec.activation == "None" else "{} with {}".format(*spec.family)
 
 
+def _params(number: float) -> str:
+    return f", {words.count(number)} parameters" if number == number else ""
+
+
 def percentile(values: np.ndarray, value: float) -> float:
     """Return the percentage of values below `value`, those equal to it counted half."""
     return 100 * float((values < value).mean() + (values == value).mean() / 2)
@@ -203,7 +209,7 @@ def _summary(spec: NetworkSpec, students: pd.DataFrame, run: Reader) -> str:
     rank = int((accuracy > own).sum()) + 1
     kin = students[(students["computation"] == spec.computation) & (students["activation"] == spec.activation)]
     out = (
-        f"{_family(spec)}, {mine['params']:,} parameters: {words.percent(own)} on {len(run.labels())} test "
+        f"{_family(spec)}{_params(mine['params'])}: {words.percent(own)} on {len(run.labels())} test "
         f"samples, rank {rank} of {len(students)} (percentile {percentile(accuracy, own):.1f})"
     )
     if label := winner.label_of(run, students, spec.name):
@@ -220,7 +226,7 @@ def _costs(row: dict[str, Any], students: pd.DataFrame | None) -> pd.DataFrame:
     mine = students[students["name"] == row["name"]] if students is not None else None
     for cost, meaning in COSTS.items():
         if cost in row:
-            value = float(row[cost])
+            value = float(row[cost] if row[cost] is not None else "nan")
         elif mine is not None and len(mine) and cost in mine:
             value = float(mine[cost].iloc[0])
         else:

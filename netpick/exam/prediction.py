@@ -20,6 +20,7 @@ from netpick.core.errors import RunError
 from netpick.core.image_file import UnreadableError, decode_image, header
 from netpick.core.words import percent
 from netpick.exam.answer import Answer
+from netpick.exam.checks import need_trained
 from netpick.exam.exports import normalisation, weights_of
 from netpick.exam.network_card import network_row
 from netpick.exam.theme import RIGHT, WIDTH, WRONG, finish, plain
@@ -68,7 +69,10 @@ def predict(
     RunError
         Unknown network or sample, no weights were kept, an image that can't be read, code that wasn't named.
     """
-    spec = NetworkSpec.from_dict(network_row(run, network))
+    row = network_row(run, network)
+    if not isinstance(what, int):
+        need_trained(run, "network that could look at an image: give the number of a sample")
+    spec = NetworkSpec.from_dict(row)
     replicates = run.trainings.query("network == @network and status == 'done'")["replicate"]
     if not len(replicates):
         raise RunError(f"{network} has not been trained in {run.path}: {command('train', run.path)} does it")

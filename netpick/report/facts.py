@@ -51,11 +51,12 @@ def described(run: Run) -> dict[str, Any]:
     source = manifest.get("source", "a template")
     trainings = f"{cell(sum(statuses.values()))} of {cell(wanted)} finished: {counted(statuses)}"
     data = f"{manifest['dataset']}: {_counted(samples, 'test sample')}{f' of {shape}' if shape else ''}"
+    seed = f", seed {manifest['seed']}" if "seed" in manifest else ""
     about = {
         "Data set": data,
         "Classes": f"{len(run.classes)}: {listed(run.classes)}",
-        "Networks": f"{cell(len(run.networks))} from {source}, seed {manifest.get('seed')}",
-        "Trainings": f"{trainings}; {duration(float(run.trainings['seconds'].sum()))} of work in all",
+        "Networks": f"{cell(len(run.networks))} from {source}{seed}",
+        "Trainings": trainings + _work(run),
         "Recipe": _recipe(run.recipe),
         "Device": (f"{device}, " if device else "") + _counted(int(workers), "worker") if workers else device,
         "Versions": ", ".join(f"{k} {v}" for k, v in _versions(manifest).items()),
@@ -77,6 +78,11 @@ def described(run: Run) -> dict[str, Any]:
     }
 
 
+def _work(run: Run) -> str:
+    seconds = run.trainings["seconds"]
+    return f"; {duration(float(seconds.sum()))} of work in all" if seconds.notna().any() else ""
+
+
 def best_networks(run: Run) -> tuple[pd.DataFrame, str | None]:
     """Return the best networks as people read them, with `Basic` after them, and the name of `Basic` if it is there."""
     frame = exam.students(run)
@@ -88,7 +94,8 @@ def best_networks(run: Run) -> tuple[pd.DataFrame, str | None]:
     out["accuracy"] = [exam.percent(a) for a in rows["accuracy"]]
     for column in ("params", "memory", "ops", "macs"):
         out[column] = [count(v) for v in rows[column]]
-    out["training, s"] = [f"{v:.2f}" for v in rows["seconds"]]
+    out["training, s"] = ["" if v != v else f"{v:.2f}" for v in rows["seconds"]]
+    out = out.loc[:, (out != "").any()]  # nobody told what imported networks cost
     return out, exam.basic(frame)
 
 

@@ -1,4 +1,4 @@
-"""What is done with a run: generate, train, estimate, time, verify; and where."""
+"""What is done with a run: generate, import, train, estimate, time, verify; and where."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from netpick.core.front_door import front_door
 if TYPE_CHECKING:
     from netpick.sessions.distances import measure_distances
     from netpick.sessions.generate import generate_run
+    from netpick.sessions.imports import import_run
     from netpick.sessions.listener import Listener
     from netpick.sessions.options import Options
     from netpick.sessions.session import estimate_run, train_run
+    from netpick.sessions.short_answers import answers_to
     from netpick.sessions.timing import time_run
     from netpick.sessions.verification import check_run, verify_run
 
 __all__ = [
     "Listener",
     "Options",
+    "answers_to",
     "check_run",
     "estimate_run",
     "generate_run",
+    "import_run",
     "measure_distances",
     "time_run",
     "train_run",
@@ -32,9 +36,11 @@ __getattr__, __dir__ = front_door(
     {
         "distances": ("measure_distances",),
         "generate": ("generate_run",),
+        "imports": ("import_run",),
         "listener": ("Listener",),
         "options": ("Options",),
         "session": ("train_run", "estimate_run"),
+        "short_answers": ("answers_to",),
         "timing": ("time_run",),
         "verification": ("check_run", "verify_run"),
     },

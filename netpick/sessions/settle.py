@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from netpick.core import devices
+from netpick.core.advice import command
 from netpick.core.errors import RunError
 from netpick.core.recipe import Recipe, applied, check_recipe, current
 from netpick.networks.catalogue.template import apply_override, parse_recipe
@@ -47,7 +48,15 @@ def check_device(situation: Situation, device: str) -> None:
 
 
 def gathered(store: Store, options: Options, where: Sequence[str]) -> Situation:
-    """Return what is the case, whatever the devices can do; raises TemplateError for a recipe that makes no sense."""
+    """Return what is the case, whatever the devices can do; raises TemplateError for a recipe that makes no sense.
+
+    And RunError for an imported run, of whose networks there are answers alone.
+    """
+    if store.imported is not None:
+        raise RunError(
+            f"{store.path} has imported answers, and no networks to train or to time: `{command('ask', store.path)}` "
+            "lists what can be asked of it"
+        )
     recipe = _wanted_recipe(store, options)
     keep = _kept(store)
     before = _pin(store)

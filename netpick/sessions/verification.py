@@ -74,7 +74,9 @@ def verify_run(
         raise RunError(f"--retrain: wants a number from 0 on, got {number}")
     store = _quiet(folder)
     reader = Reader(folder, skip_broken=True)
-    situation = gathered(store, replace(options, device="cpu"), ["cpu"])
+    situation = None if store.imported else gathered(store, replace(options, device="cpu"), ["cpu"])
+    if situation is None and number:
+        raise RunError(f"{store.path} has imported answers, and no networks to train again: leave --retrain out")
     labels = (
         {split: reader.labels(split) for split in reader.samples["split"].unique()} if len(reader.trainings) else {}
     )
@@ -82,19 +84,14 @@ def verify_run(
     on_note("reading every file")
     faults = list(whole.faults(store, heard.hear))
     said = [_read(store)]
-    same = _same_versions(situation, store.manifest.get("versions", {}))
-    counted = sum(not runs_own_code(network.spec) for network in situation.networks)
-    done = 0
-
-    def measured(networks: int) -> None:
-        nonlocal done
-        done += networks
-        on_progress("counting networks", done, counted)
-
-    faults += count_faults(situation, reader.trainings, same, situation.workers, measured)
-    faults += training_faults(situation, reader.trainings)
+    counted, same = 0, True
+    if situation is not None:
+        same = _same_versions(situation, store.manifest.get("versions", {}))
+        counted = sum(not runs_own_code(network.spec) for network in situation.networks)
+        faults += _count_faults(situation, reader, same, counted, on_progress)
+        faults += training_faults(situation, reader.trainings)
     faults += heard.faults
-    said += _recounted(situation, counted, same, heard)
+    said += _recounted(len(reader.networks), counted, same, heard, store.imported is not None)
     retrained: list[Retrained] = []
     if number:
         if faults:
@@ -106,6 +103,17 @@ def verify_run(
         faults += [f"{r.network}, replicate {r.replicate}: trained again, {r.fault}" for r in retrained if r.fault]
         said += _proved(retrained, int((reader.trainings["status"] == "done").sum()))
     return Verification(said, faults, retrained)
+
+
+def _count_faults(situation: Situation, reader: Reader, same: bool, counted: int, on_progress: Progress) -> list[str]:
+    done = 0
+
+    def measured(networks: int) -> None:
+        nonlocal done
+        done += networks
+        on_progress("counting networks", done, counted)
+
+    return list(count_faults(situation, reader.trainings, same, situation.workers, measured))
 
 
 def _quiet(folder: str | Path) -> Store:
@@ -126,12 +134,15 @@ def _same_versions(situation: Situation, then: dict[str, str]) -> bool:
     return all(then.get(name) == now[name] for name in FOR_BITS)
 
 
-def _recounted(situation: Situation, counted: int, same: bool, heard: Evaluations) -> list[str]:
+def _recounted(networks: int, counted: int, same: bool, heard: Evaluations, imported: bool) -> list[str]:
+    costs = "" if imported else f"{counted_word(counted, 'network')} (params, memory, ops, macs), and "
     said = [
-        f"Counted anew: {counted_word(counted, 'network')} (params, memory, ops, macs), and accuracies, losses and "
-        f"areas of {counted_word(heard.checked, 'evaluation')} from their predictions."
+        f"Counted anew: {costs}accuracies, losses and areas of {counted_word(heard.checked, 'evaluation')} from their "
+        "predictions."
     ]
-    if own := len(situation.networks) - counted:
+    if imported:
+        said.append("Not counted: what imported networks cost, which stands alone.")
+    elif own := networks - counted:
         said.append(f"Not counted: {counted_word(own, 'network')} of the user's own code, which would have to be run.")
     if not same:
         said.append("memory and ops were not compared: the run was made with other versions of torch or netpick.")

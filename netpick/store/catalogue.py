@@ -20,14 +20,36 @@ from netpick.core.recipe import Recipe, current
 from netpick.core.texts import deepest
 from netpick.core.typed import convert
 from netpick.store.manifest import AGAIN
+from netpick.store.results import table_of
 from netpick.store.rows import read_file
+from netpick.store.schema import SIZES
+from netpick.store.shards import BrokenShardError, arrow_schema
 
 LAYERS_NESTED = 20
 LAYERS_BYTES = 2**20
 """Depth and size of one network's JSON: those that `netpick generate` takes stay below."""
 
 
-def read_catalogue(path: Path, known_hash: str | None = None) -> pa.Table:
+def catalogue_table(networks: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return the rows of networks.parquet as a table; after the schema's columns come those that an import described.
+
+    `layers` of a network may be a list or its JSON text; what a network lacks is null.
+    """
+    schema = arrow_schema("networks")
+    rows = [
+        {"recipe": "{}", **n, "layers": n["layers"] if isinstance(n["layers"], str) else json.dumps(n["layers"])}
+        for n in networks
+    ]
+    table = table_of(rows, schema)
+    for name in dict.fromkeys(name for row in rows for name in row if name not in schema.names):
+        values = [row.get(name) for row in rows]
+        if len({str if isinstance(value, str) else float for value in values if value is not None}) > 1:
+            values = [None if value is None else str(value) for value in values]
+        table = table.append_column(name, pa.array(values))
+    return table
+
+
+def read_catalogue(path: Path, known_hash: str | None = None, imported: Mapping[str, Any] | None = None) -> pa.Table:
     """Read networks.parquet.
 
     Parameters
@@ -36,11 +58,13 @@ def read_catalogue(path: Path, known_hash: str | None = None) -> pa.Table:
         The file.
     known_hash : str, optional
         What `catalogue_hash` gave when the run was generated.
+    imported : mapping, optional
+        What run.toml says of an import; None for a run that netpick generated, whose networks were all measured.
 
     Returns
     -------
     pyarrow.Table
-        The columns of the schema, in its types.
+        The columns of the schema, in its types, and after them those that an import described.
 
     Raises
     ------
@@ -48,7 +72,9 @@ def read_catalogue(path: Path, known_hash: str | None = None) -> pa.Table:
         The file can't be read, lacks a column, has a name or hash that netpick would not give, or is not the one that
         the run was generated with.
     """
-    table = read_file(path, "networks")
+    table = read_file(path, "networks", more=imported.get("columns", ()) if imported else ())
+    if imported is None and (lacking := [name for name in SIZES if table.column(name).null_count]):
+        raise BrokenShardError(path, ValueError(f"its column {lacking[0]} lacks values"))
     columns = ("name", "hash", "computation", "activation", "layers", "recipe")
     rows = table.select([name for name in columns if name in table.column_names]).to_pylist()
     seen: set[str] = set()

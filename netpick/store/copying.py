@@ -69,7 +69,7 @@ def _copy_samples(store: Store, target: Path, images: bool) -> None:
         _copy(path, target / path.name)
         return
     rows = read_file(path, "samples", store.classes)
-    schema = arrow_schema("samples")
+    schema = pa.schema([field for field in arrow_schema("samples") if field.name in rows.column_names])
 
     def without() -> Iterator[pa.Table]:
         at = rows.column_names.index("image")

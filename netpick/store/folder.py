@@ -26,7 +26,7 @@ from netpick.core.files import append_line, atomic_write, read_text, sync_folder
 from netpick.core.names import is_unicode
 from netpick.core.result import TrainingResult
 from netpick.store import compact
-from netpick.store.catalogue import read_catalogue
+from netpick.store.catalogue import catalogue_table, read_catalogue
 from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
 from netpick.store.parts import drop_parts, missing_part, write_parts
 from netpick.store.results import table_of, training_row
@@ -78,18 +78,23 @@ class Store:
         manifest = {"schema_version": SCHEMA_VERSION, "created": datetime.now(UTC), **manifest}
         store = cls(path, _without_none(manifest))
         manifest_text(store.manifest, path / MANIFEST)
-        schema = arrow_schema("networks")
-        rows = [
-            {"recipe": "{}", **n, "layers": n["layers"] if isinstance(n["layers"], str) else json.dumps(n["layers"])}
-            for n in networks
-        ]
+        rows = catalogue_table(networks)
         with disk_errors(path):
             for table in TABLES:
                 (path / table).mkdir(parents=True, exist_ok=True)
         with store.lock(), disk_errors(path):
-            write_groups(path / "networks.parquet", schema, [table_of(rows, schema)])
+            write_groups(path / "networks.parquet", rows.schema, [rows])
             store.update_manifest()
         return store
+
+    def add_networks(self, networks: Sequence[dict[str, Any]], **keys: object) -> None:
+        """Put networks after those that an imported run has, atomically; `keys` of the manifest change with it."""
+        table = catalogue_table([*self._networks, *networks])
+        with disk_errors(self.path):
+            write_groups(self.path / "networks.parquet", table.schema, [table])
+        for name in ("catalogue", "_networks", "files"):
+            self.__dict__.pop(name, None)
+        self.update_manifest(networks=len(table), **keys)
 
     @classmethod
     def open(cls, folder: str | Path) -> Store:
@@ -123,6 +128,11 @@ class Store:
         """Number of classes."""
         return len(self.manifest["classes"])
 
+    @property
+    def imported(self) -> dict[str, Any] | None:
+        """What run.toml says of the files that its answers were imported from; None where netpick trained."""
+        return self.manifest.get("imported")
+
     def update_manifest(self, **keys: object) -> None:
         """Change keys of the manifest and write it anew, atomically."""
         manifest = Manifest(_without_none({**self.manifest, **keys}), self.path / MANIFEST)
@@ -139,7 +149,7 @@ class Store:
     @cached_property
     def catalogue(self) -> pa.Table:
         """The networks as they are in their file, read and checked once."""
-        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue"))
+        return read_catalogue(self.path / "networks.parquet", self.manifest.get("catalogue"), self.imported)
 
     @cached_property
     def _networks(self) -> list[dict[str, Any]]:
@@ -157,6 +167,7 @@ class Store:
         """Write samples.parquet, one row a sample, atomically."""
         schema = arrow_schema("samples")
         with disk_errors(self.path):
+            rows = ({"name": None, **row} for row in rows)
             write_groups(self.path / "samples.parquet", schema, [table_of(rows, schema)])
 
     def timings(self) -> list[dict[str, Any]]:

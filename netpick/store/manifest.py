@@ -59,6 +59,11 @@ class _Training(TypedDict, total=False):
     workers: Annotated[int, Meta(ge=1)]
 
 
+class _Imported(TypedDict, total=False):
+    files: list[str]
+    columns: list[str]
+
+
 class _Keys(TypedDict, total=False):
     schema_version: Annotated[int, Meta(ge=1)]
     classes: Annotated[list[str], Meta(min_length=1, max_length=2**15 - 1)]
@@ -80,6 +85,7 @@ class _Keys(TypedDict, total=False):
     keep: _Keep
     plan: str
     training: _Training
+    imported: _Imported
 
 
 class Manifest(dict[str, Any]):

@@ -33,6 +33,7 @@ class Predictions:
     epochs : keys of all evaluations
     order : place of each network in the catalogue
     broken : takes the files that can't be read, instead of an error; None for the error
+    imported : whether they are from elsewhere, where nobody can train again
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Predictions:
         epochs: pd.DataFrame,
         order: Mapping[str, int],
         broken: list[Path] | None,
+        imported: bool = False,
     ) -> None:
         self.path = files.path
         self._files, self._stems, self._epochs, self._order, self._broken = files, stems, epochs, order, broken
         self._verified: Verified = {}
+        self._imported = imported
 
     def wanted(
         self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None
@@ -136,9 +139,11 @@ class Predictions:
             for c, column in enumerate(columns):
                 values = block.array(column)
                 if values is None:
+                    way = "train with `--scores all`, or `--scores last` for each training's last epoch"
+                    if self._imported:
+                        way = "import probabilities, in columns score_CLASS"
                     raise RunError(
-                        f"{self.path} keeps no scores of network '{block.network}' at epoch {block.epoch}: train with "
-                        "`--scores all`, or `--scores last` for each training's last epoch"
+                        f"{self.path} keeps no scores of network '{block.network}' at epoch {block.epoch}: {way}"
                     )
                 out[i, place, c] = values
             for other in others:

@@ -70,6 +70,11 @@ class Reader:
         return self._store.manifest
 
     @property
+    def imported(self) -> bool:
+        """Whether its answers are from elsewhere: then there are no networks, and costs where they were given."""
+        return self._store.imported is not None
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """How the networks are trained."""
         return self.manifest.get("recipe", {})
@@ -150,10 +155,13 @@ class Reader:
         path = self.path / "samples.parquet"
         if not path.is_file():
             where = f"`{command('train', self.path)}` writes it when it starts"
-            if not self.pending:
+            if self.imported:
+                where = "give the same `netpick import` again"
+            elif not self.pending:
                 where = "all is trained, so that `netpick train` won't write it: restore it from a copy of the run"
             raise RunError(f"{self.path} has no samples.parquet: {where}")
-        return read_file(path, "samples", len(self.classes)).to_pandas()
+        frame = read_file(path, "samples", len(self.classes)).to_pandas()
+        return frame if "name" in frame else frame.assign(name=None)
 
     def labels(self, split: str = "test") -> np.ndarray:
         """Return the true class of each sample of a split, int16 (samples,)."""
@@ -169,7 +177,8 @@ class Reader:
         rows = samples_of(split, self.samples, self.path)
         if not 0 <= sample < len(rows):
             raise RunError(f"no sample {sample} in the {split} split: it has samples 0 to {len(rows) - 1}")
-        return png_pixels(rows["image"].iloc[sample], f"{self.path}: sample {sample}")
+        name = rows["name"].iloc[sample] if self.imported else None
+        return png_pixels(rows["image"].iloc[sample], f"{self.path}: sample {sample}", name)
 
     def predictions(
         self,
@@ -265,7 +274,7 @@ class Reader:
     def _predictions(self) -> Predictions:
         epochs, t = self.epochs, self.trainings
         stems = {f"{h}-{r}": (n, r) for n, h, r in zip(t["network"], t["hash"], t["replicate"], strict=True)}
-        return Predictions(self._store.files, stems, epochs, self._order, self._broken)
+        return Predictions(self._store.files, stems, epochs, self._order, self._broken, self.imported)
 
     def _array(
         self,

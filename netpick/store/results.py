@@ -25,6 +25,7 @@ def training_row(result: TrainingResult) -> dict[str, Any]:
     """Return the row that makes a training count."""
     names = arrow_schema("trainings").names
     row = {f: getattr(result, f) if hasattr(result, f) and f != "epochs" else result.recipe.get(f) for f in names}
+    row["seconds"] = _known(result.seconds)
     if isinstance(row["optimizer_args"], Mapping):
         row["optimizer_args"] = json.dumps(row["optimizer_args"])
     if result.error is not None:
@@ -43,15 +44,19 @@ def epoch_rows(result: TrainingResult) -> Iterator[dict[str, Any]]:
                 "replicate": result.replicate,
                 "epoch": epoch.epoch,
                 "split": split.split,
-                "train_loss": None if epoch.train_loss != epoch.train_loss else epoch.train_loss,
-                "loss": split.loss,
+                "train_loss": _known(epoch.train_loss),
+                "loss": _known(split.loss),
                 "accuracy": split.accuracy,
-                "train_seconds": epoch.train_seconds,
-                "eval_seconds": split.eval_seconds,
+                "train_seconds": _known(epoch.train_seconds),
+                "eval_seconds": _known(split.eval_seconds),
                 "peak_memory_bytes": epoch.peak_memory_bytes,
-                # NaN means that there is no such value: null in every engine
-                **{f"{k}_{c}": None if v != v else v for k, values in per_class.items() for c, v in enumerate(values)},
+                **{f"{k}_{c}": _known(v) for k, values in per_class.items() for c, v in enumerate(values)},
             }
+
+
+def _known(value: float) -> float | None:
+    """Return a number, or None for NaN: there is no such value; null in every engine."""
+    return None if value != value else value
 
 
 def prediction_tables(

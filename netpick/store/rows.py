@@ -46,14 +46,18 @@ class RunFiles:
         return weights_file(self.path, *self.key(stem))
 
 
-def read_file(path: Path, table: str, classes: int = 0, only: str | None = None) -> pa.Table:
-    """Read a table that is one file, the schema's columns (or one of them) in its order; raises BrokenShardError."""
+def read_file(path: Path, table: str, classes: int = 0, only: str | None = None, more: Sequence[str] = ()) -> pa.Table:
+    """Read a table that is one file, the schema's columns (or one of them) in its order; raises BrokenShardError.
+
+    After them come those of `more` that are there: words, numbers, or true and false.
+    """
     file = open_shard(path)
     try:
         check_columns(path, file.schema_arrow, table, classes)
         names = [name for name in arrow_schema(table, classes).names if name in file.schema_arrow.names]
+        names += [name for name in more if name not in names and is_plain(file.schema_arrow.field(name).type)]
         rows = file.read(names if only is None else [only]).combine_chunks()
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as e:
         raise BrokenShardError(path, e) from None
     finally:
         file.close()
@@ -143,6 +147,11 @@ def check_columns(path: Path, there: pa.Schema, table: str, classes: int) -> Non
 def _alike(got: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether a column may have a type: words may be a dictionary of any size or none, as other programs write them."""
     return got.equals(wanted) or (_is_words(got) and _is_words(wanted))
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds words, numbers, or true and false."""
+    return _is_words(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def _is_words(kind: pa.DataType) -> bool:

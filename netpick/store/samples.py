@@ -13,6 +13,9 @@ from netpick.core.errors import RunError, listed, suggest
 MOST_PIXELS = 2**24
 """Pixels of one sample's image."""
 
+PLATE = (64, 32)
+"""Width and height of the picture of a name, where a sample is no image."""
+
 
 def samples_of(split: str, samples: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the rows of one split in order; RunError where the run at `path` has not each of its samples once."""
@@ -29,10 +32,15 @@ def samples_of(split: str, samples: pd.DataFrame, path: Path) -> pd.DataFrame:
     return rows
 
 
-def png_pixels(content: bytes | None, what: str) -> np.ndarray:
-    """Return the pixels of a PNG, uint8; RunError for anything else: nothing but a PNG decoder ever sees it."""
+def png_pixels(content: bytes | None, what: str, name: str | None = None) -> np.ndarray:
+    """Return the pixels of a PNG, uint8; RunError for anything else: nothing but a PNG decoder ever sees it.
+
+    Where there is none and the sample has a name, return a picture of that.
+    """
     from PIL import Image
 
+    if content is None and name is not None:
+        return _nameplate(name)
     if content is None:
         raise RunError(f"{what} has no image: images were left out when the run was published")
     try:
@@ -42,3 +50,12 @@ def png_pixels(content: bytes | None, what: str) -> np.ndarray:
             return np.asarray(image, dtype=np.uint8)
     except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as e:
         raise RunError(f"{what} has no image that can be read ({e}): generate the run again") from None
+
+
+def _nameplate(name: str) -> np.ndarray:
+    """Return the picture of a name: ten letters in each of two lines."""
+    from PIL import Image, ImageDraw
+
+    plate = Image.new("L", PLATE, 255)
+    ImageDraw.Draw(plate).text((2, 4), "\n".join([name[:10], name[10:20]]), fill=0)
+    return np.asarray(plate)

@@ -160,7 +160,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("index", "int32", "", "Number of the sample in the files that its split was taken from."),
         LABEL,
         Column("class_name", "string", "", "Name of the true class."),
-        Column("image", "binary", "PNG", "The image as the bytes of a PNG file; null where it was left out."),
+        Column("image", "binary", "PNG", "The image as the bytes of a PNG file; null where there is none."),
+        Column("name", "string", "", "What the sample was called where it was imported from; null in other runs."),
     ),
 }
 
@@ -178,6 +179,7 @@ def columns(table: str, classes: int = 0) -> tuple[Column, ...]:
 
 
 ADDED = {
+    "samples": ("name",),
     "networks": ("recipe",),
     "trainings": (
         "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order",
@@ -186,20 +188,22 @@ ADDED = {
 }  # fmt: skip
 """Columns that came later: runs of before may lack them."""
 
-_SIZES = ("params", "memory", "ops", "depth", "macs")
+SIZES = ("params", "memory", "ops", "depth", "macs")
+"""What a network costs by its layers: known of all that netpick makes, and of those imported where they were given."""
+
 _LEAST = {
     "replicate": 0, "epoch": 1, "sample": 0, "label": 0, "predicted": 0, "threads": 1, "layer": 0,
-    **dict.fromkeys(_SIZES, 0),
+    **dict.fromkeys(SIZES, 0),
 }  # fmt: skip
 
 NEVER_NULL = frozenset(
     {
-        *_LEAST, "network", "split", "name", "hash", "computation", "activation", "layers", "status", "seconds",
-        "workers", "started", "accuracy", "loss", "train_seconds", "eval_seconds", "device", "latency", "throughput",
-        "step_seconds", "epoch_steps", "measured", "class_name", "index", "op", "nearest", "neighbour",
+        *(_LEAST.keys() - SIZES), "network", "split", "name", "hash", "computation", "activation", "layers", "status",
+        "workers", "started", "accuracy", "latency", "throughput", "step_seconds", "epoch_steps", "measured",
+        "class_name", "index", "op", "nearest", "neighbour",
     }
 )  # fmt: skip
-"""Columns that have a value in every row."""
+"""Columns that have a value in every row. What only a training tells (losses, times, device) an import may lack."""
 
 
 def least(column: str) -> int | None:

@@ -127,5 +127,6 @@ def test_the_note_counts_what_is_missing_and_says_how_much_is_luck(audited):
 
 def test_every_question_is_audited():
     # The front of `pareto` is found by all pairs in tests/analysis/test_pareto.py, its judging in tests/exam. `changes`
-    # reads two runs, `variance` wants replicates: they are worked out from files in tests/analysis.
-    assert set(questions()) == {question for question, _, _ in CASES} | {"pareto", "changes", "variance"}
+    # reads two runs, `variance` wants replicates: they are worked out from files in tests/analysis. What `short`
+    # chooses and foretells is held against Bayes' rule in tests/exam/test_short_exam.py.
+    assert set(questions()) == {question for question, _, _ in CASES} | {"pareto", "changes", "variance", "short"}

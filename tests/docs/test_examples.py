@@ -123,7 +123,7 @@ def test_the_template_of_the_page_gives_the_networks_that_it_says(tmp_path):
     said = {key for row in table("runs/README.md", "Runs", 1) for key in words(row[0])}
     assert set(made) <= said
     # Two come with training; there is a commit in a checkout only, and an entry of data where not all is as usual.
-    assert said - set(made) <= {"keep", "training", "git_commit", "input", "data"}
+    assert said - set(made) <= {"keep", "training", "git_commit", "input", "data", "imported"}
 
 
 def test_the_json_of_the_reference_is_a_network():

@@ -9,6 +9,7 @@ import subprocess
 from io import StringIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from own_images import write_flat
@@ -81,10 +82,26 @@ def demo(tmp_path_factory):
     return here / "runs/demo"
 
 
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """The answers of five classifiers, as the README makes them; some of them under other names, and a few alone."""
+    here = tmp_path_factory.mktemp("theirs")
+    (block,) = [block for block in blocks(README, "python") if "predict_proba" in block]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        exec(block, {})
+    more = pd.read_parquet(here / "theirs.parquet").query("network == 'GaussianNB'").assign(network="other")
+    more.to_csv(here / "more.csv", index=False)
+    pd.DataFrame({"network": ["other"], "params": [640]}).to_csv(here / "more-students.csv", index=False)
+    pd.DataFrame({"sample": range(30), "mine": 0}).to_csv(here / "mine.csv", index=False)
+    return here
+
+
 @pytest.fixture
-def stranger(tmp_path, demo, monkeypatch):
+def stranger(tmp_path, demo, theirs, monkeypatch):
     """Stand in a folder with what the pages say that a reader has: images, arrays, and the files that they show."""
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(theirs, tmp_path, dirs_exist_ok=True)
     write_flat(tmp_path / "shoes", {f"Shoe{i}": 30 for i in range(10)})
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "shoes.npz", x_train=rng.integers(0, 256, (60, 8, 8), np.uint8), y_train=np.arange(60) % 10)

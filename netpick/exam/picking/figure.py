@@ -23,7 +23,8 @@ def draw(choice: Choice) -> Figure:
     frame, pool, front = choice.candidates.frame, choice.pool, choice.front
     down, up = choice.objectives.down, choice.objectives.up
     columns = [*down, *(c for c in up if c not in down)]
-    x = next((c for c in columns if c not in FRACTIONS), "macs")
+    usual = "macs" if frame["macs"].notna().any() else "class_accuracy"
+    x = next((c for c in columns if c not in FRACTIONS), usual)
     y = next((c for c in columns if c != x), "accuracy")
     fig = Figure(figsize=(theme.WIDTH, theme.HEIGHT), layout="constrained")
     ax = fig.subplots()

@@ -17,7 +17,7 @@ import numpy as np
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 from netpick.exam.answer import Answer
-from netpick.exam.checks import check_fraction, notes
+from netpick.exam.checks import check_fraction, need_known, notes
 from netpick.exam.luck import said_of_luck
 from netpick.exam.picking.candidates import Candidates
 from netpick.exam.picking.choice import Choice
@@ -28,6 +28,7 @@ from netpick.exam.picking.objectives import Objectives
 from netpick.exam.splits import Judged
 from netpick.exam.timings import TIMED, times
 from netpick.store.reader import Reader
+from netpick.store.schema import SIZES
 
 
 @dataclass
@@ -98,8 +99,10 @@ def pick(
     if give_up is not None:
         check_fraction("give_up", give_up)
     constraints = constraints or {}
-    objectives = Objectives.checked(minimize, maximize)
     candidates = run.once(("candidates", seed), lambda: Candidates.of(run, seed))
+    if minimize is None and maximize is None and candidates.frame["macs"].isna().all():
+        maximize = ["accuracy"]  # nobody told what imported networks cost
+    objectives = Objectives.checked(minimize, maximize)
     asked = {*objectives.columns, *(key.partition("_")[2] for key in constraints)}
     areas = ["class_auc"] if "class_auc" in asked else []
     if areas:
@@ -111,6 +114,8 @@ def pick(
         if column not in frame:
             raise NetpickError(f"{column} has not been measured: `{command('time', run.path)}` does")
         known &= frame[column].notna().to_numpy()
+    for column in asked & {*SIZES, "seconds"}:
+        known &= frame["name"].isin(need_known(run, frame, column)["name"]).to_numpy()
     wanted = [Constraint.checked(key, value, frame) for key, value in constraints.items()]
     met = np.logical_and.reduce([known, *(c.met(frame) for c in wanted)])
     if not met.any():

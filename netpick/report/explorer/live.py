@@ -46,7 +46,7 @@ def carried(run: Run, budget_bytes: int, count: int | None = None) -> Carried:
     left_out : dict
         Reasons why a network can't be run in a page, and the names of those that can't for each.
     """
-    if count == 0:
+    if count == 0 or run.imported:
         return {}, {}, {}
     passes, students, images = Passes(run), exam.students(run), stored_images(run)
     reasons = {name: passes.obstacle(name) for name in run.networks["name"]}
