@@ -48,8 +48,8 @@ class Augment(Strict, frozen=True, kw_only=True, omit_defaults=True):
     """How the training images are changed each time they are seen: what is left out is not done."""
 
     shift: Annotated[int, Meta(ge=0, le=1000)] = 0
-    """Most pixels by which an image is moved up or down, and left or right; its edge is repeated. Of a random crop of
-    an image with padding this is the padding.
+    """Most pixels by which an image is moved up or down, and left or right; its edge is repeated. What a random crop
+    with padding has for its padding.
     """
     flip: bool = False
     """Whether each image is mirrored, left for right, half of the time."""
@@ -60,6 +60,13 @@ class Augment(Strict, frozen=True, kw_only=True, omit_defaults=True):
     """Share of the images in which a rectangle of 2 to 33 % of them becomes 0 (Zhong et al. 2020, "Random erasing data
     augmentation").
     """
+
+    def __post_init__(self) -> None:
+        """Take defaults for what equals them, so that one way to change images has one written form."""
+        for field in msgspec.structs.fields(self):
+            if getattr(self, field.name) == field.default:
+                # `omit_defaults` leaves out the very object that is the default, not one of another process.
+                msgspec.structs.force_setattr(self, field.name, field.default)
 
 
 class Recipe(Strict, frozen=True, kw_only=True):

@@ -96,7 +96,7 @@ def test_tables_of_augmentation_are_values_like_others():
         },
     }
     assert {base_name(name) for name in students(lists)} == {"Mlp"}
-    assert students("", MLP + "recipe = { augment = { shift = 1, flip = false } }\n") == {
+    assert students("", MLP + "recipe = { augment = { shift = 1, flip = false, crop = 1.0 } }\n") == {
         "Mlp": {"augment": {"shift": 1}}
     }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -95,8 +98,11 @@ def test_rectangles_are_erased_in_some_of_the_images():
 
 
 def test_everything_off_is_nothing():
-    job = Job(MANY, Recipe(augment=Augment(shift=0, flip=False, crop=1, erase=0)), 0, Plan())
-    assert augmentation_of(job, 10) is None
+    nothing = Augment(shift=0, flip=False, crop=float("1"), erase=float("0"))
+    assert augmentation_of(Job(MANY, Recipe(augment=nothing), 0, Plan()), 10) is None
+    for how, written in ((nothing, {}), (Augment(shift=2, crop=float("1")), {"shift": 2})):
+        assert msgspec.to_builtins(how) == written
+        assert msgspec.to_builtins(pickle.loads(pickle.dumps(how))) == written  # as a worker has it
 
 
 def test_what_is_seen_depends_on_the_seed_alone():
