@@ -30,7 +30,8 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.analysis import _lines
+from netpick.analysis import _lines, _own_best
+from netpick.core.recipe import SWEEPABLE
 from netpick.exam import Answer, NetpickError, Run, SpecError, listed, suggest, theme
 from netpick.networks.paper.spec import NetworkSpec
 
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = ("accuracy", "loss", "train_loss")
-RECIPE = (
-    "optimizer", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order", "seeding", "normalize",
-    "precision", "train_samples",
-)  # fmt: skip
 CALLED = {"loss": "loss_function"}
 """Keys of the recipe that are called otherwise here: `loss` is a metric too."""
 PROPERTIES = ("depth", "width", "params", "macs", "memory", "ops", "activation", "computation")
@@ -102,15 +99,24 @@ def ask(
     label = exam.label_of(run, everyone, top, split) if metric == "accuracy" else ""
     text = _lines.sentence(table, by, metric, split, label)
     title = _lines.sentence(table, by, metric, split).split(" (one replicate")[0].split(". ")[0]
+    own = unsaid = ""
+    if metric == "accuracy" and by in _keys(frame) and table["line"].nunique() > 1:
+        if exam.choosing_split(run) == "validation":
+            own = _own_best.sentence(run, lines(students(run, metric, "validation"), by, metric), by)
+        else:
+            unsaid = (
+                f"who is best at its own best {by} is chosen on other samples than it is judged on: for that make a "
+                "run with netpick generate ... --set recipe.validation=0.1"
+            )
     if said:
         count = min(table["line"].nunique(), LINES)
         title = f"Nothing was swept: the best {count} of {exam.counted_word(len(frame), 'student')}, by attempt"
     computations = dict(zip(run.networks["name"], run.networks["computation"], strict=True))
     return Answer(
         table,
-        text,
+        text + own,
         lambda: _draw(table, by, metric, split, computations, title),
-        exam.notes(run, said, exam.said_of_luck(run, split)),
+        exam.notes(run, said, unsaid, exam.said_of_luck(run, split)),
         shares=("accuracy", "low", "high", "spread") if metric == "accuracy" else (),
         columns=("name", "value", metric, "seconds", "best", "low", "high"),
         suggested=top if by != "attempt" else "",
@@ -130,12 +136,20 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
         own.append({
             "name": row["name"], "design": _design(row), "levels": len(sizes := _sizes(layers[row["name"]])),
             "width": max(sizes[:-1], default=np.nan),
-            **{k: row[k] for k in PROPERTIES if k in row}, **{CALLED.get(k, k): recipe.get(k) for k in RECIPE}, **args,
+            **{k: row[k] for k in PROPERTIES if k in row},
+            **{CALLED.get(k, k): _plain(recipe.get(k)) for k in SWEEPABLE}, **args,
         })  # fmt: skip
     there = pd.DataFrame(own).set_index("name")
     return (
         there.loc[[name for name in there.index if name in frame.index]].join(frame).rename_axis("name").reset_index()
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a recipe as one that can be sorted: a table in words."""
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(key if one is True else f"{key} {one:g}" for key, one in value.items()) or "none"
 
 
 def _over_replicates(groups: Any, metric: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from netpick.core.errors import TemplateError, listed, suggest
+from netpick.core.typed import convert
 
 Positive = Annotated[int, Meta(ge=1, le=2**40)]
 Times = Annotated[int, Meta(ge=1, le=2**15 - 1)]  # what a column of 16 bits can count
@@ -26,6 +27,12 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 _FLAGS = ("amsgrad", "nesterov", "centered")
 
 
+SWEEPABLE = (
+    "optimizer", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "label_smoothing", "gradient_clip",
+    "augment", "init", "order", "seeding", "normalize", "precision", "train_samples",
+)  # fmt: skip
+"""Keys that may be a list. Each argument of an optimizer may be one too; `betas`, a pair by itself, a list of pairs."""
+
 FOR_A_CELL = ("replicates", "timeout")
 """Keys that a cell may set besides those, one value each. They make no other student: the hash leaves them out."""
 
@@ -35,6 +42,31 @@ FOR_BASELINES = ("normalize", "train_samples", *FOR_A_CELL)
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys are refused."""
+
+
+class Augment(Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """How the training images are changed each time they are seen: what is left out is not done."""
+
+    shift: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Most pixels by which an image is moved up or down, and left or right; its edge is repeated. What a random crop
+    with padding has for its padding.
+    """
+    flip: bool = False
+    """Whether each image is mirrored, left for right, half of the time."""
+    crop: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Least share of an image that is cut out and enlarged to the image's size: a random resized crop, of 3:4 to 4:3.
+    """
+    erase: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of the images in which a rectangle of 2 to 33 % of them becomes 0 (Zhong et al. 2020, "Random erasing data
+    augmentation").
+    """
+
+    def __post_init__(self) -> None:
+        """Take defaults for what equals them, so that one way to change images has one written form."""
+        for field in msgspec.structs.fields(self):
+            if getattr(self, field.name) == field.default:
+                # `omit_defaults` leaves out the very object that is the default, not one of another process.
+                msgspec.structs.force_setattr(self, field.name, field.default)
 
 
 class Recipe(Strict, frozen=True, kw_only=True):
@@ -61,6 +93,12 @@ class Recipe(Strict, frozen=True, kw_only=True):
     """What is made small. `nll`: the negative log likelihood. Of the probabilities p: `distance`, the mean of 1 - p of
     the true class; `mse` and `l1`, the mean squared and absolute difference from 1 for the true class and 0 for others.
     """
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Share of the wanted probability that is spread over all classes, as in torch's CrossEntropyLoss; for `nll`."""
+    gradient_clip: Annotated[float, Meta(ge=0)] = 0.0
+    """Largest norm of the gradient of all parameters together, as in torch's clip_grad_norm_; 0 for no limit."""
+    augment: Augment = msgspec.field(default_factory=Augment)
+    """How the training images are changed, each time anew: a table of `shift`, `flip`, `crop` and `erase`."""
     init: Literal["default", "randn", "xavier", "he"] = "default"
     """Initial weights. `default`: each layer's own, as torch has them. `randn`: normal, biases too. `xavier`: uniform
     (Glorot and Bengio 2010); `he`: normal (He et al. 2015); biases are 0 in both. Norms keep their own.
@@ -93,8 +131,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
 
 def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
     """Refuse arguments that the optimizer does not have, and values that it would refuse in every training."""
-    if not math.isfinite(recipe.lr):
-        raise TemplateError(f"{source}: {where}.lr: expected a finite number, got {recipe.lr}")
+    for key in ("lr", "gradient_clip"):
+        if not math.isfinite(value := getattr(recipe, key)):
+            raise TemplateError(f"{source}: {where}.{key}: expected a finite number, got {value}")
     allowed = OPTIMIZERS[recipe.optimizer]
     for name, value in recipe.optimizer_args.items():
         place = f"{source}: {where}.optimizer_args.{name}"
@@ -118,6 +157,11 @@ def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
             f"{source}: {where}.warmup: onecycle has a warm-up of its own, the first quarter of all steps, got "
             f"{recipe.warmup:g}: leave it out"
         )
+    if recipe.label_smoothing and recipe.loss != "nll":
+        raise TemplateError(
+            f"{source}: {where}.label_smoothing: goes with the loss nll, got {recipe.label_smoothing:g} with "
+            f"{recipe.loss}: leave one of them out"
+        )
     args = recipe.optimizer_args
     if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
         raise TemplateError(
@@ -140,6 +184,9 @@ def difference(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     return {key: value for key, value in mine.items() if value != theirs[key]}
 
 
-def applied(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with some of its values changed: that of one student."""
-    return msgspec.structs.replace(base, **current(changes)) if changes else base
+def applied(base: Recipe, changes: Mapping[str, Any], source: str = "recipe") -> Recipe:
+    """Return a recipe with some of its values, plain ones, changed: that of one student; raises TemplateError."""
+    if not changes:
+        return base
+    changed: Recipe = convert({**msgspec.to_builtins(base), **current(changes)}, Recipe, source, "recipe")
+    return changed

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         whom,
     )
     from netpick.exam.network_card import card
-    from netpick.exam.pairs import Pair, compared, replicates
+    from netpick.exam.pairs import Pair, compared, difference, replicates
     from netpick.exam.picking.suggestion import Pick, pick
     from netpick.exam.pictures import image_grid
     from netpick.exam.planted.design import Truth
@@ -131,6 +131,7 @@ __all__ = [
     "command",
     "compared",
     "counted_word",
+    "difference",
     "done",
     "enough",
     "evaluations",
@@ -234,6 +235,6 @@ __getattr__, __dir__ = front_door(
         "splits": ("FEW_TIMES", "TIMES", "Accuracies", "Judged", "Splits", "often"),
         "strata": ("Strata",),
         "winner": ("accuracies", "label_of", "labelled"),
-        "pairs": ("Pair", "compared", "replicates"),
+        "pairs": ("Pair", "compared", "difference", "replicates"),
     },
 )

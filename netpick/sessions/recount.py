@@ -6,6 +6,7 @@ was made up, or written by a netpick that counts otherwise. Reads, and trains no
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec import to_builtins
 from msgspec.structs import fields
 
 from netpick.core.metrics import evaluate
@@ -27,7 +29,7 @@ COUNTS = ("params", "memory", "ops", "depth", "macs", "thop_macs")
 SAME_ANYWHERE = ("params", "depth", "macs")
 """Counts that follow from the layers; the others are what this version of torch and thop makes of them."""
 
-_RECIPE = {field.name for field in fields(Recipe)} - {"optimizer_args", "precision", "train_samples"}
+_RECIPE = {field.name for field in fields(Recipe)} - {"precision", "train_samples"}
 """What trainings say of their recipe as it is written there; `precision` is what `auto` came to."""
 
 NEAR = 1e-6
@@ -80,9 +82,19 @@ def training_faults(situation: Situation, trainings: pd.DataFrame) -> Iterator[s
         if row["seed"] != wanted:
             yield f"{about}: its seed is {row['seed']}, and the run's seed gives {wanted}"
         for key in sorted(_RECIPE & row.keys()):
-            then = row[key]
-            if then is not None and then == then and then != getattr(network.recipe, key):
-                yield f"{about}: {key} is {then}, and the recipe says {getattr(network.recipe, key)}"
+            then, said = row[key], to_builtins(getattr(network.recipe, key))
+            if then is None or then != then:
+                continue
+            if (_table(then) if isinstance(said, dict) else then) != said:
+                yield f"{about}: {key} is {then}, and the recipe says {said}"
+
+
+def _table(text: str) -> Any:
+    """Return what a column of JSON says; as it is written, where that is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 @dataclass

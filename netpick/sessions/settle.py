@@ -16,7 +16,7 @@ import msgspec
 from netpick.core import devices
 from netpick.core.advice import command
 from netpick.core.errors import RunError
-from netpick.core.recipe import Recipe, applied, check_recipe, current
+from netpick.core.recipe import Recipe, applied, check_recipe, current, difference
 from netpick.networks.catalogue.template import apply_override, parse_recipe
 from netpick.networks.modules.user_code import allowed, located, modules_of, source_file, source_hash
 from netpick.networks.paper.spec import NetworkSpec
@@ -122,12 +122,13 @@ def decisions(situation: Situation) -> dict[str, Any]:
 
 def changes_of_results(situation: Situation) -> list[str]:
     """Return what of the recipe the user changes that would give other results, such as `lr from 0.5 to 0.25`."""
-    before, now = _recipe_before(situation.store), situation.recipe
+    before = _recipe_before(situation.store)
+    values = msgspec.to_builtins(before)
     return [
-        f"{field.name} from {getattr(before, field.name)} to {getattr(now, field.name)}"
-        for field in msgspec.structs.fields(now)
+        f"{key} from {values[key]} to {value}"
+        for key, value in difference(situation.recipe, before).items()
         # How long one may take changes no result that is there; it is what --retry timeout is for.
-        if field.name != "timeout" and getattr(before, field.name) != getattr(now, field.name)
+        if key != "timeout"
     ]
 
 
@@ -161,7 +162,8 @@ def _networks(store: Store, recipe: Recipe) -> tuple[RunNetwork, ...]:
                 f"{store.path}: network {spec.name} has the hash {spec.hash} by its layers, and networks.parquet says "
                 f"{row['hash']}: it was changed, or written by a netpick too far from this one; generate the run again"
             )
-        networks.append(RunNetwork(row, spec, applied(recipe, spec.recipe)))
+        own = applied(recipe, spec.recipe, f"{store.path}: {spec.name}")
+        networks.append(RunNetwork(row, spec, own))
     for network in {str(network.recipe): network for network in networks}.values():
         check_recipe(network.recipe, f"{store.path}: {network.spec.name}")
     return tuple(networks)

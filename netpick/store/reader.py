@@ -28,6 +28,12 @@ from netpick.store.schema import columns
 
 T = TypeVar("T")
 
+LATER = (
+    ("schedule", "warmup", "loss", "init", "order", "seeding"),
+    ("label_smoothing", "gradient_clip", "augment"),
+)
+"""Columns of the recipe that came to `trainings` together, after the others: what rows of before have no value in."""
+
 
 class Reader:
     """A run's results, as frames and arrays.
@@ -119,11 +125,12 @@ class Reader:
         if frame["optimizer"].isna().all() and "recipe" not in self.networks:  # written before there were such columns
             for column in ("optimizer", "lr", "batch_size", "epochs", "normalize", "precision"):
                 frame[column] = self.recipe.get(column)
-        if (before := frame["optimizer"].notna() & frame["order"].isna()).any():  # before there were these
-            names = frame.loc[before, "network"]
-            recipes = {name: _whole(self.recipe_of(name)) for name in names.unique()}
-            for column in ("schedule", "warmup", "loss", "init", "order", "seeding"):
-                frame.loc[before, column] = [recipes[name][column] for name in names]
+        for later in LATER:
+            if (before := frame["optimizer"].notna() & frame[later[-1]].isna()).any():
+                names = frame.loc[before, "network"]
+                recipes = {name: _whole(self.recipe_of(name)) for name in names.unique()}
+                for column in later:
+                    frame.loc[before, column] = [_cell(recipes[name][column]) for name in names]
         return frame
 
     @cached_property
@@ -320,6 +327,11 @@ def _own_recipe(text: str | None) -> dict[str, Any]:
 def _whole(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe with the values that keys had before there were such."""
     return {**msgspec.to_builtins(Recipe()), **recipe}
+
+
+def _cell(value: Any) -> Any:
+    """Return a value of a recipe as its column has it."""
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def _tidy(frame: pd.DataFrame, order: dict[str, int], sort: bool = True) -> pd.DataFrame:

@@ -25,9 +25,8 @@ def training_row(result: TrainingResult) -> dict[str, Any]:
     """Return the row that makes a training count."""
     names = arrow_schema("trainings").names
     row = {f: getattr(result, f) if hasattr(result, f) and f != "epochs" else result.recipe.get(f) for f in names}
+    row |= {name: json.dumps(value) for name, value in row.items() if isinstance(value, Mapping)}
     row["seconds"] = _known(result.seconds)
-    if isinstance(row["optimizer_args"], Mapping):
-        row["optimizer_args"] = json.dumps(row["optimizer_args"])
     if result.error is not None:
         row["error"] = " ".join(result.error.split())
     row["started"] = result.started if result.started.tzinfo else result.started.replace(tzinfo=UTC)

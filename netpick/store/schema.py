@@ -76,6 +76,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("schedule", "string", "", "What becomes of the learning rate: `constant`, `cosine`, ..."),
         Column("warmup", "float64", "fraction", "Share of all steps in which the learning rate rises from 0."),
         Column("loss", "string", "", "What training makes small: `nll`, `mse`, `l1` or `distance`."),
+        Column("label_smoothing", "float64", "fraction", "Share of the wanted probability spread over all classes."),
+        Column("gradient_clip", "float64", "", "Largest norm of the gradient; 0 for no limit."),
+        Column("augment", "string", "JSON", "How the training images were changed, as a JSON object; or {}."),
         Column("init", "string", "", "Initial weights: `default`, `randn`, `xavier` or `he`."),
         Column("order", "string", "", "Order of the training samples: `shuffled`, `fixed` or `by_class`."),
         Column("seeding", "string", "", "Where random numbers begin: `network` or `torch`."),
@@ -182,8 +185,9 @@ ADDED = {
     "samples": ("name",),
     "networks": ("recipe",),
     "trainings": (
-        "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order",
-        "seeding", "normalize", "precision", "train_samples",
+        "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "schedule", "warmup", "loss",
+        "label_smoothing", "gradient_clip", "augment", "init", "order", "seeding", "normalize", "precision",
+        "train_samples",
     ),
 }  # fmt: skip
 """Columns that came later: runs of before may lack them."""

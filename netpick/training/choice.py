@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from msgspec import structs
+
 from netpick.core.errors import DeviceError, PlanError
-from netpick.core.recipe import Recipe, applied
+from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.training.engines import ENGINES
 from netpick.training.job import Job
@@ -69,7 +71,7 @@ def choose(
     precision = auto_precision(device, spec) if asked == "auto" else asked
     fused = recipe.optimizer in FUSED[kind]
     kernel = fixed.get("kernel", "fused" if fused else "foreach")
-    job = Job(spec, applied(recipe, {"precision": asked}), 0, Plan(precision, kernel=kernel), device)
+    job = Job(spec, structs.replace(recipe, precision=asked), 0, Plan(precision, kernel=kernel), device)
     jobs = {mode: replace(job, plan=_with_mode(job.plan, mode, fixed)) for mode in ENGINES}
     usable = {mode: job for mode, job in jobs.items() if mode not in missing}
     mode = fixed.get("mode")

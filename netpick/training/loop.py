@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from netpick.core import devices
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, SplitResult, TrainingResult
+from netpick.training.augmentation import Augmentation, augmentation_of
 from netpick.training.course import Course
 from netpick.training.initial import initial
 from netpick.training.job import Data, Job
@@ -31,8 +32,8 @@ class Setup:
     """What an engine begins with.
 
     `inputs` and `labels` are those to train on; `order` draws the order of each epoch; batches of fewer samples than
-    `smallest` are left out; `schedule` has learning rate and momentum of each step, where they change; `check_time` is
-    to be called after each step.
+    `smallest` are left out; `schedule` has learning rate and momentum of each step, where they change; `augment`, where
+    there is one, changes the images; `check_time` is to be called after each step.
     """
 
     job: Job
@@ -42,6 +43,7 @@ class Setup:
     order: Order
     smallest: int = 1
     schedule: np.ndarray | None = None
+    augment: Augmentation | None = None
     check_time: Callable[[], None] = lambda: None
 
     @property
@@ -76,12 +78,15 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
     order = Order(job, len(labels))
     steps = job.recipe.epochs * steps_of(len(labels), job.recipe.batch_size, smallest)
     schedule = schedule_of(job.recipe, steps)
-    trainer = make(Setup(job, model, inputs, labels, order, smallest, schedule, course.check_time))
+    augment = augmentation_of(job, len(labels))
+    trainer = make(Setup(job, model, inputs, labels, order, smallest, schedule, augment, course.check_time))
     with course:
         for epoch in range(1, job.recipe.epochs + 1):
             model.train()
             devices.synchronize(job.device)
             start = time.perf_counter()
+            if augment is not None:
+                augment.begin_epoch()
             loss = trainer.epoch()  # reads the loss from the device, and so waits for it
             seconds = time.perf_counter() - start
             course.check_loss(loss, epoch)

@@ -7,9 +7,12 @@ and any number of classes. Of two classes `l1` and `distance` are the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from netpick.core.recipe import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -33,5 +36,17 @@ def _wanted(scores: Tensor, labels: Tensor) -> Tensor:
     return F.one_hot(labels, scores.shape[1]).to(scores.dtype)
 
 
+def smoothed_nll(scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the mean negative log likelihood, of which all classes have a share: `label_smoothing` of torch."""
+    return (1 - smoothing) * F.nll_loss(scores, labels) - smoothing * scores.mean()
+
+
 LOSSES: dict[str, Loss] = {"nll": F.nll_loss, "mse": mse, "l1": l1, "distance": distance}
 """By the names of `Recipe.loss`."""
+
+
+def loss_of(recipe: Recipe) -> Loss:
+    """Return what a recipe makes small."""
+    if recipe.label_smoothing:
+        return partial(smoothed_nll, smoothing=recipe.label_smoothing)
+    return LOSSES[recipe.loss]

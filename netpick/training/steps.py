@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from netpick.core.errors import WorkError
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec, needs_two
+from netpick.training.augmentation import Augmentation
 from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER, Job
 from netpick.training.plan import Plan
 
@@ -80,23 +81,30 @@ def move(optimizer: torch.optim.Optimizer, lr: float, momentum: float) -> None:
             group["momentum"] = momentum
 
 
-def make_step(optimizer: torch.optim.Optimizer, schedule: np.ndarray | None = None) -> Callable[[], object]:
+def make_step(
+    optimizer: torch.optim.Optimizer, schedule: np.ndarray | None = None, clip: float = 0.0
+) -> Callable[[], object]:
     """Return what takes an optimizer's step: for a fused Adam the kernel itself, else `optimizer.step`.
 
     Around the kernel torch.optim does bookkeeping that is the same in every step, and takes longer than the kernel of a
     small network: the lists of parameters and of their states. Here they are gathered once. The numbers are the same.
-    With a `schedule`, learning rate and momentum of each step, these are moved before.
+    With a `schedule`, learning rate and momentum of each step, these are moved before; a gradient longer than `clip`,
+    where that is not 0, is shortened to it.
     """
     step = _make_step(optimizer)
-    if schedule is None:
+    if schedule is None and not clip:
         return step
-    values = iter(schedule.tolist())
+    values = None if schedule is None else iter(schedule.tolist())
+    parameters = optimizer.param_groups[0]["params"]
 
-    def scheduled() -> None:
-        move(optimizer, *next(values))
+    def whole() -> None:
+        if values is not None:
+            move(optimizer, *next(values))
+        if clip:
+            nn.utils.clip_grad_norm_(parameters, clip)
         step()
 
-    return scheduled
+    return whole
 
 
 def _make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
@@ -123,7 +131,9 @@ def _make_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     return step
 
 
-def batches(inputs: Tensor, labels: Tensor, batch_size: int, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    inputs: Tensor, labels: Tensor, batch_size: int, order: Tensor | None, augment: Augmentation | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of one epoch in an order, or in that of the data; the last one may be shorter."""
     span = batch_size * STEPS_A_GATHER
     indices = None if order is None else order.to(labels.device)
@@ -133,6 +143,8 @@ def batches(inputs: Tensor, labels: Tensor, batch_size: int, order: Tensor | Non
         else:
             chosen = indices[start : start + span]
             x, y = inputs.index_select(0, chosen), labels.index_select(0, chosen)
+        if augment is not None:
+            x = augment(x, start)
         yield from zip(x.split(batch_size), y.split(batch_size), strict=True)
 
 

@@ -21,12 +21,13 @@ def sure(answers, classes, confidence=0.9):
     return p
 
 
-def make_run(folder, probabilities, labels, networks=None, keep="all", status=None, train_loss=None):
+def make_run(folder, probabilities, labels, networks=None, keep="all", status=None, train_loss=None, validation=None):
     """Write a run.
 
     probabilities: of each network by name, (samples, classes) or (epochs, samples, classes).
     networks: columns of networks.parquet that matter, by name; macs and params grow along the list otherwise.
     train_loss: of each network by name, a value an epoch; 0.5 otherwise.
+    validation: probabilities (samples, classes) of each network, and labels, of that split after the one epoch.
     """
     labels = np.asarray(labels)
     classes = np.asarray(next(iter(probabilities.values()))).shape[-1]
@@ -40,21 +41,26 @@ def make_run(folder, probabilities, labels, networks=None, keep="all", status=No
     store = Store.create(folder, {"classes": [f"c{c}" for c in range(classes)], "dataset": "hand", "recipe": {}}, rows)
     file = BytesIO()
     Image.fromarray(np.full((2, 2), 100, np.uint8)).save(file, "png")
+    truth = {"test": labels} | ({"validation": np.asarray(validation[1])} if validation else {})
     store.write_samples(
-        {"split": "test", "sample": j, "index": j, "label": int(c), "class_name": f"c{c}", "image": file.getvalue()}
-        for j, c in enumerate(labels)
+        {"split": split, "sample": j, "index": j, "label": int(c), "class_name": f"c{c}", "image": file.getvalue()}
+        for split, known in truth.items()
+        for j, c in enumerate(known)
     )
     for row, p in zip(rows, probabilities.values(), strict=True):
         p = np.asarray(p, dtype=np.float64)
         scores = np.log(p if p.ndim == 3 else p[None]).astype(np.float32)
+        more = () if not validation else (
+            evaluate("validation", np.log(validation[0][row["name"]]).astype(np.float32), truth["validation"], 0.1),
+        )  # fmt: skip
         losses = (train_loss or {}).get(row["name"], [0.5] * len(scores))
         epochs = tuple(
-            EpochResult(e, loss, 2.0, None, (evaluate("test", one, labels, 0.1),))
+            EpochResult(e, loss, 2.0, None, (evaluate("test", one, labels, 0.1), *more))
             for e, (one, loss) in enumerate(zip(scores, losses, strict=True), 1)
         )
         result = TrainingResult(
             row["name"], row["hash"], 0, (status or {}).get(row["name"], "done"), 1, "cpu", "hand",
             datetime(2024, 1, 1, tzinfo=UTC), 1.0, epochs=epochs,
         )  # fmt: skip
-        store.commit(result, {"test": labels}, keep)
+        store.commit(result, truth, keep)
     return Run(folder)

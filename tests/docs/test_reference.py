@@ -8,7 +8,7 @@ import pytest
 from pages import MEASURED, PAGES, ROOT, built, needs_pages, table, tables, text, words
 
 from netpick import data
-from netpick.core.recipe import OPTIMIZERS
+from netpick.core.recipe import OPTIMIZERS, Augment
 from netpick.networks.catalogue import cells, template
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.layouts import COMPUTATIONS
@@ -70,12 +70,16 @@ def test_keys_of_the_recipe():
     assert list(rows) == [f.name for f in msgspec.structs.fields(template.Recipe)]
     for key, (default, *_) in rows.items():
         check_default(default, template.Recipe, key)
+    ways = {words(row[0])[0]: row[1] for row in table(KEYS, "Keys of augment")}
+    assert list(ways) == [f.name for f in msgspec.structs.fields(Augment)]
+    for key, default in ways.items():
+        check_default(default, Augment, key)
     said = {row[0].strip("`"): tuple(words(row[1])) for row in table(KEYS, "Arguments of the optimizers")}
     assert said == OPTIMIZERS
     assert set(words(rows["optimizer"][1])) == {f'"{name}"' for name in OPTIMIZERS}
 
 
-@pytest.mark.parametrize("heading", ["Keys of a template", "Keys of a cell", "Keys of the recipe"])
+@pytest.mark.parametrize("heading", ["Keys of a template", "Keys of a cell", "Keys of the recipe", "Keys of augment"])
 def test_every_key_has_a_meaning(heading):
     assert all(re.fullmatch(r"\S.*\.", row[-1]) for row in table(KEYS, heading))
 

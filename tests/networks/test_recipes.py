@@ -80,6 +80,27 @@ def test_arguments_go_with_their_optimizer():
     }
 
 
+def test_tables_of_augmentation_are_values_like_others():
+    lists = (
+        "augment = [{}, { shift = 2 }, { flip = true, erase = 0.25 }]\nlabel_smoothing = [0.0, 0.1]\ngradient_clip = 1"
+    )
+    assert students(lists) == {
+        "Mlp.augment-none.label_smoothing-0": {},
+        "Mlp.augment-none.label_smoothing-0.1": {"label_smoothing": 0.1},
+        "Mlp.augment-shift-2.label_smoothing-0": {"augment": {"shift": 2}},
+        "Mlp.augment-shift-2.label_smoothing-0.1": {"augment": {"shift": 2}, "label_smoothing": 0.1},
+        "Mlp.augment-flip-true_erase-0.25.label_smoothing-0": {"augment": {"flip": True, "erase": 0.25}},
+        "Mlp.augment-flip-true_erase-0.25.label_smoothing-0.1": {
+            "augment": {"flip": True, "erase": 0.25},
+            "label_smoothing": 0.1,
+        },
+    }
+    assert {base_name(name) for name in students(lists)} == {"Mlp"}
+    assert students("", MLP + "recipe = { augment = { shift = 1, flip = false, crop = 1.0 } }\n") == {
+        "Mlp": {"augment": {"shift": 1}}
+    }
+
+
 def test_set_on_the_command_line():
     assert list(students("lr = 0.1", overrides=["recipe.lr=[0.2,0.1]"])) == ["Mlp.lr-0.2", "Mlp.lr-0.1"]
     assert list(students("lr = [0.1, 0.2]", overrides=["recipe.lr=0.3"])) == ["Mlp"]
@@ -116,6 +137,16 @@ layers = [{ op = "baseline:nearest_mean", num_classes = "classes" }]
         ("optimizer_args = { Adam = { eps = 1.0 }, beta = 3 }", "", "recipe.optimizer_args.beta: among tables"),
         ("optimizer_args = { Adam = { momentum = [0.1] } }", "", "recipe.optimizer_args.momentum: Adam has no such"),
         ("optimizer_args = { amsgrad = [] }", "", "recipe.optimizer_args.amsgrad: a sweep needs at least one value"),
+        ("label_smoothing = 1", "", "recipe.label_smoothing: expected float < 1.0, got 1"),
+        ("label_smoothing = 0.1\nloss = ['nll', 'mse']", "", "goes with the loss nll, got 0.1 with mse: leave one"),
+        ("gradient_clip = -1", "", "recipe.gradient_clip: expected float >= 0.0, got -1"),
+        ("gradient_clip = inf", "", "recipe.gradient_clip: expected a finite number, got inf"),
+        ("augment = true", "", "recipe.augment: expected object, got bool: True"),
+        ("augment = { shfit = 2 }", "", "recipe.augment.shfit: unknown key (did you mean 'shift'?)"),
+        ("augment = { shift = 0.5 }", "", "recipe.augment.shift: expected int, got float: 0.5"),
+        ("augment = { shift = [1, 2] }", "", "recipe.augment.shift: expected int, got array: [1, 2]"),
+        ("augment = [{ erase = 2 }]", "", "recipe.augment.erase: expected float <= 1.0, got 2"),
+        ("augment = { crop = 0.0 }", "", "recipe.augment.crop: expected float > 0.0, got 0.0"),
         ("optimizer_args = 3", "", "recipe.optimizer_args: expected object, got int: 3"),
         ("", "recipe = { validation = 0.1 }", "cells[0].recipe.validation: is one for all networks of a run, got 0.1"),
         ("", "recipe = { lr = 'x' }", "cells[0].recipe.lr: expected float, got str: 'x'"),
@@ -154,6 +185,7 @@ VALUES = {
     "order": st.sampled_from(["shuffled", "fixed", "by_class"]),
     "loss": st.sampled_from(["nll", "mse", "l1", "distance"]),
     "warmup": st.floats(0, 0.9),
+    "gradient_clip": st.floats(0, 1e6),
     "optimizer": st.sampled_from(["Adam", "SGD", "RMSprop"]),
     "precision": st.sampled_from(["fp32", "bf16"]),
 }
@@ -348,7 +380,7 @@ def test_a_run_from_before_there_were_recipes_of_networks_is_read_as_it_was(tmp_
     assert train_run(folder, Options(workers=1)) == {"done": 2}
     now = Run(folder)
     added = ["optimizer", "optimizer_args", "lr", "batch_size", "epochs", "normalize", "precision"]
-    added += ["schedule", "warmup", "loss", "init", "order", "seeding"]
+    added += ["schedule", "warmup", "loss", "init", "order", "seeding", "label_smoothing", "gradient_clip", "augment"]
     for file, columns in [(folder / "networks.parquet", ["recipe"])] + [
         (file, [*added, "train_samples"]) for file in (folder / "trainings").glob("*.parquet")
     ]:
@@ -376,7 +408,7 @@ def test_a_run_of_before_that_says_shuffle_goes_on_as_it_was(tmp_path):
     folder = tmp_path / "run"
     generate_run(str(tmp_path / "old.toml"), folder)
     assert train_run(folder, Options(workers=1)) == {"done": 2}
-    keys = ["schedule", "warmup", "loss", "init", "order", "seeding"]
+    keys = ["schedule", "warmup", "loss", "init", "order", "seeding", "label_smoothing", "gradient_clip", "augment"]
     old = NetworkSpec.from_dict(
         pq.read_table(folder / "networks.parquet").to_pylist()[0] | {"recipe": {"shuffle": True}}
     )
@@ -399,4 +431,7 @@ def test_a_run_of_before_that_says_shuffle_goes_on_as_it_was(tmp_path):
         train_run(folder, Options(overrides=["recipe.shuffle=true"]))
     assert train_run(folder, Options(workers=1)) == {"done": 2}
     assert set(Run(folder).trainings["hash"]) == {old.hash}
-    assert Run(folder).trainings[keys].iloc[0].tolist() == ["constant", 0.0, "nll", "default", "shuffled", "network"]
+    assert Run(folder).trainings[keys].iloc[0].tolist() == [
+        *("constant", 0.0, "nll", "default", "shuffled", "network"),
+        *(0.0, 0.0, "{}"),
+    ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netpick.networks.catalogue.template import Recipe
+from netpick.core.recipe import Augment, Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.forecast import model
 from netpick.sessions.forecast.model import Timed, fit, futures, rough, schedule
@@ -20,6 +20,7 @@ PLANTED = np.array(
     [
         *(5e-4, 3e-5, 4e-9, 2e-9, 2e-10, 1e-10, 4e-10, 6e-10, 2e-10, 1e-10, 2e-11, 9e-11),
         *(6e-5, 9e-6, 2e-9, 3e-10, 2e-10, 1e-10, 8e-9),  # in machine code
+        4e-9,
     ]
 )
 ONCE = [name.removeprefix("compiled_") in ("step", "ops", "params", "rows") for name in FEATURES]
@@ -217,3 +218,20 @@ def test_longest_first_is_within_the_known_bound(seconds, workers):
 def test_nothing_to_do_takes_no_time():
     assert schedule([], 3) == 0
     assert math.isfinite(rough().fixed)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_augmentation_costs_each_step_and_no_evaluation(compiled):
+    layers = [layer("Flatten"), layer("Linear", in_features=192, out_features=10), layer("LogSoftmax")]
+    row = {"hash": "h", "name": "N", "computation": "Linear", "macs": 1920, "ops": 4, "params": 1930, "memory": 404}
+    plain, moved, both = (
+        workload_of(
+            network(row, layers, Recipe(batch_size=25, augment=augment)), (3, 8, 8), Samples(101, 360), compiled
+        )
+        for augment in (Augment(), Augment(shift=2, flip=True, crop=0.8), Augment(flip=True, erase=0.1))
+    )
+    changed = [dict(zip(FEATURES, work.step, strict=True))["augmented"] for work in (plain, moved, both)]
+    assert changed == [0, 25 * 192, 2 * 25 * 192]
+    for work in (moved, both):
+        np.testing.assert_array_equal(work.sample, plain.sample)
+        assert rough().seconds(work) > rough().seconds(plain)

@@ -18,7 +18,10 @@ from netpick.sessions.verification import check_run
 from netpick.store.folder import Store
 from netpick.store.shards import arrow_schema, write_groups
 
-SETS = ("recipe.epochs=2", "recipe.train_samples=300", "recipe.batch_size=50")
+SETS = (
+    *("recipe.epochs=2", "recipe.train_samples=300", "recipe.batch_size=50", "recipe.label_smoothing=0.1"),
+    *("recipe.gradient_clip=0.5", "recipe.augment={shift=1, crop=0.8, erase=0.2}"),
+)
 OPTIONS = Options(device="cpu", workers=1, plan=None)
 
 
@@ -106,6 +109,10 @@ def other_seed(frame):
     frame.loc[0, "seed"] += 1
 
 
+def other_images(frame):
+    frame.loc[0, "augment"] = '{"shift": 2}'
+
+
 def other_labels(frame):
     frame.loc[5, "label"] = (frame.loc[5, "label"] + 1) % 10
 
@@ -124,6 +131,7 @@ def other_auc(frame):
         ("epochs", made_better, "accuracy is"),
         ("networks", made_cheaper, "params is"),
         ("trainings", other_seed, "the run's seed gives"),
+        ("trainings", other_images, 'augment is {"shift": 2}, and the recipe says'),
         ("predictions", other_labels, "labels are not those"),
         ("predictions", other_classes, "not those of the highest scores"),
         ("epochs", other_auc, "auc_3 is"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from layer_stack import Stack, image_shapes
 
 from netpick.core.errors import PlanError
-from netpick.core.recipe import Recipe
+from netpick.core.recipe import Augment, Recipe
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, choose, train
@@ -185,6 +185,8 @@ def test_every_optimizer_takes_the_same_steps(optimizer, args):
     st.fixed_dictionaries(
         {
             "loss": st.sampled_from(["nll", "mse", "l1", "distance"]),
+            "gradient_clip": st.sampled_from([0.0, 0.2]),
+            "augment": st.sampled_from([Augment(), Augment(shift=1, flip=True, crop=0.6, erase=0.4)]),
             "schedule": st.sampled_from(["constant", "cosine", "linear", "step", "onecycle"]),
             "init": st.sampled_from(["default", "randn", "xavier", "he"]),
             "order": st.sampled_from(["shuffled", "fixed"]),
@@ -194,9 +196,10 @@ def test_every_optimizer_takes_the_same_steps(optimizer, args):
         }
     ),
     st.sampled_from([0.0, 0.3]),
+    st.sampled_from([0.0, 0.2]),
     st.sampled_from([None, 0, 1]),
 )
-def test_every_recipe_learns_as_in_the_plain_loop(values, warmup, positive):
+def test_every_recipe_learns_as_in_the_plain_loop(values, warmup, smoothing, positive):
     image = (1, 4, 5)
     between = (layer("Flatten"), layer("Linear", in_features=20, out_features=6), layer("Tanh"))
     spec = network(image, *between, flat=False)
@@ -204,6 +207,7 @@ def test_every_recipe_learns_as_in_the_plain_loop(values, warmup, positive):
         end = (layer("Linear", in_features=6, out_features=1), layer("BinaryLogSigmoid", positive=positive))
         spec = NetworkSpec("N", "Mixed", "None", (*spec.layers[:-2], *end))
     values = {**values, "optimizer": "SGD", "warmup": 0.0 if values["schedule"] == "onecycle" else warmup}
+    values["label_smoothing"] = smoothing if values["loss"] == "nll" else 0.0
     assert choose(Recipe(**values), "cpu", spec).mode == "compiled"
     assert_same_training(spec, image, classes=CLASSES if positive is None else 2, **values)
 

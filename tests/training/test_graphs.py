@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_loop import CONV, DATA, LINEAR, RESIDUAL, network, plain_loop, split
 
-from netpick.core.recipe import Recipe
+from netpick.core.recipe import Augment, Recipe
 from netpick.networks.paper.spec import layer
 from netpick.training import Job, Plan, train
 from netpick.training.engines.graphs.lanes import CaptureError, CudaLane, Lane, Mark, reason
@@ -106,6 +106,7 @@ def test_every_size_of_batch_and_order(batch_size, order):
 @pytest.mark.parametrize("values", [
     {"schedule": "onecycle", "optimizer_args": {"momentum": 0.9}}, {"schedule": "step", "warmup": 0.2},
     {"loss": "mse", "init": "he"}, {"seeding": "torch"}, {"seeding": "torch", "order": "fixed", "loss": "l1"},
+    {"label_smoothing": 0.2, "gradient_clip": 0.5}, {"augment": Augment(shift=1, flip=True, crop=0.6, erase=0.4)},
 ])  # fmt: skip
 @pytest.mark.parametrize("plan", [GRAPH, Plan()], ids=str)
 def test_whatever_a_recipe_says(values, plan):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from netpick.core.recipe import Recipe
+from netpick.core.recipe import Augment, Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.training import Job, Plan, choose, train
 from netpick.training.schedules import schedule_of
@@ -130,6 +130,55 @@ def test_one_output_is_trained_as_a_script_with_a_sigmoid_is(plan, loss, tutoria
     assert last.accuracy == float(((yes > 0.5) == (TWO["test"][1] == 0)).double().mean())
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_label_smoothing_is_torchs(plan):
+    model = made()
+    losses = script(model, nn.CrossEntropyLoss(label_smoothing=0.3))
+    result = fit(MANY, plan, label_smoothing=0.3, order="fixed", seeding="torch")
+    np.testing.assert_allclose([epoch.train_loss for epoch in result.epochs], losses, rtol=1e-5)
+    assert_weights(result, model)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_label_smoothing_of_one_output_is_that_of_soft_labels(plan):
+    model = made(out=1)
+    soft = lambda x, y: F.binary_cross_entropy(x[:, 0].sigmoid(), 0.7 * (y == 0) + 0.15)  # noqa: E731
+    losses = script(model, soft, TWO)
+    result = fit(ONE, plan, TWO, label_smoothing=0.3, order="fixed", seeding="torch")
+    np.testing.assert_allclose([epoch.train_loss for epoch in result.epochs], losses, rtol=1e-5)
+    assert_weights(result, model)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_gradients_are_clipped_as_torch_does(plan, optimizer):
+    model = made()
+    stepper, norms = getattr(torch.optim, optimizer)(model.parameters(), 0.02), []
+    clip = lambda *_: norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), 0.45)))  # noqa: E731
+    stepper.register_step_pre_hook(clip)
+    script(model, F.cross_entropy, optimizer=stepper)
+    assert min(norms) < 0.45 < max(norms)  # some are long, some are not
+    recipe = {"optimizer": optimizer, "lr": 0.02, "gradient_clip": 0.45}
+    assert_weights(fit(MANY, plan, order="fixed", seeding="torch", **recipe), model, 2e-5)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_limit_that_no_gradient_reaches_changes_no_bit(plan):
+    without, within = fit(MANY, plan), fit(MANY, plan, gradient_clip=1e6)
+    for one, two in zip(without.weights.values(), within.weights.values(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("plan", ["reference", "eager"])
+def test_without_these_keys_a_training_is_a_scripts_to_the_bit(plan):
+    model = nn.Sequential(*made(), nn.LogSoftmax(1))
+    losses = script(model, F.nll_loss)
+    result = fit(MANY, plan, order="fixed", seeding="torch")
+    for one, two in zip(result.weights.values(), model.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(one, two.numpy())
+    np.testing.assert_allclose([epoch.train_loss for epoch in result.epochs], losses, rtol=1e-12)
+
+
 @pytest.mark.parametrize("plan", ["reference", "eager", "explicit"])
 def test_torchs_own_seed_gives_what_a_script_with_dataloaders_gives(plan):
     # Dropout draws from the same generator as the loaders: every number in between has to be drawn.
@@ -236,7 +285,8 @@ def test_a_schedule_of_one_epoch_begins_anew_in_another_training():
 
 
 def test_every_engine_trains_what_it_is_chosen_for():
-    for values in ({"loss": "mse"}, {"schedule": "cosine"}, {"warmup": 0.1}, {"seeding": "torch"}, {"init": "he"}):
+    for values in ({"loss": "mse"}, {"schedule": "cosine"}, {"warmup": 0.1}, {"seeding": "torch"}, {"init": "he"},
+                   {"label_smoothing": 0.1}, {"gradient_clip": 1.0}, {"augment": Augment(flip=True)}):  # fmt: skip
         recipe = Recipe(**values, epochs=1)
         assert train(Job(MANY, recipe, 0, choose(recipe, "cpu", MANY)), DATA).status == "done"
         assert choose(recipe, "cuda", MANY).mode == ("eager" if {"schedule", "warmup"} & {*values} else "graph")

@@ -18,6 +18,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "keys_of_a_template": keys.of_a_template,
     "keys_of_a_cell": keys.of_a_cell,
     "keys_of_the_recipe": keys.of_the_recipe,
+    "keys_of_augment": keys.of_augment,
     "arguments_of_optimizers": keys.of_optimizers,
     "computations": layers.computations,
     "activations": layers.activations,

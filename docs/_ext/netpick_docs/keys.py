@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from netpick.core.recipe import OPTIMIZERS, Recipe
+from netpick.core.recipe import OPTIMIZERS, Augment, Recipe
 from netpick.networks.catalogue.cells import KINDS
 from netpick.networks.catalogue.template import Template
 from netpick_docs.markdown import cell, code, table
@@ -31,6 +31,11 @@ def of_a_template() -> str:
 def of_the_recipe() -> str:
     """Return the table of the keys of the recipe."""
     return _table(Recipe)
+
+
+def of_augment() -> str:
+    """Return the table of the keys of `augment`."""
+    return _table(Augment)
 
 
 def of_optimizers() -> str:

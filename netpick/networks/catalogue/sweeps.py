@@ -12,14 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from netpick.core.errors import TemplateError, listed
-from netpick.core.recipe import OPTIMIZERS, Recipe
-
-SWEEPABLE = (
-    "optimizer", "lr", "batch_size", "epochs", "schedule", "warmup", "loss", "init", "order", "seeding", "normalize",
-    "precision", "train_samples",
-)  # fmt: skip
-"""Keys that may be a list. Each argument of an optimizer may be one too; `betas`, a pair by itself, a list of pairs."""
-
+from netpick.core.recipe import OPTIMIZERS, SWEEPABLE, Recipe
 
 MOST = 100_000
 """Students (networks × recipes) that a template or a file of networks may ask for: they are drawn in minutes."""

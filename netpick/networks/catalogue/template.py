@@ -19,7 +19,7 @@ import msgspec
 
 from netpick.core.errors import TemplateError, listed, suggest
 from netpick.core.files import read_text
-from netpick.core.recipe import FOR_A_CELL, Recipe, check_recipe
+from netpick.core.recipe import FOR_A_CELL, SWEEPABLE, Recipe, check_recipe
 from netpick.core.texts import parse_toml
 from netpick.core.typed import convert
 from netpick.networks.catalogue import sweeps
@@ -192,7 +192,7 @@ def cell_recipes(template: Template, cell: Cell, where: str, source: str = "temp
     """Return the recipes that each network of a cell is trained by; raises TemplateError."""
     written = template.sweep or {k: v for k, v in msgspec.to_builtins(template.recipe).items() if v is not None}
     for key, value in cell.recipe.items():
-        if key in Recipe.__struct_fields__ and key not in (*sweeps.SWEEPABLE, "optimizer_args", *FOR_A_CELL):
+        if key in Recipe.__struct_fields__ and key not in (*SWEEPABLE, "optimizer_args", *FOR_A_CELL):
             raise TemplateError(
                 f"{source}: {where}.recipe.{key}: is one for all networks of a run, got {value!r:.80}: write it under "
                 "[recipe]"

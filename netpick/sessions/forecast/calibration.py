@@ -195,9 +195,9 @@ def circumstances(situation: Situation) -> dict[str, Any]:
         "engine": engine(),
         "plan": situation.pin,
         "recipe": {
-            field.name: getattr(recipe, field.name)
-            for field in msgspec.structs.fields(recipe)
-            if field.name not in ("epochs", "replicates", "timeout", "lr")
+            key: value
+            for key, value in msgspec.to_builtins(recipe).items()
+            if key not in ("epochs", "replicates", "timeout", "lr")
         },
     }
 

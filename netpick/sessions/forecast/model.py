@@ -22,6 +22,7 @@ ROUGH = np.array(
     [
         *(3e-4, 1e-5, 3e-9, 4e-9, 1e-10, 1.5e-10, 2e-10, 3e-10, 2e-10, 5e-11, 5e-11, 5e-11),
         *(4e-5, 5e-6, 1e-9, 5e-10, 1.3e-10, 1.5e-10, 5e-9),
+        3e-9,
     ]
 )
 """Seconds for one of each feature, on one core of an ordinary processor: good for the order, not for a promise."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netpick.core.errors import SpecError
+from netpick.core.recipe import Augment
 from netpick.networks.paper.operation import Shape
 from netpick.networks.paper.spec import LayerSpec, walk
 from netpick.networks.paper.whole_networks import is_baseline
@@ -25,11 +26,14 @@ COMPILED_FEATURES = ("step", "ops", "params", "elements", "linear", "conv", "row
 FEATURES = (
     *("step", "ops", "params", "elements", *KINDS, "padded1d", "padded2d", "padded3d"),
     *(COMPILED + name for name in COMPILED_FEATURES),
+    "augmented",
 )
 """Columns of the model. `step`, `ops` and `params` count once a step, the others once a sample: values that layers
 write, multiply-accumulates by the kind of layer, and the same with channels rounded up to those that a kernel computes
 at once, which is what convolutions of few channels really cost. A network that is trained in machine code of ours
-counts in columns of its own; `rows`, once a step, are the rows of an image times the weights that go over them."""
+counts in columns of its own; `rows`, once a step, are the rows of an image times the weights that go over them.
+`augmented` are the values of images that augmentation writes, whatever trains the network: it is no part of a
+network's evaluation."""
 
 LANES = 16
 """Channels that a vectorised convolution computes at once: 16 numbers of 32 bits in AVX-512."""
@@ -87,10 +91,17 @@ def workload_of(network: RunNetwork, image: Shape, samples: Samples, compiled: b
             per_sample["conv"] = counts["conv1d"] + counts["conv2d"] + counts["conv3d"]
             calls, per_sample = _in_machine_code(calls), _in_machine_code(per_sample)
         batch = min(recipe.batch_size, samples.train)
-        step = _vector({**calls, **{k: v * batch for k, v in per_sample.items()}})
+        changed = {"augmented": float(math.prod(image) * passes_of(recipe.augment))}
+        step = _vector({**calls, **{k: v * batch for k, v in (per_sample | changed).items()}})
         sample = _vector({key: value for key, value in calls.items() if not key.endswith("params")} | per_sample)
     evaluated = recipe.epochs * samples.evaluated
     return Workload((row["hash"], 0), row["name"], row["computation"], steps, evaluated, step, sample)
+
+
+def passes_of(augment: Augment) -> int:
+    """Return how often augmentation goes over an image: once to move it, mirror it and cut it out, once to erase."""
+    moved = augment.shift > 0 or augment.flip or augment.crop < 1
+    return int(moved) + int(augment.erase > 0)
 
 
 def _in_machine_code(counts: Mapping[str, float]) -> dict[str, float]:

@@ -615,6 +615,34 @@ def nll_back(y, labels, dy):
     return total * share
 
 
+@jit
+def smoothed_nll_back(y, labels, dy, smoothing):
+    """Do `nll_back` with a share of the wanted probability spread evenly over all classes."""
+    classes, n = y.shape
+    total = ZERO
+    share, spread = ONE / np.float32(n), smoothing / np.float32(classes)
+    for j in range(classes):
+        for i in range(n):
+            dy[j, i] = (exp(y[j, i]) - spread) * share
+            total -= spread * y[j, i]
+    for i in range(n):
+        total -= (ONE - smoothing) * y[labels[i], i]
+        dy[labels[i], i] -= (ONE - smoothing) * share
+    return total * share
+
+
+@jit
+def clip(gradients, most):
+    """Shorten the gradient to a norm of `most` where it is longer, as torch.nn.utils.clip_grad_norm_ does."""
+    total = 0.0
+    for i in range(len(gradients)):
+        total += np.float64(gradients[i]) * np.float64(gradients[i])
+    scale = most / (math.sqrt(total) + 1e-6)
+    if not scale >= 1:  # NaN becomes all there is, as in torch
+        for i in range(len(gradients)):
+            gradients[i] *= np.float32(scale)
+
+
 @functools.partial(jit, fast=FAST - {"contract"})
 def decayed(gradient, decay, value):
     """Return a gradient with weight decay, its product rounded by itself: runs that were begun keep their numbers."""
@@ -809,9 +837,9 @@ def train(
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
-    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon; schedule: learning rate and
-    momentum or beta 1 of each of these steps, empty where they stay; `first`, `second`, `largest`: the states of the
-    optimizer, empty where it has none; step: those that were taken before.
+    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon, the gradient's largest norm or
+    0, label smoothing; schedule: learning rate and momentum or beta 1 of each of these steps, empty where they stay;
+    `first`, `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before.
     """
     turn = table[0, KIND] != LINEAR
     end = table[-1, OUTPUT]
@@ -823,7 +851,9 @@ def train(
         gather(images, chosen, turn, part, x)
         y = forward(table, values, part, x, arena, taps, classes, positive, statistics, True)
         dy = d_arena[end * n : (end + classes) * n].reshape((classes, n))
-        if loss == NLL:
+        if loss == NLL and hyper[6] > 0:
+            losses[taken] = smoothed_nll_back(y, labels[chosen], dy, np.float32(hyper[6]))
+        elif loss == NLL:
             losses[taken] = nll_back(y, labels[chosen], dy)
         else:
             losses[taken] = loss_back(loss, y, labels[chosen], dy)
@@ -832,6 +862,8 @@ def train(
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
         backward(table, values, gradients, part, x, arena, d_arena, taps, turned, statistics)
+        if hyper[5] > 0:
+            clip(gradients, hyper[5])
         taken += 1
         if optimizer == SGD:
             step_sgd(values, gradients, first, hyper, nesterov, step + taken)

@@ -85,10 +85,15 @@ class CompiledEpochs:
         indices = torch.arange(count) if order is None else order
         total = 0.0
         # Where a batch of one sample is left out, it is the last one that there is.
-        for part in indices[: setup.count].split(batch_size * STEPS_A_GATHER):
+        span = batch_size * STEPS_A_GATHER
+        for number, part in enumerate(indices[: setup.count].split(span)):
             sizes = np.full(-(-len(part) // batch_size), batch_size)
             sizes[-1] = (len(part) - 1) % batch_size + 1
-            total += float(self.program.train(self.images, self.labels, part.numpy()).astype(np.float64) @ sizes)
+            images, labels, chosen = self.images, self.labels, part.numpy()
+            if setup.augment is not None:
+                seen = setup.augment(setup.inputs[part], number * span)
+                images, labels, chosen = seen.flatten(1).numpy(), labels[chosen], np.arange(len(chosen))
+            total += float(self.program.train(images, labels, chosen).astype(np.float64) @ sizes)
             setup.check_time()
         return total / setup.count
 
@@ -202,4 +207,5 @@ def hyperparameters(recipe: Recipe) -> np.ndarray:
     else:
         moments = tuple(given.get("betas", (0.9, 0.999)))
     decay = given.get("weight_decay", 0.01 if recipe.optimizer == "AdamW" else 0.0)
-    return np.array([recipe.lr, decay, *moments, given.get("eps", 1e-8)], np.float64)
+    rest = (given.get("eps", 1e-8), recipe.gradient_clip, recipe.label_smoothing)
+    return np.array([recipe.lr, decay, *moments, *rest], np.float64)

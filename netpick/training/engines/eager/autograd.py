@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from netpick.training.loop import Setup
-from netpick.training.losses import LOSSES
+from netpick.training.losses import loss_of
 from netpick.training.steps import autocast, batches, make_optimizer, make_step, scores_of
 
 
@@ -17,15 +17,16 @@ class Autograd:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.optimizer = make_optimizer(setup.model.parameters(), setup.job)
-        self.step = make_step(self.optimizer, setup.schedule)
-        self.loss = LOSSES[setup.job.recipe.loss]
+        self.step = make_step(self.optimizer, setup.schedule, setup.job.recipe.gradient_clip)
+        self.loss = loss_of(setup.job.recipe)
 
     def epoch(self) -> float:
         """Train one epoch."""
         setup, job = self.setup, self.setup.job
         exact = torch.float32 if job.kind == "mps" else torch.float64  # MPS has no 64 bits
         total = torch.zeros((), dtype=exact, device=job.device)
-        for x, y in batches(setup.inputs, setup.labels, job.recipe.batch_size, setup.order.draw()):
+        size, order = job.recipe.batch_size, setup.order.draw()
+        for x, y in batches(setup.inputs, setup.labels, size, order, setup.augment):
             if len(y) < setup.smallest:
                 continue
             with autocast(job.plan, job.device):

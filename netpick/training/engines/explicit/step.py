@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from netpick.training.engines.explicit.layers import Layer, make
 from netpick.training.loop import Setup
-from netpick.training.losses import LOSSES, Loss
+from netpick.training.losses import Loss, loss_of
 from netpick.training.steps import FlatParameters, batches, make_optimizer, make_step, scores_of
 
 _ONE = torch.ones(())
@@ -29,11 +29,11 @@ class ExplicitStep:
     Parameters
     ----------
     model : on the CPU, in float32; its parameters are moved into one tensor
-    loss : its name in a recipe
+    loss : what is made small; the mean negative log likelihood, without autograd, where None is given
     """
 
-    def __init__(self, model: nn.Sequential, loss: str = "nll") -> None:
-        self.loss = _nll if loss == "nll" else functools.partial(_under_autograd, LOSSES[loss])
+    def __init__(self, model: nn.Sequential, loss: Loss | None = None) -> None:
+        self.loss = _nll if loss is None else functools.partial(_under_autograd, loss)
         self.flat = FlatParameters(model)
         modules = list(model) if type(model) is nn.Sequential else [model]
         self.layers: list[Layer] = []
@@ -80,9 +80,12 @@ class ExplicitEpochs:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.gradients = ExplicitStep(setup.model, setup.job.recipe.loss)
-        self.step = make_step(make_optimizer([self.gradients.flat.values], setup.job), setup.schedule)
-        count, batch_size = len(setup.labels), setup.job.recipe.batch_size
+        recipe = setup.job.recipe
+        plain = recipe.loss == "nll" and not recipe.label_smoothing
+        self.gradients = ExplicitStep(setup.model, None if plain else loss_of(recipe))
+        optimizer = make_optimizer([self.gradients.flat.values], setup.job)
+        self.step = make_step(optimizer, setup.schedule, recipe.gradient_clip)
+        count, batch_size = len(setup.labels), recipe.batch_size
         self.losses = torch.zeros(-(-count // batch_size))
         self.each = self.losses.unbind()
         self.sizes = torch.full_like(self.losses, batch_size, dtype=torch.float64)
@@ -92,7 +95,8 @@ class ExplicitEpochs:
     def epoch(self) -> float:
         """Train one epoch."""
         setup = self.setup
-        parts = batches(setup.inputs, setup.labels, setup.job.recipe.batch_size, setup.order.draw())
+        size, order = setup.job.recipe.batch_size, setup.order.draw()
+        parts = batches(setup.inputs, setup.labels, size, order, setup.augment)
         for loss, (x, y) in zip(self.each, parts, strict=True):
             if len(y) < setup.smallest:
                 continue  # its loss stays 0

@@ -14,10 +14,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from netpick.core.recipe import Augment
+from netpick.training.augmentation import NUMBERS, augmented
 from netpick.training.engines.graphs.lanes import Lane, Mark
 from netpick.training.engines.graphs.parts import Captures, make_optimizer, unrolled
 from netpick.training.job import Data, Job
-from netpick.training.losses import LOSSES
+from netpick.training.losses import loss_of
 from netpick.training.schedules import schedule_of
 from netpick.training.steps import autocast, move, steps_of
 
@@ -56,7 +58,8 @@ class Network:
         schedule = schedule_of(recipe, recipe.epochs * steps_of(len(data["train"][1]), recipe.batch_size, smallest))
         self.schedule = None if schedule is None else iter(schedule.tolist())
         self.captures = Captures(lane, refused, job.plan.mode == "graph" and schedule is None)
-        self.loss = LOSSES[recipe.loss]
+        self.clip = recipe.gradient_clip
+        self.loss = loss_of(recipe)
         inputs, labels = data["train"]
         count, size = len(labels), recipe.batch_size
         full, last = divmod(count, size)
@@ -66,6 +69,8 @@ class Network:
         self.trained = self.chunks * sum(chunk) + sum(rest)
         device = inputs.device
         self.order = torch.empty(count, dtype=torch.int64, device=device)
+        self.augment = recipe.augment
+        self.numbers = torch.empty(count if self.augment != Augment() else 0, NUMBERS, device=device)
         self.position = torch.zeros((), dtype=torch.int64, device=device)
         self.window = torch.arange(max(sum(chunk) * (self.chunks > 0), sum(rest)), device=device)
         self.total = torch.zeros((), dtype=torch.float64, device=device)
@@ -74,9 +79,11 @@ class Network:
         self.rest = self.captures.part(lambda: self._train(rest), recipe.epochs) if rest else None
         self.evaluate = self.captures.part(self._evaluate, recipe.epochs)
 
-    def epoch(self, order: Tensor) -> Steps:
-        """Train one epoch in the given order; yields after each turn."""
+    def epoch(self, order: Tensor, numbers: Tensor | None = None) -> Steps:
+        """Train one epoch in the given order, images changed by the given numbers; yields after each turn."""
         self.order.copy_(order, non_blocking=True)
+        if numbers is not None:
+            self.numbers.copy_(numbers, non_blocking=True)
         self.position.zero_()
         self.total.zero_()
         self.model.train()
@@ -94,9 +101,13 @@ class Network:
     def _train(self, sizes: Sequence[int]) -> None:
         inputs, labels = self.data["train"]
         span = sum(sizes)
-        chosen = self.order.index_select(0, self.window[:span] + self.position)
-        xs, ys = inputs.index_select(0, chosen).split(sizes), labels.index_select(0, chosen).split(sizes)
-        for x, y, size in zip(xs, ys, sizes, strict=True):
+        places = self.window[:span] + self.position
+        chosen = self.order.index_select(0, places)
+        images = inputs.index_select(0, chosen)
+        if len(self.numbers):
+            images = augmented(images, self.numbers.index_select(0, places), self.augment)
+        ys = labels.index_select(0, chosen).split(sizes)
+        for x, y, size in zip(images.split(sizes), ys, sizes, strict=True):
             if self.schedule is not None:
                 move(self.optimizer, *next(self.schedule))
             # Without gradients the backward pass makes new ones, in the memory of the graph, and adds nothing up.
@@ -104,6 +115,8 @@ class Network:
             with autocast(self.job.plan, self.lane.device):
                 loss = self.loss(self.model(x).float(), y)
             loss.backward()
+            if self.clip:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
             self.optimizer.step()
             self.total.add_(loss.detach(), alpha=size)
         self.position.add_(span)

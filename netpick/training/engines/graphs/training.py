@@ -22,6 +22,7 @@ from torch import Tensor
 
 from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, SplitResult, TrainingResult
+from netpick.training.augmentation import augmentation_of
 from netpick.training.course import Course
 from netpick.training.engines.graphs.lanes import Lane, Mark, make_lane
 from netpick.training.engines.graphs.network import Network, Pieces, Steps, Wait
@@ -72,14 +73,15 @@ def training(
     if labels is None:
         labels = {split: y.cpu().numpy() for split, (_, y) in data.items() if split != "train"}
     under_way = _UnderWay(course, network.trained, background, labels)
-    drawn = Order(job, count)
+    drawn, augment = Order(job, count), augmentation_of(job, count)
     with course:
         for number in range(1, job.recipe.epochs + 1):
             order = lane.host(("order", number % 2), (count,), torch.int64)
             chosen = drawn.draw()
             order.copy_(torch.arange(count) if chosen is None else chosen)
+            numbers = None if augment is None else _staged(augment.draw(), lane, number)
             begin = lane.mark()
-            for wait in network.epoch(order):
+            for wait in network.epoch(order, numbers):
                 yield wait
                 under_way.begin_metrics()
                 course.check_time()
@@ -99,6 +101,11 @@ def training(
     result = course.result(arrays_of(model) if course.keeps_weights else None)
     refused = network.captures.refused
     return result.with_(plan=str(replace(job.plan, mode=f"eager({refused})"))) if refused else result
+
+
+def _staged(numbers: Tensor, lane: Lane, epoch: int) -> Tensor:
+    """Return numbers of an epoch in memory that they can be copied to the device from without waiting."""
+    return lane.host(("numbers", epoch % 2), tuple(numbers.shape), numbers.dtype).copy_(numbers)
 
 
 class _UnderWay:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netpick.training.loop import Setup
-from netpick.training.losses import LOSSES
+from netpick.training.losses import loss_of
 from netpick.training.steps import move, optimizer_arguments, scores_of
 
 
@@ -17,7 +17,8 @@ class PlainLoop:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         recipe = setup.job.recipe
-        self.loss = LOSSES[recipe.loss]
+        self.loss = loss_of(recipe)
+        self.clip = recipe.gradient_clip
         self.schedule = None if setup.schedule is None else iter(setup.schedule.tolist())
         kind = getattr(torch.optim, recipe.optimizer)
         self.optimizer = kind(setup.model.parameters(), foreach=False, **optimizer_arguments(recipe))
@@ -36,8 +37,13 @@ class PlainLoop:
             if self.schedule is not None:
                 move(self.optimizer, *next(self.schedule))
             self.optimizer.zero_grad()
-            loss = self.loss(setup.model(setup.inputs[chosen]), setup.labels[chosen])
+            images = setup.inputs[chosen]
+            if setup.augment is not None:
+                images = setup.augment(images, start)
+            loss = self.loss(setup.model(images), setup.labels[chosen])
             loss.backward()
+            if self.clip:
+                nn.utils.clip_grad_norm_(setup.model.parameters(), self.clip)
             self.optimizer.step()
             total += loss.item() * len(chosen)
             seen += len(chosen)
