@@ -25,14 +25,15 @@ from netpick.core.errors import RunError, WorkError, listed, suggest
 from netpick.core.files import append_line, atomic_write, read_text, sync_folder
 from netpick.core.names import is_unicode
 from netpick.core.result import TrainingResult
-from netpick.store import compact
+from netpick.store import checksums, compact
 from netpick.store.catalogue import read_catalogue
+from netpick.store.locking import in_use, lock
 from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
 from netpick.store.results import epoch_rows, prediction_tables, table_of, training_row
 from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
-from netpick.store.writing import disk_errors, in_use, lock
+from netpick.store.writing import disk_errors
 
 EVENTS_BYTES = 2**30
 """Size of what is taken for a log: those that netpick writes stay far below."""
@@ -298,8 +299,9 @@ class Store:
 
         path = self.files.weights(stem)
         path.parent.mkdir(exist_ok=True)
-        data = save({name: np.asarray(w, order="C") for name, w in weights.items()})
-        atomic_write(path, data)
+        arrays = {name: np.asarray(w, order="C") for name, w in weights.items()}
+        data = save(arrays, {checksums.WEIGHTS_KEY: checksums.EMPTY})
+        atomic_write(path, checksums.sealed_weights(data))
         sync_folder(path.parent)
 
 
