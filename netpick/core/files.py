@@ -119,8 +119,11 @@ def _no_link(path: str, flags: int) -> int:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Say of an error of the system, in one line, that `path` can't be written."""
+    """Say of an error of the system, in one line, that `path` can't be written; also where it was said of a part."""
     try:
         yield
-    except OSError as e:
+    except (OSError, WorkError) as error:
+        e = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(e, OSError):
+            raise
         raise WorkError(f"{path} can't be written ({e.strerror or e}): give another path") from None
