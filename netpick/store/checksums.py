@@ -42,7 +42,7 @@ def check(path: Path) -> None:
         raise OSError("the checksum of its footer is another")
 
 
-WEIGHTS_KEY = "netpick.crc32"
+WEIGHTS_KEY, TRAINING_KEY = "netpick.crc32", "netpick.training"
 _WEIGHTS_AT = f'"{WEIGHTS_KEY}":"'.encode()
 
 
@@ -52,12 +52,14 @@ def sealed_weights(content: bytes) -> bytes:
     return b"%b%08x%b" % (content[:at], zlib.crc32(content), content[at + len(EMPTY) :])
 
 
-def check_weights(content: bytes) -> None:
-    """Raise OSError where weights are not those that were written; files of before, which have no checksum, pass."""
-    head = int.from_bytes(content[:8], "little")
-    at = content.find(_WEIGHTS_AT, 0, 8 + head)
+def check_weights(content: bytes, training: str) -> None:
+    """Raise OSError where weights are not what was written of a training; files of before do not say, and pass."""
+    head = content[: 8 + int.from_bytes(content[:8], "little")]
+    at = head.find(_WEIGHTS_AT)
     if at >= 0 and not _holds(content, at + len(_WEIGHTS_AT)):
         raise OSError("its checksum is another")
+    if f'"{TRAINING_KEY}":'.encode() in head and f'"{TRAINING_KEY}":"{training}"'.encode() not in head:
+        raise OSError("it holds those of another training")
 
 
 def _holds(content: bytes, at: int) -> bool:

@@ -29,7 +29,7 @@ def weights_content(path: Path, most: int | None = None) -> bytes:
     try:
         with open_regular(path, most) as file:
             content = file.read()
-        checksums.check_weights(content)
+        checksums.check_weights(content, path.stem)
     except OSError as e:
         raise RunError(f"{path} can't be read as weights ({e}): {_AGAIN}") from None
     return content

@@ -143,6 +143,16 @@ def test_a_flipped_bit_in_weights_is_seen(store):
         assert str(path) in said or not said
 
 
+def test_weights_of_another_training_are_refused(store):
+    """Networks of the same shapes have weights that fit each other."""
+    paths = [weights_file(store.path, name, 0) for name in NAMES[:2]]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, reversed(contents), strict=True):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"can't be read as weights .it holds those of another training"):
+            read_weights(path)
+
+
 def test_weights_of_before_have_no_checksum_and_are_read(tmp_path):
     save_file(WEIGHTS, tmp_path / "old.safetensors")
     assert set(read_weights(tmp_path / "old.safetensors")) == set(WEIGHTS)
