@@ -136,7 +136,7 @@ def _without_room(name: str, free: int, bases: Path, folder: Path) -> tuple[str,
     here = _mounted(folder / "mounted", ROOM)
     words = _prepared(name, bases, here)
     before = _files(here)
-    _resized(here, (_used(here) + free) * PAGE)
+    _resized(here, max(1, _used(here) + free) * PAGE)  # 0 would be no limit
     code, text = _given(words, folder / "log")
     lines = [line for line in text.splitlines() if line.startswith("netpick: ")]
     if "Traceback" in text:

@@ -42,23 +42,30 @@ def check(path: Path) -> None:
         raise OSError("the checksum of its footer is another")
 
 
-WEIGHTS_KEY, TRAINING_KEY = "netpick.crc32", "netpick.training"
+WEIGHTS_KEY = "netpick.crc32"
 _WEIGHTS_AT = f'"{WEIGHTS_KEY}":"'.encode()
 
 
+def weights_note(training: str) -> dict[str, str]:
+    """Return the metadata of a file of weights: one value, since several come in another order each time."""
+    return {WEIGHTS_KEY: f"{EMPTY} {training}"}
+
+
 def sealed_weights(content: bytes) -> bytes:
-    """Put the checksum into the bytes of a file of weights, whose metadata has EMPTY by WEIGHTS_KEY."""
+    """Put the checksum into the bytes of a file of weights that has `weights_note`."""
     at = content.index(_WEIGHTS_AT) + len(_WEIGHTS_AT)
     return b"%b%08x%b" % (content[:at], zlib.crc32(content), content[at + len(EMPTY) :])
 
 
 def check_weights(content: bytes, training: str) -> None:
     """Raise OSError where weights are not what was written of a training; files of before do not say, and pass."""
-    head = content[: 8 + int.from_bytes(content[:8], "little")]
-    at = head.find(_WEIGHTS_AT)
-    if at >= 0 and not _holds(content, at + len(_WEIGHTS_AT)):
+    at = content.find(_WEIGHTS_AT, 0, 8 + int.from_bytes(content[:8], "little")) + len(_WEIGHTS_AT)
+    if at < len(_WEIGHTS_AT):
+        return
+    if not _holds(content, at):
         raise OSError("its checksum is another")
-    if f'"{TRAINING_KEY}":'.encode() in head and f'"{TRAINING_KEY}":"{training}"'.encode() not in head:
+    whose = content[at + len(EMPTY) : at + 400].partition(b'"')[0].decode(errors="replace")
+    if whose not in ("", f" {training}"):
         raise OSError("it holds those of another training")
 
 

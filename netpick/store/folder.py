@@ -300,7 +300,7 @@ class Store:
         path = self.files.weights(stem)
         path.parent.mkdir(exist_ok=True)
         arrays = {name: np.asarray(w, order="C") for name, w in weights.items()}
-        data = save(arrays, {checksums.WEIGHTS_KEY: checksums.EMPTY, checksums.TRAINING_KEY: path.stem})
+        data = save(arrays, checksums.weights_note(path.stem))
         atomic_write(path, checksums.sealed_weights(data))
         sync_folder(path.parent)
 

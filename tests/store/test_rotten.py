@@ -1,5 +1,6 @@
 """Files of a run that are spoilt or go away: refused by name, never read as something else."""
 
+import json
 import os
 import random
 
@@ -141,6 +142,13 @@ def test_a_flipped_bit_in_weights_is_seen(store):
         if not (said := refusal(lambda: read_weights(path))):
             assert all(np.array_equal(array, WEIGHTS[name]) for name, array in read_weights(path).items())
         assert str(path) in said or not said
+
+
+def test_the_same_weights_are_the_same_bytes_in_every_process(store):
+    """Those of a run that was stopped and went on are compared with those of one that wasn't."""
+    path = weights_file(store.path, NAMES[0], 0)
+    head = path.read_bytes()[8 : 8 + int.from_bytes(path.read_bytes()[:8], "little")]
+    assert len(json.loads(head)["__metadata__"]) == 1  # safetensors writes several in an order that is drawn
 
 
 def test_weights_of_another_training_are_refused(store):
