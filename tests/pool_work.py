@@ -23,10 +23,14 @@ def work(task) -> int:
     mark.write_text(str(os.getpid()))
     if what == "kill" or (what == "kill1" and task.attempts == 1):
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "stop" or (what == "stop1" and task.attempts == 1):
+        os.kill(os.getpid(), signal.SIGSTOP)
     if what == "torn" and task.attempts == 1:  # dies in the middle of handing in its result: 10 of 1000 bytes
         queue = next(one for one in gc.get_objects() if type(one).__name__ == "SimpleQueue")
         os.write(queue._writer.fileno(), struct.pack("!i", 1000) + b"x" * 10)
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "nap":
+        time.sleep(1)
     if what == "sleep":
         time.sleep(600)
     if what == "meet":  # ends when another one is there too

@@ -160,6 +160,6 @@ def summarise(folder: Path, status: bool = False) -> None:
 
 
 def _is_trained(folder: Path) -> bool:
-    from netpick.store.writing import in_use
+    from netpick.store.locking import in_use
 
     return in_use(folder)

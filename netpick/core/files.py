@@ -70,9 +70,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file, in one piece; OSError where that is a link."""
-    with open(path, "a", encoding="utf-8", opener=_no_link) as file:
-        file.write(line + "\n")
+    """Add a line to a text file, in one piece; OSError where that is a link.
+
+    Where a full disk has cut off the line before, that one is ended first.
+    """
+    with open(path, "ab+", opener=_no_link) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        ended = file.read(1) in (b"", b"\n")
+        file.write(f"{'' if ended else chr(10)}{line}\n".encode())
 
 
 def open_regular(path: Path, most: int | None = None) -> IO[bytes]:
@@ -114,8 +119,11 @@ def _no_link(path: str, flags: int) -> int:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Say of an error of the system, in one line, that `path` can't be written."""
+    """Say of an error of the system, in one line, that `path` can't be written; also where it was said of a part."""
     try:
         yield
-    except OSError as e:
+    except (OSError, WorkError) as error:
+        e = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(e, OSError):
+            raise
         raise WorkError(f"{path} can't be written ({e.strerror or e}): give another path") from None

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from netpick.core.errors import NetpickError
-from netpick.core.files import atomic_write, named_errors, open_regular
+from netpick.core.files import atomic_write, named_errors, written_aside
 from netpick.core.words import percent
 from netpick.exam import marks
 from netpick.exam.checks import need_trained
@@ -25,7 +26,7 @@ from netpick.networks.paper.spec import LayerSpec, NetworkSpec, last_uses, shape
 from netpick.networks.paper.whole_networks import MODELS, OWN, UNLIKE, is_baseline
 from netpick.networks.paper.written import written
 from netpick.store.reader import Reader
-from netpick.store.weights import kept_weights
+from netpick.store.weights import kept_weights, weights_content
 
 TEMPLATE = "network.py.jinja"
 OURS = ("BasicBlock", "BinaryLogSigmoid", "Reshape")
@@ -68,14 +69,15 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
         raise NetpickError(f"{target} does not end in .py: give the name of a Python file, or a folder")
     beside = target.with_name(f"{name}.safetensors") if weights else None
     _refuse_existing(overwrite, target, *([beside] if beside else []))
+    written_out = [(target, text.encode())]
+    if weights and beside and beside.resolve() != weights.resolve():
+        written_out.insert(0, (beside, weights_content(weights)))
     with named_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-    if weights and beside and beside.resolve() != weights.resolve():
-        content = _content(weights)
-        with named_errors(beside):
-            atomic_write(beside, content)
-    with named_errors(target):
-        atomic_write(target, text.encode())
+    with ExitStack() as both:  # or none: one of them alone would be in the way of the next attempt
+        for file, content in written_out:
+            both.enter_context(named_errors(file))
+            both.enter_context(written_aside(file)).write_bytes(content)
     note = "" if weights else f"no weights of {name} were kept in {run.path}: train with `--weights last`"
     return Exported(target, beside, note)
 
@@ -98,17 +100,6 @@ def export_networks(run: Reader, path: str | Path, wanted: Sequence[str] = (), o
     with named_errors(target):
         atomic_write(target, to_lines(list(specs.values())).encode())
     return len(specs)
-
-
-def _content(weights: Path) -> bytes:
-    """Return what a file of the run holds; an error names that one, and not the file that is to be written."""
-    try:
-        with open_regular(weights) as file:
-            return file.read()
-    except OSError as e:
-        raise NetpickError(
-            f"{weights} can't be read ({e.strerror or e}): remove it, or train the network again"
-        ) from None
 
 
 def _refuse_existing(overwrite: bool, *paths: Path) -> None:

@@ -1,8 +1,9 @@
-"""The checksum of a Parquet file's footer, beside those that Parquet keeps of its pages: no flipped bit goes unnoticed.
+"""The checksums of a Parquet file's footer, beside those that Parquet keeps of its pages, and of a file of weights.
 
 Parquet's own checksums cover the pages alone. Names of columns, places of pages, the trainings that a file holds and
 the ranges by which row groups are passed over stand in the footer; a flipped bit there gives other values, or none,
-without a word. So the footer's metadata has a CRC-32 of the footer, worked out with zeros in its own place.
+without a word. So the footer's metadata has a CRC-32 of the footer, worked out with zeros in its own place. A file of
+weights has none of its own: its head has that of the whole file, in the same way.
 """
 
 from __future__ import annotations
@@ -37,10 +38,42 @@ def check(path: Path) -> None:
     at = _place(footer)
     if at is None:
         return
-    end, view = at + len(EMPTY), memoryview(footer)  # a merged file's is long: not copied
-    sum_ = zlib.crc32(view[end:], zlib.crc32(EMPTY.encode(), zlib.crc32(view[:at])))
-    if footer[at:end] != f"{sum_:08x}".encode():
+    if not _holds(footer, at):
         raise OSError("the checksum of its footer is another")
+
+
+WEIGHTS_KEY = "netpick.crc32"
+_WEIGHTS_AT = f'"{WEIGHTS_KEY}":"'.encode()
+
+
+def weights_note(training: str) -> dict[str, str]:
+    """Return the metadata of a file of weights: one value, since several come in another order each time."""
+    return {WEIGHTS_KEY: f"{EMPTY} {training}"}
+
+
+def sealed_weights(content: bytes) -> bytes:
+    """Put the checksum into the bytes of a file of weights that has `weights_note`."""
+    at = content.index(_WEIGHTS_AT) + len(_WEIGHTS_AT)
+    return b"%b%08x%b" % (content[:at], zlib.crc32(content), content[at + len(EMPTY) :])
+
+
+def check_weights(content: bytes, training: str) -> None:
+    """Raise OSError where weights are not what was written of a training; files of before do not say, and pass."""
+    at = content.find(_WEIGHTS_AT, 0, 8 + int.from_bytes(content[:8], "little")) + len(_WEIGHTS_AT)
+    if at < len(_WEIGHTS_AT):
+        return
+    if not _holds(content, at):
+        raise OSError("its checksum is another")
+    whose = content[at + len(EMPTY) : at + 400].partition(b'"')[0].decode(errors="replace")
+    if whose not in ("", f" {training}"):
+        raise OSError("it holds those of another training")
+
+
+def _holds(content: bytes, at: int) -> bool:
+    """Whether the checksum that stands at a place of some bytes is theirs."""
+    end, view = at + len(EMPTY), memoryview(content)  # may be long: not copied
+    sum_ = zlib.crc32(view[end:], zlib.crc32(EMPTY.encode(), zlib.crc32(view[:at])))
+    return content[at:end] == f"{sum_:08x}".encode()
 
 
 def _footer(file: IO[bytes]) -> tuple[int, bytes]:

@@ -27,13 +27,14 @@ from netpick.core.names import is_unicode
 from netpick.core.result import TrainingResult
 from netpick.store import compact
 from netpick.store.catalogue import catalogue_table, read_catalogue
+from netpick.store.locking import in_use, lock
 from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
 from netpick.store.parts import drop_parts, missing_part, write_parts
 from netpick.store.results import table_of, training_row
 from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
-from netpick.store.writing import disk_errors, in_use, lock
+from netpick.store.writing import disk_errors
 
 EVENTS_BYTES = 2**30
 """Size of what is taken for a log: those that netpick writes stay far below."""

@@ -6,6 +6,8 @@ version. Nothing is required that a run can be read without: what asks for more 
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,8 @@ MOST_BYTES = 2**22
 AGAIN = "restore it from a copy, or generate the run again"
 
 SCORES = ("all", "last", "none")
+
+_SUM = re.compile("# CRC-32 of the lines below: ([0-9a-f]{8})")
 
 Side = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -107,10 +111,12 @@ def read_manifest(path: Path) -> Manifest:
     FileNotFoundError
         There is none.
     RunError
-        It can't be read, is no TOML, is of a newer schema, or has a value of another kind than netpick writes there.
+        It can't be read, is no TOML, is of a newer schema, has a value of another kind than netpick writes there, or is
+        not what its first line has the checksum of.
     """
     try:
-        raw = raw_manifest(path)
+        text = read_text(path, MOST_BYTES)
+        raw = parse_toml(text)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as e:
@@ -119,7 +125,14 @@ def read_manifest(path: Path) -> Manifest:
         raise RunError(
             f"{path} is not valid TOML ({e}): repair it, or remove the folder and generate it again"
         ) from None
-    return checked_manifest(raw, path)
+    manifest = checked_manifest(raw, path)
+    head, _, lines = text.partition("\n")
+    if (said := _SUM.fullmatch(head)) and said[1] != _sum(lines.encode()):
+        raise RunError(
+            f"{path} is not as it was written (the checksum in its first line is another): restore it from a copy, or, "
+            "where you changed it yourself, remove that line"
+        )
+    return manifest
 
 
 def raw_manifest(path: Path) -> dict[str, Any]:
@@ -152,10 +165,15 @@ def checked_manifest(raw: Mapping[str, Any], path: Path) -> Manifest:
 
 def manifest_text(manifest: Mapping[str, Any], path: Path) -> bytes:
     """Return the text of run.toml; RunError where it would be larger than what is read."""
-    text = tomli_w.dumps(manifest).encode()
+    lines = tomli_w.dumps(manifest).encode()
+    text = f"# CRC-32 of the lines below: {_sum(lines)}\n".encode() + lines
     if len(text) > MOST_BYTES:
         raise RunError(f"{path} would be larger than {MOST_BYTES >> 20} MiB: make several runs of a smaller template")
     return text
+
+
+def _sum(lines: bytes) -> str:
+    return f"{zlib.crc32(lines):08x}"
 
 
 def _typed(raw: Any, values: Any) -> Any:

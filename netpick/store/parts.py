@@ -14,6 +14,7 @@ import numpy as np
 from netpick.core.errors import WorkError
 from netpick.core.files import atomic_write, sync_folder
 from netpick.core.result import TrainingResult
+from netpick.store import checksums
 from netpick.store.results import epoch_rows, prediction_tables, table_of
 from netpick.store.rows import RunFiles
 from netpick.store.shards import arrow_schema, write_groups
@@ -75,6 +76,7 @@ def _write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> Path:
     from safetensors.numpy import save  # not needed by those who keep no weights
 
     path.parent.mkdir(exist_ok=True)
-    atomic_write(path, save({name: np.asarray(w, order="C") for name, w in weights.items()}))
+    arrays = {name: np.asarray(w, order="C") for name, w in weights.items()}
+    atomic_write(path, checksums.sealed_weights(save(arrays, checksums.weights_note(path.stem))))
     sync_folder(path.parent)
     return path

@@ -6,7 +6,7 @@ The large arrays go from Parquet to numpy without a frame in between.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from netpick.core.advice import command
 from netpick.core.errors import RunError, listed
 from netpick.store.blocks import Block, Verified, read_blocks
 from netpick.store.rows import RunFiles, read_file
-from netpick.store.shards import BrokenShardError, Shard, open_shard, scan
+from netpick.store.shards import LOOKS, BrokenShardError, Shard, again_if_gone, open_shard, scan
 
 Epochs = int | Iterable[int] | None
 BlockKey = tuple[str, int, int, str]
@@ -81,7 +82,30 @@ class Predictions:
         return wanted
 
     def read(self, wanted: set[BlockKey], names: list[str]) -> Iterator[Block]:
-        """Yield the wanted blocks, with the columns of `names`, in the order of the files."""
+        """Yield the wanted blocks, with the columns of `names`, in the order of the files.
+
+        Raises RunError where one is missing, unless broken files are left out.
+        """
+        left = set(wanted)
+        for look in range(1, LOOKS + 1):
+            try:
+                for block in self._there(frozenset(left), names):
+                    left.discard(block.key)
+                    yield block
+                break
+            except BrokenShardError as error:  # gone, as when the run was compacted: the rest has other names now
+                if not error.is_gone or look == LOOKS:
+                    raise
+                self.__dict__.pop("_shards", None)
+        if left and self._broken is None:
+            network, replicate, epoch, split = min(left)
+            raise RunError(
+                f"{self.path} has no predictions of {network}, replicate {replicate}, epoch {epoch}, split {split}, "
+                f"though it was evaluated: `{command('check', self.path)}` says what is missing"
+            )
+
+    def _there(self, wanted: Set[BlockKey], names: list[str]) -> Iterator[Block]:
+        """Yield those of the wanted blocks that are there."""
         pairs = {key[:2] for key in wanted}
         for shard, held in self._shards:
             here = [key for key in wanted if key[:2] in held] if not pairs.isdisjoint(held) else []
@@ -93,7 +117,7 @@ class Predictions:
                     if block.key in wanted:
                         yield block
             except BrokenShardError as e:
-                if self._broken is None:
+                if self._broken is None or e.is_gone:
                     raise
                 self._broken.append(e.path)
                 self.__dict__.pop("_shards", None)  # look again, without it
@@ -161,15 +185,21 @@ class Predictions:
     @cached_property
     def _shards(self) -> list[tuple[Shard, set[tuple[str, int]]]]:
         """Shards of the predictions, each with the (network, replicate) of the trainings in it that have ended."""
+        shards = again_if_gone(self._readable)
+        return [(shard, {self._stems[stem] for stem in shard.holds if stem in self._stems}) for shard in shards]
+
+    def _readable(self) -> list[Shard]:
         shards = scan(self.path / "predictions", self._broken)[0]
         if self._broken is not None:  # know now, so that `network_names` and `scores` agree
             for shard in shards:
                 try:
                     open_shard(shard.path).close()
                 except BrokenShardError as e:
+                    if e.is_gone:
+                        raise
                     self._broken.append(e.path)
             shards = [s for s in shards if s.path not in self._broken]
-        return [(shard, {self._stems[stem] for stem in shard.holds if stem in self._stems}) for shard in shards]
+        return shards
 
     @cached_property
     def _evaluations(self) -> pd.DataFrame:

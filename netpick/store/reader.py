@@ -136,9 +136,17 @@ class Reader:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """One row a training × epoch × split."""
+        trainings = self.trainings  # read first: while the run grows, each of them has its epochs already
         frame = self._small("epochs")
-        ended = pd.MultiIndex.from_frame(self.trainings[["network", "replicate"]].astype({"network": str}))
+        ended = pd.MultiIndex.from_frame(trainings[["network", "replicate"]].astype({"network": str}))
         keys = pd.MultiIndex.from_frame(frame[["network", "replicate"]].astype({"network": str}))
+        due = (trainings["status"] == "done") & (trainings["epochs"] > 0)
+        lost = ended[due.to_numpy(bool) & ~ended.isin(keys)]
+        if len(lost) and self._broken is None:
+            raise RunError(
+                f"{self.path} has no epochs of {listed([f'{name}-{number}' for name, number in lost], 4)}, which are "
+                f"trained: `{command('check', self.path)}` says what is missing"
+            )
         return frame if (kept := keys.isin(ended)).all() else _tidy(frame[kept], self._order)
 
     @cached_property

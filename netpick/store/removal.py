@@ -11,12 +11,11 @@ import shutil
 from pathlib import Path
 
 from netpick.core.errors import RunError, WorkError, listed
+from netpick.store.locking import LOCKS, in_use
 from netpick.store.manifest import MANIFEST
 from netpick.store.shards import MEASURED, TABLES
-from netpick.store.writing import in_use
 
 _KNOWN_BY = (*TABLES, "networks.parquet")
-_LOCK = (".lock", ".lock.pid")
 
 _FOLDERS = {
     ".cache": r".*",
@@ -28,7 +27,7 @@ _FOLDERS = {
 
 _PAGES = ("report.html", "explore.html")
 _SINGLE = tuple(f"{table}.parquet" for table in ("samples", *MEASURED))
-_FILES = (*_PAGES, "calibration.json", *_LOCK, MANIFEST, "events.jsonl", *_SINGLE)
+_FILES = (*_PAGES, "calibration.json", *LOCKS, MANIFEST, "events.jsonl", *_SINGLE)
 _ORDER = (".cache", "figures", *_FILES, "weights", *_KNOWN_BY)
 _UNFINISHED = re.compile(r"\.(.+?)(\.\d+)?\.(tmp|part)|\.netpick-\w+")
 """Files that were being written when something was stopped; the latter is there to try whether one can write."""
@@ -41,7 +40,7 @@ def is_unfinished(folder: Path) -> bool:
     names = os.listdir(folder)
     return (
         bool(names)
-        and all(name != MANIFEST and _of(name) in (MANIFEST, *_LOCK, *_KNOWN_BY) for name in names)
+        and all(name != MANIFEST and _of(name) in (MANIFEST, *LOCKS, *_KNOWN_BY) for name in names)
         and not any(os.listdir(folder / table) for table in TABLES if table in names)
     )
 

@@ -19,7 +19,7 @@ from netpick.core.errors import listed
 from netpick.core.result import STATUSES
 from netpick.store import checksums
 from netpick.store.schema import ADDED, NEVER_NULL, columns, least
-from netpick.store.shards import BrokenShardError, Shard, arrow_schema, open_shard, scan
+from netpick.store.shards import BrokenShardError, Shard, again_if_gone, arrow_schema, open_shard, scan
 from netpick.store.weights import weights_file
 
 _CHECKED = ds.ParquetFileFormat(
@@ -83,18 +83,22 @@ def read_shards(
     broken : takes the files that can't be read, or are not what they should be, instead of a BrokenShardError
     """
     schema = arrow_schema(table, files.classes)
-    shards = scan(files.path / table, broken)[0] if shards is None else shards
     keys = [c for c in ("network", "hash", "replicate", "status", "epoch", "split") if c in schema.names]
     wanted = list(dict.fromkeys([*keys, *(names or schema.names)]))
-    while shards:
-        try:
-            return _read(files, table, wanted, shards).select(names or schema.names)
-        except BrokenShardError as bad:
-            if broken is None:
-                raise bad from None
-            broken.append(bad.path)
-            shards = [s for s in shards if s.path != bad.path]
-    return schema.empty_table().select(names or schema.names)
+
+    def read() -> pa.Table:
+        left = scan(files.path / table, broken)[0] if shards is None else shards
+        while left:
+            try:
+                return _read(files, table, wanted, left).select(names or schema.names)
+            except BrokenShardError as bad:
+                if broken is None or bad.is_gone:
+                    raise bad from None
+                broken.append(bad.path)
+                left = [s for s in left if s.path != bad.path]
+        return schema.empty_table().select(names or schema.names)
+
+    return again_if_gone(read)
 
 
 def _read(files: RunFiles, table: str, wanted: list[str], shards: list[Shard]) -> pa.Table:

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from netpick.core.errors import NetpickError, RunError
+from netpick.store.locking import in_use
 from netpick.store.manifest import MANIFEST, raw_manifest
 from netpick.store.reader import Reader
-from netpick.store.writing import in_use
 
 
 @dataclass(frozen=True)

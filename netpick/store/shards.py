@@ -14,10 +14,10 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,11 +28,16 @@ from netpick.core.names import is_stem
 from netpick.store import checksums
 from netpick.store.schema import SCHEMA_VERSION, columns
 
+T = TypeVar("T")
+
 TABLES = ("trainings", "epochs", "predictions")
 """The tables that are folders of shards, in the order in which a training is taken out of them."""
 
 MEASURED = ("timings", "layer_times", "distances")
 """Tables of one file each, which are there once somebody has measured what is in them."""
+
+LOOKS = 10
+"""At a folder that changes under the eyes, before what is seen is taken as it is."""
 
 _MERGED = re.compile(r"part-(\d+)\.parquet")
 _TYPES = {
@@ -63,12 +68,13 @@ _REST = "read the rest with --skip-broken, in Python Run(..., skip_broken=True)"
 
 
 class BrokenShardError(RunError):
-    """A Parquet file that can't be read; `path` says which."""
+    """A Parquet file that can't be read; `path` says which, `is_gone` whether it was there a moment ago."""
 
     def __init__(self, path: Path, reason: BaseException) -> None:
         self.path = path
         what = (str(reason).splitlines() or [type(reason).__name__])[0].rstrip(".")[:160]
-        if isinstance(reason, FileNotFoundError):
+        self.is_gone = isinstance(reason, FileNotFoundError) and not path.is_symlink()
+        if self.is_gone:
             text = f"{path} went away while it was being read, as when a run is compacted: open the run again"
         elif _MERGED.fullmatch(path.name):
             text = f"{path} is broken ({what}): restore it from a copy, or {_REST}"
@@ -152,13 +158,43 @@ def scan(folder: Path, broken: list[Path] | None = None) -> tuple[list[Shard], l
 
     Raises BrokenShardError for a merged file that can't be read; with a list in `broken` puts it there instead.
     """
-    if not folder.is_dir():
-        return [], []
+    return again_if_gone(lambda: _scan(folder, broken))
+
+
+def again_if_gone(read: Callable[[], T]) -> T:
+    """Return what a look at files gives; look again where one goes away meanwhile, as when a run is compacted."""
+    for _ in range(LOOKS - 1):
+        try:
+            return read()
+        except BrokenShardError as error:
+            if not error.is_gone:
+                raise
+    return read()
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of a folder's files as they are at one instant, without those that are unfinished.
+
+    While a folder is listed, a merged file may come where the list has passed and those that it replaces go where it
+    has not: all of them would be missing. So a list counts when the next one is the same.
+    """
+
+    def listed_now() -> list[str]:
+        names = os.listdir(folder) if folder.is_dir() else []
+        return sorted(name for name in names if name.endswith(".parquet") and not name.startswith("."))
+
+    names = listed_now()
+    for _ in range(LOOKS):
+        before, names = names, listed_now()
+        if names == before:
+            break
+    return names
+
+
+def _scan(folder: Path, broken: list[Path] | None) -> tuple[list[Shard], list[Path]]:
     shards: list[Shard] = []
-    for name in sorted(os.listdir(folder)):
+    for name in _names(folder):
         path = folder / name
-        if name.startswith(".") or not name.endswith(".parquet"):
-            continue
         if not _MERGED.fullmatch(name):
             shards.append(Shard(path, (path.stem,)))
             continue
@@ -169,8 +205,9 @@ def scan(folder: Path, broken: list[Path] | None = None) -> tuple[list[Shard], l
             if not all(map(is_stem, holds)) or not all(map(_MERGED.fullmatch, replaces)):  # files are called by them
                 raise ValueError("it names trainings or files as no run does")
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as e:
-            if broken is None:
-                raise BrokenShardError(path, e) from None
+            error = BrokenShardError(path, e)
+            if broken is None or error.is_gone:
+                raise error from None
             broken.append(path)
             continue
         shards.append(Shard(path, tuple(holds), tuple(replaces), merged=True))

@@ -8,7 +8,7 @@ import pytest
 
 import netpick
 from netpick.core.errors import WorkError
-from netpick.core.files import atomic_write, named_errors, written_aside
+from netpick.core.files import append_line, atomic_write, named_errors, written_aside
 
 
 @pytest.mark.parametrize("error", [OSError("full"), ValueError("a bug"), KeyboardInterrupt()])
@@ -66,3 +66,13 @@ def test_one_module_renames_files():
     package = Path(netpick.__file__).parent
     calls = re.compile(r"os\.(replace|rename|fsync)\(")
     assert [file.name for file in package.rglob("*.py") if calls.search(file.read_text("utf-8"))] == ["files.py"]
+
+
+def test_a_line_after_one_that_was_cut_off_stands_alone(tmp_path):
+    """A full disk takes a part of a line: the next one must not be lost with it."""
+    log = tmp_path / "log"
+    append_line(log, "first")
+    log.write_bytes(log.read_bytes() + b"cut o")
+    append_line(log, "second")
+    append_line(log, "third")
+    assert log.read_text() == "first\ncut o\nsecond\nthird\n"

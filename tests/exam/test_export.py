@@ -1,8 +1,10 @@
 import ast
+import errno
 import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,6 +274,34 @@ def test_a_full_disk_leaves_no_half_of_a_file_and_the_one_that_is_named_is_the_o
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert str(caught.value) == f"{tmp_path / name} can't be written (File too large): give another path"
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("net.py", "old")]
+
+
+def test_what_could_not_be_exported_can_be_once_there_is_room(run, tmp_path, monkeypatch):
+    """Weights that came first would be in the way of the same command."""
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name.startswith(".net.py"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(WorkError, match=r"net\.py can't be written .No space"):
+            export(run, "Basic", tmp_path / "net.py")
+    assert list(tmp_path.iterdir()) == []
+    assert export(run, "Basic", tmp_path / "net.py").weights.is_file()
+
+
+def test_rotten_weights_are_not_passed_on(run, images, tmp_path):
+    rotten = make_run(tmp_path / "run", images, only=["Basic"])
+    path = rotten.path / "weights" / "Basic-0.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(NetpickError, match=r"Basic-0\.safetensors can't be read .*checksum"):
+        export(rotten, "Basic", tmp_path / "net.py")
+    assert not (tmp_path / "net.py").exists()
 
 
 def test_a_link_that_leads_nowhere_is_not_written_over(run, tmp_path):

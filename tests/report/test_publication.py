@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from netpick import Run
 from netpick.cli import main
-from netpick.core.errors import NetpickError
+from netpick.core.errors import NetpickError, WorkError
 from netpick.exam import plant
 from netpick.report import publish_run
 from netpick.sessions import Options
@@ -51,6 +52,19 @@ def test_what_was_published_is_the_run(run, tmp_path):
     assert [path.name for path in (published.path / "predictions").iterdir()] == ["part-00001.parquet"]
     assert check_run(published.path).faults == []
     assert published.ask("easy").text == before.ask("easy").text
+
+
+@pytest.mark.parametrize("most", [100, 3000, 20_000])
+def test_a_full_disk_is_said_of_the_folder_that_was_named(run, tmp_path, most):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))  # no file of this process gets larger
+    try:
+        with pytest.raises(WorkError) as caught:
+            publish(run, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value) == f"{tmp_path / 'out'} can't be written (File too large): give another path"
+    assert list(tmp_path.iterdir()) == [run]
 
 
 def test_the_sums_are_those_of_all_other_files(run, tmp_path):

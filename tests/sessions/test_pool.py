@@ -127,6 +127,26 @@ def test_a_worker_that_dies_while_it_hands_in_its_result_is_noticed(tmp_path):
     assert {result.task.attempts for result in results if name_of(result).startswith("torn")} == {2}
 
 
+def test_a_task_that_stops_its_worker_is_tried_again_alone_and_then_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "LOOK_SECONDS", 0.05)
+    results = run(tmp_path, ["plain", "stop", "stop1", "plain", "plain"])
+    assert {key for key in ends(results) if key[0] != "plain"} == {("stop", "failed", 2), ("stop1", "done", 2)}
+    assert sum(n for key, n in ends(results).items() if key[:2] == ("plain", "done")) == 3
+
+
+def test_a_worker_that_goes_on_soon_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "LOOK_SECONDS", 0.2)
+    results = stream(tasks(tmp_path, "plain", "nap", "plain"), work, 2)
+    stopped = [next(results)]
+    while not (mark := tmp_path / "nap_1-1.pid").exists() or not mark.read_text():
+        time.sleep(0.01)
+    napping = psutil.Process(int(mark.read_text()))
+    napping.suspend()
+    time.sleep(0.6)
+    napping.resume()
+    assert {r.task.attempts for r in (*stopped, *results)} == {1}
+
+
 def test_what_is_out_of_memory_is_tried_again_alone_once(tmp_path):
     results = run(tmp_path, ["plain", "oom", "oom1", "plain", "plain", "plain"])
     assert ends(results) == {("plain", "done", 1): 4, ("oom", "failed", 2): 1, ("oom1", "done", 2): 1}

@@ -31,8 +31,8 @@ from netpick.data.shared import attach
 from netpick.networks.paper.whole_networks import is_baseline
 from netpick.sessions.workers.gpu_budget import CONTEXT_BYTES, Budget, Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder, Training
+from netpick.sessions.workers.process import ended_where_stopped, resident, started_without_ctrl_c, train_task, watch
 from netpick.sessions.workers.process import prepare as prepare_worker
-from netpick.sessions.workers.process import resident, started_without_ctrl_c, train_task, watch
 from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Prepare = Callable[[str, Layout, Executor], Feeder]
@@ -195,9 +195,12 @@ def stream(
     again: list[Task] = []
     # Turn about, so that the first tasks, the costliest, are spread over the cards.
     places = [_Process(device, layout, prepare) for _ in range(layout.processes) for device in devices]
-    yield from _run(waiting, again, places[: max(1, len(tasks))] if tasks else [], on_start)
-    if again:
-        yield from _run(deque(again), [], [_Process(devices[0], Layout(1, 1), prepare)], on_start)
+    places = places[: max(1, len(tasks))] if tasks else []
+    single = _Process(devices[0], Layout(1, 1), prepare)
+    with ended_where_stopped(lambda: [place.process.pid for place in (*places, single) if place.open]):
+        yield from _run(waiting, again, places, on_start)
+        if again:
+            yield from _run(deque(again), [], [single], on_start)
 
 
 def _run(

@@ -2,7 +2,8 @@
 
 Workers are processes of this machine, made and fed through joblib; over a cluster the same tasks go by `cluster`. When
 a worker process dies, joblib ends the whole call, so the pool is started again, what was in hand is tried once more
-alone, and the second time it is a failure. What a task's work is, is of no concern here, and nothing knows Parquet.
+alone, and the second time it is a failure. One that stays stopped is ended, and so dies. What a task's work is, is of
+no concern here, and nothing knows Parquet.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from netpick.core.processes import safe_path
-from netpick.sessions.workers.process import attempt, started_without_ctrl_c, watch
+from netpick.sessions.workers.process import attempt, ended_where_stopped, started_without_ctrl_c, watch
 from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Outcome = TypeVar("Outcome")
@@ -127,7 +128,7 @@ def _parallel(
         # and what is in hand when the stream is closed is dropped: that is what closing is for
         warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
         try:
-            with _no_waiting_for_the_dead(pool):
+            with _no_waiting_for_the_dead(pool), ended_where_stopped(lambda: list(_processes(pool))):
                 yield from outcomes
         finally:
             outcomes.close()
@@ -145,14 +146,13 @@ def _no_waiting_for_the_dead(pool: Any) -> Iterator[None]:
     def look() -> None:
         dead: Counter[int] = Counter()
         while not over.wait(1):
-            executor = getattr(getattr(pool, "_backend", None), "_workers", None)
-            processes = dict(getattr(executor, "_processes", None) or {})
+            processes = _processes(pool)
             gone = {pid for pid, process in processes.items() if wait([process.sentinel], timeout=0)}
             dead = Counter({pid: dead[pid] + 1 for pid in gone})
             if dead and max(dead.values()) >= SECONDS_TO_NOTICE:
                 for process in processes.values():
                     process.terminate()  # torch leaves SIGTERM as it is: a worker ends at once
-                executor._result_queue._writer.close()  # type: ignore[union-attr]
+                pool._backend._workers._result_queue._writer.close()
                 return
 
     thread = threading.Thread(target=look, daemon=True)
@@ -162,6 +162,12 @@ def _no_waiting_for_the_dead(pool: Any) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _processes(pool: Any) -> dict[int, Any]:
+    """Return joblib's worker processes by their ids."""
+    executor = getattr(getattr(pool, "_backend", None), "_workers", None)
+    return dict(getattr(executor, "_processes", None) or {})
 
 
 def _worker_death() -> tuple[type[BaseException], ...]:

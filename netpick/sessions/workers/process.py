@@ -10,13 +10,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
+import psutil
 
 from netpick.core.result import TrainingResult
 from netpick.data.shared import SharedData, attach
@@ -109,6 +111,44 @@ def watch(coordinator: int) -> None:
         os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()
+
+
+LOOK_SECONDS = 1.0
+STOPPED_LOOKS = 10
+"""Looks in a row at which a worker is found stopped before it is ended."""
+
+
+@contextlib.contextmanager
+def ended_where_stopped(pids: Callable[[], Iterable[int]]) -> Iterator[None]:
+    """End meanwhile those of some processes that stay stopped, as by SIGSTOP: what they were at would never end.
+
+    What counts are looks of this process, not seconds: those that stop and go on together with it, as by Ctrl-Z, stay.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        looks: Counter[int] = Counter()
+        while not over.wait(LOOK_SECONDS):
+            looks = Counter({pid: looks[pid] + 1 for pid in pids() if _is_stopped(pid)})
+            for pid, number in looks.items():
+                if number >= STOPPED_LOOKS:
+                    with contextlib.suppress(psutil.Error):
+                        psutil.Process(pid).kill()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 @contextlib.contextmanager
