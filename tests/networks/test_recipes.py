@@ -185,7 +185,6 @@ VALUES = {
     "order": st.sampled_from(["shuffled", "fixed", "by_class"]),
     "loss": st.sampled_from(["nll", "mse", "l1", "distance"]),
     "warmup": st.floats(0, 0.9),
-    "gradient_clip": st.floats(0, 1e6),
     "optimizer": st.sampled_from(["Adam", "SGD", "RMSprop"]),
     "precision": st.sampled_from(["fp32", "bf16"]),
 }
