@@ -37,6 +37,7 @@ NO_FRACTIONS = {
         "label",
         "answer",
         "spread",
+        "doubt",
     ),
 }
 """Columns whose values may all lie between 0 and 1 in a run, and which are no shares of anything."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from audit.raw import Raw
+from manifests import unsealed
 
 from netpick.exam import plant
 from netpick.exam.run import Run
@@ -47,4 +48,4 @@ def audited(tmp_path_factory, request):
 def _name_classes(folder):
     manifest = folder / "run.toml"
     names = "".join(f'    "{name}",\n' for name in NAMES)
-    manifest.write_text(re.sub(r"classes = \[.*?\]", f"classes = [\n{names}]", manifest.read_text(), flags=re.DOTALL))
+    manifest.write_text(re.sub(r"classes = \[.*?\]", f"classes = [\n{names}]", unsealed(manifest), flags=re.DOTALL))

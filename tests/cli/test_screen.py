@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from manifests import unsealed
 
 from netpick.cli import app, screen
 from netpick.exam import plant
@@ -167,7 +168,7 @@ def test_names_of_classes_leave_room_for_the_numbers_of_a_card(tmp_path, monkeyp
     plant(tmp_path / "run", 12, 60, classes=3, epochs=1)
     manifest = tmp_path / "run/run.toml"
     names = [f"{kind} {'of a long name ' * 14}" for kind in ("apple", "ox", "ankle boot")]
-    text = re.sub(r"classes = \[.*?\]", f"classes = {names}".replace("'", '"'), manifest.read_text(), flags=re.DOTALL)
+    text = re.sub(r"classes = \[.*?\]", f"classes = {names}".replace("'", '"'), unsealed(manifest), flags=re.DOTALL)
     manifest.write_text(text)
     monkeypatch.setattr(screen.console, "_width", 80)
     for wide in ([], ["--wide"]):

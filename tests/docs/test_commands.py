@@ -1,5 +1,6 @@
 """Every command that the documentation names is one that there is: netpick's, make's, scripts; and all are named."""
 
+import itertools
 import re
 import shlex
 
@@ -16,6 +17,8 @@ pytestmark = needs_pages
 GROUP = typer.main.get_command(cli.app)
 NETPICK = [(page, line) for page in PAGES for line in shell_commands(page) if line[0] == "netpick"]
 QUESTION = "docs/howto/question.md"
+OTHERS = {"--check", "--only", "--nthreads", "--nworkers", "--lifetime", "--lifetime-stagger", "--gres"}
+"""Options of ruff, of benchmarks, of Dask's workers and of SLURM, which pages name."""
 
 
 def options_of(command):
@@ -57,9 +60,10 @@ def test_the_parsing_of_this_file_refuses_what_does_not_exist():
 
 
 def test_every_other_command_line_names_programs_and_scripts_that_there_are():
-    programs = {"netpick", "make", "python", "python3", "pip", "git", "dask", "."}
+    programs = {"netpick", "make", "python", "python3", "pip", "git", "dask", "openssl", "."}
     for page in PAGES:
-        for program, *rest in shell_commands(page):
+        for line in shell_commands(page):
+            program, *rest = [*itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), line)] or ["."]
             assert program in programs or program.startswith(".venv/bin/"), f"{page}: {program}"
             if program == "python" and rest[0].endswith(".py"):
                 assert (ROOT / rest[0]).is_file(), f"{page}: {rest[0]}"
@@ -72,7 +76,7 @@ def test_every_option_in_the_text_is_an_option_of_some_command():
     known |= {f"--{end}-{column.replace('_', '-')}" for end in ("min", "max") for column in columns.NUMBERS}
     for page in set(PAGES) - {"benchmarks/README.md"}:  # whose scripts have options of their own
         prose = re.sub(r"^```sh\n.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!-)", prose)) - {"--check"}  # ruff's own
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!-)", prose)) - OTHERS
         assert named <= known, f"{page}: {named - known}"
 
 
@@ -112,5 +116,5 @@ def test_every_make_target_exists():
         named += [w for given in re.findall(r"`make ([^`]*)`", text(page)) for w in given.split() if "=" not in w]
         assert set(named) <= targets, f"{page}: {set(named) - targets}"
     variables = set(re.findall(r"^([A-Z]+) +\?=", text("Makefile"), re.MULTILINE))
-    given = " ".join(block for page in PAGES for block in blocks(page, "sh"))
+    given = " ".join(word for page in PAGES for line in shell_commands(page) if "make" in line for word in line)
     assert set(re.findall(r"\b([A-Z]+)=\w", given)) <= variables

@@ -105,7 +105,7 @@ def stranger(tmp_path, demo, theirs, monkeypatch):
     write_flat(tmp_path / "shoes", {f"Shoe{i}": 30 for i in range(10)})
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "shoes.npz", x_train=rng.integers(0, 256, (60, 8, 8), np.uint8), y_train=np.arange(60) % 10)
-    mine, sweep = blocks(TEMPLATE, "toml")
+    mine, sweep = blocks(TEMPLATE, "toml")[:2]
     (tmp_path / "mine.toml").write_text(mine)
     (tmp_path / "sweep.toml").write_text(sweep)
     (tmp_path / "nets.py").write_text(next(block for block in blocks(NETWORKS, "python") if "nn.Module" in block))

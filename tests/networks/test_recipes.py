@@ -331,7 +331,7 @@ MEASURED = {"layer_times", "representative"}
 """Questions that other commands than train measure for."""
 
 
-@pytest.mark.parametrize("name", sorted(set(questions()) - {"ability", "compare", "versus", *MEASURED}))
+@pytest.mark.parametrize("name", sorted(set(questions()) - {"ability", "compare", "short", "versus", *MEASURED}))
 def test_questions_get_on_with_students_of_different_lengths(swept, name):
     options = {"everyone": True} if "everyone" in questions()[name].options else {}
     assert swept.ask(name, **options).text

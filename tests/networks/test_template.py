@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netpick.core.errors import NetpickError, TemplateError
-from netpick.core.recipe import OPTIMIZERS, Recipe
+from netpick.core.recipe import OPTIMIZERS, Augment, Recipe
 from netpick.networks.catalogue import template
 from netpick.networks.catalogue.cells import GridCell, SampledCell, SampledOptions
 from netpick.networks.catalogue.template import parse, parse_recipe
@@ -166,6 +166,9 @@ def test_what_is_left_out_is_what_the_documentation_says():
         "init": "default",
         "order": "shuffled",
         "seeding": "network",
+        "label_smoothing": 0.0,
+        "gradient_clip": 0.0,
+        "augment": Augment(shift=0, flip=False, crop=1.0, erase=0.0),
         "normalize": "standard",
         "precision": "fp32",
         "train_samples": None,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from manifests import unsealed
 
 from netpick.exam import plant
 from netpick.exam.run import Run
@@ -63,7 +64,7 @@ def page(tmp_path_factory):
     plant(folder / "run", 14, 60, epochs=2, failed=1)
     manifest = folder / "run" / "run.toml"
     manifest.write_text(
-        re.sub(r"classes = \[.*?\]", f"classes = {json.dumps(classes)}", manifest.read_text(), flags=re.S)
+        re.sub(r"classes = \[.*?\]", f"classes = {json.dumps(classes)}", unsealed(manifest), flags=re.S)
     )
     write_report(Run(folder / "run"), folder / "page.html", names=["scores", "mistakes", "best", "sweep"])
     return (folder / "page.html").read_text("utf-8")

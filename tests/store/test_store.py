@@ -318,7 +318,7 @@ def test_numbers_that_do_not_exist_are_null_and_scores_stay_nan(tmp_path):
     store.commit(make_result(epochs=0, status="diverged").with_(epochs=(epoch,)), labels)
     row = pq.read_table(tmp_path / "run" / "epochs").to_pylist()[0]
     assert (row["accuracy_2"], row["auc_0"], row["peak_memory_bytes"]) == (None, None, 12)
-    assert np.isnan(row["loss"])
+    assert row["loss"] is None
     column = pq.read_table(tmp_path / "run" / "predictions").column("score_1")
     assert column.null_count == 0
     assert np.isnan(column.to_numpy()).all()
@@ -381,7 +381,7 @@ def test_samples_are_written(tmp_path):
         {"split": "test", "sample": i, "index": 9 - i, "label": 1, "class_name": "dog", "image": b"x"} for i in range(3)
     ]
     store.write_samples(iter(rows))
-    assert pq.read_table(tmp_path / "run" / "samples.parquet").to_pylist() == rows
+    assert pq.read_table(tmp_path / "run" / "samples.parquet").to_pylist() == [row | {"name": None} for row in rows]
 
 
 def test_commit_refuses_strangers_and_second_results(tmp_path):

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from browsing import Keys
+from manifests import unsealed
 
 from netpick.exam import best, labelled, plant, students
 from netpick.exam.run import Run
@@ -135,7 +136,7 @@ def hostile(tmp_path_factory):
     manifest = folder / "run.toml"
     text = re.sub(
         r"^classes = \[.*?\]", lambda _: f"classes = {json.dumps([EVIL, '<b>x', '&amp; ]]> ${1}'])}",
-        manifest.read_text(), flags=re.DOTALL | re.MULTILINE,
+        unsealed(manifest), flags=re.DOTALL | re.MULTILINE,
     )  # fmt: skip
     manifest.write_text(re.sub(r'^title = ".*"$', lambda _: f"title = {json.dumps(EVIL)}", text, flags=re.MULTILINE))
     return folder
