@@ -6,6 +6,7 @@ and then; when all is there it begins another run. Meanwhile `status` and `ask` 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -26,24 +27,27 @@ NETWORKS = 40
 def looks(seconds: float, rng: random.Random, folder: Path) -> Iterator[Outcome]:
     """Read for so long; yield an outcome for each look."""
     folder.mkdir(parents=True)
-    writer = Command(("--version",), folder / "warm")  # the warm server is up, before the clock runs
-    writer.wait()
-    end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    left, number = seconds, 0
+    while left > 0:
         number += 1
         run = folder / f"run{number}"
         in_a_fork(_planted, folder / "all", run)
+        begun = time.monotonic()
         pid = in_a_fork(_begin_writing, folder / "all", run, rng.random())
         try:
-            yield from _while_it_grows(run, pid, rng, folder / "log", min(end, time.monotonic() + 60))
+            yield from _while_it_grows(run, pid, rng, folder / "log", begun + left)
         finally:
-            os.killpg(pid, signal.SIGKILL) if _alive(pid) else None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             shutil.rmtree(run)
+        left -= time.monotonic() - begun
 
 
 def _while_it_grows(run: Path, pid: int, rng: random.Random, log: Path, end: float) -> Iterator[Outcome]:
     seen: set[str] = set()
-    while _alive(pid) and time.monotonic() < end:
+    goes_on = True
+    while goes_on:  # at the end once more, when all is there
+        goes_on = _alive(pid) and time.monotonic() < end
         begun = time.monotonic()
         command = rng.choice(COMMANDS)
         if rng.random() < 0.7:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-PARTS = {"session": 3, "files": 30, "readers": 2}
+PARTS = {"session": 2, "files": 20}
 
 
 @pytest.fixture(scope="module")
