@@ -28,6 +28,7 @@ ELSEWHERE = {
     "benchmarks/README.md": "its scripts run for minutes to hours, and have tests of their own",
     "docs/explanation/security.md": "is about a run that a stranger gave",
     "docs/exam/mnist.md": "is written by `make exam`, from a run of these commands",
+    "docs/exam/digits.md": "is written by `make exam`, from a run of these commands",
     "docs/studies.md": "is written by benchmarks/studies.py, from runs of these very commands",
     "docs/howto/gpu.md": "needs a GPU",
     "docs/howto/cluster.md": "needs a cluster, as tests/sessions/test_cluster.py makes one",
@@ -105,9 +106,8 @@ def stranger(tmp_path, demo, theirs, monkeypatch):
     write_flat(tmp_path / "shoes", {f"Shoe{i}": 30 for i in range(10)})
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "shoes.npz", x_train=rng.integers(0, 256, (60, 8, 8), np.uint8), y_train=np.arange(60) % 10)
-    mine, sweep = blocks(TEMPLATE, "toml")[:2]
-    (tmp_path / "mine.toml").write_text(mine)
-    (tmp_path / "sweep.toml").write_text(sweep)
+    for name, block in zip(("mine", "sweep", "augmented"), blocks(TEMPLATE, "toml"), strict=True):
+        (tmp_path / f"{name}.toml").write_text(block)
     (tmp_path / "nets.py").write_text(next(block for block in blocks(NETWORKS, "python") if "nn.Module" in block))
     (tmp_path / "analysis").mkdir()
     question = next(block for block in blocks(QUESTION, "python") if "def ask(" in block)
