@@ -96,7 +96,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Share of the wanted probability that is spread over all classes, as in torch's CrossEntropyLoss; for `nll`."""
     gradient_clip: Annotated[float, Meta(ge=0)] = 0.0
-    """Largest norm of the gradient of all parameters together, as in torch's clip_grad_norm_; 0 for no limit."""
+    """Largest norm of the gradient of all parameters together, as in torch's `clip_grad_norm_`; 0 for no limit."""
     augment: Augment = msgspec.field(default_factory=Augment)
     """How the training images are changed, each time anew: a table of `shift`, `flip`, `crop` and `erase`."""
     init: Literal["default", "randn", "xavier", "he"] = "default"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-PARTS = {"session": 2, "files": 20}
+PARTS = {"session": 1, "files": 16, "readers": 2}
 
 
 @pytest.fixture(scope="module")
