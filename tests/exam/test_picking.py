@@ -288,3 +288,8 @@ def test_with_a_validation_split_the_choice_is_made_on_it_and_the_test_set_judge
     assert f"Take {found.name}: {exam.percent(scores['test'][found.name])} (95 % interval " in found.text
     assert said in found.text
     assert "chosen on 200 validation samples, judged on all 300 test samples" in found.note
+
+
+def test_a_word_that_is_not_unicode_is_refused_like_any_other(run):
+    with pytest.raises(NetpickError, match="among the networks"):
+        pick(run, {"computation": "\udcff"})

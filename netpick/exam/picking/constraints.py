@@ -40,7 +40,7 @@ class Constraint:
                 f"or {listed(WORDS)}"
             )
         words = (value,) if isinstance(value, str) else tuple(value)
-        known = frame[key].unique()
+        known = frame[key].unique().tolist()  # not in an array of pandas, which can hold no word that is not Unicode
         for word in words:
             if word not in known:
                 raise NetpickError(f"no {key} '{word}'{suggest(str(word), known)} among the networks: {listed(known)}")
