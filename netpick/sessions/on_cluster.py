@@ -73,7 +73,7 @@ def timing_on(cluster: Cluster, situation: Situation) -> HandOut | None:
 def about(cluster: Cluster) -> dict[str, Any]:
     """Return what there is in a cluster: workers, threads, machines, and how many workers are on what."""
     workers = cluster.known
-    names = Counter(w.device.model if w.device.identity else w.facts.processor for w in workers)
+    names = Counter(worker.model for worker in workers)
     return {
         "address": cluster.address,
         "workers": len(workers),

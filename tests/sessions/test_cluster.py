@@ -143,7 +143,9 @@ def test_a_run_over_a_cluster_has_the_bits_of_a_local_one(scheduler, planned, he
     assert Run(folder).manifest["training"]["workers"] == 2
 
 
-def test_only_the_culprit_fails_when_workers_die(scheduler, tmp_path):
+@pytest.mark.parametrize("seconds", [1, 5], ids="the list of workers is {} s old".format)
+def test_only_the_culprit_fails_when_workers_die(scheduler, tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr("netpick.sessions.workers.cluster.FRESH_SECONDS", seconds)
     due = tasks(tmp_path, *6 * ["plain"], "kill", *6 * ["plain"])
     results = run(scheduler, due)
     assert ends(results) == {("plain", False): 12, ("kill", True): 1}

@@ -46,6 +46,11 @@ class Worker:
     threads: int = 1
 
     @property
+    def model(self) -> str:
+        """What it trains on, in words: its card, or else its processor."""
+        return self.device.model if self.device.identity else self.facts.processor
+
+    @property
     def lanes(self) -> int:
         """Networks in training at once: a card has many, anything else one."""
         return STREAMS if self.device.name.startswith("cuda") else 1
@@ -81,8 +86,10 @@ class Cluster:
         self._answers: Queue[tuple[str, Facts | Exception]] = Queue()
         self._seen = -math.inf
 
-    def workers(self) -> list[Worker]:
-        """Return those that may train and take work."""
+    def workers(self, anew: bool = False) -> list[Worker]:
+        """Return those that may train and take work, as of a moment ago or, with `anew`, of now."""
+        if anew:
+            self._seen = -math.inf
         self.look()
         return [w for address, w in self._fit.items() if self._there[address].get("status", "running") == "running"]
 
@@ -174,8 +181,7 @@ class Cluster:
     @property
     def machine(self) -> str:
         """What the workers train on, in words, for run.toml: models of processors and cards."""
-        models = {w.device.model if w.device.identity else w.facts.processor for w in self.known}
-        return listed(sorted(models)) if models else "a cluster"
+        return listed(sorted({worker.model for worker in self.known})) or "a cluster"
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ def stream(
         while waiting or singly or alone or out.flying:
             while (waiting or singly) and (worker := out.free()):
                 out.send(worker, (singly.popleft(),) if singly else waiting.popleft())
-            if alone and not out.flying and (worker := out.free()):
+            if alone and not out.flying and (worker := out.free(anew=True)):
                 out.send(worker, (alone.popleft(),), alone=True)
             for sent, outcome in out.landed():
                 if isinstance(outcome, list):
@@ -180,10 +180,13 @@ class _Out:
         self.number = 0
         self.staffed: float | None = time.monotonic()
 
-    def free(self) -> Worker | None:
-        """Return the worker that has the most room for another bundle, or None."""
+    def free(self, anew: bool = False) -> Worker | None:
+        """Return the worker that has the most room for another bundle, or None.
+
+        With `anew` one that is there now: what is lost alone is to blame, unless it was sent to one that had gone.
+        """
         with self._scheduler():
-            workers = self.cluster.workers()
+            workers = self.cluster.workers(anew)
             self._call_for(workers)
         load = Counter(sent.worker for sent in self.flying.values())
         having = [(load[w.address] / w.lanes, w) for w in workers if load[w.address] < w.lanes + AHEAD]
