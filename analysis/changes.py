@@ -115,7 +115,8 @@ def ask(
 
 def _with_attempt_before(run: Run, split: str) -> Pairs:
     frame = exam.students(run, split=split)
-    last = exam.attempts(run, split).apply(lambda row: row.last_valid_index(), axis=1)
+    attempts = exam.attempts(run, split)
+    last = attempts.apply(lambda row: row.last_valid_index(), axis=1)
     first = exam.first_replicates(run, split)
     names = [name for name in frame["name"] if name in first and last[name] > 1]
     if not names:
@@ -128,8 +129,7 @@ def _with_attempt_before(run: Run, split: str) -> Pairs:
         some = [names[i] for i in members]
         before[members] = run.predicted(int(epoch), split, some, int(replicate)) == labels
     rows = frame.set_index("name").loc[names].reset_index()
-    earlier = exam.attempts(run, split).loc[names]
-    rows["before"] = [earlier.at[name, last[name] - 1] for name in names]
+    rows["before"] = [attempts.at[name, last[name] - 1] for name in names]
     return Pairs(rows, predicted == labels, before, True, "the attempt before", "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -172,7 +173,7 @@ def _agreed(paper: Paper, answers: GivenAnswers, own: Mapping[str, str]) -> Pape
 
 def _images(folder: str | Path, names: Sequence[str]) -> tuple[dict[str, Path], list[int]]:
     """Return the file of each sample's image, and the shape that all are brought to: that of the first, if small."""
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"--images: no folder {folder}")
     files = sorted(path for path in Path(folder).iterdir() if path.is_file())
     there = {path.stem: path for path in files} | {path.name: path for path in files}

@@ -6,6 +6,7 @@ All that is given is read and checked before anything is written. A second impor
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ def import_run(
     about = described(students, names)
     for _ in answers.answers(paper.names, paper.numbers, len(paper.classes)):
         pass  # all of them are checked, before anything is written
-    samples = [] if (path / "samples.parquet").is_file() else list(paper.rows())
+    samples = [] if os.path.isfile(path / "samples.parquet") else list(paper.rows())
     if store is None:
         manifest = _manifest(Path(predictions), paper, about, len(names))
         store = Store.create(path, manifest, [_row(name, about) for name in names])
@@ -101,7 +102,7 @@ def import_run(
 
 def _there(path: Path) -> Store | None:
     """Return the imported run that is there; None where a new one can be made."""
-    if not (path / MANIFEST).is_file():
+    if not os.path.isfile(path / MANIFEST):
         return None  # what else is in the way, `Store.create` says
     store = Store.open(path)
     if store.imported is None:

@@ -5,6 +5,7 @@ It may be anyone's. What it means is not known here; what can't be read is said 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ class GivenTable:
         if self.path.suffix.lower() not in SUFFIXES:
             near = suggest(self.path.suffix, SUFFIXES)
             raise DataError(f"{path}: wants a file that ends in {listed(SUFFIXES)}{near}")
-        if not self.path.is_file():  # nor a pipe or a device, which would never end
+        if not os.path.isfile(self.path):  # nor a pipe or a device, which would never end
             raise DataError(f"{path}: there is no such file")
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if twice:

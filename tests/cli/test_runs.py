@@ -171,6 +171,10 @@ LONG = "x" * 300
         ("export", "runs/new", "--to", f"{LONG}.jsonl"),
         ("publish", "runs/new", "--to", LONG, "--license", "mit"),
         ("figures", "runs/new", "--to", LONG),
+        ("import", f"{LONG}.csv"),
+        ("import", "answers.csv", "--images", LONG),
+        ("import", "answers.csv", "--run", LONG),
+        ("examine", "runs/new", f"{LONG}.csv"),
         ("report", "runs/new", "--to", f"{LONG}.md"),
         ("look", f"folder:{LONG}"),
         ("look", f"npz:{LONG}.npz"),
@@ -180,6 +184,7 @@ LONG = "x" * 300
     ids=" ".join,
 )
 def test_a_word_that_is_too_long_for_a_file_s_name_is_refused_in_one_line(runs, call, words):
+    (runs.parent / "answers.csv").write_text("sample,label,first\na,x,x\nb,y,x\n")
     code, _, error = call(*words)
     assert code in (1, 2)
     assert LONG in error

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,7 +19,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from netpick.core.processes import safe_path
-from netpick.sessions.workers.process import attempt, ended_where_stopped, started_without_ctrl_c, watch
+from netpick.sessions.workers.process import attempt, ended_where_stopped, looking, started_without_ctrl_c, watch
 from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Outcome = TypeVar("Outcome")
@@ -141,27 +140,22 @@ def _no_waiting_for_the_dead(pool: Any) -> Iterator[None]:
     joblib (1.6) waits for the rest of such a result, for ever. So where a worker has been dead for some seconds and
     joblib has done nothing about it, the other workers and the pipe of the results are ended too: that it notices.
     """
-    over = threading.Event()
+    dead: Counter[int] = Counter()
 
-    def look() -> None:
-        dead: Counter[int] = Counter()
-        while not over.wait(1):
-            processes = _processes(pool)
-            gone = {pid for pid, process in processes.items() if wait([process.sentinel], timeout=0)}
-            dead = Counter({pid: dead[pid] + 1 for pid in gone})
-            if dead and max(dead.values()) >= SECONDS_TO_NOTICE:
-                for process in processes.values():
-                    process.terminate()  # torch leaves SIGTERM as it is: a worker ends at once
-                pool._backend._workers._result_queue._writer.close()
-                return
+    def look() -> bool:
+        nonlocal dead
+        processes = _processes(pool)
+        gone = {pid for pid, process in processes.items() if wait([process.sentinel], timeout=0)}
+        dead = Counter({pid: dead[pid] + 1 for pid in gone})
+        if not dead or max(dead.values()) < SECONDS_TO_NOTICE:
+            return False
+        for process in processes.values():
+            process.terminate()  # torch leaves SIGTERM as it is: a worker ends at once
+        pool._backend._workers._result_queue._writer.close()
+        return True
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    with looking(look, 1):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _processes(pool: Any) -> dict[int, Any]:

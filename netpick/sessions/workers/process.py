@@ -124,18 +124,31 @@ def ended_where_stopped(pids: Callable[[], Iterable[int]]) -> Iterator[None]:
 
     What counts are looks of this process, not seconds: those that stop and go on together with it, as by Ctrl-Z, stay.
     """
+    looks: Counter[int] = Counter()
+
+    def look() -> bool:
+        nonlocal looks
+        looks = Counter({pid: looks[pid] + 1 for pid in pids() if _is_stopped(pid)})
+        for pid, number in looks.items():
+            if number >= STOPPED_LOOKS:
+                with contextlib.suppress(psutil.Error):
+                    psutil.Process(pid).kill()
+        return False
+
+    with looking(look, LOOK_SECONDS):
+        yield
+
+
+@contextlib.contextmanager
+def looking(look: Callable[[], bool], seconds: float) -> Iterator[None]:
+    """Call `look` meanwhile every so many seconds, in a thread of its own, until it says that it has seen enough."""
     over = threading.Event()
 
-    def look() -> None:
-        looks: Counter[int] = Counter()
-        while not over.wait(LOOK_SECONDS):
-            looks = Counter({pid: looks[pid] + 1 for pid in pids() if _is_stopped(pid)})
-            for pid, number in looks.items():
-                if number >= STOPPED_LOOKS:
-                    with contextlib.suppress(psutil.Error):
-                        psutil.Process(pid).kill()
+    def again_and_again() -> None:
+        while not over.wait(seconds) and not look():
+            pass
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=again_and_again, daemon=True)
     thread.start()
     try:
         yield

@@ -173,3 +173,14 @@ def test_play_goes_through_the_epochs(page):
     page.until("return netpick.state.epoch === 0")
     page.until("return netpick.state.epoch === 2 && document.querySelector('#view-epochs button').innerText === 'Play'")
     assert page.text("#view-epochs output") == "3 of 3"
+
+
+@pytest.mark.parametrize(("still", "scroll", "every"), [(False, "smooth", 900), (True, "auto", 1800)])
+def test_who_asked_for_less_motion_gets_it(page, still, scroll, every):
+    page.size(1280, 900, still=still)
+    page.js("window.asked = []; const real = setInterval;"
+            "window.setInterval = (call, ms) => { asked.push(ms); return real(call, ms); }")  # fmt: skip
+    page.press("Play")
+    page.press("Stop")
+    assert page.js("return asked") == [every]
+    assert page.js("return getComputedStyle(document.documentElement).scrollBehavior") == scroll
