@@ -20,6 +20,7 @@ from _attack.outcome import Outcome
 
 from _faults.processes import Command, Log
 from _faults.tables import differences
+from netpick.sessions.workers.pool import WAITING
 
 KIND = "session"
 AIMS = ("uniform", "commit", "uniform", "compaction", "uniform")
@@ -88,7 +89,7 @@ def _killed(run: Path, log: Path, rng: random.Random, cold: bool, seconds: float
     begun = {f"{event['network']} {event['replicate']}" for event in done if event["event"] == "start"}
     if lost := (before | told) - written:
         faults.append(f"LOST: {sorted(lost)[:3]} had ended")
-    if len(unended := begun - written) > 2:  # one worker has one in training, and joblib may hold the next
+    if len(unended := begun - written) > 2 + WAITING:  # in training, handed out, or not yet written down
         faults.append(f"LOST: {len(unended)} trainings that had begun")
     phase = "start" if due is None else "compaction" if ended == due else "training"
     return f"{phase}, aimed at {aim}", faults

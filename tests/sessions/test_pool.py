@@ -86,6 +86,20 @@ def test_two_workers_work_at_the_same_time_and_every_task_comes_back_once(tmp_pa
     assert all((failed(r), r.task.attempts) == (False, 1) for r in results)
 
 
+def test_no_more_is_done_than_is_taken_but_for_a_few(tmp_path):
+    started = []
+    results = stream(tasks(tmp_path, *60 * ["plain"]), work, 2, on_start=lambda t: started.append(t))
+    pids = {next(results).outcome}
+    before = 0
+    while len(started) > before:  # until workers rest
+        before = len(started)
+        time.sleep(0.5)
+    assert before < 20
+    rest = list(results)
+    assert len(started) == 60 == 1 + len({r.task.key for r in rest})
+    assert len(pids | {r.outcome for r in rest}) == 2  # the same workers all the time
+
+
 def test_nothing_to_do_starts_nothing():
     assert list(stream([], work, 2)) == []
 

@@ -24,6 +24,8 @@ from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Outcome = TypeVar("Outcome")
 
+WAITING = 8
+"""Outcomes that may wait to be taken, beside one a worker: where they come faster than they are taken, workers rest."""
 SECONDS_TO_NOTICE = 3
 """joblib notices a dead worker within milliseconds, or never."""
 
@@ -47,7 +49,8 @@ def stream(
 
     Notes
     -----
-    Closing the iterator ends the workers and drops what is in hand.
+    Closing the iterator ends the workers and drops what is in hand: what they are at, and the few outcomes that
+    were not taken yet.
     """
     waiting = deque(tasks)
     again: deque[Task] = deque()
@@ -57,13 +60,14 @@ def stream(
         queue = deque([again.popleft()]) if alone else waiting
         hand = _Hand(devices, on_start)
         try:
-            with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work)) as outcomes:
-                for key, outcome in outcomes:
-                    ended = Ended(hand.take(key), outcome)
-                    if ended.deserves_another:
-                        again.append(ended.task.again())
-                    else:
-                        yield ended
+            while queue:  # which outcomes that wait may leave behind
+                with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work)) as outcomes:
+                    for key, outcome in outcomes:
+                        ended = Ended(hand.take(key), outcome)
+                        if ended.deserves_another:
+                            again.append(ended.task.again())
+                        else:
+                            yield ended
         except _worker_death() as error:
             for task in hand.tasks():
                 if task.attempts == 1:
@@ -104,7 +108,8 @@ def _parallel(
     from joblib.parallel import get_active_backend
 
     def calls() -> Iterator[Any]:
-        while queue:
+        # Over when too much waits to be taken: joblib would go on, and a death would cost all that waits.
+        while queue and len(hand.by_key) < 2 * workers + WAITING:
             # joblib may ask for a task after a worker has died: what it is given then is in hand, and tried again.
             yield delayed(attempt)(work, hand.give(queue.popleft()))
 
