@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -12,6 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A slow moment of a busy machine is no failure of the code.
 settings.register_profile("netpick", deadline=None)
 settings.load_profile("netpick")
+
+
+def pytest_collection_finish():
+    """Keep modules and tests out of garbage collection: a report collects after each of its figures."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@ from netpick.sessions.workers.task import Failure, Task
 from netpick.training import Job, Plan
 
 distributed = pytest.importorskip("distributed", reason="wants the extra cluster: pip install -e .[cluster]")
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 QUIET = {
     "distributed.scheduler.allowed-failures": 0,

@@ -16,6 +16,7 @@ from netpick.sessions.workers import cluster as over
 from netpick.sessions.workers.address import Address
 
 distributed = pytest.importorskip("distributed", reason="wants the extra cluster: pip install -e .[cluster]")
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 NUMBER = 8
 
