@@ -57,13 +57,13 @@ types: install
 	$(BIN)/mypy
 
 check: install
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 docs: install  ## build the site into docs/_build/html, without a network; a warning is an error
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 
 lowest: .venv-lowest/.installed  ## tests with the lowest versions that pyproject.toml allows, in .venv-lowest
-	.venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
+	.venv-lowest/bin/python -m pytest --numprocesses auto --dist worksteal
 
 .venv-lowest/.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest

@@ -11,8 +11,10 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from netpick.core.result import STATUSES
 
 ORPHAN_SECONDS = 15.0
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["__main__", "_faults.warm"])
+_context.set_forkserver_preload(["_faults.warm"])
 
 
 class Said(NamedTuple):
@@ -57,6 +59,7 @@ class Command:
         else:
             from _faults.warm import give
 
+            _start_server()
             self.process = _context.Process(target=give, args=([*map(str, words)], str(log), pooled, str(folder or "")))
             self.process.start()
         self.pid: int = self.process.pid
@@ -113,6 +116,18 @@ class Command:
         return []
 
 
+def _start_server() -> None:
+    """Start the server, if it doesn't run: Python tells it nothing of `sys.path`, and it skips what it can't import."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
 class Log:
     """What a run's events.jsonl says from now on."""
 
@@ -143,6 +158,7 @@ def in_a_fork(work: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a fork of the warm server, and return what it returns."""
     from _faults.warm import call
 
+    _start_server()
     receive, send = _context.Pipe(duplex=False)
     process = _context.Process(target=call, args=(send, work, arguments))
     process.start()

@@ -14,6 +14,14 @@ from selenium.webdriver.support.ui import Select
 SETTLED = """return ['ready', 'whole', 'broken'].includes(document.documentElement.dataset.state)
     && !netpick.frame && !netpick.asked"""
 
+PRESSED = """const [css, text] = arguments;
+return [...document.querySelectorAll(css)].find(each => each.getAttribute('aria-label') === text ||
+    each.checkVisibility() && each.innerText.trim() === text)"""
+
+CHOSEN = """const [css, label] = arguments;
+return [...document.querySelectorAll(css)].find(each => each.querySelector('span').innerText.trim() === label)
+    ?.querySelector('select')"""
+
 
 class Page:
     """A page that is open."""
@@ -58,20 +66,18 @@ class Page:
 
     def press(self, text, within="body"):
         """Press the button that has a text or a label, as a mouse does."""
-        for each in self.all(f"{within} button, {within} summary"):
-            if text in (each.text.strip(), each.get_attribute("aria-label")):
-                self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", each)
-                each.click()
-                return self.settle()
-        raise AssertionError(f"no button {text!r} in {within}")
+        button = self.js(PRESSED, f"{within} button, {within} summary", text)
+        assert button, f"no button {text!r} in {within}"
+        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
+        button.click()
+        return self.settle()
 
     def choose(self, label, value, within="body"):
         """Choose a value, by its text, in the field with a label."""
-        for each in self.all(f"{within} label.choice"):
-            if each.find_element(By.TAG_NAME, "span").text == label:
-                Select(each.find_element(By.TAG_NAME, "select")).select_by_visible_text(value)
-                return self.settle()
-        raise AssertionError(f"no field {label!r}")
+        field = self.js(CHOSEN, f"{within} label.choice", label)
+        assert field, f"no field {label!r}"
+        Select(field).select_by_visible_text(value)
+        return self.settle()
 
     def type(self, css, *keys):
         self.find(css).send_keys(*keys)
