@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 from browsing import Keys
@@ -95,6 +96,18 @@ def test_the_focus_stays_where_something_was_pressed(page):
     page.js("[...document.querySelectorAll('#view-wall .paging button')].at(-1).focus()")
     page.keys(Keys.ENTER, Keys.ENTER)
     assert "51 to 75" in page.text("#view-wall .paging")
+
+
+def test_a_page_that_nobody_touches_draws_nothing(page):
+    page.js(
+        """window.drawn = 1;
+        const {prototype} = CanvasRenderingContext2D, real = prototype.clearRect;
+        prototype.clearRect = function (...box) { window.drawn++; return real.apply(this, box); };"""
+    )
+    end = time.monotonic() + 10
+    while page.js("const {drawn} = window; window.drawn = 0; return drawn"):
+        assert time.monotonic() < end
+        time.sleep(0.3)
 
 
 def test_all_is_reached_by_the_keyboard(page):
