@@ -45,7 +45,8 @@ def trained(tmp_path_factory, template):
     folder = tmp_path_factory.mktemp("runs") / "three"
     netpick = [sys.executable, "-m", "netpick.cli"]
     subprocess.run([*netpick, "generate", template, "--run", str(folder)], check=True, capture_output=True)
-    done = subprocess.run([*netpick, "train", str(folder)], check=True, capture_output=True, text=True)
+    train = [*netpick, "train", str(folder), "--workers", "1"]
+    done = subprocess.run(train, check=True, capture_output=True, text=True)
     return folder, done.stdout
 
 

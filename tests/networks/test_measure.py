@@ -217,10 +217,12 @@ def test_count_nodes_counts_each_node_once():
     assert count_nodes(nn.Linear(2, 1)(x.detach()[None])) == 2  # AddmmBackward0 and the TBackward0 of the weight
 
 
-def test_it_is_told_how_many_are_measured(families):
+def test_it_is_told_how_many_are_measured(families, monkeypatch):
+    monkeypatch.setattr(measure, "WORTH_A_PROCESS", 2)
+    monkeypatch.setattr(measure, "HANDFUL", 4)
+    many = families[:14]
     for workers in (1, 2):
         told = []
-        many = families * 40
         measured = measure_all(many, DIGITS, workers, on_measured=told.append)
         assert sum(told) == len(measured) == len(many)
         assert len(told) > 2
