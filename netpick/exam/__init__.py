@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netpick.exam.examination import examine
     from netpick.exam.exports import export
     from netpick.exam.first_look import look
+    from netpick.exam.fixes import write_fixes
     from netpick.exam.item_response import ResponseModel
     from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
@@ -188,6 +189,7 @@ __all__ = [
     "verdict",
     "votes",
     "whom",
+    "write_fixes",
 ]
 
 __getattr__, __dir__ = front_door(
@@ -215,6 +217,7 @@ __getattr__, __dir__ = front_door(
         "planted.design": ("Truth",),
         "pictures": ("image_grid",),
         "first_look": ("look",),
+        "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
         "timings": ("TIMED", "alone", "layer_times", "timed", "times"),
