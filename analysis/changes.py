@@ -135,7 +135,9 @@ def _with_attempt_before(run: Run, split: str) -> Pairs:
 
 def _with_run(run: Run, other: Run, split: str) -> Pairs:
     frames = [exam.students(one, split=split).set_index("name") for one in (run, other)]
-    here, there = _shared(run, other, [set(exam.first_replicates(one, split)) for one in (run, other)])
+    sides = exam.Sides(run, other)
+    shared = sides.networks(*(exam.first_replicates(one, split) for one in (run, other)))
+    here, there = list(shared), list(shared.values())
     if not here:
         raise NetpickError(f"{run.path} and {other.path} have no network in common, by layers or by name")
     rights = []
@@ -144,36 +146,19 @@ def _with_run(run: Run, other: Run, split: str) -> Pairs:
         rights.append(predicted == labels)
     rows = frames[0].loc[here].reset_index()
     rows["before"] = frames[1].loc[there, "accuracy"].to_numpy()
-    return Pairs(rows, *rights, _same_samples(run, other, split), str(other.path), _differs(run, other))
+    same = sides.same_samples(split)
+    labels = sides.other_labels(split) if same else 0
+    return Pairs(rows, *rights, same, str(other.path), _differs(run, other, labels))
 
 
-def _shared(run: Run, other: Run, done: list[set[str]]) -> tuple[list[str], list[str]]:
-    """Return the names in this run and in the other of the networks that both have."""
-    for key in ("hash", "name"):
-        tables = (one.networks[one.networks["name"].isin(of)] for one, of in zip((run, other), done, strict=True))
-        names = [table.set_index(key, drop=False)["name"] for table in tables]
-        shared = [value for value in names[0].index if value in names[1].index]
-        if shared:
-            return names[0].loc[shared].tolist(), names[1].loc[shared].tolist()
-    return [], []
-
-
-def _same_samples(run: Run, other: Run, split: str) -> bool:
-    if not np.array_equal(run.labels(split), other.labels(split)) or run.classes != other.classes:
-        return False
-    if not (run.has_images and other.has_images):
-        return bool(run.manifest.get("dataset") == other.manifest.get("dataset"))
-    images = [one.samples.loc[one.samples["split"] == split, "image"].tolist() for one in (run, other)]
-    return bool(images[0] == images[1])
-
-
-def _differs(run: Run, other: Run) -> str:
+def _differs(run: Run, other: Run, labels: int) -> str:
     """Say in which of its settings the other run differs, as far as runs say so."""
     settings: list[dict[str, Any]] = [
         {"dataset": one.manifest.get("dataset"), "seed": one.manifest.get("seed"), **one.recipe} for one in (run, other)
     ]
     keys = [key for key in settings[0] if key in settings[1] and settings[0][key] != settings[1][key]]
-    return listed((f"{key} {settings[0][key]} here, {settings[1][key]} there" for key in keys), SAID)
+    said = [f"{key} {settings[0][key]} here, {settings[1][key]} there" for key in keys]
+    return listed([*([f"the labels of {exam.counted_word(labels, 'sample')}"] if labels else []), *said], SAID)
 
 
 def by_network(pairs: Pairs) -> pd.DataFrame:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from netpick.exam.first_look import look
     from netpick.exam.fixes import write_fixes
     from netpick.exam.item_response import ResponseModel
+    from netpick.exam.joined import Sides
     from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
         DIGITS,
@@ -109,6 +110,7 @@ __all__ = [
     "ResponseModel",
     "Run",
     "RunError",
+    "Sides",
     "SpecError",
     "Splits",
     "Strata",
@@ -217,6 +219,7 @@ __getattr__, __dir__ = front_door(
         "planted.design": ("Truth",),
         "pictures": ("image_grid",),
         "first_look": ("look",),
+        "joined": ("Sides",),
         "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
