@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from netpick.exam.first_look import look
     from netpick.exam.fixes import write_fixes
     from netpick.exam.item_response import ResponseModel
-    from netpick.exam.joined import Sides
+    from netpick.exam.joined import RELABELLED, Sides
     from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
         DIGITS,
@@ -92,6 +92,7 @@ __all__ = [
     "FEW_TIMES",
     "GOLD",
     "GOOD",
+    "RELABELLED",
     "ROUNDS",
     "TIMED",
     "TIMES",
@@ -219,7 +220,7 @@ __getattr__, __dir__ = front_door(
         "planted.design": ("Truth",),
         "pictures": ("image_grid",),
         "first_look": ("look",),
-        "joined": ("Sides",),
+        "joined": ("RELABELLED", "Sides"),
         "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),

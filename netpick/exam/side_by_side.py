@@ -2,7 +2,7 @@
 
 Which columns name a row, and which number is compared, `netpick.analysis` says of each question. The mean difference
 has an interval only where nothing was chosen by looking: where both tables have all networks, or samples, that the two
-runs share. A list of those that stand out has none, since in either run other ones can stand out by luck.
+runs share, by the same labels. A list of those that stand out has none, since in either run others can by luck.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from netpick.core.words import counted_word, figures, points, short
 from netpick.exam import theme
 from netpick.exam.answer import Answer
 from netpick.exam.ballots import first_replicates
-from netpick.exam.joined import Sides
+from netpick.exam.joined import RELABELLED, Sides
 from netpick.exam.significance import by_students_t, verdict
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ LEAST = 5
 class Compared:
     """The rows of two tables joined: `value`, `before`, `difference`, `found` (in both, here alone, there alone).
 
-    `complete` says whether both have all that could be joined.
+    `complete` says whether both have all that could be joined, `relabelled` whether by other labels.
     """
 
     frame: pd.DataFrame
@@ -47,6 +47,7 @@ class Compared:
     value: str
     share: bool
     complete: bool
+    relabelled: bool
 
     @property
     def both(self) -> pd.DataFrame:
@@ -84,7 +85,8 @@ def compared_answer(name: str, here: Answer, there: Answer, sides: Sides, split:
     joined = _joined(here.table, there.table, keys, value, sides, split, value in here.shares)
     names = (str(sides.run.path), str(sides.other.path))
     text = f"{_sentence(joined, *names)}\n{names[0]}: {here.text}\n{names[1]}: {there.text}"
-    note = "; ".join(dict.fromkeys(filter(None, (here.note, there.note))))
+    notes = dict(zip(names, (here.note, there.note), strict=True))
+    note = here.note if here.note == there.note else "; ".join(f"{of}: {note}" for of, note in notes.items() if note)
     shares = (value, "before", "difference") if joined.share else ()
     return Answer(
         joined.frame, text, lambda: _draw(joined, name, *names), note, shares=shares,
@@ -118,11 +120,15 @@ def _joined(
     asked = [first_replicates(one, split) for one in (sides.run, sides.other)] if named else []
     shared = sides.networks(*asked)
     back = {there: here for here, there in shared.items()}
-    there = there[[*keys, value]].rename(columns={value: "before"})
+    context = [column for column in CONTEXT if column in here and column in there and column not in keys]
+    there = there[[*keys, *context, value]].rename(columns={value: "before"})
     for key in named:  # by the names that this run has for them
         there = there.assign(**{key: [back.get(name, name) for name in there[key]]})
-    context = [column for column in CONTEXT if column in here and column not in keys]
-    both = here[[*keys, *context, value]].merge(there, "outer", on=list(keys), indicator="found", sort=False)
+    both = here[[*keys, *context, value]].merge(
+        there, "outer", on=list(keys), indicator="found", sort=False, suffixes=("", "_there")
+    )
+    for column in context:
+        both[column] = both[column].where(both["found"] != "right_only", both.pop(f"{column}_there"))
     both["difference"] = both[value].astype(float) - both["before"].astype(float)
     both["found"] = (
         both["found"].map({"both": "both", "left_only": "here alone", "right_only": "there alone"}).astype(str)
@@ -132,7 +138,8 @@ def _joined(
     if len(keys) == 1 and keys[0] in (*NETWORKS, *SAMPLES):
         both = both.sort_values("difference", ascending=False, kind="stable", na_position="last")
     columns = [*keys, *context, value, "before", "difference", "found"]
-    return Compared(both[columns].reset_index(drop=True), keys, value, share, complete)
+    relabelled = sides.same_samples(split) and sides.other_labels(split) > 0
+    return Compared(both[columns].reset_index(drop=True), keys, value, share, complete, relabelled)
 
 
 def _sentence(joined: Compared, here: str, there: str) -> str:
@@ -157,6 +164,8 @@ def _mean(joined: Compared, difference: pd.Series) -> str:
     if not joined.complete:
         return f"; which {joined.unit}s are in an answer was chosen by looking, so that no mean is said"
     n = len(difference)
+    if joined.relabelled:
+        return f"; {RELABELLED}"
     if n < LEAST:
         return ""
     found = by_students_t(float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(n)), n - 1)

@@ -138,7 +138,7 @@ class Evaluations:
             self.faults.append(f"{about}: labels are not those of samples.parquet")
             return
         if not np.array_equal(labels, label):
-            if fault := self._relabelling_fault(block.split, label):
+            if fault := self._relabelling_fault(block.split, answers):
                 self.faults.append(f"{about}: {fault}")
                 return
             label = labels
@@ -154,19 +154,20 @@ class Evaluations:
             more = f", and {len(wrong) - 1} more such" if len(wrong) > 1 else ""
             self.faults.append(f"{about}: {name} is {now[name]:.6g}, and epochs say {row[name]:.6g}{more}")
 
-    def _relabelling_fault(self, split: str, label: np.ndarray) -> str | None:
+    def _relabelling_fault(self, split: str, answers: _Answers) -> str | None:
         if not self.relabelled:
             return "labels are not those of samples.parquet"
-        before = self._before[split]
-        if ((before >= 0) & (before != label)).any():
+        before = self._before[split][answers.sample]
+        if ((before >= 0) & (before != answers.label)).any():
             return "labels are not those that the other networks answered by"
-        before[:] = label
+        self._before[split][answers.sample] = answers.label
         return None
 
 
 class _Answers(NamedTuple):
     """The columns of a block in the order of its samples; no scores where they were not kept."""
 
+    sample: np.ndarray
     label: np.ndarray
     predicted: np.ndarray
     scores: np.ndarray | None
@@ -177,7 +178,7 @@ def _answers(block: Block, classes: int) -> _Answers:
     order = np.argsort(columns["sample"], kind="stable")
     scores = [columns[f"score_{c}"] for c in range(classes)]
     kept = None if any(score is None for score in scores) else np.stack(scores, axis=1)[order]
-    return _Answers(columns["label"][order], columns["predicted"][order], kept)
+    return _Answers(*(columns[name][order] for name in ("sample", "label", "predicted")), kept)
 
 
 def by_other_labels(block: Block, labels: np.ndarray) -> dict[str, float]:
@@ -187,10 +188,11 @@ def by_other_labels(block: Block, labels: np.ndarray) -> dict[str, float]:
     """
     classes = sum(name.startswith("score_") for name in block.table.column_names)
     answers = _answers(block, classes)
+    known = labels[answers.sample]
     if answers.scores is not None:
-        return _from_scores(block.split, answers.scores, labels)
+        return _from_scores(block.split, answers.scores, known)
     unknown = dict.fromkeys(("loss", *(f"auc_{c}" for c in range(classes))), math.nan)
-    return {**_from_classes(answers.predicted, labels, classes), **unknown}
+    return {**_from_classes(answers.predicted, known, classes), **unknown}
 
 
 def _from_scores(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

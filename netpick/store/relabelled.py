@@ -77,7 +77,7 @@ def write_relabelled(
                 for source in _shared(store, ended):
                     place = temporary / source.relative_to(store.path)
                     place.parent.mkdir(exist_ok=True)
-                    copy_file(source, place) if copy else _link(source, place)
+                    _share(source, place, copy)
             _write_epochs(store, temporary, epochs, ended)
             _write_samples(store, temporary, labels)
             history = [*store.relabelled, dict(about)]
@@ -95,10 +95,13 @@ def _shared(store: Store, ended: set[str]) -> Iterator[Path]:
     yield from filter(Path.is_file, map(store.files.weights, sorted(ended)))
 
 
-def _link(source: Path, target: Path) -> None:
-    if not stat.S_ISREG(os.lstat(source).st_mode):  # a link, which may lead anywhere
-        raise OSError(errno.EPERM, f"{source.name} is a link")
-    os.link(source, target)
+def _share(source: Path, target: Path, copy: bool) -> None:
+    if not stat.S_ISREG(os.lstat(source).st_mode):  # it may lead anywhere
+        raise RunError(f"{source} is a link: a run's own folders hold its files, put the file itself there")
+    if copy:
+        copy_file(source, target)
+    else:
+        os.link(source, target)
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """One question of two runs: joined by network or by sample, worked out again from both answers by pandas."""
 
+import re
+
 import numpy as np
 import pytest
 from handmade import make_run, sure
 from scipy import stats
 
 from netpick import analysis
+from netpick.cli import main
 from netpick.core.errors import NetpickError
 from netpick.exam import Run, plant, questions
+from netpick.report import page, write_report
 from netpick.sessions import relabel_run
 
 SIZE = {"networks": 20, "samples": 100, "epochs": 2, "compact": True}
@@ -24,6 +28,13 @@ def pair(tmp_path_factory):
     (here / "fixes.csv").write_text("\n".join(["sample,label,suggested", *rows]))
     relabel_run(here / "run", here / "fixes.csv", here / "fixed")
     return here / "fixed", here / "run"
+
+
+@pytest.fixture(scope="module")
+def longer(pair):
+    """A run of the same networks and samples as the second, with an epoch more."""
+    plant(pair[1].parent / "longer", **{**SIZE, "epochs": 3}, mislabelled=0.05)
+    return pair[1].parent / "longer", pair[1]
 
 
 def joined(name, runs, keys, value, **options):
@@ -51,22 +62,25 @@ def test_each_question_is_joined_row_by_row(pair, name):
         assert f"is higher in {pair[0]} than in {pair[1]} for {more} of these, and lower for {less}" in answer.text
 
 
-def test_a_mean_has_an_interval_where_all_are_there(pair):
-    answer = Run(pair[0]).ask("learning", against=pair[1], everyone=True)
-    each = joined("learning", pair, ["sample"], "forgetting", everyone=True)["difference"]
+def test_a_mean_has_an_interval_where_all_are_there(longer, pair):
+    answer = Run(longer[0]).ask("learning", against=longer[1], everyone=True)
+    each = joined("learning", longer, ["sample"], "forgetting", everyone=True)["difference"]
     low, high = stats.ttest_1samp(each, 0).confidence_interval()
     assert len(each) == SIZE["samples"]
     assert answer.figure()
     said = answer.text.partition("the mean difference is ")[2].partition(" over samples")[0]
-    numbers = [float(word.strip("()+")) for word in said.split() if word.strip("()+-").replace(".", "").isdigit()]
+    numbers = [float(number) for number in re.findall(r"-?[\d.]*\d", said)]
     assert [numbers[0], *numbers[-2:]] == pytest.approx([each.mean(), low, high], rel=0.01)
+    assert "labels were changed" in Run(pair[0]).ask("learning", against=pair[1]).text
 
 
-def test_of_what_was_chosen_by_looking_no_mean_is_said(pair):
-    answer = Run(pair[0]).ask("suspects", against=pair[1])
-    assert "which samples are in an answer was chosen by looking" in answer.text
-    assert "interval" not in answer.text.partition("\n")[0]
-    assert "interval" in Run(pair[0]).ask("suspects", against=pair[1], all_samples=True).text.partition("\n")[0]
+def test_of_what_was_chosen_by_looking_no_mean_is_said(longer):
+    answer = Run(longer[0]).ask("suspects", against=longer[1])
+    assert not answer.table["label_name"].isna().any()
+    first, *_ = answer.text.splitlines()
+    assert "which samples are in an answer was chosen by looking" in first
+    assert "interval" not in first
+    assert "interval" in Run(longer[0]).ask("suspects", against=longer[1], all_samples=True).text.splitlines()[0]
 
 
 def test_networks_of_other_names_are_joined_by_their_layers(tmp_path):
@@ -88,6 +102,10 @@ def test_networks_of_other_names_are_joined_by_their_layers(tmp_path):
 def test_changes_sees_the_same_samples_behind_other_labels(pair):
     answer = Run(pair[0]).ask("changes", against=str(pair[1]))
     assert "What differs: the labels of 5 samples." in answer.text
+    assert "labels were changed, maybe by looking at these very answers" in answer.text
+    assert "p" not in answer.table
+    assert not re.search(r"interval .* real|p [<=]|corrected", answer.text.partition("Their order")[0])
+    assert answer.figure()
     right = [np.array([Run(run).predicted()[:, :] == Run(run).labels()])[0].mean(axis=1) for run in pair]
     names = Run(pair[0]).network_names()
     table = answer.table.set_index("name").loc[names]
@@ -110,3 +128,24 @@ def test_what_makes_no_sense_is_refused_in_a_line(pair, tmp_path):
 
 def test_the_table_of_what_is_compared_names_questions():
     assert set(analysis.COMPARED) <= set(questions.names())
+
+
+def test_the_command_line_compares(pair, capsys):
+    for words, code in ((["easy"], 0), (["versus"], 2)):
+        with pytest.raises(SystemExit) as end:
+            main(["ask", str(pair[0]), *words, "--against", str(pair[1]), "--format", "csv"])
+        assert end.value.code == code
+    out, err = capsys.readouterr()
+    assert out.startswith("sample,class_name,right,before,difference,found")
+    assert "question 'versus' is of one run" in err
+
+
+def test_a_report_begins_with_what_differs(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "BESIDE", ("easy",))
+    written = write_report(Run(pair[0]), tmp_path / "report.html", names=["scores"], against=pair[1])
+    assert [one.name for one in written] == ["easy-beside", "scores"]
+    assert not any(one.error for one in written)
+    html = (tmp_path / "report.html").read_text()
+    command = f"netpick ask {pair[0]} easy --against {pair[1]}"
+    assert f'<h2 id="before-and-after">Beside {pair[1]}</h2>' in html
+    assert html.index("What was found") < html.index(command) < html.index(f"netpick ask {pair[0]} scores")
