@@ -51,6 +51,7 @@ def test_each_question_is_joined_row_by_row(pair, name):
     wanted = joined(name, pair, keys, value).set_index(list(keys)).sort_index()
     table = answer.table.set_index(list(keys)).sort_index()
     assert table.index.tolist() == wanted.index.tolist()
+    assert table.index.is_unique
     assert table[value].to_numpy(float) == pytest.approx(wanted[value].to_numpy(float), nan_ok=True)
     assert table["before"].to_numpy(float) == pytest.approx(wanted[f"{value}_before"].to_numpy(float), nan_ok=True)
     assert table["difference"].to_numpy(float) == pytest.approx(wanted["difference"].to_numpy(float), nan_ok=True)
