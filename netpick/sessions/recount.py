@@ -178,7 +178,8 @@ def _answers(block: Block, classes: int) -> _Answers:
     order = np.argsort(columns["sample"], kind="stable")
     scores = [columns[f"score_{c}"] for c in range(classes)]
     kept = None if any(score is None for score in scores) else np.stack(scores, axis=1)[order]
-    return _Answers(*(columns[name][order] for name in ("sample", "label", "predicted")), kept)
+    sample, label, predicted = (columns[name][order] for name in ("sample", "label", "predicted"))
+    return _Answers(sample, label, predicted, kept)
 
 
 def by_other_labels(block: Block, labels: np.ndarray) -> dict[str, float]:
