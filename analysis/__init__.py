@@ -25,6 +25,37 @@ ALIASES = {
 }
 """What questions are called where nobody thinks of an exam."""
 
+SPREAD = (("computation",), "median")
+
+COMPARED: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
+    "scores": ((("epoch",), "at_90"),),
+    **dict.fromkeys(("strategies", "activations"), ((("computation", "activation"), "median"),)),
+    **dict.fromkeys(("study_time", "notes", "rough_work", "steps", "macs"), (SPREAD,)),
+    "layer_times": ((("op",), "median"),),
+    "attempts": ((("name",), "change"), (("computation", "epoch"), "median"), (("epoch",), "median")),
+    "curves": ((("network", "epoch"), "accuracy"),),
+    **dict.fromkeys(("easy", "weird", "confusing"), ((("sample",), "right"),)),
+    "best": ((("class_name",), "accuracy"), (("class_name",), "auc")),
+    "pareto": ((("name",), "accuracy"),),
+    "mistakes": ((("sample",), "sure"),),
+    "sweep": ((("line", "name", "value"), "accuracy"),),
+    "committee": ((("choice", "rule", "size"), "accuracy"),),
+    "agreement": ((("first", "second"), "kappa"),),
+    "suspects": ((("sample",), "margin"),),
+    "sets": ((("network",), "score"),),
+    "ability": ((("sample",), "difficulty"), (("name",), "ability")),
+    "why_hard": ((("sample", "way", "group"), "share"),),
+    "learning": ((("sample",), "forgetting"),),
+    "representative": ((("class_name",), "farther"), (("sample",), "nearest")),
+    "variance": ((("source",), "sd"),),
+    "short": ((("sample",), "right"),),
+}
+"""What `--against` compares: the columns that name a row, and the number; the first of which both tables have all.
+
+Of a question that is not here the rows are of one run alone: pairs in the order of their difference, two networks of a
+run that stand at the heads of columns.
+"""
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "The exam": ("scores", "strategies", "activations", "attempts", "curves", "best", "versus"),
     "What it costs": ("study_time", "notes", "rough_work", "steps", "macs", "layer_times", "pareto"),

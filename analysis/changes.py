@@ -15,10 +15,11 @@ Columns of the answer, a row a network, who gained most first:
 with `by="sample"`, a row a test sample, the most gained first: `sample`, `label`, `class_name`; `right`, `before`
 (share of the networks that have it right), `difference`; `gained`, `lost` (networks); `p`, corrected for as many.
 
-Gained, lost and p are there where both have the same test samples. The mean difference over all networks has an
-interval over networks and samples, both drawn again at once (Owen 2007, "The pigeonhole bootstrap"); where the samples
-differ, over networks and each run's own samples. A p of one network speaks of these two trainings: the same network
-trained from two seeds differs too, and replicates tell by how much.
+Gained, lost and p are there where both have the same test samples; p, and intervals, only where these have the same
+labels too: labels that were put right (`netpick relabel`) were changed by looking at such answers. The mean difference
+over all networks has an interval over networks and samples, both drawn again at once (Owen 2007, "The pigeonhole
+bootstrap"); where the samples differ, over networks and each run's own samples. A p of one network speaks of these two
+trainings: the same network trained from two seeds differs too, and replicates tell by how much.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Pairs:
     """The same networks twice: `frame` has a row a pair, `right` and `before` (pairs, samples) who is right.
 
     `same` says whether both have the same samples, `other` what this run is compared with, `differs` what is known to
-    differ.
+    differ, `labels` how many of these samples have another label there.
     """
 
     frame: pd.DataFrame
@@ -54,6 +55,7 @@ class Pairs:
     same: bool
     other: str
     differs: str
+    labels: int = 0
 
     @property
     def notes(self) -> list[str]:
@@ -103,7 +105,8 @@ def ask(
     whole = pairs.mean()
     text = " ".join(filter(None, (_whole(pairs, whole), _networks(networks, pairs, alpha), _samples(samples, alpha))))
     more = points(abs(whole.difference)) + (" more" if whole.difference >= 0 else " less")
-    title = f"{more} right than {pairs.other}, and {exam.verdict(whole.p, alpha)}"
+    tested = "" if pairs.labels else f", and {exam.verdict(whole.p, alpha)}"
+    title = f"{more} right than {pairs.other}{tested}"
     title = f"{title} ({exam.counted_word(len(networks), 'network')})"
     table = networks if by == "network" or samples is None else samples
     return Answer(
@@ -135,7 +138,9 @@ def _with_attempt_before(run: Run, split: str) -> Pairs:
 
 def _with_run(run: Run, other: Run, split: str) -> Pairs:
     frames = [exam.students(one, split=split).set_index("name") for one in (run, other)]
-    here, there = _shared(run, other, [set(exam.first_replicates(one, split)) for one in (run, other)])
+    sides = exam.Sides(run, other)
+    shared = sides.networks(*(exam.first_replicates(one, split) for one in (run, other)))
+    here, there = list(shared), list(shared.values())
     if not here:
         raise NetpickError(f"{run.path} and {other.path} have no network in common, by layers or by name")
     rights = []
@@ -144,36 +149,19 @@ def _with_run(run: Run, other: Run, split: str) -> Pairs:
         rights.append(predicted == labels)
     rows = frames[0].loc[here].reset_index()
     rows["before"] = frames[1].loc[there, "accuracy"].to_numpy()
-    return Pairs(rows, *rights, _same_samples(run, other, split), str(other.path), _differs(run, other))
+    same = sides.same_samples(split)
+    labels = sides.other_labels(split) if same else 0
+    return Pairs(rows, *rights, same, str(other.path), _differs(run, other, labels), labels)
 
 
-def _shared(run: Run, other: Run, done: list[set[str]]) -> tuple[list[str], list[str]]:
-    """Return the names in this run and in the other of the networks that both have."""
-    for key in ("hash", "name"):
-        tables = (one.networks[one.networks["name"].isin(of)] for one, of in zip((run, other), done, strict=True))
-        names = [table.set_index(key, drop=False)["name"] for table in tables]
-        shared = [value for value in names[0].index if value in names[1].index]
-        if shared:
-            return names[0].loc[shared].tolist(), names[1].loc[shared].tolist()
-    return [], []
-
-
-def _same_samples(run: Run, other: Run, split: str) -> bool:
-    if not np.array_equal(run.labels(split), other.labels(split)) or run.classes != other.classes:
-        return False
-    if not (run.has_images and other.has_images):
-        return bool(run.manifest.get("dataset") == other.manifest.get("dataset"))
-    images = [one.samples.loc[one.samples["split"] == split, "image"].tolist() for one in (run, other)]
-    return bool(images[0] == images[1])
-
-
-def _differs(run: Run, other: Run) -> str:
+def _differs(run: Run, other: Run, labels: int) -> str:
     """Say in which of its settings the other run differs, as far as runs say so."""
     settings: list[dict[str, Any]] = [
         {"dataset": one.manifest.get("dataset"), "seed": one.manifest.get("seed"), **one.recipe} for one in (run, other)
     ]
     keys = [key for key in settings[0] if key in settings[1] and settings[0][key] != settings[1][key]]
-    return listed((f"{key} {settings[0][key]} here, {settings[1][key]} there" for key in keys), SAID)
+    said = [f"{key} {settings[0][key]} here, {settings[1][key]} there" for key in keys]
+    return listed([*([f"the labels of {exam.counted_word(labels, 'sample')}"] if labels else []), *said], SAID)
 
 
 def by_network(pairs: Pairs) -> pd.DataFrame:
@@ -187,7 +175,8 @@ def by_network(pairs: Pairs) -> pd.DataFrame:
             (pairs.right & ~pairs.before).sum(axis=1),
             (pairs.before & ~pairs.right).sum(axis=1),
         )
-        out["p"] = exam.holm(exam.mcnemar_counts(out["gained"], out["lost"]))
+        if not pairs.labels:
+            out["p"] = exam.holm(exam.mcnemar_counts(out["gained"], out["lost"]))
     return out.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
 
 
@@ -200,15 +189,22 @@ def by_sample(pairs: Pairs, run: Run, split: str) -> pd.DataFrame:
         "right": pairs.right.mean(axis=0), "before": pairs.before.mean(axis=0),
     })  # fmt: skip
     out["difference"] = out["right"] - out["before"]
-    out["gained"], out["lost"], out["p"] = gained, lost, exam.holm(exam.mcnemar_counts(gained, lost))
+    out["gained"], out["lost"] = gained, lost
+    if not pairs.labels:
+        out["p"] = exam.holm(exam.mcnemar_counts(gained, lost))
     return out.sort_values(["difference", "sample"], ascending=[False, True]).reset_index(drop=True)
 
 
 def _whole(pairs: Pairs, whole: Difference) -> str:
     more = f"{points(abs(whole.difference))} {'more' if whole.difference >= 0 else 'less'}"
+    tested = (
+        f" (95 % interval {100 * whole.low:+.2f} to {100 * whole.high:+.2f}), and {exam.verdict(whole.p)}"
+        if not pairs.labels
+        else f": {exam.RELABELLED}"
+    )
     text = (
         f"{exam.how_many(pairs.frame)} have {percent(pairs.right.mean())} right on average, {more} than in "
-        f"{pairs.other} (95 % interval {100 * whole.low:+.2f} to {100 * whole.high:+.2f}), and {exam.verdict(whole.p)}."
+        f"{pairs.other}{tested}."
     )
     if pairs.differs:
         text += f" What differs: {pairs.differs}."
@@ -222,6 +218,8 @@ def _whole(pairs: Pairs, whole: Difference) -> str:
 
 
 def _networks(networks: pd.DataFrame, pairs: Pairs, alpha: float) -> str:
+    if pairs.labels:
+        return ""
     if "p" not in networks:
         return "The samples differ, so that single networks are not tested."
     sure = networks[networks["p"] < alpha]
@@ -240,17 +238,18 @@ def _networks(networks: pd.DataFrame, pairs: Pairs, alpha: float) -> str:
 def _samples(samples: pd.DataFrame | None, alpha: float) -> str:
     if samples is None:
         return ""
+    sure = samples["p"] < alpha if "p" in samples else True
     flips = [
-        samples[(samples[a] > 0.5) & (samples[b] <= 0.5) & (samples["p"] < alpha)]
-        for a, b in (("right", "before"), ("before", "right"))
+        samples[(samples[a] > 0.5) & (samples[b] <= 0.5) & sure] for a, b in (("right", "before"), ("before", "right"))
     ]
     if not any(map(len, flips)):
-        return "No sample went over from most networks to the minority, or back, by more than luck of the networks."
+        luck = " by more than luck of the networks" if "p" in samples else ""
+        return f"No sample went over from most networks to the minority, or back{luck}."
     named = [listed((f"no. {s}" for s in flip["sample"]), SAID) for flip in (flips[0], flips[1][::-1])]
     words = [f"{len(flip)} ({name})" if len(flip) else "none" for flip, name in zip(flips, named, strict=True)]
     return (
         f"Of {len(samples):,} samples {words[0]} are right for most networks now and were not, {words[1]} were and are "
-        f"not any more (p below {alpha:g}, corrected)."
+        f"not any more{f' (p below {alpha:g}, corrected)' if 'p' in samples else ''}."
     )
 
 
@@ -263,7 +262,8 @@ def _draw(pairs: Pairs, networks: pd.DataFrame) -> Figure:
     _scatter(left, networks, order, pairs.other)
     for place, family in enumerate(order):
         found = pairs.mean((pairs.frame["computation"] == family).to_numpy())
-        right.hlines(place, found.low, found.high, color=theme.INK, linewidth=2)
+        if not pairs.labels:
+            right.hlines(place, found.low, found.high, color=theme.INK, linewidth=2)
         right.plot(
             found.difference, place, theme.marker(family), color=theme.colour(family), ms=8, mec=theme.INK, mew=0.5
         )
@@ -272,7 +272,7 @@ def _draw(pairs: Pairs, networks: pd.DataFrame) -> Figure:
     right.invert_yaxis()
     right.axvline(0, color=theme.INK, linewidth=1, linestyle="--")
     theme.percent_axis(right.xaxis)
-    right.set(xlabel="gain: mean and 95 % interval")
+    right.set(xlabel="gain: mean" if pairs.labels else "gain: mean and 95 % interval")
     right.set_title("each computation", loc="left")
     return fig
 

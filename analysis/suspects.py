@@ -50,6 +50,7 @@ def ask(
     confidence: float = 0.75,
     all_samples: bool = False,
     images: int = 18,
+    to: str | None = None,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
@@ -67,6 +68,8 @@ def ask(
         List every sample, not just those whose other answer is on average more probable than the label.
     images : int
         Samples in the figure.
+    to : str
+        Write the suspects into this CSV file, their images beside it, for `netpick relabel` once you have edited it.
     """
     exam.check_fraction("agree", agree)
     exam.check_fraction("confidence", confidence)
@@ -86,6 +89,9 @@ def ask(
         table = table.join(theirs, on="sample")
     suspects = table[table["suspect"]]
     text = sentence(table, exam.whom(frame, everyone), agree, confidence, run.classes)
+    if to is not None:
+        exam.write_fixes(run, to, suspects["sample"], suspects["answer"], suspects["votes"])
+        text += f" They are in {to}: strike the rows whose label is right, and give `netpick relabel`."
     shown = (suspects if len(suspects) else table).head(images)
     counts = np.rint(voted[shown["sample"]] * len(rows))
     shown_table = table if all_samples else table[(table["margin"] > 0) | table["suspect"]]

@@ -84,7 +84,7 @@ def ask(
         )
         return
     if {"--help", "-h"} & {*words} or not words:
-        say("Usage: netpick ask [RUN] [QUESTION] [--plot FILE] [--format table|csv|json] [--rows N] [...]\n")
+        say("Usage: netpick ask [RUN] [QUESTION] [--plot FILE] [--format table|csv|json] [--against OTHER] [...]\n")
         say("netpick ask QUESTION --help lists the options of a question. The questions:\n")
     elif given:
         raise RunError(f"which question? got {given[0]}: name one first, {advice.command('ask', *names)} lists them")
@@ -116,16 +116,25 @@ def _asked(name: str) -> Question:
 def _question_command(question: Question, run: str) -> typer.Typer:
     """Make the command of one question, with the question's options as its own."""
     ours: dict[str, Any] = {
-        "plot": options.Plot, "format": options.Form, "rows": options.Rows, "wide": options.Wide,
-        "skip_broken": options.SkipBroken,
+        "against": options.Against, "plot": options.Plot, "format": options.Form, "rows": options.Rows,
+        "wide": options.Wide, "skip_broken": options.SkipBroken,
     }  # fmt: skip
-    defaults: dict[str, Any] = {"plot": None, "format": "table", "rows": 40, "wide": False, "skip_broken": False}
+    defaults: dict[str, Any] = {
+        "against": None,
+        "plot": None,
+        "format": "table",
+        "rows": 40,
+        "wide": False,
+        "skip_broken": False,
+    }
     fixed = {name: kind for name, kind in ours.items() if name not in question.options}  # the question's own go first
 
     def command(**given: Any) -> None:
         own = {**defaults, **{key: given.pop(key) for key in fixed}}
         wanted = {k: v for k, v in given.items() if v != question.options[k].default and v is not None}
-        answer = open_run(run, own["skip_broken"]).ask(question, **wanted)
+        answer = open_run(run, own["skip_broken"]).ask(
+            question, **wanted, **({"against": own["against"]} if own.get("against") else {})
+        )
         print_answer(answer, own["format"], own["rows"], own["plot"], own["wide"])
 
     parameters = [
@@ -316,6 +325,7 @@ def report(
     to: Annotated[
         str | None, typer.Option("--to", metavar="FILE", help="A .html page, or .md with images beside it.")
     ] = None,
+    against: options.Against = None,
     skip_broken: options.SkipBroken = False,
 ) -> None:
     """Write all that a run has to say as one page: RUN/report.html, which needs no other file."""
@@ -324,10 +334,13 @@ def report(
     opened = open_run(run, skip_broken)
     run, path = str(opened.path), Path(to) if to else opened.path / "report.html"
     if path.suffix == ".md":
-        again = advice.command("report", Path(run), "--to", path)
-        written = write_markdown(opened, path, path.with_suffix(""), again, run_as=run, on_progress=_progress)
+        more = ("--against", against) if against else ()
+        again = advice.command("report", Path(run), "--to", path, *more)
+        written = write_markdown(
+            opened, path, path.with_suffix(""), again, run_as=run, on_progress=_progress, against=against
+        )
     elif path.suffix in (".html", ".htm"):
-        written = write_report(opened, path, run_as=run, on_progress=_progress)
+        written = write_report(opened, path, run_as=run, on_progress=_progress, against=against)
     else:
         raise RunError(f"--to {path}: wants a file that ends in .html or .md")
     _report_written(written, path)

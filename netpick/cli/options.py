@@ -80,6 +80,10 @@ TlsCert = Annotated[str | None, typer.Option("--tls-cert", metavar="FILE", help=
 TlsKey = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="Key of that certificate.")]
 
 Computations = Annotated[list[str] | None, typer.Option(help="Only these computations; repeatable.")]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="Ask another run the same, and compare row by row.", autocompletion=runs),
+]
 Plot = Annotated[
     str | None, typer.Option("--plot", metavar="FILE", help="Draw the figure into a .svg, .png or .pdf file.")
 ]

@@ -1,4 +1,4 @@
-"""The part of the command line that looks after runs: import, list, status, compact, remove.
+"""The part of the command line that looks after runs: import, relabel, list, status, compact, remove.
 
 As in `cli`: parse, call, print.
 """
@@ -104,6 +104,23 @@ def import_(
 
 
 @app.command()
+def relabel(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of the run.", autocompletion=options.runs)],
+    fixes: Annotated[str, typer.Argument(metavar="FILE", help="As netpick ask RUN suspects --to FILE writes it.")],
+    to: Annotated[str, typer.Option("--run", metavar="FOLDER", help="Folder of the new run.")],
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the answers, where they can't be shared.")] = False,
+) -> None:
+    """Make a run of the same answers with labels put right: all that follows from labels is counted anew."""
+    from netpick.core.words import counted_word
+    from netpick.sessions import relabel_run
+
+    made = relabel_run(run, fixes, to, copy)
+    each = listed(f"{counted_word(number, 'label')} of {split}" for split, number in made.changed.items())
+    sentence(f"{made.folder}: the answers of {run}, with {each} changed, of {made.samples:,} in all")
+    say(f"next: {command('ask', made.folder, 'best', '--against', run)}")
+
+
+@app.command()
 def compact(run: options.NewestRun = None) -> None:
     """Merge a run's many small Parquet files into few large ones."""
     from netpick.store.folder import Store
@@ -151,6 +168,8 @@ def summarise(folder: Path, status: bool = False) -> None:
     events = store.events()
     if store.imported:
         say(f"imported from {listed(store.imported.get('files', []))}")
+    elif run.relabelled:
+        say(f"the answers of another run by other labels: {run.relabelled}")
     elif status and len(run.trainings) and not any(event["event"] == "begin" for event in events):
         say(f"what its sessions did is not known: {store.path}/events.jsonl is missing, or can't be read")
     elif status:

@@ -7,7 +7,6 @@ strangers. What is said is the commands' business.
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 import textwrap
@@ -18,6 +17,8 @@ from rich.console import Console
 from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
+
+from netpick.core.spreadsheet import csv_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +33,6 @@ MARK = "→"
 
 # Control characters but for the end of a line; separators of lines; changes of direction; halves of characters.
 _ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula, or skips before one."""
 
 
 def printable(text: str) -> str:
@@ -128,7 +126,7 @@ def show_frame(
     title : above it
     """
     if form != "table":
-        data(_csv(frame) if form == "csv" else f"{frame.to_json(orient='records', indent=1)}\n")
+        data(csv_text(frame) if form == "csv" else f"{frame.to_json(orient='records', indent=1)}\n")
         return
     from netpick.core.words import counted_word
     from netpick.exam.tables import table
@@ -147,28 +145,6 @@ def show_frame(
         sentence(f"{counted_word(len(hidden), 'more column')} with --wide: {', '.join(hidden)}", "dim")
     if len(frame) > rows:
         say(f"{len(frame) - rows} more rows: --rows N, or --format csv", "dim")
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV in which no text is a formula to a spreadsheet: such ones begin with an apostrophe."""
-    harmless = frame.rename(columns=_no_formula)
-    for place, kind in enumerate(harmless.dtypes):
-        if kind.kind not in "biufM":
-            harmless.isetitem(place, harmless.iloc[:, place].astype(object).map(_no_formula).to_numpy())
-    text = harmless.to_csv(index=False)
-    if "\r" in text:  # Python's csv before 3.13 does not quote it, and what stands after it would begin a row
-        text = harmless.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
-    return text
-
-
-def _no_formula(value: Any) -> Any:
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 def _that_fit(whole: Cells, wanted: list[int]) -> list[int]:

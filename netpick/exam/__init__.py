@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from netpick.exam.examination import examine
     from netpick.exam.exports import export
     from netpick.exam.first_look import look
+    from netpick.exam.fixes import write_fixes
     from netpick.exam.item_response import ResponseModel
+    from netpick.exam.joined import RELABELLED, Sides
     from netpick.exam.luck import luck_of_the_seed, said_of_luck
     from netpick.exam.marks import (
         DIGITS,
@@ -90,6 +92,7 @@ __all__ = [
     "FEW_TIMES",
     "GOLD",
     "GOOD",
+    "RELABELLED",
     "ROUNDS",
     "TIMED",
     "TIMES",
@@ -108,6 +111,7 @@ __all__ = [
     "ResponseModel",
     "Run",
     "RunError",
+    "Sides",
     "SpecError",
     "Splits",
     "Strata",
@@ -188,6 +192,7 @@ __all__ = [
     "verdict",
     "votes",
     "whom",
+    "write_fixes",
 ]
 
 __getattr__, __dir__ = front_door(
@@ -215,6 +220,8 @@ __getattr__, __dir__ = front_door(
         "planted.design": ("Truth",),
         "pictures": ("image_grid",),
         "first_look": ("look",),
+        "joined": ("RELABELLED", "Sides"),
+        "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
         "timings": ("TIMED", "alone", "layer_times", "timed", "times"),

@@ -55,6 +55,7 @@ def described(run: Run) -> dict[str, Any]:
     about = {
         "Data set": data,
         "Classes": f"{len(run.classes)}: {listed(run.classes)}",
+        "Labels": run.relabelled,
         "Networks": f"{cell(len(run.networks))} from {source}{seed}",
         "Trainings": trainings + _work(run),
         "Recipe": _recipe(run.recipe),

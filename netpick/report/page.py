@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
@@ -33,6 +34,14 @@ ROWS = 10
 
 EXPLORER = "explore.html"
 """The page to explore the run, to which the report leads where it lies beside it."""
+
+COMPARES = "-beside"
+"""What the name of a question ends in where it is asked of two runs."""
+
+BESIDE = (
+    *("changes", "best", "strategies", "activations", "scores", "easy", "weird", "confusing", "suspects", "mistakes"),
+)
+"""Questions that are asked of another run too, where a page is to compare."""
 
 FOUND = ("strategies", "weird")
 """Questions whose answers a page of all questions begins with, after the network to pick: families, hard samples."""
@@ -72,6 +81,7 @@ def write_report(
     rows: int = ROWS,
     run_as: str | None = None,
     on_progress: Progress = quiet,
+    against: str | Path | None = None,
 ) -> list[Written]:
     """Write all that a run has to say as one HTML page, which needs no other file and no network.
 
@@ -91,6 +101,8 @@ def write_report(
         How commands on the page name the run's folder; as it was given to `Run` where left out.
     on_progress : callable
         See `netpick.report.figures.Progress`.
+    against : str or Path, optional
+        Folder of another run, with which this one is compared in a group of sections before all others.
 
     Returns
     -------
@@ -107,10 +119,10 @@ def write_report(
     path = page_path(path)
     with _place_of_figures(folder) as place:
         written, sections = [], []
-        for answered in each_figure(run, place, ("svg", "png"), _asked(names), on_progress):
-            sections.append(_section(run, answered, embedded(answered), rows, run_as))
+        for answered in each_figure(run, place, ("svg", "png"), _asked(names, against), on_progress):
+            sections.append(_section(run, answered, embedded(answered), rows, run_as, against))
             written.append(answered if folder is not None else replace(answered, files=()))
-    shown = _shown(run, written, _groups(sections, names is None), run_as)
+    shown = _shown(run, written, _groups(sections, names is None, against), run_as)
     shown["explorer"] = EXPLORER if path.with_name(EXPLORER).is_file() else ""
     write_page(path, html_pages().get_template("report.html.jinja").render(shown))
     return written
@@ -125,6 +137,7 @@ def write_markdown(
     rows: int = ROWS,
     run_as: str | None = None,
     on_progress: Progress = quiet,
+    against: str | Path | None = None,
 ) -> list[Written]:
     """Write the same as Markdown, with the figures as small PNG files that it links to.
 
@@ -137,7 +150,7 @@ def write_markdown(
         Of the images, `NAME.png`; the page links to them relative to itself.
     command : str
         The command that writes the page again; the page quotes it.
-    names, rows, run_as, on_progress
+    names, rows, run_as, on_progress, against
         As in `write_report`.
 
     Returns
@@ -153,7 +166,7 @@ def write_markdown(
     exam.check_count("rows", rows, 0)
     path = page_path(path)
     written, sections = [], []
-    for answered in each_figure(run, image_folder, ("png",), _asked(names), on_progress):
+    for answered in each_figure(run, image_folder, ("png",), _asked(names, against), on_progress):
         link = ""
         if (file := answered.file("png")) is not None:
             small, _ = shrunk(file)
@@ -161,9 +174,9 @@ def write_markdown(
                 atomic_write(file, small)
             relative = Path(os.path.relpath(file.absolute(), path.absolute().parent)).as_posix()
             link = quote(os.fsencode(relative))  # bytes: a path need not be valid Unicode
-        sections.append(_section(run, answered, link, rows, run_as))
+        sections.append(_section(run, answered, link, rows, run_as, against))
         written.append(answered)
-    shown = _shown(run, written, _groups(sections, names is None), run_as)
+    shown = _shown(run, written, _groups(sections, names is None, against), run_as)
     write_page(path, markdown_pages().get_template("exam.md.jinja").render(shown, command=command))
     return written
 
@@ -202,20 +215,42 @@ def write_page(path: Path, page: str) -> None:
         atomic_write(path, page.encode("utf-8", "replace"))
 
 
-def _asked(names: Iterable[str | questions.Question] | None) -> Iterable[str | questions.Question]:
-    """Return the questions of a page; where none are named, which network to pick is the first of them."""
+def _asked(
+    names: Iterable[str | questions.Question] | None, against: str | Path | None
+) -> Iterable[str | questions.Question]:
+    """Return the questions of a page, first those that compare.
+
+    Where none are named, which network to pick is the first of the others.
+    """
+    beside = [] if against is None else [_beside(questions.find(name), Run(against)) for name in BESIDE]
     if names is not None:
-        return names
+        return [*beside, *names]
     _, _, columns = (inspect.getdoc(exam.Pick) or "").partition("Notes\n-----\n")
     doc = f"{inspect.getdoc(suggestion)}\n\n{columns}"
     pick = questions.Question(
         "pick", "Which network should one pick?", doc, {}, Path(suggestion.__file__), own=False, function=exam.pick
     )
-    return [pick, *questions.questions().values()]
+    return [*beside, pick, *questions.questions().values()]
 
 
-def _groups(sections: list[Section], everything: bool) -> list[Group]:
-    """Put the sections under headings: what was found, then the groups of the gallery; or the order that is wanted."""
+def _beside(question: questions.Question, other: Run) -> questions.Question:
+    """Return a question as it is asked of two runs."""
+    return replace(
+        question,
+        name=f"{question.name}{COMPARES}",
+        function=partial(questions.ask, question=question, against=other.path),
+    )
+
+
+def _groups(sections: list[Section], everything: bool, against: str | Path | None) -> list[Group]:
+    """Put the sections under headings: what was found, then the groups of the gallery; or the order that is wanted.
+
+    What compares with another run comes first.
+    """
+    if against is not None:
+        beside = [section for section in sections if section.name.endswith(COMPARES)]
+        rest = _groups([section for section in sections if section not in beside], everything, None)
+        return [*rest[:1], Group("before-and-after", f"Beside {against}", beside), *rest[1:]]
     by_name = {section.name: section for section in sections}
     if not everything:
         return [Group("found", "What was found", []), Group("group-1", "Questions", sections)]
@@ -233,9 +268,14 @@ def _shown(run: Run, written: list[Written], groups: list[Group], run_as: str | 
     return {**facts(run, written), "run": _run_as(run, run_as), "groups": groups}
 
 
-def _section(run: Run, asked: Written, image: str, rows: int, run_as: str | None) -> Section:
+def _section(
+    run: Run, asked: Written, image: str, rows: int, run_as: str | None, against: str | Path | None
+) -> Section:
     folder = Path(_run_as(run, run_as))
     command = advice.command("pick", folder) if asked.name == "pick" else advice.command("ask", folder, asked.name)
+    if against is not None and asked.name.endswith(COMPARES):
+        name = asked.name.removesuffix(COMPARES)
+        command = advice.command("ask", folder, name, "--against", Path(against))
     return Section(
         asked.name, asked.title, asked.text, asked.note.rstrip("."), asked.error, image, asked.alt,
         table(asked.table, rows, asked.suggested or None, asked.shares), parts(asked.doc), command,

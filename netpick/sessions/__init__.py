@@ -1,4 +1,4 @@
-"""What is done with a run: generate, import, train, estimate, time, verify; and where."""
+"""What is done with a run: generate, import, train, estimate, time, verify, relabel; and where."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netpick.sessions.imports import import_run
     from netpick.sessions.listener import Listener
     from netpick.sessions.options import Options
+    from netpick.sessions.relabel import relabel_run
     from netpick.sessions.session import estimate_run, train_run
     from netpick.sessions.short_answers import answers_to
     from netpick.sessions.timing import time_run
@@ -26,6 +27,7 @@ __all__ = [
     "generate_run",
     "import_run",
     "measure_distances",
+    "relabel_run",
     "time_run",
     "train_run",
     "verify_run",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = front_door(
         "imports": ("import_run",),
         "listener": ("Listener",),
         "options": ("Options",),
+        "relabel": ("relabel_run",),
         "session": ("train_run", "estimate_run"),
         "short_answers": ("answers_to",),
         "timing": ("time_run",),

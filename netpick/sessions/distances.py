@@ -15,7 +15,7 @@ import numpy as np
 from netpick.data.shared import attach
 from netpick.sessions.inputs import evidence, lay_out, passing_cache
 from netpick.sessions.options import Options
-from netpick.sessions.settle import gathered
+from netpick.sessions.settle import gathered, need_trainable
 from netpick.store.folder import Store
 
 Row = dict[str, Any]
@@ -35,6 +35,7 @@ def measure_distances(
         The data set is missing, or is not the one that the run was made with.
     """
     store = Store.open(folder)
+    need_trainable(store)
     situation = gathered(store, Options(), ["cpu"])
     with passing_cache(store), store.lock():
         inputs = lay_out(situation, situation.networks[:1], data_dir)

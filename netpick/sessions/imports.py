@@ -107,6 +107,11 @@ def _there(path: Path) -> Store | None:
     store = Store.open(path)
     if store.imported is None:
         raise RunError(f"{path} is a run that netpick made: give --run another folder, or that of an imported run")
+    if store.relabelled:
+        raise RunError(
+            f"{path} has the answers of {store.relabelled[0]['of']} and other labels: import into that run, and put "
+            "its labels right again"
+        )
     return store
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -99,11 +99,16 @@ def _table(text: str) -> Any:
 
 @dataclass
 class Evaluations:
-    """Hears every block of predictions, and holds it against the tables `epochs` and `samples`."""
+    """Hears every block of predictions, and holds it against the tables `epochs` and `samples`.
+
+    `relabelled` says whether labels were put right after the answers: then those in the predictions are others, the
+    same ones in all of them.
+    """
 
     epochs: pd.DataFrame
     labels: dict[str, np.ndarray]
     classes: int
+    relabelled: bool = False
     faults: list[str] = field(default_factory=list)
     checked: int = 0
     without_scores: int = 0
@@ -111,6 +116,13 @@ class Evaluations:
     def __post_init__(self) -> None:
         keys = zip(*(self.epochs[k].tolist() for k in ("network", "replicate", "epoch", "split")), strict=True)
         self._rows = dict(zip(keys, self.epochs.to_dict("records"), strict=True))
+        self._before = {split: np.full(len(labels), -1) for split, labels in self.labels.items()}
+
+    @property
+    def changed(self) -> int:
+        """Number of samples that had another label when they were answered."""
+        pairs = ((before, self.labels[split]) for split, before in self._before.items())
+        return sum(int(((before >= 0) & (before != now)).sum()) for before, now in pairs)
 
     def hear(self, block: Block) -> None:
         """Work the numbers of one evaluation out anew."""
@@ -119,26 +131,69 @@ class Evaluations:
             return
         self.checked += 1
         about = f"{block.network}, replicate {block.replicate}, epoch {block.epoch}, split {block.split}"
-        columns: dict[str, Any] = {name: block.array(name) for name in block.table.column_names}
-        order = np.argsort(columns["sample"], kind="stable")
-        label, predicted = (columns[name][order] for name in ("label", "predicted"))
+        answers = _answers(block, self.classes)
+        label = answers.label
         labels = self.labels.get(block.split)
-        if labels is None or not np.array_equal(labels, label):
+        if labels is None or len(labels) != len(label):
             self.faults.append(f"{about}: labels are not those of samples.parquet")
             return
-        scores = [columns[f"score_{c}"] for c in range(self.classes)]
-        if any(score is None for score in scores):
+        if not np.array_equal(labels, label):
+            if fault := self._relabelling_fault(block.split, answers):
+                self.faults.append(f"{about}: {fault}")
+                return
+            label = labels
+        if answers.scores is None:
             self.without_scores += 1
-            now = _from_classes(predicted, label, self.classes)
+            now = _from_classes(answers.predicted, label, self.classes)
         else:
-            table = np.stack(scores, axis=1)[order]
-            if not np.array_equal(table.argmax(axis=1), predicted):
+            if not np.array_equal(answers.scores.argmax(axis=1), answers.predicted):
                 self.faults.append(f"{about}: predicted classes are not those of the highest scores")
-            now = _from_scores(block.split, table, label)
+            now = _from_scores(block.split, answers.scores, label)
         wrong = [name for name, value in now.items() if not _same(row[name], value)]
         for name in wrong[:1]:
             more = f", and {len(wrong) - 1} more such" if len(wrong) > 1 else ""
             self.faults.append(f"{about}: {name} is {now[name]:.6g}, and epochs say {row[name]:.6g}{more}")
+
+    def _relabelling_fault(self, split: str, answers: _Answers) -> str | None:
+        if not self.relabelled:
+            return "labels are not those of samples.parquet"
+        before = self._before[split][answers.sample]
+        if ((before >= 0) & (before != answers.label)).any():
+            return "labels are not those that the other networks answered by"
+        self._before[split][answers.sample] = answers.label
+        return None
+
+
+class _Answers(NamedTuple):
+    """The columns of a block in the order of its samples; no scores where they were not kept."""
+
+    sample: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    scores: np.ndarray | None
+
+
+def _answers(block: Block, classes: int) -> _Answers:
+    columns: dict[str, Any] = {name: block.array(name) for name in block.table.column_names}
+    order = np.argsort(columns["sample"], kind="stable")
+    scores = [columns[f"score_{c}"] for c in range(classes)]
+    kept = None if any(score is None for score in scores) else np.stack(scores, axis=1)[order]
+    sample, label, predicted = (columns[name][order] for name in ("sample", "label", "predicted"))
+    return _Answers(sample, label, predicted, kept)
+
+
+def by_other_labels(block: Block, labels: np.ndarray) -> dict[str, float]:
+    """Return the columns of `epochs` that follow from labels, all samples' of the split; NaN where scores are missing.
+
+    A loss or an area without scores is not known any more: the one that stood there was that of other labels.
+    """
+    classes = sum(name.startswith("score_") for name in block.table.column_names)
+    answers = _answers(block, classes)
+    known = labels[answers.sample]
+    if answers.scores is not None:
+        return _from_scores(block.split, answers.scores, known)
+    unknown = dict.fromkeys(("loss", *(f"auc_{c}" for c in range(classes))), math.nan)
+    return {**_from_classes(answers.predicted, known, classes), **unknown}
 
 
 def _from_scores(split: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

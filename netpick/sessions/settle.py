@@ -32,13 +32,34 @@ KEEP = {"scores": "all", "weights": "last"}
 
 
 def settled(store: Store, options: Options) -> Situation:
-    """Return what is the case, as `gathered`; raises NetpickError where the devices can't do what is wanted."""
+    """Return what is the case, as `gathered`; raises NetpickError where the devices can't do what is wanted.
+
+    And RunError for a run of which only the answers are there to work with.
+    """
+    need_trainable(store)
     if options.cluster is not None:  # what its workers have, and whether that will do, they say themselves
         return gathered(store, options, ["cpu"])
     situation = gathered(store, options, devices.resolve(options.device))
     for device in situation.devices:
         check_device(situation, device)
     return situation
+
+
+def need_trainable(store: Store) -> None:
+    """Raise RunError for an imported run, of whose networks there are answers alone, and where labels were changed.
+
+    What was trained there later would have learned from other labels than the rest, or count as if it had.
+    """
+    if store.imported is not None:
+        raise RunError(
+            f"{store.path} has imported answers, and no networks to train or to time: `{command('ask', store.path)}` "
+            "lists what can be asked of it"
+        )
+    if store.relabelled:
+        raise RunError(
+            f"{store.path} has the answers of {store.relabelled[0]['of']} and other labels: train, time and measure "
+            f"that run, and give `{command('relabel')}` again"
+        )
 
 
 def check_device(situation: Situation, device: str) -> None:
@@ -48,15 +69,7 @@ def check_device(situation: Situation, device: str) -> None:
 
 
 def gathered(store: Store, options: Options, where: Sequence[str]) -> Situation:
-    """Return what is the case, whatever the devices can do; raises TemplateError for a recipe that makes no sense.
-
-    And RunError for an imported run, of whose networks there are answers alone.
-    """
-    if store.imported is not None:
-        raise RunError(
-            f"{store.path} has imported answers, and no networks to train or to time: `{command('ask', store.path)}` "
-            "lists what can be asked of it"
-        )
+    """Return what is the case, whatever the devices can do; raises TemplateError for a recipe that makes no sense."""
     recipe = _wanted_recipe(store, options)
     keep = _kept(store)
     before = _pin(store)

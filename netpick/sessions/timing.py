@@ -25,7 +25,7 @@ from netpick.sessions.forecast.calibration import choose
 from netpick.sessions.forecast.work import workload_of
 from netpick.sessions.inputs import lay_out, passing_cache
 from netpick.sessions.options import Options
-from netpick.sessions.settle import gathered, with_code
+from netpick.sessions.settle import gathered, need_trainable, with_code
 from netpick.sessions.situation import DueTraining, RunNetwork, Samples, Situation
 from netpick.sessions.stopwatch import BATCH, time_alone
 from netpick.sessions.tasks import tasks_of, with_engines_ready
@@ -119,6 +119,7 @@ def time_run(
         A name or computation that the run does not have, none of the devices, a busy machine, missing data.
     """
     store = Store.open(folder)
+    need_trainable(store)
     here, missing = _devices(devices)
     options = Options(modules=modules, trust=trust)
     situation = gathered(store, options, here)

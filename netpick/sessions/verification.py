@@ -77,10 +77,15 @@ def verify_run(
     situation = None if store.imported else gathered(store, replace(options, device="cpu"), ["cpu"])
     if situation is None and number:
         raise RunError(f"{store.path} has imported answers, and no networks to train again: leave --retrain out")
+    if store.relabelled and number:
+        raise RunError(
+            f"{store.path} has other labels than its networks were trained with: leave --retrain out, or give it with "
+            f"the run that it was made of, {store.relabelled[0]['of']}"
+        )
     labels = (
         {split: reader.labels(split) for split in reader.samples["split"].unique()} if len(reader.trainings) else {}
     )
-    heard = Evaluations(reader.epochs, labels, len(reader.classes))
+    heard = Evaluations(reader.epochs, labels, len(reader.classes), bool(reader.relabelled))
     on_note("reading every file")
     faults = list(whole.faults(store, heard.hear))
     said = [_read(store)]
@@ -91,6 +96,9 @@ def verify_run(
         faults += _count_faults(situation, reader, same, counted, on_progress)
         faults += training_faults(situation, reader.trainings)
     faults += heard.faults
+    if reader.relabelled:
+        faults += _relabelling_faults(store, heard.changed)
+        said.append(f"Counted by labels that were put right after the answers: {reader.relabelled}.")
     said += _recounted(len(reader.networks), counted, same, heard, store.imported is not None)
     retrained: list[Retrained] = []
     if number:
@@ -114,6 +122,13 @@ def _count_faults(situation: Situation, reader: Reader, same: bool, counted: int
         on_progress("counting networks", done, counted)
 
     return list(count_faults(situation, reader.trainings, same, situation.workers, measured))
+
+
+def _relabelling_faults(store: Store, changed: int) -> list[str]:
+    said = [one["labels"] for one in store.relabelled]
+    if changed == said[0] if len(said) == 1 else changed <= sum(said):  # a later file may undo what one before did
+        return []
+    return [f"{store.path}: labels other than those of the answers: {changed}, and run.toml says {sum(said)}"]
 
 
 def _quiet(folder: str | Path) -> Store:

@@ -152,6 +152,14 @@ def _ordered(sample: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.logical_and.reduceat(sample == place, starts)
 
 
+def with_labels(block: Block, labels: np.ndarray, names: list[str]) -> Block:
+    """Return a block's columns of `names` with the labels that its samples have now."""
+    table = block.table
+    now = pa.array(labels[table.column("sample").to_numpy()], pa.int16())
+    table = table.set_column(table.column_names.index("label"), "label", now)
+    return block._replace(table=table.select(names))
+
+
 def join_blocks(blocks: Iterable[Block], names: list[str], classes: int) -> pa.Table:
     """Put blocks one after another into one Arrow table of the given columns."""
     tables = [b.table for b in blocks]

@@ -43,22 +43,23 @@ def copy_run(store: Store, target: Path, images: bool = True, weights: bool = Tr
             for table in TABLES:
                 (target / table).mkdir()
                 for shard in scan(store.path / table)[0]:
-                    _copy(shard.path, target / table / shard.path.name)
+                    copy_file(shard.path, target / table / shard.path.name)
             for table in ("networks", *MEASURED):
                 if (path := store.path / f"{table}.parquet").is_file():
-                    _copy(path, target / path.name)
+                    copy_file(path, target / path.name)
             _copy_samples(store, target, images)
             if weights:
                 (target / "weights").mkdir()
                 for path in filter(Path.is_file, map(store.files.weights, sorted(ended))):
-                    _copy(path, target / "weights" / path.name)
+                    copy_file(path, target / "weights" / path.name)
     copy = Store(target, {})
     copy.update_manifest(**_without_places(store, weights))
     copy.compact()
     return copy
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a regular file to where none is."""
     with open_regular(source) as given, open(target, "xb") as taken:
         shutil.copyfileobj(given, taken, 2**20)
 
@@ -66,7 +67,7 @@ def _copy(source: Path, target: Path) -> None:
 def _copy_samples(store: Store, target: Path, images: bool) -> None:
     path = store.path / "samples.parquet"
     if images:
-        _copy(path, target / path.name)
+        copy_file(path, target / path.name)
         return
     rows = read_file(path, "samples", store.classes)
     schema = pa.schema([field for field in arrow_schema("samples") if field.name in rows.column_names])

@@ -134,6 +134,11 @@ class Store:
         """What run.toml says of the files that its answers were imported from; None where netpick trained."""
         return self.manifest.get("imported")
 
+    @property
+    def relabelled(self) -> list[dict[str, Any]]:
+        """What run.toml says of the labels that were put right after the answers: by which files, and how many."""
+        return list(self.manifest.get("relabelled", ()))
+
     def update_manifest(self, **keys: object) -> None:
         """Change keys of the manifest and write it anew, atomically."""
         manifest = Manifest(_without_none({**self.manifest, **keys}), self.path / MANIFEST)

@@ -142,7 +142,7 @@ class GivenTable:
             column = column.dictionary_encode()
         if not (is_plain(column.type) or is_plain(column.type.value_type)):
             raise DataError(f"{self.path}: its column {name} is of {column.type.value_type}: give words or numbers")
-        raw = [_word(value) for value in column.dictionary.to_pylist()]
+        raw = [as_word(value) for value in column.dictionary.to_pylist()]
         if long := [word for word in raw if word is not None and len(word) > WORD]:
             raise DataError(f"{self.path}: column {name} has {long[0]:.40}..., of more than {WORD} letters")
         words = list(dict.fromkeys(word for word in raw if word is not None))
@@ -161,7 +161,7 @@ class GivenTable:
             raise DataError(f"{self.path} can't be read ({what:.200}): give a CSV or Parquet file") from None
 
 
-def _word(value: Any) -> str | None:
+def as_word(value: Any) -> str | None:
     """Return a value as a word; None for an empty one."""
     if value is None or value == "" or value != value:
         return None

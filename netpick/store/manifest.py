@@ -68,6 +68,13 @@ class _Imported(TypedDict, total=False):
     columns: list[str]
 
 
+class _Relabelled(TypedDict):
+    of: str
+    file: str
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    labels: Natural
+
+
 class _Keys(TypedDict, total=False):
     schema_version: Annotated[int, Meta(ge=1)]
     classes: Annotated[list[str], Meta(min_length=1, max_length=2**15 - 1)]
@@ -90,6 +97,7 @@ class _Keys(TypedDict, total=False):
     plan: str
     training: _Training
     imported: _Imported
+    relabelled: list[_Relabelled]
 
 
 class Manifest(dict[str, Any]):

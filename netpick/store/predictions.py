@@ -6,7 +6,7 @@ The large arrays go from Parquet to numpy without a frame in between.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pandas as pd
 
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed
-from netpick.store.blocks import Block, Verified, read_blocks
+from netpick.store.blocks import Block, Verified, read_blocks, with_labels
 from netpick.store.rows import RunFiles, read_file
 from netpick.store.shards import LOOKS, BrokenShardError, Shard, again_if_gone, open_shard, scan
 
@@ -35,6 +35,7 @@ class Predictions:
     order : place of each network in the catalogue
     broken : takes the files that can't be read, instead of an error; None for the error
     imported : whether they are from elsewhere, where nobody can train again
+    labels : gives the labels of a split, where they are no longer those in the predictions' files
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Predictions:
         order: Mapping[str, int],
         broken: list[Path] | None,
         imported: bool = False,
+        labels: Callable[[str], np.ndarray] | None = None,
     ) -> None:
         self.path = files.path
         self._files, self._stems, self._epochs, self._order, self._broken = files, stems, epochs, order, broken
         self._verified: Verified = {}
         self._imported = imported
+        self._labels = labels
 
     def wanted(
         self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None
@@ -87,11 +90,13 @@ class Predictions:
         Raises RunError where one is missing, unless broken files are left out.
         """
         left = set(wanted)
+        labels = self._labels if "label" in names else None
+        needed = names if labels is None else [*dict.fromkeys([*names, "sample"])]
         for look in range(1, LOOKS + 1):
             try:
-                for block in self._there(frozenset(left), names):
+                for block in self._there(frozenset(left), needed):
                     left.discard(block.key)
-                    yield block
+                    yield block if labels is None else with_labels(block, labels(block.split), names)
                 break
             except BrokenShardError as error:  # gone, as when the run was compacted: the rest has other names now
                 if not error.is_gone or look == LOOKS:

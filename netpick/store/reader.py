@@ -19,6 +19,7 @@ import pandas as pd
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed, suggest
 from netpick.core.recipe import Recipe, current
+from netpick.core.words import counted_word
 from netpick.store.blocks import join_blocks
 from netpick.store.folder import Store
 from netpick.store.predictions import Epochs, Predictions
@@ -79,6 +80,15 @@ class Reader:
     def imported(self) -> bool:
         """Whether its answers are from elsewhere: then there are no networks, and costs where they were given."""
         return self._store.imported is not None
+
+    @property
+    def relabelled(self) -> str:
+        """Which labels were put right after the answers had been given, in words; "" where none were."""
+        return "; ".join(
+            f"{counted_word(one['labels'], 'label')} changed by {one['file']} (SHA-256 {one['sha256'][:12]}...) in "
+            f"{one['of']}"
+            for one in self._store.relabelled
+        )
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -289,7 +299,15 @@ class Reader:
     def _predictions(self) -> Predictions:
         epochs, t = self.epochs, self.trainings
         stems = {f"{h}-{r}": (n, r) for n, h, r in zip(t["network"], t["hash"], t["replicate"], strict=True)}
-        return Predictions(self._store.files, stems, epochs, self._order, self._broken, self.imported)
+        return Predictions(
+            self._store.files,
+            stems,
+            epochs,
+            self._order,
+            self._broken,
+            self.imported,
+            self.labels if self.relabelled else None,
+        )
 
     def _array(
         self,

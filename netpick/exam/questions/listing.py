@@ -16,11 +16,17 @@ from typing import Any
 
 from netpick.core.errors import NetpickError, WorkError, listed, suggest
 from netpick.exam.answer import Answer
+from netpick.exam.joined import Sides
 from netpick.exam.questions.own_modules import guarded
 from netpick.exam.questions.question import Question, described
+from netpick.exam.side_by_side import compared_answer, need_comparable
 from netpick.store.reader import Reader
 
 MORE = "More questions"
+
+AGAINST = "against"
+WRITES = "to"
+"""Option of a question that writes a file, which it does of the first of two runs alone."""
 
 
 def questions() -> dict[str, Question]:
@@ -56,14 +62,17 @@ def aliases() -> dict[str, str]:
     return dict(importlib.import_module("netpick.analysis").ALIASES)
 
 
-def ask(run: Reader, question: str | Question, **options: Any) -> Answer:
-    """Ask a run one question.
+def ask(run: Reader, question: str | Question, against: str | Path | None = None, **options: Any) -> Answer:
+    """Ask a run one question, or two runs the same.
 
     Parameters
     ----------
     run : Run
     question : str or Question
         The name of one that comes along, as in `questions`; or a module of your own, as `own_question` loads it.
+    against : str or Path, optional
+        Folder of another run, which the same is asked: the answer has both tables in one, and what differs. Questions
+        that have an option of that name, such as `changes`, compare by themselves.
     **options
         Of the question; text is read as the type that the option has.
 
@@ -74,6 +83,10 @@ def ask(run: Reader, question: str | Question, **options: Any) -> Answer:
         refuses. WorkError where a user's own question fails, with its file and line.
     """
     asked = find(question) if isinstance(question, str) else question
+    if against is not None and AGAINST in asked.options:
+        options[AGAINST] = str(against)
+    elif against is not None:
+        return _of_both(run, asked, against, options)
     values = {}
     for key, value in options.items():
         if key not in asked.options:
@@ -93,6 +106,15 @@ def ask(run: Reader, question: str | Question, **options: Any) -> Answer:
     draw = answer.draw
     answer.draw = lambda: guarded(asked, draw)
     return answer
+
+
+def _of_both(run: Reader, asked: Question, against: str | Path, options: dict[str, Any]) -> Answer:
+    need_comparable(asked.name if not asked.own else f"{asked.name} (yours)")
+    other = type(run)(against)
+    here = ask(run, asked, None, **options)
+    there = ask(other, asked, None, **{key: value for key, value in options.items() if key != WRITES})
+    split = options.get("split") or "test"
+    return compared_answer(asked.name, here, there, Sides(run, other), split)
 
 
 @cache
