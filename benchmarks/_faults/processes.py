@@ -109,7 +109,7 @@ class Command:
         until = time.monotonic() + ORPHAN_SECONDS
         while left := self.members():
             if time.monotonic() > until:
-                names = [f"{process.pid} {' '.join(process.cmdline())[:80]}" for process in left]
+                names = [f"{process.pid} {process.status()} {' '.join(process.cmdline())[:80]}" for process in left]
                 self.kill_all()
                 return names
             time.sleep(0.05)

@@ -69,7 +69,8 @@ def case(number: int, rng: random.Random, bases: Path, folder: Path, most: int =
     command = Command(train_words(run, *more), log, folder=folder)
     hit = bool(culprit) or _strike(command, Log(run), way, rng)
     said = command.wait()
-    wrong = [f"HANG: left after the end: {name}" for name in command.orphans()]
+    left = command.orphans()
+    wrong = [f"HANG: left after the end: {', '.join(left)}"] if left else []
     if said.code:
         word = "HANG" if said.code == -signal.SIGALRM else "UNSAID"
         wrong.append(f"{word}: exit code {said.code}: {said.text[-300:]}")

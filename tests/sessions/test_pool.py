@@ -100,6 +100,17 @@ def test_no_more_is_done_than_is_taken_but_for_a_few(tmp_path):
     assert len(pids | {r.outcome for r in rest}) == 2  # the same workers all the time
 
 
+def test_a_worker_that_is_stopped_when_all_is_done_does_not_stay(tmp_path):
+    results = stream(tasks(tmp_path, "meet", "meet", "nap"), work, 2)
+    pids = {next(results).outcome, next(results).outcome}
+    while not (mark := tmp_path / "nap_2-1.pid").exists() or not mark.read_text():
+        time.sleep(0.01)
+    (idle,) = pids - {int(mark.read_text())}
+    os.kill(idle, signal.SIGSTOP)
+    assert [name_of(r) for r in results] == ["nap_2"]
+    assert psutil.wait_procs([psutil.Process(idle)] if psutil.pid_exists(idle) else [], timeout=10)[1] == []
+
+
 def test_nothing_to_do_starts_nothing():
     assert list(stream([], work, 2)) == []
 

@@ -123,20 +123,26 @@ def ended_where_stopped(pids: Callable[[], Iterable[int]]) -> Iterator[None]:
     """End meanwhile those of some processes that stay stopped, as by SIGSTOP: what they were at would never end.
 
     What counts are looks of this process, not seconds: those that stop and go on together with it, as by Ctrl-Z, stay.
+    Who is stopped when it is over is ended at once: it would outlast this process, which it can't see go.
     """
     looks: Counter[int] = Counter()
+    known: set[int] = set()
 
-    def look() -> bool:
+    def look(most: int = STOPPED_LOOKS) -> bool:
         nonlocal looks
-        looks = Counter({pid: looks[pid] + 1 for pid in pids() if _is_stopped(pid)})
+        known.update(pids())
+        looks = Counter({pid: looks[pid] + 1 for pid in known if _is_stopped(pid)})
         for pid, number in looks.items():
-            if number >= STOPPED_LOOKS:
+            if number >= most:
                 with contextlib.suppress(psutil.Error):
                     psutil.Process(pid).kill()
         return False
 
-    with looking(look, LOOK_SECONDS):
-        yield
+    try:
+        with looking(look, LOOK_SECONDS):
+            yield
+    finally:
+        look(1)
 
 
 @contextlib.contextmanager
