@@ -19,7 +19,14 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from netpick.core.processes import safe_path
-from netpick.sessions.workers.process import attempt, ended_where_stopped, looking, started_without_ctrl_c, watch
+from netpick.sessions.workers.process import (
+    attempt,
+    ended_where_stopped,
+    is_stopped,
+    looking,
+    started_without_ctrl_c,
+    watch,
+)
 from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Outcome = TypeVar("Outcome")
@@ -127,6 +134,7 @@ def _parallel(
     with safe_path(), warnings.catch_warnings():  # to the end: joblib starts other workers in the place of large ones
         with started_without_ctrl_c():
             outcomes = pool(calls())
+            executor = _executor(pool)
         # joblib replaces a worker whose memory has grown, between two tasks; nothing is lost by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         # and what is in hand when the stream is closed is dropped: that is what closing is for
@@ -136,6 +144,8 @@ def _parallel(
                 yield from outcomes
         finally:
             outcomes.close()
+            if any(map(is_stopped, _processes_of(executor))):
+                executor.shutdown(kill_workers=True)  # one that is stopped does not see the coordinator go, and stays
 
 
 @contextlib.contextmanager
@@ -165,8 +175,16 @@ def _no_waiting_for_the_dead(pool: Any) -> Iterator[None]:
 
 def _processes(pool: Any) -> dict[int, Any]:
     """Return joblib's worker processes by their ids."""
-    executor = getattr(getattr(pool, "_backend", None), "_workers", None)
+    return _processes_of(_executor(pool))
+
+
+def _processes_of(executor: Any) -> dict[int, Any]:
     return dict(getattr(executor, "_processes", None) or {})
+
+
+def _executor(pool: Any) -> Any:
+    """Return what holds joblib's workers; None of a back end without."""
+    return getattr(getattr(pool, "_backend", None), "_workers", None)
 
 
 def _worker_death() -> tuple[type[BaseException], ...]:

@@ -123,26 +123,20 @@ def ended_where_stopped(pids: Callable[[], Iterable[int]]) -> Iterator[None]:
     """End meanwhile those of some processes that stay stopped, as by SIGSTOP: what they were at would never end.
 
     What counts are looks of this process, not seconds: those that stop and go on together with it, as by Ctrl-Z, stay.
-    Who is stopped when it is over is ended at once: it would outlast this process, which it can't see go.
     """
     looks: Counter[int] = Counter()
-    known: set[int] = set()
 
-    def look(most: int = STOPPED_LOOKS) -> bool:
+    def look() -> bool:
         nonlocal looks
-        known.update(pids())
-        looks = Counter({pid: looks[pid] + 1 for pid in known if _is_stopped(pid)})
+        looks = Counter({pid: looks[pid] + 1 for pid in pids() if is_stopped(pid)})
         for pid, number in looks.items():
-            if number >= most:
+            if number >= STOPPED_LOOKS:
                 with contextlib.suppress(psutil.Error):
                     psutil.Process(pid).kill()
         return False
 
-    try:
-        with looking(look, LOOK_SECONDS):
-            yield
-    finally:
-        look(1)
+    with looking(look, LOOK_SECONDS):
+        yield
 
 
 @contextlib.contextmanager
@@ -163,7 +157,8 @@ def looking(look: Callable[[], bool], seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped, as by SIGSTOP."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     except psutil.Error:
