@@ -1,4 +1,4 @@
-"""The part of the command line that asks: ask, pick, examine, show, export, figures, report.
+"""The part of the command line that asks: ask, pick, examine, show, figures, report, explore.
 
 As in `cli`: parse, call, print. The options of a question are not written here; they are read off its `ask`.
 """
@@ -16,7 +16,7 @@ from rich.markup import escape
 from netpick.cli import completion, options
 from netpick.cli.screen import Format, listing, say, sentence, show_frame
 from netpick.core import advice
-from netpick.core.errors import NetpickError, RunError, listed
+from netpick.core.errors import RunError, listed
 
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
@@ -269,34 +269,6 @@ def show(
         show_frame(shown, rows=60, wide=wide)
     if made.note:
         sentence(made.note, "dim")
-
-
-@app.command()
-def export(
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The file to write: .py, or .jsonl.")],
-    first: options.RunOrNetwork = None,
-    more: options.Networks = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
-) -> None:
-    """Write one network as PyTorch source that needs no netpick, weights beside it; or some or all as JSON lines."""
-    from netpick.core.words import counted_word
-    from netpick.exam.exports import export as write
-    from netpick.exam.exports import export_networks
-
-    run, names = options.run_and_names([word for word in (first, *(more or ())) if word])
-    if to.endswith(".jsonl"):
-        number = export_networks(open_run(run), to, names, overwrite)
-        say(f"{to}: {counted_word(number, 'network')}")
-        return
-    if len(names) != 1:
-        raise NetpickError(
-            f"export wants the name of one network, got {len(names) or 'none'}; --to FILE.jsonl describes several, or "
-            "all of them"
-        )
-
-    written = write(open_run(run), names[0], to, overwrite=overwrite)
-    for line in filter(None, (written.source, written.weights, written.note)):
-        say(str(line))
 
 
 def _progress(name: str, number: int, total: int) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netpick.sessions.imports import import_run
     from netpick.sessions.listener import Listener
     from netpick.sessions.options import Options
+    from netpick.sessions.pixels import pixels_of
     from netpick.sessions.relabel import relabel_run
     from netpick.sessions.session import estimate_run, train_run
     from netpick.sessions.short_answers import answers_to
@@ -27,6 +28,7 @@ __all__ = [
     "generate_run",
     "import_run",
     "measure_distances",
+    "pixels_of",
     "relabel_run",
     "time_run",
     "train_run",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = front_door(
         "imports": ("import_run",),
         "listener": ("Listener",),
         "options": ("Options",),
+        "pixels": ("pixels_of",),
         "relabel": ("relabel_run",),
         "session": ("train_run", "estimate_run"),
         "short_answers": ("answers_to",),
