@@ -64,3 +64,24 @@ def export(
     written = write(opened, names[0], to, overwrite=overwrite)
     for line in filter(None, (written.source, written.weights, written.note)):
         say(str(line))
+
+
+@app.command()
+def kit(
+    to: Annotated[str, typer.Option("--to", metavar="FOLDER", help="The kit, a folder that is not there yet.")],
+    first: options.RunOrNetwork = None,
+    more: options.Networks = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Each network in whole numbers of 8 bits, too.")] = False,
+    samples: Annotated[int, typer.Option(metavar="N", help="Test samples that go with it.")] = 128,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Write networks as a folder that measures them on another device, which needs numpy and onnxruntime only.
+
+    netpick time RUN --add FILE takes in what it has measured there.
+    """
+    from netpick.exam.device.kit import write_kit
+    from netpick.sessions import pixels_of
+
+    run, names = options.run_and_names([word for word in (first, *(more or ())) if word])
+    opened = open_run(run)
+    sentence(write_kit(opened, names, to, partial(pixels_of, opened, option=data_dir), int8, samples))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
+    from netpick.sessions.device_times import add_times
     from netpick.sessions.distances import measure_distances
     from netpick.sessions.generate import generate_run
     from netpick.sessions.imports import import_run
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Listener",
     "Options",
+    "add_times",
     "answers_to",
     "check_run",
     "estimate_run",
@@ -38,6 +40,7 @@ __all__ = [
 __getattr__, __dir__ = front_door(
     __name__,
     {
+        "device_times": ("add_times",),
         "distances": ("measure_distances",),
         "generate": ("generate_run",),
         "imports": ("import_run",),
