@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -175,6 +176,8 @@ def pick(
         float | None, typer.Option(metavar="FRACTION", help="Accuracy that may be lost for a lower cost.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the splits into samples to choose on and to judge on.")] = 0,
+    int8: Annotated[bool, typer.Option("--int8", help="By what networks score in whole numbers of 8 bits.")] = False,
+    data_dir: options.DataDir = None,
     plot: options.Plot = None,
     form: options.Form = "table",
     rows: options.Rows = 40,
@@ -200,12 +203,18 @@ def pick(
     more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
     down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
     opened = open_run(folder, skip_broken)
-    chosen = choose(opened, constraints, down, up, seed=seed, **more)
+    if int8:
+        from netpick.sessions import pixels_of
+
+        more["int8"] = partial(pixels_of, opened, option=data_dir)
+    on_note = partial(say, style="dim", error=True)
+    chosen = choose(opened, constraints, down, up, seed=seed, on_note=on_note, **more)
     print_answer(chosen, form, rows, plot, wide)
     if form == "table":
         say(f"next: {advice.command('show', folder, chosen.name)}")
         if not opened.imported:
-            say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
+            what = ("--to", "net.onnx", "--int8") if int8 else ("--to", "net.py")
+            say(f"      {advice.command('export', folder, chosen.name, *what)}")
 
 
 @app.command()
