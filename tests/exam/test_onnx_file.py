@@ -173,6 +173,10 @@ def test_what_cant_be_written_is_said_before_anything_is_read(run, images, tmp_p
     failed.trainings["status"] = ["diverged"]
     with pytest.raises(RunError, match=r"can't be an ONNX file: (its training ended as diverged|.* no finished)"):
         export_onnx(failed, "Basic", out, never)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "imported", True)
+        with pytest.raises(RunError, match="has imported answers, and no networks"):
+            export_onnx(Run(bare.path), "Basic", out, never)
     theirs = builtins.__import__
 
     def missing(name, *more):

@@ -18,6 +18,7 @@ import pandas as pd
 from netpick.core.errors import NetpickError, RunError, WorkError
 from netpick.core.files import named_errors, written_aside
 from netpick.core.pixels import Pixels
+from netpick.core.spreadsheet import csv_text
 from netpick.core.words import counted_word, percent, points, size
 from netpick.exam.ballots import final, final_scores
 from netpick.exam.checks import done, need_trained
@@ -157,7 +158,7 @@ def export_onnx(
     content = (made.quantised or made.model).SerializeToString()
     written = [(target, content)]
     if beside is not None:
-        written.append((beside, made.changed(run.classes).to_csv(index=False).encode()))
+        written.append((beside, csv_text(made.changed(run.classes)).encode()))
     with ExitStack() as both:
         for file, content in written:
             with named_errors(file.parent):
