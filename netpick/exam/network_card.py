@@ -59,7 +59,7 @@ class Card:
     trainings : frame
         replicate, status, device, plan, seconds, error.
     elsewhere : frame
-        device, precision, threads, latency_ms, throughput, memory_mb, millijoules: what a kit measured.
+        precision, latency_ms, device, threads, throughput, memory_mb, millijoules: what a kit measured.
     recipe : frame
         key, value, whose (the run's, or this network's where the template sweeps it).
     note : str

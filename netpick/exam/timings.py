@@ -47,8 +47,8 @@ def elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
     Questions don't ask for them: times of other devices are never mixed with those of the machine that trained.
     """
     frame = pd.DataFrame({
-        "network": rows["network"], "device": rows["device_name"], "precision": rows["precision"],
-        "threads": rows["threads"], "latency_ms": 1e3 * rows["latency"], "throughput": rows["throughput"],
+        "network": rows["network"], "precision": rows["precision"], "latency_ms": 1e3 * rows["latency"],
+        "device": rows["device_name"], "threads": rows["threads"], "throughput": rows["throughput"],
         "memory_mb": rows["peak_memory_bytes"].astype(float) / 1e6, "millijoules": 1e3 * rows["joules"].astype(float),
         "agreement": rows["agreement"],
     })  # fmt: skip

@@ -75,11 +75,14 @@ class Checked:
         after = self.quantised_scores.argmax(axis=1)
         was, now = self.before == self.labels, after == self.labels
         lost = paired(was, now)
-        changed, more = after != self.before, "more" if lost.difference > 0 else "less"
+        changed, than = after != self.before, "as many as before"
+        if lost.difference:
+            more = "more" if lost.difference > 0 else "less"
+            than = f"{points(abs(lost.difference))} {more} than before"
         interval = f"95 % interval of the change {100 * lost.low:+.2f} to {100 * lost.high:+.2f} points"
         return (
-            f"In 8 bits it is right on {percent(now.mean())} of them, {points(abs(lost.difference))} {more} than "
-            f"before ({percent(was.mean())}; {interval}). {counted_word(int(changed.sum()), 'sample')} changed: "
+            f"In 8 bits it is right on {percent(now.mean())} of them, {than} ({percent(was.mean())}; {interval}). "
+            f"{counted_word(int(changed.sum()), 'sample')} changed: "
             f"{int((was & ~now).sum())} from right to wrong, {int((now & ~was).sum())} from wrong to right, "
             f"{int((changed & ~was & ~now).sum())} from one wrong class to another."
         )
