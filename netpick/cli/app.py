@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from netpick.cli import ask, costs, look, options, runs, trust
+from netpick.cli import ask, costs, device, look, options, runs, trust
 from netpick.cli.screen import console, fail, say, sentence
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError
@@ -233,7 +233,7 @@ def templates() -> None:
         say(f"{name:16}{load(name).title}")
 
 
-for part in (runs, trust, costs, ask, look):
+for part in (runs, trust, costs, ask, device, look):
     app.registered_commands += part.app.registered_commands
 
 

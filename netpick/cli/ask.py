@@ -1,4 +1,4 @@
-"""The part of the command line that asks: ask, pick, examine, show, export, figures, report.
+"""The part of the command line that asks: ask, pick, examine, show, figures, report, explore.
 
 As in `cli`: parse, call, print. The options of a question are not written here; they are read off its `ask`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from rich.markup import escape
 from netpick.cli import completion, options
 from netpick.cli.screen import Format, listing, say, sentence, show_frame
 from netpick.core import advice
-from netpick.core.errors import NetpickError, RunError, listed
+from netpick.core.errors import RunError, listed
 
 if TYPE_CHECKING:
     from netpick.exam.answer import Answer
@@ -175,6 +176,8 @@ def pick(
         float | None, typer.Option(metavar="FRACTION", help="Accuracy that may be lost for a lower cost.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the splits into samples to choose on and to judge on.")] = 0,
+    int8: Annotated[bool, typer.Option("--int8", help="By what networks score in whole numbers of 8 bits.")] = False,
+    data_dir: options.DataDir = None,
     plot: options.Plot = None,
     form: options.Form = "table",
     rows: options.Rows = 40,
@@ -200,12 +203,18 @@ def pick(
     more: dict[str, Any] = {} if give_up is None else {"give_up": give_up}
     down, up = ([name.replace("-", "_") for name in names] if names else None for names in (minimize, maximize))
     opened = open_run(folder, skip_broken)
-    chosen = choose(opened, constraints, down, up, seed=seed, **more)
+    if int8:
+        from netpick.sessions import pixels_of
+
+        more["int8"] = partial(pixels_of, opened, option=data_dir)
+    on_note = partial(say, style="dim", error=True)
+    chosen = choose(opened, constraints, down, up, seed=seed, on_note=on_note, **more)
     print_answer(chosen, form, rows, plot, wide)
     if form == "table":
         say(f"next: {advice.command('show', folder, chosen.name)}")
         if not opened.imported:
-            say(f"      {advice.command('export', folder, chosen.name, '--to', 'net.py')}")
+            what = ("--to", "net.onnx", "--int8") if int8 else ("--to", "net.py")
+            say(f"      {advice.command('export', folder, chosen.name, *what)}")
 
 
 @app.command()
@@ -269,34 +278,6 @@ def show(
         show_frame(shown, rows=60, wide=wide)
     if made.note:
         sentence(made.note, "dim")
-
-
-@app.command()
-def export(
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="The file to write: .py, or .jsonl.")],
-    first: options.RunOrNetwork = None,
-    more: options.Networks = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
-) -> None:
-    """Write one network as PyTorch source that needs no netpick, weights beside it; or some or all as JSON lines."""
-    from netpick.core.words import counted_word
-    from netpick.exam.exports import export as write
-    from netpick.exam.exports import export_networks
-
-    run, names = options.run_and_names([word for word in (first, *(more or ())) if word])
-    if to.endswith(".jsonl"):
-        number = export_networks(open_run(run), to, names, overwrite)
-        say(f"{to}: {counted_word(number, 'network')}")
-        return
-    if len(names) != 1:
-        raise NetpickError(
-            f"export wants the name of one network, got {len(names) or 'none'}; --to FILE.jsonl describes several, or "
-            "all of them"
-        )
-
-    written = write(open_run(run), names[0], to, overwrite=overwrite)
-    for line in filter(None, (written.source, written.weights, written.note)):
-        say(str(line))
 
 
 def _progress(name: str, number: int, total: int) -> None:

@@ -6,13 +6,14 @@ As in `cli`: parse, call, print.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from netpick.cli import options
 from netpick.cli.completion import runs_or_networks
-from netpick.cli.screen import console, data, grid, say, show_frame
+from netpick.cli.screen import Format, console, data, grid, say, show_frame
 from netpick.core.errors import RunError, WorkError, listed
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def time_(
     trust: options.Trust = None,
     busy: Annotated[bool, typer.Option("--busy", help="Measure although other processes use the machine.")] = False,
     data_dir: options.DataDir = None,
+    add: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Measure nothing; add what a kit measured on another device.")
+    ] = None,
     form: options.Form = "table",
     rows: options.Rows = 40,
 ) -> None:
@@ -114,6 +118,9 @@ def time_(
     from netpick.sessions.timing import time_run
 
     run, networks = options.run_and_names(words or ())
+    if add is not None:
+        _add_times(run, networks, add, form, rows)
+        return
     counts = threads.split(",")
     if not all(re.fullmatch("[0-9]{1,4}", n.strip()) and 1 <= int(n) <= 1024 for n in counts):
         raise RunError(f"--threads: wants numbers from 1 on, such as 1,2, got '{threads:.100}'")
@@ -154,6 +161,22 @@ def time_(
         say(overview.text)
     number = counted_word(len(timings.rows), "row")
     say(f"{number} in {run}/timings.parquet: medians, each network alone on {timings.where()}")
+
+
+def _add_times(run: Path, networks: list[str], file: str, form: Format, rows: int) -> None:
+    """Take in what a kit measured, and show it."""
+    import pandas as pd
+
+    from netpick.core.words import counted_word
+    from netpick.exam import elsewhere
+    from netpick.sessions import add_times
+
+    if networks:
+        raise RunError(f"--add {file}: says itself which networks it has, got {listed(networks)}: leave them out")
+    added = add_times(run, file)
+    show_frame(elsewhere(pd.DataFrame(added)), form, rows)
+    if form == "table":
+        say(f"{counted_word(len(added), 'row')} in {run}/device_times.parquet, apart from this machine's own times")
 
 
 @app.command()

@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     )
     from netpick.exam.splits import FEW_TIMES, TIMES, Accuracies, Judged, Splits, often
     from netpick.exam.strata import Strata
-    from netpick.exam.timings import TIMED, alone, layer_times, timed, times
+    from netpick.exam.timings import TIMED, alone, elsewhere, layer_times, timed, times
     from netpick.exam.winner import accuracies, label_of, labelled
 
 __all__ = [
@@ -137,6 +137,7 @@ __all__ = [
     "counted_word",
     "difference",
     "done",
+    "elsewhere",
     "enough",
     "evaluations",
     "examination",
@@ -224,7 +225,7 @@ __getattr__, __dir__ = front_door(
         "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
-        "timings": ("TIMED", "alone", "layer_times", "timed", "times"),
+        "timings": ("TIMED", "alone", "elsewhere", "layer_times", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),
             *("selected", "whom", "how_many", "enough", "best", "leaders", "leading", "preferred", "basic", "of_basic"),

@@ -68,7 +68,7 @@ def export(run: Reader, name: str, path: str | Path, overwrite: bool = False) ->
     if target.suffix != ".py":
         raise NetpickError(f"{target} does not end in .py: give the name of a Python file, or a folder")
     beside = target.with_name(f"{name}.safetensors") if weights else None
-    _refuse_existing(overwrite, target, *([beside] if beside else []))
+    refuse_existing(overwrite, target, *([beside] if beside else []))
     written_out = [(target, text.encode())]
     if weights and beside and beside.resolve() != weights.resolve():
         written_out.insert(0, (beside, weights_content(weights)))
@@ -94,7 +94,7 @@ def export_networks(run: Reader, path: str | Path, wanted: Sequence[str] = (), o
     for network in names:  # by several recipes it is the same network
         spec = replace(NetworkSpec.from_dict(network_row(run, network)), recipe={})
         specs.setdefault(spec.layers_hash, spec)
-    _refuse_existing(overwrite, target)
+    refuse_existing(overwrite, target)
     with named_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
     with named_errors(target):
@@ -102,7 +102,8 @@ def export_networks(run: Reader, path: str | Path, wanted: Sequence[str] = (), o
     return len(specs)
 
 
-def _refuse_existing(overwrite: bool, *paths: Path) -> None:
+def refuse_existing(overwrite: bool, *paths: Path) -> None:
+    """Raise NetpickError where one of the files is there, unless it may be written over."""
     for path in paths:
         if os.path.lexists(path) and not overwrite:
             raise NetpickError(f"{path} is there already: give another path, or ask to overwrite it")

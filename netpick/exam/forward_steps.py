@@ -39,6 +39,12 @@ class Step:
     weight: np.ndarray | None = None
     numbers: list[np.ndarray] = field(default_factory=list)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The weights of a step that has some."""
+        assert self.weight is not None
+        return self.weight
+
 
 @dataclass
 class Layer:
@@ -87,8 +93,7 @@ class Steps:
     def fold(self, scale: np.ndarray, shift: np.ndarray) -> None:
         """Put the scale and the shift of each output channel into the last step, a convolution or a linear layer."""
         last = self.steps[-1]
-        assert last.weight is not None
-        last.weight = last.weight * scale[:, None]
+        last.weight = last.matrix * scale[:, None]
         last.numbers = [last.numbers[0] * scale + shift]
 
 
@@ -222,6 +227,14 @@ def _softmax(steps: Steps, layer: Layer, foldable: bool) -> None:
     steps.add("softmax", size=size, inner=inner, log=layer.op == "LogSoftmax")
 
 
+def _binary(steps: Steps, layer: Layer, foldable: bool) -> None:
+    """Add the scores of two classes from one output: the log-softmax of it and 0."""
+    output = steps.at
+    steps.affine(np.zeros(1, np.float32), np.zeros(1, np.float32), 1)
+    steps.add("concat", of=(steps.at, output) if layer.args["positive"] else (output, steps.at))
+    steps.add("softmax", size=2, inner=1, log=True)
+
+
 def _block_conv(steps: Steps, layer: Layer, name: str, norm: str, kernel: int, stride: int, given: Shape) -> None:
     """Add a convolution without bias of a residual block, with its batch norm."""
     planes = layer.args["planes"]
@@ -268,6 +281,7 @@ LOWERED: dict[str, Callable[[Steps, Layer, bool], None]] = {
     "GroupNorm": _group_norm,
     "LogSoftmax": _softmax,
     "Softmax": _softmax,
+    "BinaryLogSigmoid": _binary,
     **dict.fromkeys(NOTHING, lambda steps, layer, foldable: None),
 }
 """What adds the steps of a layer; told whether a norm may be folded into the step before."""

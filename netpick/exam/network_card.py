@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core import words
-from netpick.exam import ballots, checks, marks, winner
+from netpick.exam import ballots, checks, marks, timings, winner
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import WHOLE
 from netpick.networks.paper.written import layer_table
@@ -58,6 +58,8 @@ class Card:
         most frequent ones first.
     trainings : frame
         replicate, status, device, plan, seconds, error.
+    elsewhere : frame
+        precision, latency_ms, device, threads, throughput, memory_mb, millijoules: what a kit measured.
     recipe : frame
         key, value, whose (the run's, or this network's where the template sweeps it).
     note : str
@@ -74,6 +76,7 @@ class Card:
     classes: pd.DataFrame
     confusions: pd.DataFrame
     trainings: pd.DataFrame
+    elsewhere: pd.DataFrame
     recipe: pd.DataFrame
     note: str = ""
 
@@ -87,6 +90,7 @@ class Card:
             "Classes": self.classes,
             "What it confuses": self.confusions,
             "Trainings": self.trainings,
+            "On other devices": self.elsewhere,
             "Recipe": self.recipe,
         }
         return {heading: frame for heading, frame in every.items() if len(frame)}
@@ -145,9 +149,15 @@ def card(run: Reader, name: str, most: int = 10) -> Card:
         classes,
         confusions,
         shown,
+        _elsewhere(run, name),
         _recipe(run, spec),
         checks.notes(run),
     )
+
+
+def _elsewhere(run: Reader, name: str) -> pd.DataFrame:
+    rows = run.device_times[run.device_times["network"] == name]
+    return timings.elsewhere(rows).drop(columns="network", errors="ignore")
 
 
 def layers_as_written(run: Reader) -> dict[str, pd.DataFrame]:

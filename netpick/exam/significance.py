@@ -57,6 +57,19 @@ def mcnemar_counts(only_a: ArrayLike, only_b: ArrayLike, exact: bool = False) ->
     return np.minimum(p, 1.0)
 
 
+def paired(correct_a: ArrayLike, correct_b: ArrayLike, level: float = 0.95) -> Difference:
+    """Compare two networks that were named beforehand by their answers to the same samples: the second less the first.
+
+    The interval is Wald's with half a sample added to each of the four counts, which has a width where the answers are
+    the same, too (Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions").
+    """
+    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
+    lost, won, n = int((a & ~b).sum()) + 0.5, int((b & ~a).sum()) + 0.5, a.size + 2
+    middle = (won - lost) / n
+    room = stats.norm.ppf((1 + level) / 2) * np.sqrt(won + lost - (won - lost) ** 2 / n) / n
+    return Difference(float(b.mean() - a.mean()), float(middle - room), float(middle + room), mcnemar(a, b))
+
+
 def holm(p: ArrayLike) -> np.ndarray:
     """Return p-values corrected for being many, by the step-down method of Holm (1979); NaN stays."""
     p = np.asarray(p, float)

@@ -41,6 +41,20 @@ def _on_one_device(run: Reader, rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["device"] == best["device"]) & (rows["threads"] == best["threads"])]
 
 
+def elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of the table `device_times` in the units that people read; what nobody told is left out.
+
+    Questions don't ask for them: times of other devices are never mixed with those of the machine that trained.
+    """
+    frame = pd.DataFrame({
+        "network": rows["network"], "precision": rows["precision"], "latency_ms": 1e3 * rows["latency"],
+        "device": rows["device_name"], "threads": rows["threads"], "throughput": rows["throughput"],
+        "memory_mb": rows["peak_memory_bytes"].astype(float) / 1e6, "millijoules": 1e3 * rows["joules"].astype(float),
+        "agreement": rows["agreement"],
+    })  # fmt: skip
+    return frame.dropna(axis=1, how="all").reset_index(drop=True)
+
+
 def alone(run: Reader) -> bool:
     """Whether the students' seconds are of each network alone: where all that are trained by gradient were timed so."""
     timings = timed(run)

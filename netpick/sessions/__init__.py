@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from netpick.core.front_door import front_door
 
 if TYPE_CHECKING:
+    from netpick.sessions.device_times import add_times
     from netpick.sessions.distances import measure_distances
     from netpick.sessions.generate import generate_run
     from netpick.sessions.imports import import_run
     from netpick.sessions.listener import Listener
     from netpick.sessions.options import Options
+    from netpick.sessions.pixels import pixels_of
     from netpick.sessions.relabel import relabel_run
     from netpick.sessions.session import estimate_run, train_run
     from netpick.sessions.short_answers import answers_to
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Listener",
     "Options",
+    "add_times",
     "answers_to",
     "check_run",
     "estimate_run",
     "generate_run",
     "import_run",
     "measure_distances",
+    "pixels_of",
     "relabel_run",
     "time_run",
     "train_run",
@@ -36,11 +40,13 @@ __all__ = [
 __getattr__, __dir__ = front_door(
     __name__,
     {
+        "device_times": ("add_times",),
         "distances": ("measure_distances",),
         "generate": ("generate_run",),
         "imports": ("import_run",),
         "listener": ("Listener",),
         "options": ("Options",),
+        "pixels": ("pixels_of",),
         "relabel": ("relabel_run",),
         "session": ("train_run", "estimate_run"),
         "short_answers": ("answers_to",),

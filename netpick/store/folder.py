@@ -197,6 +197,13 @@ class Store:
         old = read_file(path, "layer_times").to_pylist() if path.is_file() else []
         self._write_table("layer_times", [*(row for row in old if key(row) not in fresh), *rows])
 
+    def write_device_times(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Put rows into device_times.parquet, atomically, in the place of those measured in the same way."""
+        key = itemgetter("network", "device_name", "precision", "threads")
+        path = self.path / "device_times.parquet"
+        old = read_file(path, "device_times").to_pylist() if path.is_file() else []
+        self._write_table("device_times", {key(row): row for row in (*old, *rows)}.values())
+
     def write_distances(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write distances.parquet, one row an image, atomically."""
         self._write_table("distances", rows)

@@ -170,6 +170,11 @@ class Reader:
         return self._file("layer_times").astype({"network": str})
 
     @cached_property
+    def device_times(self) -> pd.DataFrame:
+        """One row a network × device × precision × threads, measured by a kit elsewhere; empty where none was."""
+        return self._file("device_times").astype({"network": str})
+
+    @cached_property
     def distances(self) -> pd.DataFrame:
         """One row a test image, and a training image that was drawn, by `netpick distances`; empty without it."""
         return self._file("distances")

@@ -33,7 +33,7 @@ T = TypeVar("T")
 TABLES = ("trainings", "epochs", "predictions")
 """The tables that are folders of shards, in the order in which a training is taken out of them."""
 
-MEASURED = ("timings", "layer_times", "distances")
+MEASURED = ("timings", "layer_times", "device_times", "distances")
 """Tables of one file each, which are there once somebody has measured what is in them."""
 
 LOOKS = 10

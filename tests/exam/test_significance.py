@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from netpick.exam.significance import Bootstrap, bootstrap_difference, holm, mcnemar, mcnemar_counts, verdict
+from netpick.exam.significance import Bootstrap, bootstrap_difference, holm, mcnemar, mcnemar_counts, paired, verdict
 
 COUNT = st.integers(0, 60)
 
@@ -33,6 +33,21 @@ def test_mcnemar_from_answers():
     assert mcnemar(a, a) == 1
     with pytest.raises(ValueError, match="same samples"):
         mcnemar(a, b[:-1])
+
+
+def test_the_interval_of_a_paired_difference_covers_what_it_promises():
+    """Few samples change, as where a network is rounded; and where none has, an interval has a width."""
+    rng, counts = np.random.default_rng(0), []
+    for lost, won in ((0.01, 0.0), (0.02, 0.01), (0.1, 0.05)):
+        draws = rng.choice(4, size=(600, 300), p=[lost, won, 0.9 - lost - won, 0.1])
+        found = [paired((d == 0) | (d == 2), (d == 1) | (d == 2)) for d in draws]
+        counts.append(np.mean([f.low <= won - lost <= f.high for f in found]))
+        assert np.mean([f.difference for f in found]) == pytest.approx(won - lost, abs=0.003)
+    assert min(counts) > 0.93
+    assert np.mean(counts) < 0.99
+    same = paired(np.ones(300, bool), np.ones(300, bool))
+    assert (same.difference, same.p) == (0, 1)
+    assert -0.02 < same.low < 0 < same.high < 0.02
 
 
 @pytest.mark.parametrize("p", [[0.03], [0.5, 0.01, 0.02, 0.01], [0.9, 0.8, 1], np.linspace(0, 0.1, 30) ** 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 
 from netpick import Run, data
 from netpick.data.request import DataRequest
+from netpick.exam.device.onnx_file import export_onnx
 from netpick.exam.exports import export
-from netpick.sessions import Options, estimate_run, train_run
+from netpick.sessions import Options, estimate_run, pixels_of, train_run
 from netpick.sessions.generate import generate_run
 from netpick.sessions.recount import training_faults
 from netpick.sessions.settle import gathered
@@ -96,3 +98,17 @@ def test_its_source_gives_the_same_scores(run, tmp_path):
     with torch.no_grad():
         scores = module.load()(module.prepare(torch.from_numpy(dataset.split("test").pixels / np.float32(16))))
     np.testing.assert_allclose(scores.numpy(), run.scores(networks="BinaryLogSigmoid")[0], atol=1e-4)
+
+
+def test_its_onnx_files_give_the_same_scores(run, tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pixels = data.load(DataRequest("digits", "", seed=7, classes=(3, 7))).split("test").pixels / np.float32(16)
+    for name in ("BinaryLogSigmoid", "Two"):
+        made = export_onnx(run, name, tmp_path / f"{name}.onnx", partial(pixels_of, run))
+        (scores,) = onnxruntime.InferenceSession(made.path).run(None, {"image": pixels})
+        np.testing.assert_allclose(scores, run.scores(networks=name)[0], atol=1e-4)
+        made = export_onnx(run, name, tmp_path / f"{name}.8.onnx", partial(pixels_of, run), int8=True)
+        (rounded,) = onnxruntime.InferenceSession(made.path).run(None, {"image": pixels})
+        assert 0 < np.median(np.abs(rounded - scores)) < 0.2
+        assert (rounded.argmax(axis=1) == scores.argmax(axis=1)).mean() > 0.9

@@ -26,6 +26,11 @@ ROWS: dict[str, tuple[str, str]] = {
         "layer_times.parquet",
         "a row is a layer of a network × device × number of threads, timed by itself. Written by `netpick time`.",
     ),
+    "device_times": (
+        "device_times.parquet",
+        "a row is a network × device × precision × number of threads, measured by a kit on another device. Written by "
+        "`netpick time --add`, and apart from `timings`, which are of this machine.",
+    ),
     "distances": (
         "distances.parquet",
         "a row is a test image, or a training image that was drawn, with the nearest training images. Written by "

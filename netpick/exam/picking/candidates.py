@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +40,8 @@ class Candidates:
         Of how many samples to choose by accuracy and class_accuracy are a share.
     validation : bool
         Whether the choice is made on the validation split, and judged on all test samples.
+    tried : (networks, 1 + splits) bool, optional
+        Who can be chosen on all samples, and who in each split; without it everyone.
     """
 
     frame: pd.DataFrame
@@ -48,6 +51,7 @@ class Candidates:
     right: np.ndarray
     samples: dict[str, int]
     validation: bool
+    tried: np.ndarray | None = None
 
     @classmethod
     def of(cls, run: Reader, seed: int) -> Candidates:
@@ -81,6 +85,32 @@ class Candidates:
         areas = class_auc(scores, labels, np.concatenate([whole, self.splits.part == 0]))
         chosen = {**self.chosen, "class_auc": areas[:, 1:]}
         return replace(self, frame=self.frame.assign(class_auc=areas[:, 0]), chosen=chosen)
+
+    def answered(self, run: Reader, answers: Mapping[str, Mapping[str, np.ndarray]], tried: np.ndarray) -> Candidates:
+        """Return them with other answers of some networks, by name and split, and with who can be chosen."""
+        place = {name: i for i, name in enumerate(self.frame["name"])}
+        rows = [place[name] for name in answers]
+        split = "validation" if self.validation else "test"
+        labels, by_labels = run.labels(), run.labels(split)
+        now = np.stack([each["test"] for each in answers.values()]) == labels
+        by = np.stack([each[split] for each in answers.values()]) == by_labels
+        right = self.right.copy()
+        right[rows] = now
+        chosen, judged = ({c: x.copy() for c, x in parts.items()} for parts in (self.chosen, self.judged))
+        fixed = dict(zip(ACCURACIES, (now.mean(axis=1), _worst_class(now, labels)), strict=True))
+        judging = {} if self.validation else _shares(self.splits, by, by_labels, 1)
+        for column, shares in _shares(self.splits, by, by_labels, 0).items():
+            chosen[column][rows] = shares
+            judged[column][rows] = fixed[column][:, None] if self.validation else judging[column]
+        frame = self.frame.copy()
+        frame.loc[frame.index[rows], [*ACCURACIES]] = np.stack([by.mean(axis=1), _worst_class(by, by_labels)], axis=1)
+        return replace(self, frame=frame, chosen=chosen, judged=judged, right=right, tried=tried)
+
+    def can_be(self, split: int | None = None) -> np.ndarray:
+        """Return who can be chosen on all samples, or in a split: bool (networks,)."""
+        if self.tried is None:
+            return np.ones(len(self.frame), bool)
+        return self.tried[:, 0 if split is None else split + 1]
 
     def at(self, split: int) -> pd.DataFrame:
         """Return `frame` with the accuracies on the part of a split that chooses."""

@@ -73,14 +73,14 @@ class Choice:
         give_up: float | None,
     ) -> Choice:
         """Choose from those of whom all is known that is asked; then again in each split."""
-        met = [known, *(c.met(candidates.frame) for c in constraints)]
+        met = [known, candidates.can_be(), *(c.met(candidates.frame) for c in constraints)]
         pool = candidates.frame[np.logical_and.reduce(met)]
         ranked = Ranked.of(pool, objectives, give_up, candidates.samples)
         trials = {}
         halved = {column: max(1, n // 2) for column, n in candidates.samples.items()}
         for k in range(len(candidates.splits)):
             frame = candidates.at(k)
-            there = frame[np.logical_and.reduce([known, *(c.met(frame) for c in constraints)])]
+            there = frame[np.logical_and.reduce([known, candidates.can_be(k), *(c.met(frame) for c in constraints)])]
             if len(there):
                 trials[k] = Ranked.of(there, objectives, give_up, halved)
         judged = _judged(candidates, ranked, trials)
@@ -118,15 +118,17 @@ class Choice:
 
     def _taken(self) -> list[str]:
         chosen, objectives = self.chosen, self.objectives
-        of = f"Of {len(self.pool)} networks,"
+        tried, bits = int(self.candidates.can_be().sum()), "" if self.candidates.tried is None else " in 8 bits"
+        of = f"Of {len(self.pool)} networks{bits},"
         if self.constraints:
-            of = f"{len(self.pool)} of {len(self.candidates.frame)} networks meet the constraints;"
+            of = f"{len(self.pool)} of {tried} networks meet the constraints{bits};"
         are = f"{len(self.front)} {'is' if len(self.front) == 1 else 'are'}"
         judged_on, chosen_by = "samples that played no part in the choice", "those that did"
         if self.candidates.validation:
             judged_on = "the test set, which played no part in the choice"
             chosen_by = "the validation set, which it was chosen by"
-        label = flattered(f"picked from {len(self.pool)}", float(chosen["accuracy"] - self.judged.mean))
+        among = f"{len(self.pool)} of {len(self.candidates.frame)}" if bits else f"{len(self.pool)}"
+        label = flattered(f"picked from {among}", float(chosen["accuracy"] - self.judged.mean))
         out = [
             f"{of} {are} on the Pareto front of {objectives}.",
             f"Take {chosen['name']}: {self.judged} on {judged_on} "

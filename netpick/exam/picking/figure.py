@@ -20,7 +20,7 @@ def draw(choice: Choice) -> Figure:
     """Draw all networks, those that will do, the front, and the one that is suggested."""
     from matplotlib.figure import Figure
 
-    frame, pool, front = choice.candidates.frame, choice.pool, choice.front
+    frame, pool, front = choice.candidates.frame[choice.candidates.can_be()], choice.pool, choice.front
     down, up = choice.objectives.down, choice.objectives.up
     columns = [*down, *(c for c in up if c not in down)]
     usual = "macs" if frame["macs"].notna().any() else "class_accuracy"

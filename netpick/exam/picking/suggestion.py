@@ -9,7 +9,7 @@ Nothing is printed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,14 @@ from netpick.core.advice import command
 from netpick.core.errors import NetpickError
 from netpick.exam.answer import Answer
 from netpick.exam.checks import check_fraction, need_known, notes
+from netpick.exam.device.onnx_file import Read
 from netpick.exam.luck import said_of_luck
 from netpick.exam.picking.candidates import Candidates
 from netpick.exam.picking.choice import Choice
 from netpick.exam.picking.columns import FRACTIONS, TIMES
 from netpick.exam.picking.constraints import Constraint, nobody_meets
 from netpick.exam.picking.figure import draw
+from netpick.exam.picking.in_8_bits import in_8_bits
 from netpick.exam.picking.objectives import Objectives
 from netpick.exam.splits import Judged
 from netpick.exam.timings import TIMED, times
@@ -70,6 +72,8 @@ def pick(
     *,
     give_up: float | None = None,
     seed: int = 0,
+    int8: Read | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Pick:
     """Suggest a network.
 
@@ -89,6 +93,10 @@ def pick(
         (the rule of Breiman et al. 1984, "Classification and regression trees").
     seed : int
         Of the splits.
+    int8 : callable, optional
+        Choose by what networks score in whole numbers of 8 bits; reads the data set, see `netpick.sessions.pixels_of`.
+    on_note : callable
+        Told what takes a while.
 
     Raises
     ------
@@ -117,9 +125,14 @@ def pick(
     for column in asked & {*SIZES, "seconds"}:
         known &= frame["name"].isin(need_known(run, frame, column)["name"]).to_numpy()
     wanted = [Constraint.checked(key, value, frame) for key, value in constraints.items()]
-    met = np.logical_and.reduce([known, *(c.met(frame) for c in wanted)])
-    if not met.any():
-        raise NetpickError(nobody_meets(frame, wanted))
+    _check_met(candidates, wanted, known)
+    noted = candidates.note
+    if int8 is not None:
+        if areas:
+            raise NetpickError("class_auc is not worked out in 8 bits: choose by class_accuracy, or without int8")
+        candidates, said = in_8_bits(run, candidates, objectives, wanted, known, give_up, int8, on_note)
+        _check_met(candidates, wanted, known)
+        noted = f"{noted}; {said}"
     choice = Choice.made(candidates, objectives, wanted, known, give_up)
     costs = [column for column in objectives.columns if column not in FRACTIONS] or ["macs"]
     timed = {*objectives.columns, *(c.column for c in wanted)} & {*TIMES, "throughput"}
@@ -127,9 +140,7 @@ def pick(
         choice.table,
         choice.text,
         lambda: draw(choice),
-        "; ".join(
-            filter(None, (candidates.note, notes(run, times(run) if timed else "", said_of_luck(run), first=True)))
-        ),
+        "; ".join(filter(None, (noted, notes(run, times(run) if timed else "", said_of_luck(run), first=True)))),
         shares=(*FRACTIONS, "judged", "judged_class", "chosen"),
         columns=("name", *costs, *areas, "judged", "accuracy", "chosen", "runner_up", "judged_class"),
         suggested=str(choice.chosen["name"]),
@@ -138,3 +149,11 @@ def pick(
         candidates=len(choice.pool),
         judged=choice.judged,
     )
+
+
+def _check_met(candidates: Candidates, wanted: list[Constraint], known: np.ndarray) -> None:
+    """Raise NetpickError where no network that can be chosen meets all constraints."""
+    there = candidates.can_be()
+    frame = candidates.frame[there]
+    if not np.logical_and.reduce([known[there], *(c.met(frame) for c in wanted)]).any():
+        raise NetpickError(nobody_meets(frame, wanted))

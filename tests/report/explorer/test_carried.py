@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from forward_cases import conv, norm
 from safetensors.numpy import load_file, save_file
-from test_forward import conv, norm
 
 from netpick.cli.app import main
 from netpick.exam import best, students
