@@ -123,6 +123,10 @@ class Recipe(Strict, frozen=True, kw_only=True):
     """Train on this many samples, the same share of each class."""
     validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Share of the training samples that becomes the split `validation`, evaluated beside `test`."""
+    folds: Annotated[int, Meta(ge=0, le=2**7 - 1)] = 0
+    """Parts that the training samples are cut into, 2 or more. Each training leaves one of them out, and answers it as
+    the split `left_out`: so that all training samples are answered by networks that never saw them. 0 for none.
+    """
     replicates: Times = 1
     """Trainings of each network, from different seeds."""
     timeout: Annotated[float, Meta(gt=0)] | None = None
@@ -162,6 +166,8 @@ def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
             f"{source}: {where}.label_smoothing: goes with the loss nll, got {recipe.label_smoothing:g} with "
             f"{recipe.loss}: leave one of them out"
         )
+    if recipe.folds == 1:
+        raise TemplateError(f"{source}: {where}.folds: wants 2 or more, since a training learns the others; 0 for none")
     args = recipe.optimizer_args
     if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
         raise TemplateError(

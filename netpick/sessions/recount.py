@@ -20,6 +20,7 @@ from msgspec.structs import fields
 
 from netpick.core.metrics import evaluate
 from netpick.core.recipe import Recipe
+from netpick.core.result import LEFT_OUT
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import OWN
 from netpick.sessions.situation import Situation
@@ -134,6 +135,8 @@ class Evaluations:
         answers = _answers(block, self.classes)
         label = answers.label
         labels = self.labels.get(block.split)
+        if labels is not None and block.split == LEFT_OUT:  # of which it has some; `whole` knows whether the right ones
+            labels = labels[answers.sample.clip(max=len(labels) - 1)]
         if labels is None or len(labels) != len(label):
             self.faults.append(f"{about}: labels are not those of samples.parquet")
             return
