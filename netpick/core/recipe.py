@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -173,6 +173,20 @@ def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
         raise TemplateError(
             f"{source}: {where}.optimizer_args.nesterov: goes with a momentum above 0 and no dampening, got {args}"
         )
+
+
+def check_together(recipes: Iterable[Recipe], source: str) -> None:
+    """Refuse folds where the networks of a run learn from different samples, or from these in another order of classes.
+
+    The samples that are left out are one split of the whole run, numbered in the order of the training samples.
+    """
+    recipes = [recipe for recipe in recipes if recipe.folds]
+    for key, says in (("train_samples", lambda r: r.train_samples), ("order", lambda r: r.order == "by_class")):
+        if len(different := {says(recipe): getattr(recipe, key) for recipe in recipes}) > 1:
+            raise TemplateError(
+                f"{source}: recipe.folds: all networks answer the same samples, got {key} = "
+                f"{listed(map(str, different.values()))}: leave the folds out, or give one {key}"
+            )
 
 
 def current(values: Mapping[str, Any]) -> dict[str, Any]:

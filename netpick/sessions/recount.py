@@ -82,6 +82,9 @@ def training_faults(situation: Situation, trainings: pd.DataFrame) -> Iterator[s
         wanted = network.seed(seed, row["replicate"])
         if row["seed"] != wanted:
             yield f"{about}: its seed is {row['seed']}, and the run's seed gives {wanted}"
+        fold, left_out = situation.fold(network, row["replicate"]), row["fold"]
+        if fold != (None if left_out != left_out else left_out):
+            yield f"{about}: its fold is {left_out}, and the catalogue gives {fold}"
         for key in sorted(_RECIPE & row.keys()):
             then, said = row[key], to_builtins(getattr(network.recipe, key))
             if then is None or then != then:

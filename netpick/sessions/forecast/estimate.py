@@ -204,7 +204,8 @@ def disk(
         out["weights"] = 4 * sum(network.row["params"] for network in networks)
     out["rest"] = TABLE_BYTES + number * MERGED_BYTES if compact else number * SHARD_BYTES
     if first:
-        out["samples"] = round(samples.evaluated * (PNG_BYTES + pixels / 5))
+        written = samples.evaluated + samples.train * any(network.recipe.folds for network in networks)
+        out["samples"] = round(written * (PNG_BYTES + pixels / 5))
     return out
 
 
