@@ -12,7 +12,7 @@ from template_cells import BASIC, explicit, linear
 from netpick import Run
 from netpick.cli import main
 from netpick.core.errors import DataError, NetpickError, RunError, TemplateError
-from netpick.sessions import Options, estimate_run, generate_run, train_run, verify_run
+from netpick.sessions import Options, estimate_run, generate_run, time_run, train_run, verify_run
 from netpick.sessions.settle import settled
 from netpick.store.folder import Store
 
@@ -117,6 +117,12 @@ def test_an_estimate_knows_what_is_left_out(template, tmp_path):
     assert with_folds.worker_seconds < without.worker_seconds
     assert with_folds.disk["predictions"] > without.disk["predictions"]
     assert with_folds.disk["samples"] == pytest.approx(without.disk["samples"] * (360 + SAMPLES) / 360, rel=0.01)
+
+
+def test_a_step_is_timed_as_an_epoch_has_it(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    rows = time_run(tmp_path / "run", ["Two"], devices="cpu", seconds=0.1, busy=True).rows
+    assert [row["epoch_steps"] for row in rows] == [(SAMPLES - SAMPLES // FOLDS) // 20]
 
 
 def test_folds_may_come_before_the_first_training_and_not_after(folder, template, tmp_path):

@@ -1,5 +1,6 @@
 """A training that leaves a fold out learns as from a data set without that fold, to the bit, and answers the fold."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from netpick.core.recipe import Augment, Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.training.engines import train
-from netpick.training.engines.graphs.training import train_alone
+from netpick.training.engines.graphs.lanes import make_lane
+from netpick.training.engines.graphs.training import run_alone, train_alone, training
 from netpick.training.job import Job
 from netpick.training.plan import Plan
 
@@ -80,6 +82,12 @@ def test_it_learns_as_from_the_other_samples_alone(data, mode, recipe):
     plan = Plan(mode=mode, convolutions="plain")
     job = Job(spec, RECIPES[recipe], 5, plan, keep_weights=True, fold=1)
     run = train_alone if mode == "graph" else train
+    if mode == "graph":  # as a process of a card has them: labels on the host, of all that could be left out
+        labels = {"test": data["test"][1].numpy(), "left_out": data["train"][1].numpy()}
+        with ThreadPoolExecutor(1) as background:
+            lane = make_lane("cpu")
+            beside = run_alone(training(job, lane, data, background, labels), lane)
+        assert_alike(beside, run(replace(job, fold=None), without(data, 1)), np.flatnonzero(data["train"][2] == 1))
     numbers = np.flatnonzero(data["train"][2] == 1)
     one = run(job, data)
     assert one.fold == 1
