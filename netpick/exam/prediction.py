@@ -80,14 +80,11 @@ def predict(
         image, known, name, note = run.image(what, split), int(run.labels(split)[what]), f"sample {what}", ""
         try:
             scores = run.scores(split=split, networks=network, replicate=int(replicates.min()))[0, what]
-            why = "It learned this sample" if np.isnan(scores).any() else ""
         except RunError:
             if weights_of(run, network) is None:
                 raise
-            why = "No scores were kept"
-        if why:
             scores = _scored(run, spec, image, modules)
-            note = f"{why}: worked out from the weights, and the picture as the run has it, of 8 bits."
+            note = "No scores were kept: worked out from the weights, and the picture as the run has it, of 8 bits."
     else:
         image, known = _own_image(run, Path(what)), None
         scores = _scored(run, spec, image, modules)

@@ -159,15 +159,6 @@ def test_folds_that_a_class_is_too_small_for_leave_no_trace(template, tmp_path):
     assert contents(tmp_path / "run") == before
 
 
-def test_a_network_is_asked_for_what_it_left_out_and_not_for_what_it_learned(run):
-    answered = np.flatnonzero(run.predicted(split="left_out", networks=["Two"])[0] >= 0)
-    said = run.predict("Two", int(answered[0]), split="left_out")
-    assert said.table["class"][0] == run.classes[run.predicted(split="left_out", networks=["Two"])[0, answered[0]]]
-    learned = np.setdiff1d(np.arange(SAMPLES), answered)
-    with pytest.raises(RunError, match="keeps no weights of Two"):
-        run.predict("Two", int(learned[0]), split="left_out")
-
-
 def test_status_says_how_many_answers_there_are(folder, capsys):
     with pytest.raises(SystemExit):
         main(["status", str(folder)])
