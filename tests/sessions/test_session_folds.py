@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from template_cells import BASIC, explicit, linear
 
@@ -13,8 +15,10 @@ from netpick import Run
 from netpick.cli import main
 from netpick.core.errors import DataError, NetpickError, RunError, TemplateError
 from netpick.sessions import Options, estimate_run, generate_run, time_run, train_run, verify_run
+from netpick.sessions.retraining import drawn
 from netpick.sessions.settle import settled
 from netpick.store.folder import Store
+from netpick.store.shards import write_groups
 
 FOLDS, SAMPLES = 3, 120
 TEMPLATE = f"""
@@ -86,6 +90,27 @@ def test_it_is_what_it_says_to_the_bit(folder):
     verified = verify_run(folder, replace(OPTIONS, weights=None), number=3, seed=2)
     assert verified.faults == []
     assert all(r.to_the_bit for r in verified.retrained)
+
+
+def test_where_the_last_bits_differ_another_seed_is_compared_on_the_test_samples(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    store = Store.open(run)
+    store.update_manifest(training={**store.manifest["training"], "python": "3.0"})
+    for path in (run / "predictions").iterdir():
+        table = pq.read_table(path)
+        at = table.column_names.index("score_0")
+        scores = table.column(at).to_numpy()
+        lower = np.nextafter(scores, np.float32(-100))
+        other = np.where(table.column("predicted").to_numpy() == 0, scores, lower)  # which stays the highest
+        write_groups(path, table.schema, [table.set_column(at, table.schema.field(at), pa.array(other))])
+    ended = Run(run).trainings.astype({"network": str})[["network", "replicate"]]
+    every = list(ended.itertuples(index=False, name=None))
+    seed = next(seed for seed in range(99) if drawn(every, 1, seed) == [("Two", 0)])
+    verified = verify_run(run, replace(OPTIONS, weights=None), number=1, seed=seed)
+    (again,) = verified.retrained
+    assert (again.network, again.to_the_bit, again.agreement) == ("Two", False, 1.0)
+    assert 0 < again.of_another_seed < 1
+    assert verified.faults == []
 
 
 def test_a_fold_that_the_catalogue_does_not_give_is_found(folder, tmp_path):
