@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from netpick.core.errors import RunError
 from netpick.core.result import LEFT_OUT
 from netpick.store.rows import RunFiles, check_columns, value_fault
 from netpick.store.shards import BrokenShardError, Shard, arrow_schema, open_shard
@@ -162,8 +163,10 @@ def _ordered(sample: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def with_labels(block: Block, labels: np.ndarray, names: list[str]) -> Block:
     """Return a block's columns of `names` with the labels that its samples have now."""
-    table = block.table
-    now = pa.array(labels[table.column("sample").to_numpy()], pa.int16())
+    table, sample = block.table, block.table.column("sample").to_numpy()
+    if sample.max(initial=-1) >= len(labels):
+        raise RunError(f"{block.network} answered samples of {block.split} that samples.parquet does not have")
+    now = pa.array(labels[sample], pa.int16())
     table = table.set_column(table.column_names.index("label"), "label", now)
     return block._replace(table=table.select(names))
 
