@@ -14,8 +14,7 @@ from template_cells import BASIC, explicit, linear
 from netpick import Run
 from netpick.cli import main
 from netpick.core.errors import DataError, NetpickError, RunError, TemplateError
-from netpick.sessions import Options, estimate_run, generate_run, time_run, train_run, verify_run
-from netpick.sessions.retraining import drawn
+from netpick.sessions import Options, estimate_run, generate_run, train_run, verify_run
 from netpick.sessions.settle import settled
 from netpick.store.folder import Store
 from netpick.store.shards import write_groups
@@ -55,8 +54,8 @@ def template(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds") / "run"
-    generate_run(template, folder)
-    train_run(folder, OPTIONS)
+    generate_run(template, folder, overrides=["recipe.folds=0"])
+    train_run(folder, replace(OPTIONS, overrides=[f"recipe.folds={FOLDS}"]))  # before the first training it may be said
     return folder
 
 
@@ -86,31 +85,23 @@ def test_every_training_sample_is_answered_by_those_who_left_it_out(run):
     assert set(first) == set(range(FOLDS))
 
 
-def test_it_is_what_it_says_to_the_bit(folder):
-    verified = verify_run(folder, replace(OPTIONS, weights=None), number=3, seed=2)
-    assert verified.faults == []
-    assert all(r.to_the_bit for r in verified.retrained)
-
-
-def test_where_the_last_bits_differ_another_seed_is_compared_on_the_test_samples(folder, tmp_path):
+def test_trained_again_it_comes_out_to_the_bit_and_where_it_does_not_the_test_samples_are_compared(folder, tmp_path):
+    """As on another machine: one training has other last bits, and is held against one from another seed."""
     run = shutil.copytree(folder, tmp_path / "run")
     store = Store.open(run)
     store.update_manifest(training={**store.manifest["training"], "python": "3.0"})
-    for path in (run / "predictions").iterdir():
-        table = pq.read_table(path)
-        at = table.column_names.index("score_0")
-        scores = table.column(at).to_numpy()
-        lower = np.nextafter(scores, np.float32(-100))
-        other = np.where(table.column("predicted").to_numpy() == 0, scores, lower)  # which stays the highest
-        write_groups(path, table.schema, [table.set_column(at, table.schema.field(at), pa.array(other))])
-    ended = Run(run).trainings.astype({"network": str})[["network", "replicate"]]
-    every = list(ended.itertuples(index=False, name=None))
-    seed = next(seed for seed in range(99) if drawn(every, 1, seed) == [("Two", 0)])
-    verified = verify_run(run, replace(OPTIONS, weights=None), number=1, seed=seed)
-    (again,) = verified.retrained
-    assert (again.network, again.to_the_bit, again.agreement) == ("Two", False, 1.0)
-    assert 0 < again.of_another_seed < 1
+    (path,) = (run / "predictions").iterdir()
+    table = pq.read_table(path)
+    at, rows = table.column_names.index("score_0"), table.select(["network", "replicate", "predicted"]).to_pandas()
+    mine = (rows["network"] == "Two") & (rows["replicate"] == 0) & (rows["predicted"] != 0)  # which stay the highest
+    scores = table.column(at).to_numpy()
+    other = np.where(mine, np.nextafter(scores, np.float32(-100)), scores)
+    write_groups(path, table.schema, [table.set_column(at, table.schema.field(at), pa.array(other))])
+    verified = verify_run(run, replace(OPTIONS, weights=None), number=8)
     assert verified.faults == []
+    (again,) = (r for r in verified.retrained if not r.to_the_bit)
+    assert (again.network, again.replicate, again.agreement, len(verified.retrained)) == ("Two", 0, 1.0, 8)
+    assert 0 < again.of_another_seed < 1
 
 
 def test_a_fold_that_the_catalogue_does_not_give_is_found(folder, tmp_path):
@@ -124,15 +115,6 @@ def test_a_fold_that_the_catalogue_does_not_give_is_found(folder, tmp_path):
     assert any("its fold is 2, and the catalogue gives" in fault for fault in faults)
 
 
-def test_the_order_of_training_makes_no_difference(folder, run, template, tmp_path):
-    generate_run(template, tmp_path / "run")
-    backwards = Store.open(tmp_path / "run")
-    train_run(backwards.path, replace(OPTIONS, workers=2))
-    other = Run(backwards.path)
-    for split in ("test", "left_out"):
-        assert np.array_equal(run.scores(split=split), other.scores(split=split), equal_nan=True)
-
-
 def test_an_estimate_knows_what_is_left_out(template, tmp_path):
     estimates = []
     for folds in (0, 2):
@@ -144,16 +126,7 @@ def test_an_estimate_knows_what_is_left_out(template, tmp_path):
     assert with_folds.disk["samples"] == pytest.approx(without.disk["samples"] * (360 + SAMPLES) / 360, rel=0.01)
 
 
-def test_a_step_is_timed_as_an_epoch_has_it(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "run")
-    rows = time_run(tmp_path / "run", ["Two"], devices="cpu", seconds=0.1, busy=True).rows
-    assert [row["epoch_steps"] for row in rows] == [(SAMPLES - SAMPLES // FOLDS) // 20]
-
-
-def test_folds_may_come_before_the_first_training_and_not_after(folder, template, tmp_path):
-    generate_run(template, tmp_path / "run", overrides=["recipe.folds=0", "recipe.replicates=1"], limit=1)
-    train_run(tmp_path / "run", replace(OPTIONS, overrides=["recipe.folds=2"]))
-    assert len(Run(tmp_path / "run").labels("left_out")) == SAMPLES
+def test_folds_do_not_change_once_there_are_results(folder):
     with pytest.raises(RunError, match="folds from 3 to 0"):
         train_run(folder, replace(OPTIONS, overrides=["recipe.folds=0"]))
 

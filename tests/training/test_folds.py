@@ -13,6 +13,7 @@ from netpick.training.engines import train
 from netpick.training.engines.graphs.lanes import make_lane
 from netpick.training.engines.graphs.training import run_alone, train_alone, training
 from netpick.training.job import Job
+from netpick.training.parts import Parts
 from netpick.training.plan import Plan
 
 FOLDS, CLASSES = 3, 4
@@ -110,3 +111,14 @@ def test_without_a_fold_all_samples_are_learned(data):
     result = train(job, data)
     assert result.recipe["train_samples"] == 100
     assert [s.split for s in result.epochs[0].splits] == ["test"]
+
+
+def test_what_is_timed_has_the_sizes_that_a_training_has(data):
+    spec = NetworkSpec("N", "Linear", "ReLU", tuple(LAYERS["dense"]))
+    splits = Parts.of(Job(spec, RECIPES["fixed"], 5, Plan(), fold=0), data).timed()
+    left_out = int((data["train"][2] == 0).sum())
+    assert {split: len(y) for split, (_, y) in splits.items()} == {
+        "train": 100 - left_out,
+        "test": 30,
+        "left_out": left_out,
+    }
