@@ -71,7 +71,7 @@ def predict(
             help="The run, the newest one in ./runs; a network; the number of a sample, or the file of an image.",
         ),
     ],
-    split: Annotated[str, typer.Option(help="Of the sample: test or validation.")] = "test",
+    split: Annotated[str, typer.Option(help="Of the sample: test, validation or left_out.")] = "test",
     module: options.Modules = None,
     trust: options.Trust = None,
     plot: options.Plot = None,

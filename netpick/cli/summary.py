@@ -28,6 +28,8 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
     say(f"{run.path}: {finished} of {total} trainings finished: {counted(statuses)}", "bold")
     if not statuses["done"]:
         return
+    if said := _answers_left_out(run):
+        say(said)
     frame = students(run)
     reference = basic(frame)
     columns = ["name", "params", "memory", "ops", "macs", "seconds", "accuracy"]
@@ -38,6 +40,20 @@ def print_summary(run: Run, statuses: Counter[str]) -> None:
         say(f"the first of {len(frame)} is flattered by luck: the question `best` says by how much", "dim")
     scores = questions.ask(run, "scores").table
     show_frame(in_words(scores), title="Networks at or above an accuracy, by epoch")
+
+
+def _answers_left_out(run: Run) -> str:
+    """Say how many networks have answered each training sample that they did not learn; "" without folds."""
+    folds = int(run.recipe.get("folds", 0))
+    if not folds:
+        return ""
+    done = run.trainings.loc[run.trainings["status"] == "done", "fold"]
+    answers = done.value_counts().reindex(range(folds), fill_value=0)
+    span = " to ".join(f"{n:,}" for n in sorted({int(answers.min()), int(answers.max())}))
+    return (
+        f"each of {len(run.labels('left_out')):,} training samples was left out by {span} trainings, and answered: the "
+        "split left_out"
+    )
 
 
 def where(run: Run) -> str:

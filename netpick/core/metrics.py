@@ -10,7 +10,9 @@ import numpy as np
 from netpick.core.result import SplitResult
 
 
-def evaluate(split: str, scores: np.ndarray, labels: np.ndarray, eval_seconds: float) -> SplitResult:
+def evaluate(
+    split: str, scores: np.ndarray, labels: np.ndarray, eval_seconds: float, numbers: np.ndarray | None = None
+) -> SplitResult:
     """Return the metrics of one evaluation of one split.
 
     Parameters
@@ -23,6 +25,8 @@ def evaluate(split: str, scores: np.ndarray, labels: np.ndarray, eval_seconds: f
         Number of the true class of each sample.
     eval_seconds : float
         What the evaluation took, passed through.
+    numbers : (samples,) array of int, optional
+        Which of the split's samples these are; None for all of them. Passed through.
 
     Returns
     -------
@@ -50,6 +54,7 @@ def evaluate(split: str, scores: np.ndarray, labels: np.ndarray, eval_seconds: f
         class_auc=tuple(one_versus_rest_auc(scores, labels).tolist()),
         eval_seconds=float(eval_seconds),
         scores=scores,
+        samples=numbers,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -123,6 +123,10 @@ class Recipe(Strict, frozen=True, kw_only=True):
     """Train on this many samples, the same share of each class."""
     validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Share of the training samples that becomes the split `validation`, evaluated beside `test`."""
+    folds: Annotated[int, Meta(ge=0, le=2**7 - 1)] = 0
+    """Parts that the training samples are cut into, 2 or more. Each training leaves one of them out, and answers it as
+    the split `left_out`: so that all training samples are answered by networks that never saw them. 0 for none.
+    """
     replicates: Times = 1
     """Trainings of each network, from different seeds."""
     timeout: Annotated[float, Meta(gt=0)] | None = None
@@ -162,11 +166,27 @@ def check_recipe(recipe: Recipe, source: str, where: str = "recipe") -> None:
             f"{source}: {where}.label_smoothing: goes with the loss nll, got {recipe.label_smoothing:g} with "
             f"{recipe.loss}: leave one of them out"
         )
+    if recipe.folds == 1:
+        raise TemplateError(f"{source}: {where}.folds: wants 2 or more, since a training learns the others; 0 for none")
     args = recipe.optimizer_args
     if args.get("nesterov") and (not args.get("momentum") or args.get("dampening")):
         raise TemplateError(
             f"{source}: {where}.optimizer_args.nesterov: goes with a momentum above 0 and no dampening, got {args}"
         )
+
+
+def check_together(recipes: Iterable[Recipe], source: str) -> None:
+    """Refuse folds where the networks of a run learn from different samples, or from these in another order of classes.
+
+    The samples that are left out are one split of the whole run, numbered in the order of the training samples.
+    """
+    recipes = [recipe for recipe in recipes if recipe.folds]
+    for key, says in (("train_samples", lambda r: r.train_samples), ("order", lambda r: r.order == "by_class")):
+        if len(different := {says(recipe): getattr(recipe, key) for recipe in recipes}) > 1:
+            raise TemplateError(
+                f"{source}: recipe.folds: all networks answer the same samples, got {key} = "
+                f"{listed(map(str, different.values()))}: leave the folds out, or give one {key}"
+            )
 
 
 def current(values: Mapping[str, Any]) -> dict[str, Any]:

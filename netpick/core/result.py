@@ -14,6 +14,9 @@ import numpy as np
 
 STATUSES = ("done", "diverged", "failed", "timeout")
 
+LEFT_OUT = "left_out"
+"""The split of the training samples where each training leaves a fold of them out: it answers those alone."""
+
 
 @dataclass(frozen=True)
 class SplitResult:
@@ -21,7 +24,8 @@ class SplitResult:
 
     `scores` is (samples, classes) float32: the natural logarithms of the class probabilities, in the order of the
     split's samples. `loss` is the mean negative log likelihood; `class_accuracy` and `class_auc` have one value a
-    class (recall of the class; area under the one-versus-rest ROC curve), NaN where the class has no sample.
+    class (recall of the class; area under the one-versus-rest ROC curve), NaN where the class has no sample. `samples`
+    are the numbers of those that were scored, ascending; None for all of the split.
     """
 
     split: str
@@ -31,6 +35,7 @@ class SplitResult:
     class_auc: tuple[float, ...]
     eval_seconds: float
     scores: np.ndarray
+    samples: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ class EpochResult:
 class TrainingResult:
     """One network × one replicate: how it ended, under which conditions, and its epochs.
 
-    `recipe` has the values that it was trained by, as plain ones, with the number of samples in `train_samples`. What
-    nobody knows of a training elsewhere is NaN, and its seed None.
+    `recipe` has the values that it was trained by, as plain ones, with the number of samples in `train_samples`. `fold`
+    is that of the training samples which it left out. What nobody knows of a training elsewhere is NaN, and its seed
+    None.
     """
 
     network: str
@@ -67,6 +73,7 @@ class TrainingResult:
     epochs: tuple[EpochResult, ...] = ()
     weights: dict[str, np.ndarray] | None = field(default=None, repr=False)
     recipe: Mapping[str, object] = field(default_factory=dict)
+    fold: int | None = None
 
     def with_(self, **changes: object) -> TrainingResult:
         """Return a copy with some fields changed."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from netpick.core.errors import DataError, listed
 from netpick.data.builtin import DATASETS, read_builtin, train_counts
+from netpick.data.folds import folds_of
 from netpick.data.image_decoding import Report
 from netpick.data.own import own_counts, own_kind, read_own
 from netpick.data.request import DataInfo, DataRequest, chosen_classes, data_dir
@@ -83,9 +84,10 @@ def load(request: DataRequest, kept: Path | None = None, report: Report | None =
             raise DataError(f"data set '{request.name}' has no test images of the classes {listed(names)}: add some")
     train = parts["train"]
     mean, std = channel_statistics(train)
-    return Dataset(
-        request.name, train.pixels.shape[1:], names, mean, std, _splits(request, parts), request.normalize, left_out
-    )
+    splits = _splits(request, parts)
+    folds = folds_of(splits["train"], request.folds, names) if request.folds else None
+    shape = train.pixels.shape[1:]
+    return Dataset(request.name, shape, names, mean, std, splits, request.normalize, left_out, folds)
 
 
 def _splits(request: DataRequest, parts: dict[str, Split]) -> dict[str, Split]:

@@ -54,6 +54,8 @@ class DataRequest:
         For a folder: leave out images that can't be read, instead of refusing them.
     by_class
         Give the training samples class after class, in each by the names of their files as text; see `Split.by_class`.
+    folds
+        Cut the training samples, those that are left of the above, into so many folds; 0 for none.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class DataRequest:
     color: str = "auto"
     skip_unreadable: bool = False
     by_class: bool = False
+    folds: int = 0
 
     def __post_init__(self) -> None:
         if not own_kind(self.name):
@@ -182,6 +185,7 @@ def request_of(
     validation: float = 0.0,
     normalize: str = "standard",
     by_class: bool = False,
+    folds: int = 0,
 ) -> DataRequest:
     """Return the request for the data of a run, from what run.toml says (see `manifest_entry`) and its recipe.
 
@@ -206,4 +210,5 @@ def request_of(
         entry.get("color", "auto"),
         entry.get("skip_unreadable", False),
         by_class,
+        folds,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netpick.core.errors import DataError, listed
+from netpick.core.result import LEFT_OUT
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,8 @@ class Dataset:
     part: before a validation split or `train_samples` is taken from it, and without any test image. So they depend
     on the data set and the classes that are kept (MNIST: its 60,000 training images, 0.1307 and 0.3081); for digits,
     which has no test part of its own, they are of the 80 % that the seed makes its training part. `left_out` counts the
-    images of a folder that can't be read.
+    images of a folder that can't be read. `folds` has the fold of each training sample, where they are cut into such;
+    they are then the split "left_out" too.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Dataset:
     splits: dict[str, Split]
     normalize: str = "standard"
     left_out: int = 0
+    folds: np.ndarray | None = None
 
     def inputs(self, split: str) -> np.ndarray:
         """Return a split's images as networks take them: contiguous float32 (N, C, H, W)."""
@@ -101,6 +104,8 @@ class Dataset:
 
     def split(self, name: str) -> Split:
         """Return a split by its name, or raise a `DataError` that lists the names."""
+        if name == LEFT_OUT and self.folds is not None:
+            return self.splits["train"]
         if name not in self.splits:
             raise DataError(f"data set '{self.name}' has no split '{name}' here: give one of {listed(self.splits)}")
         return self.splits[name]
@@ -155,7 +160,7 @@ def _shown_range(dataset: Dataset) -> tuple[float, float]:
 
 
 def sample_rows(dataset: Dataset, splits: Iterable[str]) -> Iterator[dict[str, object]]:
-    """Yield a row a sample, as samples.parquet keeps it: split, sample, index, label, class_name, image (PNG bytes).
+    """Yield a row a sample, as samples.parquet keeps it, with its image as PNG bytes.
 
     Raises
     ------
@@ -165,7 +170,7 @@ def sample_rows(dataset: Dataset, splits: Iterable[str]) -> Iterator[dict[str, o
     from PIL import Image
 
     for name in splits:
-        split = dataset.split(name)
+        split, folds = dataset.split(name), dataset.folds if name == LEFT_OUT else None
         # (N, H, W) for Pillow's grey images, (N, H, W, 3) for its colour images.
         pixels = split.pixels[:, 0] if dataset.shape[0] == 1 else split.pixels.transpose(0, 2, 3, 1)
         low, high = (0.0, split.pixel_max) if split.pixels.dtype == np.uint8 else _shown_range(dataset)
@@ -182,4 +187,5 @@ def sample_rows(dataset: Dataset, splits: Iterable[str]) -> Iterator[dict[str, o
                 "label": label,
                 "class_name": dataset.classes[label],
                 "image": png.getvalue(),
+                **({} if folds is None else {"fold": int(folds[sample])}),
             }

@@ -22,6 +22,7 @@ import numpy as np
 
 from netpick.core.errors import DataError, WorkError
 from netpick.core.files import atomic_write
+from netpick.core.result import LEFT_OUT
 from netpick.data.builtin import DATASETS
 from netpick.data.image_decoding import Report
 from netpick.data.loading import load
@@ -78,7 +79,7 @@ def prepare(
     with contextlib.suppress(*_NOT_WHOLE):
         return _laid_out(request, folder, stem)
     dataset = load(request, kept, report)
-    labels_sum = _sum(split.labels for split in dataset.splits.values())
+    labels_sum = _labels_sum((split.labels for split in dataset.splits.values()), dataset.folds)
     shared = SharedData(
         request, str(folder), tuple(dataset.splits), dataset.classes, _digest(dataset), stem, labels_sum
     )
@@ -134,6 +135,8 @@ def _write(shared: SharedData, dataset: Dataset) -> None:
             inputs_sum = _sum([values], inputs_sum)
             atomic_write(inputs, functools.partial(_save, array=values))
             atomic_write(labels, functools.partial(_save, array=split.labels))
+        if dataset.folds is not None:
+            atomic_write(_folds_path(shared), functools.partial(_save, array=dataset.folds))
         facts = {key: getattr(shared, key) for key in ("splits", "classes", "digest", "labels_sum")}
         facts["inputs_sum"] = inputs_sum
         atomic_write(folder / f"{shared.stem}.json", json.dumps(facts).encode())  # last: the others are complete
@@ -143,8 +146,20 @@ def _write(shared: SharedData, dataset: Dataset) -> None:
         ) from error
 
 
+class Arrays(dict[str, tuple[np.ndarray, np.ndarray]]):
+    """Inputs and labels of each split; and `folds`, int8 of each training sample, where these are cut into such."""
+
+    folds: np.ndarray | None = None
+
+    @property
+    def evaluated_labels(self) -> dict[str, np.ndarray]:
+        """Labels of each split that is evaluated; with folds the training samples are one of them."""
+        labels = {split: y for split, (_, y) in self.items() if split != "train"}
+        return labels if self.folds is None else {**labels, LEFT_OUT: self["train"][1]}
+
+
 @functools.lru_cache(maxsize=8)
-def attach(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def attach(shared: SharedData) -> Arrays:
     """Return, for each split, inputs (N, C, H, W) float32 and labels (N,) int64; the same objects at every call.
 
     Where the files of `prepare` are at hand they are mapped: all processes of a machine share the one copy in the
@@ -168,12 +183,14 @@ def attach(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             f"data set '{request.name}' in {request.data_dir} of this machine differs from the one that the run was"
             " started with: copy that one's files here"
         )
-    return {name: (dataset.inputs(name), split.labels) for name, split in dataset.splits.items()}
+    out = Arrays({name: (dataset.inputs(name), split.labels) for name, split in dataset.splits.items()})
+    out.folds = dataset.folds
+    return out
 
 
-def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _map(shared: SharedData) -> Arrays:
     """Map the shared files; raises one of `_NOT_WHOLE` where one is not there or not whole."""
-    out = {}
+    out = Arrays()
     for name in shared.splits:
         # "c": copy on write. With "r", torch would warn of each array, and crash on a write instead of raising.
         images, classes = _paths(shared, name)
@@ -182,13 +199,19 @@ def _map(shared: SharedData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if len(inputs) != len(labels):
             raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels")
         out[name] = (inputs, labels)
-    if _sum(labels for _, labels in out.values()) != shared.labels_sum:
+    if shared.request.folds:
+        out.folds = np.load(_folds_path(shared), allow_pickle=False)
+    if _labels_sum((labels for _, labels in out.values()), out.folds) != shared.labels_sum:
         raise ValueError("other labels than those that were written")
     return out
 
 
 def _sum(arrays: Iterable[np.ndarray], before: int = 0) -> int:
     return functools.reduce(lambda sum_, array: zlib.crc32(np.ascontiguousarray(array).data, sum_), arrays, before)
+
+
+def _labels_sum(labels: Iterable[np.ndarray], folds: np.ndarray | None) -> int:
+    return _sum([*labels, *([] if folds is None else [folds])])
 
 
 def _stem(request: DataRequest) -> str:
@@ -205,6 +228,10 @@ def _stem(request: DataRequest) -> str:
 def _paths(shared: SharedData, split: str) -> tuple[Path, Path]:
     stem = Path(str(shared.folder), f"{shared.stem}-{split}")
     return stem.with_name(f"{stem.name}-inputs.npy"), stem.with_name(f"{stem.name}-labels.npy")
+
+
+def _folds_path(shared: SharedData) -> Path:
+    return Path(str(shared.folder), f"{shared.stem}-folds.npy")
 
 
 def _digest(dataset: Dataset) -> str:

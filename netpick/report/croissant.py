@@ -35,6 +35,7 @@ _TYPES = {
     "category": "sc:Text",
     "string": "sc:Text",
     "binary": "sc:ImageObject",
+    "int8": "sc:Integer",
     "int16": "sc:Integer",
     "int32": "sc:Integer",
     "int64": "sc:Integer",
@@ -44,7 +45,7 @@ _TYPES = {
     "timestamp": "sc:DateTime",
 }
 
-_NULLABLE = ("peak_memory_bytes", "train_samples", "batch_size", "epochs", "seed")
+_NULLABLE = ("peak_memory_bytes", "train_samples", "batch_size", "epochs", "seed", "fold")
 """Whole numbers that may be missing: as such they could not be read."""
 
 PARQUET = "application/x-parquet"

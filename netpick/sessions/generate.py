@@ -18,7 +18,7 @@ import msgspec
 
 from netpick.core.errors import DataError, RunError, TemplateError
 from netpick.core.provenance import git_commit, versions
-from netpick.core.recipe import Recipe, applied
+from netpick.core.recipe import Recipe, applied, check_together
 from netpick.data import DataInfo, DataRequest, data_dir, describe, manifest_entry
 from netpick.data.image_decoding import too_large
 from netpick.data.own import own_kind
@@ -93,7 +93,7 @@ def generate_run(
     info = describe(request)
     own = _own_networks(networks_file, modules, info, max_params)
     networks = generate(parsed, info.shape, len(info.classes), seed, limit, own.networks)
-    _check_samples(networks, parsed.recipe, info)
+    _check_samples(networks, parsed.recipe, info, str(path))
     warnings = (inferred.warning(names),) if (names := inferred.squashed(networks)) else ()
     if warnings and strict:
         raise TemplateError(f"{path}: {warnings[0]} (refused by --strict)")
@@ -197,12 +197,19 @@ def _measured(
     ]
 
 
-def _check_samples(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo) -> None:
+def _check_samples(networks: Sequence[NetworkSpec], recipe: Recipe, info: DataInfo, source: str) -> None:
     """Refuse a recipe that wants more samples to train on than there are, and not only when training starts."""
-    for own in (applied(recipe, spec.recipe) for spec in networks):
+    recipes = [applied(recipe, spec.recipe) for spec in networks]
+    check_together(recipes, source)
+    for own in recipes:
         left = _samples_left(own, info.train_count)
         if (own.train_samples or 0) > left:
             raise DataError(f"train_samples is {own.train_samples}: '{info.name}' has {left} to train on; give fewer")
+        if own.folds > (most := training_samples(own, info.train_count) // len(info.classes)):
+            raise DataError(
+                f"folds is {own.folds}: each takes an image of each class, and of some class '{info.name}' has {most} "
+                "at most to train on; give fewer folds"
+            )
 
 
 def _memory_note(info: DataInfo) -> tuple[str, ...]:

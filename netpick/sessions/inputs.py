@@ -45,8 +45,7 @@ class Inputs:
     @property
     def labels(self) -> dict[str, np.ndarray]:
         """The labels of the splits that are predicted: the same whatever is trained on."""
-        parts = (part for shared in self.shared.values() for part in attach(shared).items())
-        return {split: labels for split, (_, labels) in parts if split != "train"}
+        return {split: y for shared in self.shared.values() for split, y in attach(shared).evaluated_labels.items()}
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _new_evidence(store: Store, shared: SharedData, digests: dict[str, str]) -> 
     scale: dict[str, Any] = {"mean": list(dataset.mean), "std": list(dataset.std)}
     if shared.request.skip_unreadable:
         scale["left_out"] = dataset.left_out
-    rows = sample_rows(dataset, [split for split in shared.splits if split != "train"])
+    rows = sample_rows(dataset, attach(shared).evaluated_labels)
     return Evidence({"input": {**scale, "digest": shared.digest, "digests": digests}}, list(rows))
 
 
@@ -165,7 +164,7 @@ def _check_form(shared: SharedData, manifest: Mapping[str, Any]) -> None:
 
 
 def _data_key(recipe: Recipe) -> DataKey:
-    return recipe.train_samples, recipe.validation, recipe.normalize, recipe.order == "by_class"
+    return recipe.train_samples, recipe.validation, recipe.normalize, recipe.order == "by_class", recipe.folds
 
 
 def _request(store: Store, recipe: Recipe, option: str | None) -> DataRequest:
@@ -173,9 +172,11 @@ def _request(store: Store, recipe: Recipe, option: str | None) -> DataRequest:
 
 
 def _counts(shared: SharedData) -> Samples:
-    """Return how many samples there are to train on and to evaluate."""
+    """Return how many samples there are to train on and to evaluate: of folds, each training leaves one out."""
     counts = {split: len(labels) for split, (_, labels) in attach(shared).items()}
-    return Samples(counts.pop("train"), sum(counts.values()))
+    train = counts.pop("train")
+    left_out = round(train / shared.request.folds) if shared.request.folds else 0
+    return Samples(train - left_out, sum(counts.values()) + left_out)
 
 
 def _decoded(store: Store) -> Path:

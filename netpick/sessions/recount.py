@@ -20,6 +20,7 @@ from msgspec.structs import fields
 
 from netpick.core.metrics import evaluate
 from netpick.core.recipe import Recipe
+from netpick.core.result import LEFT_OUT
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.networks.paper.whole_networks import OWN
 from netpick.sessions.situation import Situation
@@ -81,6 +82,9 @@ def training_faults(situation: Situation, trainings: pd.DataFrame) -> Iterator[s
         wanted = network.seed(seed, row["replicate"])
         if row["seed"] != wanted:
             yield f"{about}: its seed is {row['seed']}, and the run's seed gives {wanted}"
+        fold, left_out = situation.fold(network, row["replicate"]), row["fold"]
+        if fold != (None if left_out != left_out else left_out):
+            yield f"{about}: its fold is {left_out}, and the catalogue gives {fold}"
         for key in sorted(_RECIPE & row.keys()):
             then, said = row[key], to_builtins(getattr(network.recipe, key))
             if then is None or then != then:
@@ -134,6 +138,8 @@ class Evaluations:
         answers = _answers(block, self.classes)
         label = answers.label
         labels = self.labels.get(block.split)
+        if labels is not None and block.split == LEFT_OUT:  # of which it has some; `whole` knows whether the right ones
+            labels = labels[answers.sample.clip(max=len(labels) - 1)]
         if labels is None or len(labels) != len(label):
             self.faults.append(f"{about}: labels are not those of samples.parquet")
             return

@@ -146,8 +146,11 @@ def _compared(result: TrainingResult, replicate: int, reader: Reader) -> Retrain
     alike = accuracy = before = np.nan
     for epoch in result.epochs:
         for split in epoch.splits:
+            if split.samples is not None and result.replicate != replicate:
+                continue  # another replicate leaves other samples out
             rows = blocks.get((epoch.epoch, split.split))
-            if rows is None or len(rows) != len(split.scores):
+            numbers = np.arange(len(split.scores)) if split.samples is None else split.samples
+            if rows is None or not np.array_equal(rows["sample"], numbers):
                 why = f"epoch {epoch.epoch}, split {split.split}: the run has other samples"
                 return Retrained(result.network, replicate, False, 0.0, np.nan, np.nan, fault=why)
             predicted = split.scores.argmax(axis=1)

@@ -16,7 +16,7 @@ import msgspec
 from netpick.core import devices
 from netpick.core.advice import command
 from netpick.core.errors import RunError
-from netpick.core.recipe import Recipe, applied, check_recipe, current, difference
+from netpick.core.recipe import Recipe, applied, check_recipe, check_together, current, difference
 from netpick.networks.catalogue.template import apply_override, parse_recipe
 from netpick.networks.modules.user_code import allowed, located, modules_of, source_file, source_hash
 from netpick.networks.paper.spec import NetworkSpec
@@ -179,6 +179,7 @@ def _networks(store: Store, recipe: Recipe) -> tuple[RunNetwork, ...]:
         networks.append(RunNetwork(row, spec, own))
     for network in {str(network.recipe): network for network in networks}.values():
         check_recipe(network.recipe, f"{store.path}: {network.spec.name}")
+    check_together((network.recipe for network in networks), str(store.path))
     return tuple(networks)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netpick.core.devices import describe
 from netpick.core.recipe import Recipe
+from netpick.networks.catalogue.folds import first_folds
 from netpick.networks.paper.spec import NetworkSpec, seed_of
 from netpick.sessions.workers.task import TrainingKey
 from netpick.training.choice import choose
@@ -96,6 +97,17 @@ class Situation:
     def total(self) -> int:
         """Number of trainings that the run has when it is finished."""
         return sum(network.recipe.replicates for network in self.networks)
+
+    def fold(self, network: RunNetwork, replicate: int) -> int | None:
+        """Return which fold of the training samples a training leaves out; None where there are none."""
+        if not self.recipe.folds:
+            return None
+        return (self._first_folds[network.spec.hash] + replicate) % self.recipe.folds
+
+    @cached_property
+    def _first_folds(self) -> dict[str, int]:
+        keys = ("hash", "computation", "activation", "params")  # of all networks, whichever are looked at
+        return first_folds((tuple(row[key] for key in keys) for row in self.store.networks()), self.recipe.folds)
 
     @cached_property
     def plans(self) -> dict[str, Plan]:

@@ -44,11 +44,13 @@ def time_alone(task: Task, seconds: float, threads: int = 1) -> dict[str, Any]:
     """Time one network in a worker process; return its row of the table `timings`, with its `layers`' rows in it."""
     import torch
 
+    from netpick.training.parts import Parts
+
     prepare()
-    job = task.job
+    job = replace(task.job, fold=None)
     torch.set_num_threads(threads)
     try:
-        whole = resident(task.shared, job.device)
+        whole = Parts.of(task.job, resident(task.shared, job.device)).timed()
         step, steps, text = step_seconds(job, whole, seconds / 4)
         latency, _ = forward_seconds(job, whole, 1, seconds / 4)
         batch = min(BATCH, len(whole["train"][1]))

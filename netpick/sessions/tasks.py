@@ -61,4 +61,5 @@ def _job(situation: Situation, training: DueTraining) -> Job:
         device=situation.devices[0],
         replicate=training.replicate,
         keep_weights=situation.keep["weights"] == "last",
+        fold=situation.fold(network, training.replicate),
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from netpick.core import devices
 from netpick.core.errors import RunError
 from netpick.core.provenance import versions
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word, percent
 from netpick.sessions.options import Options, check_options
 from netpick.sessions.recount import Evaluations, count_faults, runs_own_code, training_faults
@@ -121,7 +122,10 @@ def _count_faults(situation: Situation, reader: Reader, same: bool, counted: int
         done += networks
         on_progress("counting networks", done, counted)
 
-    return list(count_faults(situation, reader.trainings, same, situation.workers, measured))
+    trainings = reader.trainings
+    if situation.recipe.folds:  # networks were counted as if they learned all samples
+        trainings = trainings.assign(train_samples=len(reader.labels(LEFT_OUT)))
+    return list(count_faults(situation, trainings, same, situation.workers, measured))
 
 
 def _relabelling_faults(store: Store, changed: int) -> list[str]:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from netpick.core.errors import RunError
+from netpick.core.result import LEFT_OUT
 from netpick.store.rows import RunFiles, check_columns, value_fault
 from netpick.store.shards import BrokenShardError, Shard, arrow_schema, open_shard
 
@@ -112,12 +114,19 @@ def _fault(block: Block, held: Collection[Any], seen: Collection[Any], with_samp
     """Say what is wrong with a block of a file that holds these trainings, and of which these blocks were seen."""
     sample = block.array("sample") if with_samples and not block.ordered else None
     known = block.key[:2] in held
-    if known and block.key not in seen and (sample is None or (np.sort(sample) == np.arange(len(sample))).all()):
+    if known and block.key not in seen and (sample is None or _once(sample, block.split)):
         return None
     about = f"{block.network}, replicate {block.replicate}"
     if not known:
         return f"it holds {about}, and is not the file of that"
     return f"it has not each sample of {about}, epoch {block.epoch}, split {block.split} once"
+
+
+def _once(sample: np.ndarray, split: str) -> bool:
+    """Whether each sample of a split is there once; of `left_out` no sample twice, for each training has some alone."""
+    if split == LEFT_OUT:
+        return len(np.unique(sample)) == len(sample)
+    return bool((np.sort(sample) == np.arange(len(sample))).all())
 
 
 def _may_hold(statistics: Any, values: list[Any]) -> bool:
@@ -154,8 +163,10 @@ def _ordered(sample: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def with_labels(block: Block, labels: np.ndarray, names: list[str]) -> Block:
     """Return a block's columns of `names` with the labels that its samples have now."""
-    table = block.table
-    now = pa.array(labels[table.column("sample").to_numpy()], pa.int16())
+    table, sample = block.table, block.table.column("sample").to_numpy()
+    if sample.max(initial=-1) >= len(labels):
+        raise RunError(f"{block.network} answered samples of {block.split} that samples.parquet does not have")
+    now = pa.array(labels[sample], pa.int16())
     table = table.set_column(table.column_names.index("label"), "label", now)
     return block._replace(table=table.select(names))
 

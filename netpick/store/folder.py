@@ -173,7 +173,7 @@ class Store:
         """Write samples.parquet, one row a sample, atomically."""
         schema = arrow_schema("samples")
         with disk_errors(self.path):
-            rows = ({"name": None, **row} for row in rows)
+            rows = ({"name": None, "fold": None, **row} for row in rows)
             write_groups(self.path / "samples.parquet", schema, [table_of(rows, schema)])
 
     def timings(self) -> list[dict[str, Any]]:

@@ -16,8 +16,10 @@ import pandas as pd
 
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed
+from netpick.core.result import LEFT_OUT
 from netpick.store.blocks import Block, Verified, read_blocks, with_labels
 from netpick.store.rows import RunFiles, read_file
+from netpick.store.samples import parts_of
 from netpick.store.shards import LOOKS, BrokenShardError, Shard, again_if_gone, open_shard, scan
 
 Epochs = int | Iterable[int] | None
@@ -62,7 +64,7 @@ class Predictions:
         if not len(rows):
             return set()
         if split is not None:
-            rows = rows[rows["split"] == split]
+            rows = rows[rows["split"].isin(parts_of(split))]
         if replicate is not None:
             rows = rows[rows["replicate"] == replicate]
         if epoch is not None:
@@ -143,7 +145,8 @@ class Predictions:
     ) -> np.ndarray | None:
         """Place the blocks of one epoch, split and replicate in an array (networks, samples, columns).
 
-        Return None where no block is asked for, or the run has not come that far.
+        What a network did not answer is -1, or NaN. Return None where no block is asked for, or the run has not come
+        that far.
         """
         wanted = self.wanted(epoch, split, networks, replicate)
         names = networks if networks is not None else self.network_names(epoch, split, replicate)
@@ -152,18 +155,22 @@ class Predictions:
             rows.setdefault(name, []).append(i)
         out: np.ndarray | None = None
         broken = set(self._broken or ())
-        missing = set(rows)
+        missing, begins = set(rows), self._begins(split)
         for block in self.read(wanted, ["sample", *columns]):
             sample = block.array("sample")
             assert sample is not None  # never null: it is a key
+            begin, end = begins.setdefault(block.split, (0, len(sample)))
             if out is None:
-                out = np.empty((len(names), self._samples_of.get(split, len(sample)), len(columns)), dtype)
-            if len(sample) != out.shape[1]:
+                out = np.empty((len(names), max(end for _, end in begins.values()), len(columns)), dtype)
+                if LEFT_OUT in begins:
+                    out.fill(np.nan if dtype == np.float32 else -1)
+            some = block.split == LEFT_OUT
+            if sample.max(initial=-1) >= end - begin if some else len(sample) != end - begin:
                 raise RunError(
-                    f"{self.path}: network '{block.network}' has {len(sample)} predictions of the {split} split and "
-                    f"others, or samples.parquet, {out.shape[1]}: the run was written with different data"
+                    f"{self.path}: network '{block.network}' has {len(sample)} predictions of the {block.split} split "
+                    f"and others, or samples.parquet, {end - begin}: the run was written with different data"
                 )
-            place: Any = slice(None) if block.ordered else sample
+            place: Any = slice(begin, end) if block.ordered and not some else begin + sample
             i, *others = rows[block.network]
             for c, column in enumerate(columns):
                 values = block.array(column)
@@ -176,7 +183,7 @@ class Predictions:
                     )
                 out[i, place, c] = values
             for other in others:
-                out[other] = out[i]
+                out[other, place] = out[i, place]
             missing.discard(block.network)
         if missing and set(self._broken or ()) > broken:  # found while reading: the rest has other names now
             return self.array(columns, dtype, epoch, split, networks, replicate)
@@ -211,6 +218,15 @@ class Predictions:
         """Keys of all evaluations, and whether it is the training's last epoch."""
         keys = self._epochs[["network", "replicate", "epoch", "split"]].astype({"network": str, "split": str})
         return keys.assign(last=keys["epoch"] == keys.groupby(["network", "replicate"])["epoch"].transform("max"))
+
+    def _begins(self, split: str) -> dict[str, tuple[int, int]]:
+        """Return where each part of a split begins and ends among its samples, as far as samples.parquet tells."""
+        out, begin = {}, 0
+        for part in parts_of(split):
+            if part in self._samples_of:
+                out[part] = (begin, begin + self._samples_of[part])
+                begin += self._samples_of[part]
+        return out
 
     @cached_property
     def _samples_of(self) -> Counter[str]:

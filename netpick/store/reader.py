@@ -19,13 +19,14 @@ import pandas as pd
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed, suggest
 from netpick.core.recipe import Recipe, current
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word
 from netpick.store.blocks import join_blocks
 from netpick.store.folder import Store
 from netpick.store.predictions import Epochs, Predictions
 from netpick.store.rows import read_file, read_shards
-from netpick.store.samples import png_pixels, samples_of
-from netpick.store.schema import columns
+from netpick.store.samples import parts_of, png_pixels, samples_of
+from netpick.store.schema import ADDED, columns
 
 T = TypeVar("T")
 
@@ -49,8 +50,10 @@ class Reader:
     Notes
     -----
     `epoch` is in all methods a number from 1, or -1 for the last epoch that each training reached, which can differ
-    between trainings. A run that grows while it is held is read as it was at the first look; make another `Run` to
-    see what came since.
+    between trainings. `split` is a name of a split; ``left_out`` are the training samples of a run whose recipe has
+    folds, each of which was answered by the networks that left it out, and ``all`` the samples of ``test`` and after
+    them those of ``left_out``, whose numbers run on. A run that grows while it is held is read as it was at the first
+    look; make another `Run` to see what came since.
     """
 
     def __init__(self, path: str | Path, skip_broken: bool = False) -> None:
@@ -191,7 +194,7 @@ class Reader:
                 where = "all is trained, so that `netpick train` won't write it: restore it from a copy of the run"
             raise RunError(f"{self.path} has no samples.parquet: {where}")
         frame = read_file(path, "samples", len(self.classes)).to_pandas()
-        return frame if "name" in frame else frame.assign(name=None)
+        return frame.assign(**dict.fromkeys(column for column in ADDED["samples"] if column not in frame))
 
     def labels(self, split: str = "test") -> np.ndarray:
         """Return the true class of each sample of a split, int16 (samples,)."""
@@ -261,8 +264,8 @@ class Reader:
     ) -> np.ndarray:
         """Return all scores of one epoch, float32 (networks, samples, classes).
 
-        Rows are in the order of `networks`, or else of `network_names` with the same arguments. Raises RunError as
-        `predictions` does, and where scores were not kept.
+        Rows are in the order of `networks`, or else of `network_names` with the same arguments; NaN is what a network
+        did not answer. Raises RunError as `predictions` does, and where scores were not kept.
         """
         columns = [f"score_{c}" for c in range(len(self.classes))]
         return self._array(columns, np.float32, epoch, split, networks, replicate)
@@ -274,7 +277,7 @@ class Reader:
         networks: str | Iterable[str] | None = None,
         replicate: int = 0,
     ) -> np.ndarray:
-        """Return the predicted classes of one epoch, int16 (networks, samples); rows as in `scores`."""
+        """Return the predicted classes of one epoch, int16 (networks, samples); rows as in `scores`; -1: no answer."""
         return self._array(["predicted"], np.int16, epoch, split, networks, replicate)[:, :, 0]
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -325,6 +328,8 @@ class Reader:
     ) -> np.ndarray:
         """Return columns of one epoch, split and replicate (networks, samples, columns)."""
         asked = None if networks is None else self._known(networks)
+        if LEFT_OUT in parts_of(split):
+            self.labels(split)  # says what is missing: only samples.parquet tells how many there are
         out = self._predictions.array(columns, dtype, epoch, split, asked, replicate)
         if out is None:
             here = self.path / "samples.parquet"

@@ -68,8 +68,10 @@ def prediction_tables(
         keep = scores == "all" or (scores == "last" and epoch.epoch == last)
         parts = []
         for split in epoch.splits:
-            n = len(split.scores)
-            if split.scores.shape != (n, classes) or labels[split.split].shape != (n,):
+            n, label = len(split.scores), labels[split.split]
+            if split.samples is not None:
+                label = label[split.samples]
+            if split.scores.shape != (n, classes) or label.shape != (n,):
                 raise ValueError(
                     f"{result.network}: scores of shape {split.scores.shape} do not fit the {split.split} split"
                 )
@@ -78,8 +80,8 @@ def prediction_tables(
                 pa.array(np.full(n, result.replicate, np.int16)),
                 pa.array(np.full(n, epoch.epoch, np.int16)),
                 _repeated(split.split, n),
-                pa.array(np.arange(n, dtype=np.int32)),
-                pa.array(labels[split.split].astype(np.int16)),
+                pa.array(np.arange(n, dtype=np.int32) if split.samples is None else split.samples.astype(np.int32)),
+                pa.array(label.astype(np.int16)),
                 pa.array(split.scores.argmax(axis=1).astype(np.int16)),
             ]
             if keep:

@@ -170,8 +170,8 @@ def value_fault(table: str, rows: pa.Table, classes: int) -> str | None:
         column = rows.column(name)
         if name in needed and column.null_count:
             return f"its column {name} lacks values"
-        if (low := least(name)) is not None and len(column):
-            values = column.to_numpy()
+        if (low := least(name)) is not None and len(column) > column.null_count:
+            values = (column.drop_null() if column.null_count else column).to_numpy()
             if values.min() < low or (name in ("label", "predicted") and values.max() >= classes):
                 return f"its column {name} has values that can't be"
     return None

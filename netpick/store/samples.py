@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import RunError, listed, suggest
+from netpick.core.result import LEFT_OUT
 
 MOST_PIXELS = 2**24
 """Pixels of one sample's image."""
@@ -17,8 +18,23 @@ PLATE = (64, 32)
 """Width and height of the picture of a name, where a sample is no image."""
 
 
+ALL = "all"
+"""What stands for every sample that networks answered which had not learned it: of `test`, and after it `left_out`."""
+
+
+def parts_of(split: str) -> tuple[str, ...]:
+    """Return the splits that the name of a split stands for, in the order in which their samples are numbered."""
+    return ("test", LEFT_OUT) if split == ALL else (split,)
+
+
 def samples_of(split: str, samples: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return the rows of one split in order; RunError where the run at `path` has not each of its samples once."""
+    """Return the rows of one split in order; RunError where the run at `path` has not each of its samples once.
+
+    Those of `all` are the rows of `test` and of `left_out`, whose numbers run on.
+    """
+    if split == ALL:
+        rows = pd.concat([samples_of(part, samples, path) for part in parts_of(split)])
+        return rows.assign(sample=np.arange(len(rows), dtype=np.int32))
     rows = samples[samples["split"] == split]
     if not len(rows):
         there = sorted(samples["split"].unique())

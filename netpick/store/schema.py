@@ -24,7 +24,7 @@ class Column(NamedTuple):
 KEY_NETWORK = Column("network", "category", "", "Name of the network: `name` in networks.parquet.")
 KEY_REPLICATE = Column("replicate", "int16", "", "Number of the replicate, from 0: the same network from another seed.")
 KEY_EPOCH = Column("epoch", "int16", "epochs", "Epochs of training finished before this evaluation, from 1.")
-KEY_SPLIT = Column("split", "category", "", "The samples that were evaluated: `test` or `validation`.")
+KEY_SPLIT = Column("split", "category", "", "The samples that were evaluated: `test`, `validation` or `left_out`.")
 KEY_SAMPLE = Column("sample", "int32", "", "Number of the sample within its split, from 0.")
 LABEL = Column("label", "int16", "", "Number of the true class, from 0.")
 
@@ -85,6 +85,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("normalize", "string", "", "Pixels: `standard` or `unit`."),
         Column("precision", "string", "", "Arithmetic: `fp32`, `tf32` or `bf16`."),
         Column("train_samples", "int64", "samples", "Samples that it was trained on; null where it did not begin."),
+        Column("fold", "int8", "", "Fold of the training samples that it left out, from 0; null without folds."),
     ),
     "epochs": (
         KEY_NETWORK,
@@ -174,13 +175,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("neighbour", "int32", "", "Number of that image in the training split."),
     ),
     "samples": (
-        Column("split", "string", "", "The split that the sample is in: `test` or `validation`."),
+        Column("split", "string", "", "The split that the sample is in: `test`, `validation` or `left_out`."),
         KEY_SAMPLE,
         Column("index", "int32", "", "Number of the sample in the files that its split was taken from."),
         LABEL,
         Column("class_name", "string", "", "Name of the true class."),
         Column("image", "binary", "PNG", "The image as the bytes of a PNG file; null where there is none."),
         Column("name", "string", "", "What the sample was called where it was imported from; null in other runs."),
+        Column("fold", "int8", "", "Fold of a sample of `left_out`, from 0; null in other splits."),
     ),
 }
 
@@ -198,12 +200,12 @@ def columns(table: str, classes: int = 0) -> tuple[Column, ...]:
 
 
 ADDED = {
-    "samples": ("name",),
+    "samples": ("name", "fold"),
     "networks": ("recipe",),
     "trainings": (
         "optimizer", "optimizer_args", "lr", "batch_size", "epochs", "schedule", "warmup", "loss",
         "label_smoothing", "gradient_clip", "augment", "init", "order", "seeding", "normalize", "precision",
-        "train_samples",
+        "train_samples", "fold",
     ),
 }  # fmt: skip
 """Columns that came later: runs of before may lack them."""
@@ -212,14 +214,14 @@ SIZES = ("params", "memory", "ops", "depth", "macs")
 """What a network costs by its layers: known of all that netpick makes, and of those imported where they were given."""
 
 _LEAST = {
-    "replicate": 0, "epoch": 1, "sample": 0, "label": 0, "predicted": 0, "threads": 1, "layer": 0,
+    "replicate": 0, "epoch": 1, "sample": 0, "label": 0, "predicted": 0, "threads": 1, "layer": 0, "fold": 0,
     **dict.fromkeys(SIZES, 0),
 }  # fmt: skip
 
 NEVER_NULL = frozenset(
     {
-        *(_LEAST.keys() - SIZES), "network", "split", "name", "hash", "computation", "activation", "layers", "status",
-        "workers", "started", "accuracy", "latency", "throughput", "step_seconds", "epoch_steps", "measured",
+        *(_LEAST.keys() - {*SIZES, "fold"}), "network", "split", "name", "hash", "computation", "activation", "layers",
+        "status", "workers", "started", "accuracy", "latency", "throughput", "step_seconds", "epoch_steps", "measured",
         "class_name", "index", "op", "nearest", "neighbour",
     }
 )  # fmt: skip

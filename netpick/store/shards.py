@@ -44,6 +44,7 @@ _TYPES = {
     "category": pa.dictionary(pa.int32(), pa.string()),
     "string": pa.string(),
     "binary": pa.binary(),
+    "int8": pa.int8(),
     "int16": pa.int16(),
     "int32": pa.int32(),
     "int64": pa.int64(),

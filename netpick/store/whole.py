@@ -7,13 +7,16 @@ numbers say, and whether they are true, is the business of `sessions.recount`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from netpick.core.errors import RunError
+from netpick.core.result import LEFT_OUT
 from netpick.store.blocks import Block, read_blocks
 from netpick.store.folder import Store
 from netpick.store.rows import read_file, read_shards
@@ -46,10 +49,11 @@ def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None)
         return  # all other files are named after it
     samples, said = _samples(store)
     yield from said
-    trainings, said = _rows(store, "trainings", ["network", "replicate", "status", "epochs"])
+    trainings, said = _rows(store, "trainings", ["network", "replicate", "status", "epochs", "fold"])
     yield from said
     epochs, said = _rows(store, "epochs", ["network", "replicate", "epoch", "split"])
     yield from said
+    folds = {(row["network"], row["replicate"]): row["fold"] for row in trainings}
     predicted: set[tuple[str, int, int, str]] = set()
     shards, said = _shards(store, "predictions")
     yield from said
@@ -58,10 +62,8 @@ def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None)
         try:
             for block in read_blocks(store.files, shard, names):
                 predicted.add(block.key)
-                if samples and len(block.table) != samples.get(block.split):
-                    about = f"{block.network}, replicate {block.replicate}, epoch {block.epoch}"
-                    wanted = samples.get(block.split, 0)
-                    yield f"{shard.path}: {about} has {len(block.table)} of {wanted} samples of {block.split}"
+                if fault := _samples_fault(block, samples, folds.get(block.key[:2])):
+                    yield f"{shard.path}: {block.network}, replicate {block.replicate}, epoch {block.epoch} {fault}"
                 on_block(block)
         except RunError as error:
             yield str(error)
@@ -74,20 +76,42 @@ def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None)
                 yield str(error)
 
 
-def _samples(store: Store) -> tuple[Counter[str], list[str]]:
-    """Return how many samples each split has, and what is wrong with their file."""
+def _samples(store: Store) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the fold of each sample of each split, NaN where it has none, and what is wrong with their file."""
     path = store.path / "samples.parquet"
     if not path.is_file():
         ended = any(name.endswith(".parquet") for name in map(str, (store.path / "trainings").glob("*")))
-        return Counter(), [f"{path} is missing, and there are results: restore it from a copy"] if ended else []
+        return {}, [f"{path} is missing, and there are results: restore it from a copy"] if ended else []
     try:
         frame = read_file(path, "samples", store.classes).to_pandas()
-        for split in frame["split"].unique():
-            for sample, image in enumerate(samples_of(split, frame, store.path)["image"].dropna()):
+        splits = {split: samples_of(split, frame, store.path) for split in frame["split"].unique()}
+        for split, rows in splits.items():
+            for sample, image in enumerate(rows["image"].dropna()):
                 png_pixels(image, f"{path}: sample {sample} of {split}")
     except RunError as error:
-        return Counter(), [str(error)]
-    return Counter(frame["split"]), []
+        return {}, [str(error)]
+    if LEFT_OUT in splits and ("fold" not in frame or splits[LEFT_OUT]["fold"].isna().any()):
+        return {}, [f"{path} does not say the fold of each sample of {LEFT_OUT}: restore it from a copy"]
+    return {
+        split: rows.get("fold", pd.Series(np.nan, rows.index)).to_numpy(float) for split, rows in splits.items()
+    }, []
+
+
+def _samples_fault(block: Block, samples: Mapping[str, np.ndarray], fold: int | None) -> str | None:
+    """Say which samples a block lacks or has too many; it has each at most once, as it was read."""
+    if not samples:  # which was said
+        return None
+    folds = samples.get(block.split, np.empty(0))
+    if block.split != LEFT_OUT:
+        return (
+            None
+            if len(block.table) == len(folds)
+            else f"has {len(block.table)} of {len(folds)} samples of {block.split}"
+        )
+    own = np.flatnonzero(folds == fold)  # none where the training names no fold
+    if np.array_equal(np.sort(block.table.column("sample").to_numpy()), own):
+        return None
+    return f"has {len(block.table)} samples of {block.split}, and not the {len(own)} of its fold, {fold}"
 
 
 def _shards(store: Store, table: str) -> tuple[list[Shard], list[str]]:

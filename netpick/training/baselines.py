@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from netpick.core.metrics import evaluate
-from netpick.core.result import EpochResult, TrainingResult
+from netpick.core.result import LEFT_OUT, EpochResult, TrainingResult
 from netpick.training.course import Course
 from netpick.training.job import Job
 
@@ -61,7 +61,7 @@ class NearestMean:
         return np.where(np.isnan(out), np.inf, out)
 
 
-def train(job: Job, data: Data) -> TrainingResult:
+def train(job: Job, data: Data, left_out: np.ndarray | None = None) -> TrainingResult:
     """Fit a baseline and evaluate it.
 
     Parameters
@@ -70,6 +70,7 @@ def train(job: Job, data: Data) -> TrainingResult:
         is dropped when it took longer. The seed is that of a forest. Weights are the fitted numbers, where they are
         arrays: means or coefficients.
     data : the splits; `train` is fitted to, all others are evaluated
+    left_out : which of the training samples those of the split `left_out` are
 
     Returns
     -------
@@ -94,7 +95,8 @@ def train(job: Job, data: Data) -> TrainingResult:
         if name != "train":
             begin = time.perf_counter()
             scores = _scores(model, inputs, layer.resolved["num_classes"])
-            splits.append(evaluate(name, scores, labels, time.perf_counter() - begin))
+            numbers = left_out if name == LEFT_OUT else None
+            splits.append(evaluate(name, scores, labels, time.perf_counter() - begin, numbers))
     with course:
         course.check_time()
         course.add(EpochResult(1, float("nan"), seconds, None, tuple(splits)))

@@ -21,10 +21,11 @@ from netpick.training.plan import Plan
 if TYPE_CHECKING:
     from torch import Tensor
 
-Data = Mapping[str, tuple["Tensor", "Tensor"]]
+Data = Mapping[str, tuple["Tensor", ...]]
 """Inputs (samples, C, H, W) float32 and labels (samples,) int64 of each split, on the job's device.
 
-The split `train` is trained on, all others are evaluated.
+The split `train` is trained on, all others are evaluated. Where training samples are cut into folds, the fold of each,
+int8 and on the CPU, comes after their labels: a job then leaves one of them out (see `Parts`).
 """
 
 STEPS_A_GATHER = 64
@@ -40,7 +41,8 @@ class Job:
 
     `seed` is that of the initial weights and of the order of the samples; `replicate` is only passed through to the
     result; `keep_weights` says whether the result carries the final state dict. `sign` is a file into which the number
-    of the last finished epoch is written, for those who watch.
+    of the last finished epoch is written, for those who watch. `fold` of the training samples is left out, and
+    evaluated.
     """
 
     spec: NetworkSpec
@@ -51,6 +53,7 @@ class Job:
     replicate: int = 0
     keep_weights: bool = False
     sign: str | None = None
+    fold: int | None = None
 
     @property
     def kind(self) -> str:
@@ -70,6 +73,7 @@ class Job:
             started=started,
             seconds=seconds,
             recipe=self.recipe_values(samples),
+            fold=self.fold,
         )
 
     def recipe_values(self, samples: int | None) -> dict[str, Any]:

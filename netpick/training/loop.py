@@ -23,6 +23,7 @@ from netpick.training.course import Course
 from netpick.training.initial import initial
 from netpick.training.job import Data, Job
 from netpick.training.order import Order
+from netpick.training.parts import Parts
 from netpick.training.schedules import schedule_of
 from netpick.training.steps import arrays_of, smallest_batch, steps_of
 
@@ -31,9 +32,10 @@ from netpick.training.steps import arrays_of, smallest_batch, steps_of
 class Setup:
     """What an engine begins with.
 
-    `inputs` and `labels` are those to train on; `order` draws the order of each epoch; batches of fewer samples than
-    `smallest` are left out; `schedule` has learning rate and momentum of each step, where they change; `augment`, where
-    there is one, changes the images; `check_time` is to be called after each step.
+    `inputs` and `labels` are those to train on, all or some of them; `order` knows how many, and draws their order in
+    each epoch; batches of fewer samples than `smallest` are left out; `schedule` has learning rate and momentum of each
+    step, where they change; `augment`, where there is one, changes the images; `check_time` is to be called after each
+    step.
     """
 
     job: Job
@@ -49,7 +51,7 @@ class Setup:
     @property
     def count(self) -> int:
         """Number of samples that an epoch trains on: where a batch is left out, it has one sample."""
-        return len(self.labels) - (self.smallest - 1)
+        return self.order.count - (self.smallest - 1)
 
 
 class Trainer(Protocol):
@@ -70,16 +72,16 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
     TrainingResult
         `done`, or `diverged` or `timeout` with the epochs that were finished before. Exceptions of torch pass through.
     """
-    inputs, labels = data["train"]
-    course = Course(job, len(labels))
+    parts = Parts.of(job, data)
+    course = Course(job, parts.count)
     devices.reset_peak_memory(job.device)
-    smallest = smallest_batch(job.spec, job.recipe, inputs)
+    smallest = smallest_batch(job.spec, job.recipe, parts.count, tuple(parts.inputs.shape[1:]))
     model = initial(job).to(job.device)
-    order = Order(job, len(labels))
-    steps = job.recipe.epochs * steps_of(len(labels), job.recipe.batch_size, smallest)
+    order = Order(job, parts.count, parts.chosen)
+    steps = job.recipe.epochs * steps_of(parts.count, job.recipe.batch_size, smallest)
     schedule = schedule_of(job.recipe, steps)
-    augment = augmentation_of(job, len(labels))
-    trainer = make(Setup(job, model, inputs, labels, order, smallest, schedule, augment, course.check_time))
+    augment = augmentation_of(job, parts.count)
+    trainer = make(Setup(job, model, parts.inputs, parts.labels, order, smallest, schedule, augment, course.check_time))
     with course:
         for epoch in range(1, job.recipe.epochs + 1):
             model.train()
@@ -91,23 +93,19 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
             seconds = time.perf_counter() - start
             course.check_loss(loss, epoch)
             model.eval()
-            splits = tuple(
-                _evaluate(trainer, course, order, name, pair, epoch) for name, pair in data.items() if name != "train"
-            )
+            splits = tuple(_evaluate(trainer, course, order, parts, split, epoch) for split in parts.evaluated)
             course.add(EpochResult(epoch, loss, seconds, devices.peak_memory(job.device), splits))
     return course.result(arrays_of(model) if course.keeps_weights else None)
 
 
 @torch.inference_mode()
-def _evaluate(
-    trainer: Trainer, course: Course, order: Order, split: str, pair: tuple[Tensor, Tensor], epoch: int
-) -> SplitResult:
+def _evaluate(trainer: Trainer, course: Course, order: Order, parts: Parts, split: str, epoch: int) -> SplitResult:
     """Score every sample of a split; stop where a score is not a number."""
-    inputs, labels = pair
+    inputs, labels = parts.evaluated[split]
     order.evaluated()
     devices.synchronize(course.job.device)
     start = time.perf_counter()
     scores = trainer.score(inputs)
     seconds = time.perf_counter() - start
     course.check_scores(scores, split, epoch)
-    return evaluate(split, scores, labels.cpu().numpy(), seconds)
+    return evaluate(split, scores, labels.cpu().numpy(), seconds, parts.numbers(split))

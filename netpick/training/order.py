@@ -15,6 +15,7 @@ class Order:
     ----------
     job : its recipe says whether the samples are shuffled, and where random numbers begin
     count : number of samples
+    chosen : their numbers, where they are not all that there are
 
     Notes
     -----
@@ -24,7 +25,8 @@ class Order:
     card, where dropout draws from the card's, a copy of that generator does the same, whatever is trained beside.
     """
 
-    def __init__(self, job: Job, count: int) -> None:
+    def __init__(self, job: Job, count: int, chosen: Tensor | None = None) -> None:
+        self.chosen = chosen
         self.shuffled, self.as_torch, self.count = job.recipe.order == "shuffled", job.recipe.seeding == "torch", count
         self.generator = torch.Generator()
         self.torchs = torch.default_generator
@@ -35,13 +37,14 @@ class Order:
             self.torchs.set_state(torch.get_rng_state())
 
     def draw(self) -> Tensor | None:
-        """Return the samples' numbers in the order of the next epoch, or None for the order of the data."""
+        """Return the samples' numbers in the order of the next epoch, or None for all in the order of the data."""
         self.evaluated()
         if not self.shuffled:
-            return None
+            return self.chosen
         if self.as_torch:
             self.generator.manual_seed(self._number())
-        return torch.randperm(self.count, generator=self.generator)
+        places = torch.randperm(self.count, generator=self.generator)
+        return places if self.chosen is None else self.chosen[places]
 
     def evaluated(self) -> None:
         """Draw what a pass over a `DataLoader` draws, whatever its order."""

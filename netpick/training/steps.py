@@ -38,17 +38,17 @@ def arrays_of(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
-def smallest_batch(spec: NetworkSpec, recipe: Recipe, inputs: Tensor) -> int:
+def smallest_batch(spec: NetworkSpec, recipe: Recipe, count: int, image: tuple[int, ...]) -> int:
     """Return 2 where a last batch of a single sample has to be left out, since a batch norm can't be trained on it.
 
     Raises WorkError where every batch is such a one.
     """
-    if len(inputs) % recipe.batch_size != 1 % recipe.batch_size or not needs_two(spec.layers, tuple(inputs.shape[1:])):
+    if count % recipe.batch_size != 1 % recipe.batch_size or not needs_two(spec.layers, image):
         return 1
-    if recipe.batch_size == 1 or len(inputs) == 1:
+    if recipe.batch_size == 1 or count == 1:
         raise WorkError(
             "a batch norm that sees one value a channel can't be trained on batches of one sample: "
-            f"got batch_size = {recipe.batch_size} and {len(inputs)} samples"
+            f"got batch_size = {recipe.batch_size} and {count} samples"
         )
     return 2
 
@@ -137,7 +137,7 @@ def batches(
     """Yield the batches of one epoch in an order, or in that of the data; the last one may be shorter."""
     span = batch_size * STEPS_A_GATHER
     indices = None if order is None else order.to(labels.device)
-    for start in range(0, len(labels), span):
+    for start in range(0, len(labels if indices is None else indices), span):
         if indices is None:
             x, y = inputs[start : start + span], labels[start : start + span]
         else:

@@ -105,7 +105,7 @@ PLAN = {"plan": "reference", "estimate": False}
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planned") / "run"
-    sets = ("recipe.epochs=2", "recipe.train_samples=200", "recipe.replicates=2")
+    sets = ("recipe.epochs=2", "recipe.train_samples=200", "recipe.replicates=2", "recipe.folds=3")
     generate_run("smoke", str(folder), "digits", limit=4, overrides=sets)
     return folder
 
@@ -122,7 +122,9 @@ def here(planned, tmp_path_factory):
 def is_like(folder, here):
     there = Run(folder)
     for replicate in (0, 1):
-        assert np.array_equal(here.scores(replicate=replicate), there.scores(replicate=replicate))
+        for split in ("test", "left_out"):
+            one, other = (run.scores(split=split, replicate=replicate) for run in (here, there))
+            assert np.array_equal(one, other, equal_nan=True)
     keys = ["network", "replicate"]
     seeds = [run.trainings.sort_values(keys)["seed"].tolist() for run in (here, there)]
     assert seeds[0] == seeds[1]
@@ -167,7 +169,7 @@ def test_the_data_set_is_sent_where_it_is_not(scheduler, tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 255, (60, 6, 6), dtype=np.uint8)
     labels = np.arange(60) % 3
     np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images[:9], y_test=labels[:9])
-    request = DataRequest(f"npz:{tmp_path / 'own.npz'}", str(tmp_path))
+    request = DataRequest(f"npz:{tmp_path / 'own.npz'}", str(tmp_path), folds=3)
     shared = prepare(request, tmp_path / "cache")
     dataset = load(request)
     (tmp_path / "own.npz").unlink()  # so that no worker has it, nor the session's copy
@@ -178,7 +180,7 @@ def test_the_data_set_is_sent_where_it_is_not(scheduler, tmp_path, monkeypatch):
         (layer("Reshape", shape=[36]), layer("Linear", in_features=36, out_features=3), layer("LogSoftmax", dim=1)),
     )  # fmt: skip
     job = Job(spec, Recipe(epochs=1), 1, Plan())
-    due = [Task(replace(job, replicate=n, seed=n), shared) for n in range(3)]
+    due = [Task(replace(job, replicate=n, seed=n, fold=n), shared) for n in range(3)]
     notes = []
     with connected(Address(scheduler.scheduler_address)) as there:
         results = list(stream(there, due, {t.key: 1.0 for t in due}, lambda t: None, notes.append))
@@ -189,7 +191,9 @@ def test_the_data_set_is_sent_where_it_is_not(scheduler, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     expected = _trained_here(due[0], dataset)
     found = next(r.outcome for r in results if r.task.key == due[0].key)
-    assert np.array_equal(found.epochs[0].splits[0].scores, expected.epochs[0].splits[0].scores)
+    for one, other in zip(found.epochs[0].splits, expected.epochs[0].splits, strict=True):
+        assert np.array_equal(one.scores, other.scores)
+    assert [split.split for split in found.epochs[0].splits] == ["test", "left_out"]
 
 
 def _trained_here(due, dataset):
@@ -201,6 +205,7 @@ def _trained_here(due, dataset):
         name: (torch.from_numpy(dataset.inputs(name)), torch.from_numpy(split.labels))
         for name, split in dataset.splits.items()
     }
+    data["train"] += (torch.from_numpy(dataset.folds),)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     return train(due.job, data)

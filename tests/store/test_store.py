@@ -381,7 +381,8 @@ def test_samples_are_written(tmp_path):
         {"split": "test", "sample": i, "index": 9 - i, "label": 1, "class_name": "dog", "image": b"x"} for i in range(3)
     ]
     store.write_samples(iter(rows))
-    assert pq.read_table(tmp_path / "run" / "samples.parquet").to_pylist() == [row | {"name": None} for row in rows]
+    kept = pq.read_table(tmp_path / "run" / "samples.parquet").to_pylist()
+    assert kept == [row | {"name": None, "fold": None} for row in rows]
 
 
 def test_commit_refuses_strangers_and_second_results(tmp_path):

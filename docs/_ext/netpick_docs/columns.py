@@ -44,6 +44,7 @@ TYPES: dict[str, str] = {
     "category": "text, stored once and numbered (an Arrow dictionary); a categorical in pandas",
     "string": "text",
     "binary": "bytes",
+    "int8": "whole number of 8 bits",
     "int16": "whole number of 16 bits",
     "int32": "whole number of 32 bits",
     "int64": "whole number of 64 bits",

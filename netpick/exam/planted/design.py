@@ -27,6 +27,7 @@ class Design:
     weak, bloomers, worse : shares of the networks, likewise
     replicates : trainings a network
     validation : samples of a split `validation`, which all follow the model
+    folds : of a split `left_out` with as many samples and kinds as `test`, one of which each training answers; or 0
     scores : of which epochs scores are kept: all, last, none
     failed, diverged, pending : how many networks failed, diverged after one epoch, are still to be trained
     basic : whether there is a network `Basic`
@@ -51,6 +52,7 @@ class Design:
     worse: float = 0.04
     replicates: int = 1
     validation: int = 0
+    folds: int = 0
     scores: str = "all"
     failed: int = 0
     diverged: int = 0
@@ -65,6 +67,11 @@ class Design:
             raise NetpickError(
                 "a planted exam wants 2 classes, 1 epoch and 50 samples at least, got "
                 f"{self.classes}, {self.epochs}, {self.samples}"
+            )
+        if self.folds and not 2 <= self.folds <= min(self.samples // self.classes, self.networks // 2):
+            raise NetpickError(
+                f"folds is {self.folds}: a planted exam has none, 0, or 2 at least, with two networks for each fold "
+                "and a sample of each class in it"
             )
 
     @property
@@ -97,7 +104,9 @@ class Truth:
     """What was planted: names of networks, numbers of test samples, and arrays.
 
     `names` are the networks in catalogue order; those that were given a `failed`, `diverged` or pending training have
-    no answers. Arrays a network are in that order, arrays a sample in that of the samples.
+    no answers. Arrays a network are in that order, arrays a sample in that of the samples. Where there are folds,
+    `left_out` is the same of the samples of that split, of which "every network" are those that left the sample's fold
+    out: `fold` of each sample, and of each network, by its replicate 0, `first_fold`.
     """
 
     folder: Path
@@ -141,3 +150,6 @@ class Truth:
     failed: list[str] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    left_out: Truth | None = None
+    fold: np.ndarray | None = None
+    first_fold: np.ndarray | None = None

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +29,7 @@ import msgspec
 import numpy as np
 
 from netpick.core.metrics import evaluate
-from netpick.core.result import EpochResult, TrainingResult
+from netpick.core.result import LEFT_OUT, EpochResult, TrainingResult
 from netpick.exam.planted.answers import Draws
 from netpick.exam.planted.design import Design, Truth
 from netpick.exam.planted.distances import distance_rows
@@ -38,6 +39,7 @@ from netpick.exam.planted.students import Student, Students
 from netpick.networks.catalogue import template
 from netpick.networks.catalogue.catalogue import generate
 from netpick.networks.catalogue.cells import Cell, SampledCell
+from netpick.networks.catalogue.folds import first_folds
 from netpick.networks.paper.spec import NetworkSpec, shapes, sizes
 from netpick.store.folder import Store
 
@@ -62,9 +64,15 @@ def plant(folder: str | Path, networks: int = 60, samples: int = 500, **more: An
     specs = tuple(spec for spec in specs if design.basic or spec.name != "Basic")
     papers = {"test": Paper.draw(rng, design.samples, design.classes, design.kinds)}
     students = Students.draw(rng, specs, design)
-    unlucky = students.unlucky(rng, papers["test"])
+    unlucky = {"test": students.unlucky(rng, papers["test"])}
     if design.validation:
         papers["validation"] = Paper.draw(rng, design.validation, design.classes, {})
+    first = np.zeros(len(specs), int)
+    if design.folds:
+        own = np.random.default_rng([design.seed, 4])
+        first = _first_folds(specs, design)
+        papers[LEFT_OUT] = Paper.draw(own, design.samples, design.classes, design.kinds).cut(design.folds)
+        unlucky[LEFT_OUT] = _unlucky_by_fold(own, students, papers[LEFT_OUT], first)
 
     store = _create(folder, specs, design)
     store.write_samples(sample_rows(rng, papers, design.shape, design.classes))
@@ -78,17 +86,41 @@ def plant(folder: str | Path, networks: int = 60, samples: int = 500, **more: An
         for replicate in range(design.replicates):
             own = np.random.default_rng([design.seed, i, replicate])
             student = students.student(i, 0.05 * own.normal() if design.replicates > 1 else 0.0)
-            epochs = _epochs(own, student, papers, design, status, np.flatnonzero(unlucky == i))
+            fold = (int(first[i]) + replicate) % design.folds if design.folds else None
+            wrong = {split: who == i for split, who in unlucky.items()}
+            epochs = _epochs(own, student, papers, design, status, wrong, fold)
             started += timedelta(seconds=1)
             result = TrainingResult(
                 spec.name, spec.hash, replicate, status, int(own.integers(2**31)), "cpu", "planted", started,
                 sum(epoch.train_seconds for epoch in epochs) + 0.1,
-                error=None if status == "done" else f"planted: {status}", epochs=epochs,
+                error=None if status == "done" else f"planted: {status}", epochs=epochs, fold=fold,
             )  # fmt: skip
             store.commit(result, labels, design.scores)
     if design.compact:
         store.compact()
-    return _truth(Path(folder), students, papers["test"], unlucky)
+    truth = _truth(Path(folder), students, papers["test"], unlucky["test"])
+    if not design.folds:
+        return truth
+    left_out = _truth(Path(folder), students, papers[LEFT_OUT], unlucky[LEFT_OUT])
+    return replace(truth, left_out=left_out, fold=papers[LEFT_OUT].fold, first_fold=first)
+
+
+def _first_folds(specs: Sequence[NetworkSpec], design: Design) -> np.ndarray:
+    """Return the fold that each network leaves out in its replicate 0."""
+    params = [sizes(spec.layers, tuple(design.shape)).params for spec in specs]
+    networks = ((s.hash, s.computation, s.activation, n) for s, n in zip(specs, params, strict=True))
+    by_hash = first_folds(networks, design.folds)
+    return np.array([by_hash[spec.hash] for spec in specs])
+
+
+def _unlucky_by_fold(rng: np.random.Generator, students: Students, paper: Paper, first: np.ndarray) -> np.ndarray:
+    """Choose the unlucky ones among those that left a sample's fold out."""
+    assert paper.fold is not None
+    out = np.full(len(paper.fold), -1)
+    for fold in np.unique(paper.fold):
+        mine = np.flatnonzero(paper.fold == fold)
+        out[mine] = students.unlucky(rng, paper.take(mine), np.flatnonzero(first == fold))
+    return out
 
 
 def _truth(folder: Path, students: Students, paper: Paper, unlucky: np.ndarray) -> Truth:
@@ -133,17 +165,21 @@ def _many_times(cell: Cell, times: int) -> Cell:
 
 def _epochs(
     rng: np.random.Generator, student: Student, papers: Mapping[str, Paper], design: Design, status: str,
-    unlucky: np.ndarray,
+    unlucky: Mapping[str, np.ndarray], fold: int | None,
 ) -> tuple[EpochResult, ...]:  # fmt: skip
-    """Let one student sit the exam; `unlucky` are samples that it has wrong whatever its ability."""
+    """Let one student sit the exam; `unlucky` says which samples it has wrong whatever its ability."""
     macs = sizes(student.spec.layers, tuple(design.shape)).macs
     per_epoch = 0.05 + 4e-7 * macs * design.samples**0.5 * math.exp(0.25 * rng.normal())
-    draws = {split: Draws.of(rng, paper, design.classes) for split, paper in papers.items()}
-    draws["test"].luck[unlucky] = -np.inf
+    asked = {split: None if p.fold is None else np.flatnonzero(p.fold == fold) for split, p in papers.items()}
+    draws = {}
+    for split, numbers in asked.items():
+        draws[split] = Draws.of(rng, papers[split] if numbers is None else papers[split].take(numbers), design.classes)
+        if split in unlucky:
+            draws[split].luck[unlucky[split] if numbers is None else unlucky[split][numbers]] = -np.inf
     epochs = []
     for epoch in range(1, {"done": design.epochs, "diverged": min(1, design.epochs - 1), "failed": 0}[status] + 1):
         splits = tuple(
-            evaluate(split, drawn.scores(student, epoch), drawn.paper.label, 0.002 + 1e-8 * macs)
+            evaluate(split, drawn.scores(student, epoch), drawn.paper.label, 0.002 + 1e-8 * macs, asked[split])
             for split, drawn in draws.items()
         )
         seconds = per_epoch * math.exp(0.05 * rng.normal())
@@ -171,4 +207,6 @@ def _create(folder: str | Path, specs: Sequence[NetworkSpec], design: Design) ->
         "classes": [str(c) for c in range(design.classes)], "seed": design.seed, "networks": len(specs),
         "recipe": {"epochs": design.epochs, "replicates": design.replicates}, "keep": {"scores": design.scores},
     }  # fmt: skip
+    if design.folds:
+        manifest["recipe"]["folds"] = design.folds
     return Store.create(folder, manifest, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +15,10 @@ KINDS = ("easy", "weird", "confusing", "mislabelled", "forgotten", "late", "spec
 
 @dataclass(frozen=True)
 class Paper:
-    """The samples of one split: kind ("" follows the model), labels, parameters, and the answers that mislead."""
+    """The samples of one split: kind ("" follows the model), labels, parameters, and the answers that mislead.
+
+    `fold` is that of each sample where each network answers one fold alone.
+    """
 
     kind: np.ndarray
     label: np.ndarray
@@ -23,6 +26,7 @@ class Paper:
     distractor: np.ndarray
     difficulty: np.ndarray
     discrimination: np.ndarray
+    fold: np.ndarray | None = None
 
     @classmethod
     def draw(cls, rng: np.random.Generator, n: int, classes: int, shares: Mapping[str, float]) -> Paper:
@@ -43,6 +47,16 @@ class Paper:
         discrimination = np.where(follows, np.exp(rng.uniform(math.log(0.8), math.log(2.2), n)), np.nan)
         return cls(kind, label, true_label, distractor, difficulty, discrimination)
 
+    def cut(self, folds: int) -> Paper:
+        """Return the paper cut into folds, class by class."""
+        fold = np.empty(len(self.label), int)
+        fold[np.argsort(self.label, kind="stable")] = np.arange(len(fold)) % folds
+        return replace(self, fold=fold)
+
+    def take(self, numbers: np.ndarray) -> Paper:
+        """Return some of its samples."""
+        return Paper(*(None if part is None else part[numbers] for part in vars(self).values()))  # type: ignore[arg-type]
+
 
 def sample_rows(
     rng: np.random.Generator, papers: Mapping[str, Paper], shape: Sequence[int], classes: int
@@ -58,4 +72,5 @@ def sample_rows(
             file = BytesIO()
             Image.fromarray(np.stack([pixels] * 3, axis=-1) if channels == 3 else pixels).save(file, "png")
             row = {"split": split, "sample": j, "index": j, "label": label, "class_name": str(label)}
+            row["fold"] = None if paper.fold is None else int(paper.fold[j])
             yield {**row, "image": file.getvalue()}

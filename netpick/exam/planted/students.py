@@ -87,12 +87,18 @@ class Students:
         calibrated = spec.name in self.roles["calibrated"]
         return Student(spec, self.ability[i] + shift, float(self.temperature[i]), calibrated, self.specialists)
 
-    def unlucky(self, rng: np.random.Generator, paper: Paper) -> np.ndarray:
-        """Choose for each sample that might come out easy by chance one steady network that has it wrong; else -1."""
+    def unlucky(self, rng: np.random.Generator, paper: Paper, among: np.ndarray | None = None) -> np.ndarray:
+        """Choose for each sample that might come out easy by chance one steady network that has it wrong; else -1.
+
+        `among` are the numbers of the networks that answer it, where not all do.
+        """
         steady, theta = self.steady, self.ability[:, -1]
+        steady = steady if among is None else [i for i in steady if i in among]
         p = 1 / (1 + np.exp(-paper.discrimination[:, None] * (theta[steady] - paper.difficulty[:, None])))
         needing = np.flatnonzero((paper.kind == "") & (np.log(p).sum(axis=1) > math.log(1e-5)))
         out = np.full(len(paper.kind), -1)
+        if not steady:  # of the few that left a fold out
+            return out
         borne, most = np.zeros(len(steady)), 1.5 * len(needing) / len(steady) + 1
         for j in needing:
             # The less able more often, as the model has it; nobody so often that they are no longer good.

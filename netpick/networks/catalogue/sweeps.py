@@ -47,7 +47,7 @@ def check_lists(written: Mapping[str, Any], source: str, where: str) -> None:
         if not isinstance(value, list):
             continue
         if key in Recipe.__struct_fields__ and key not in SWEEPABLE:
-            why = "all networks of a run are judged on the same samples; " if key == "validation" else ""
+            why = "all networks of a run are judged on the same samples; " if key in ("validation", "folds") else ""
             raise TemplateError(
                 f"{source}: {where}.{key}: can't be swept, got {value!r:.80}: {why}lists can be given for "
                 f"{listed(SWEEPABLE, 20)}"

@@ -204,7 +204,8 @@ def disk(
         out["weights"] = 4 * sum(network.row["params"] for network in networks)
     out["rest"] = TABLE_BYTES + number * MERGED_BYTES if compact else number * SHARD_BYTES
     if first:
-        out["samples"] = round(samples.evaluated * (PNG_BYTES + pixels / 5))
+        written = samples.evaluated + samples.train * any(network.recipe.folds for network in networks)
+        out["samples"] = round(written * (PNG_BYTES + pixels / 5))
     return out
 
 
@@ -212,13 +213,18 @@ def memory(networks: Sequence[RunNetwork], pixels: int, samples: Samples) -> int
     """Return the bytes of main memory that a worker on the CPU needs for the largest of some networks.
 
     Beside torch itself: weights with gradients and up to three states of the optimizer; every value of a batch with its
-    gradient; the batches that are gathered at once; scores.
+    gradient; the batches that are gathered at once; scores; its own fold of the training samples.
     """
-    return WORKER_BYTES + max(
-        20 * network.row["params"]
-        + 8 * network.row["memory"] * max(network.recipe.batch_size, EVALUATION_BATCH)
-        + 4 * pixels * min(STEPS_A_GATHER * network.recipe.batch_size, samples.train)
-        for network in networks
+    folds = max(network.recipe.folds for network in networks)
+    return (
+        WORKER_BYTES
+        + (4 * pixels * samples.train // (folds - 1) if folds else 0)
+        + max(
+            20 * network.row["params"]
+            + 8 * network.row["memory"] * max(network.recipe.batch_size, EVALUATION_BATCH)
+            + 4 * pixels * min(STEPS_A_GATHER * network.recipe.batch_size, samples.train)
+            for network in networks
+        )
     )
 
 

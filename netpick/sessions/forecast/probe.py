@@ -35,7 +35,9 @@ def time_task(task: Task, budget: float) -> tuple[Timed, float]:
     """
     clock = time.perf_counter()
     prepare()
-    job, whole = task.job, resident(task.shared, task.job.device)
+    from netpick.training.parts import Parts
+
+    job, whole = replace(task.job, fold=None), Parts.of(task.job, resident(task.shared, task.job.device)).timed()
     samples = len(whole["train"][1])
     batch = min(job.recipe.batch_size, samples)
 

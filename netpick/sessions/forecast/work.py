@@ -60,7 +60,9 @@ def workloads_of(situation: Situation, samples: Samples) -> dict[TrainingKey, Wo
     """Return all trainings of a run on paper, those that have ended as well."""
     loads = {}
     for network in situation.networks:
-        own = replace(samples, train=network.recipe.train_samples or samples.train)
+        own = samples
+        if network.recipe.train_samples and not network.recipe.folds:  # with which all have the same number
+            own = replace(samples, train=network.recipe.train_samples)
         compiled = situation.plans[network.spec.hash].mode == "compiled"
         first = workload_of(network, situation.image, own, compiled)
         for n in range(network.recipe.replicates):

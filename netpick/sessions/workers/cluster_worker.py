@@ -149,8 +149,7 @@ def _handed_in(outcome: Outcome, task: Task, landing: Landing | None) -> Outcome
     key, result = outcome
     if landing is None or isinstance(result, Failure):
         return outcome
-    labels = {split: y for split, (_, y) in attach(task.shared).items() if split != "train"}
-    return key, landing.write(result, labels)
+    return key, landing.write(result, attach(task.shared).evaluated_labels)
 
 
 def _fitted(order: Order, dataset: Dataset | None) -> list[Task]:

@@ -102,7 +102,7 @@ def start_training(task: Task, lane: Any, background: Executor) -> Training:
     from netpick.training.engines.graphs.training import training
 
     data = resident(task.shared, task.job.device)
-    labels = {split: y for split, (_, y) in attach(task.shared).items()}
+    labels = attach(task.shared).evaluated_labels
     return (yield from training(task.job, lane, data, background, labels))
 
 

@@ -85,10 +85,10 @@ def warm_up(job: Job, data: Data) -> None:
         return
     WARM.add(engine)
     few = WARM_UP_STEPS * job.recipe.batch_size
-    batches = {split: (inputs[:few], labels[:few]) for split, (inputs, labels) in data.items()}
+    batches = {split: (inputs[:few], labels[:few]) for split, (inputs, labels, *_) in data.items()}
     recipe = msgspec.structs.replace(job.recipe, epochs=1)
     with contextlib.suppress(Exception):  # what goes wrong will do so again, and then belongs to the network
-        train(replace(job, recipe=recipe, keep_weights=False), batches)
+        train(replace(job, recipe=recipe, keep_weights=False, fold=None), batches)
 
 
 @lru_cache(maxsize=2)
@@ -96,10 +96,14 @@ def resident(shared: SharedData, device: str) -> Data:
     """Return the splits as tensors on a device: the mapped files themselves on the CPU, else one copy a process."""
     import torch
 
-    return {
+    arrays = attach(shared)
+    data: dict[str, tuple[torch.Tensor, ...]] = {
         split: (torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device))
-        for split, (inputs, labels) in attach(shared).items()
+        for split, (inputs, labels) in arrays.items()
     }
+    if arrays.folds is not None:
+        data["train"] += (torch.from_numpy(arrays.folds),)
+    return data
 
 
 def watch(coordinator: int) -> None:

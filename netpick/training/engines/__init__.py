@@ -34,5 +34,8 @@ def train(job: Job, data: Data) -> TrainingResult:
     """
     with devices.tf32(job.device, job.plan.precision == "tf32"):
         if is_baseline(job.spec.layers):
-            return baselines.train(job, {name: (x.cpu().numpy(), y.cpu().numpy()) for name, (x, y) in data.items()})
+            from netpick.training.parts import Parts
+
+            parts = Parts.of(job, data)
+            return baselines.train(job, parts.arrays(), parts.left_out)
         return ENGINES[job.plan.mode].train(job, data)

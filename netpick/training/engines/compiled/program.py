@@ -72,15 +72,14 @@ class CompiledEpochs:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        count, *image = setup.inputs.shape
-        job = setup.job
+        job, count, image = setup.job, setup.order.count, setup.inputs.shape[1:]
         model, schedule = setup.model, setup.schedule
         self.program = Program(kernels(), job.spec.layers, model, job.recipe, image, count, EVALUATION_BATCH, schedule)
         self.images, self.labels = setup.inputs.flatten(1).numpy(), setup.labels.numpy()
 
     def epoch(self) -> float:
         """Train one epoch."""
-        setup, count, batch_size = self.setup, len(self.labels), self.setup.job.recipe.batch_size
+        setup, count, batch_size = self.setup, self.setup.order.count, self.setup.job.recipe.batch_size
         order = setup.order.draw()
         indices = torch.arange(count) if order is None else order
         total = 0.0

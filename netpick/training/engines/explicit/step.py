@@ -85,7 +85,7 @@ class ExplicitEpochs:
         self.gradients = ExplicitStep(setup.model, None if plain else loss_of(recipe))
         optimizer = make_optimizer([self.gradients.flat.values], setup.job)
         self.step = make_step(optimizer, setup.schedule, recipe.gradient_clip)
-        count, batch_size = len(setup.labels), recipe.batch_size
+        count, batch_size = setup.order.count, recipe.batch_size
         self.losses = torch.zeros(-(-count // batch_size))
         self.each = self.losses.unbind()
         self.sizes = torch.full_like(self.losses, batch_size, dtype=torch.float64)

@@ -18,8 +18,9 @@ from netpick.core.recipe import Augment
 from netpick.training.augmentation import NUMBERS, augmented
 from netpick.training.engines.graphs.lanes import Lane, Mark
 from netpick.training.engines.graphs.parts import Captures, make_optimizer, unrolled
-from netpick.training.job import Data, Job
+from netpick.training.job import Job
 from netpick.training.losses import loss_of
+from netpick.training.parts import Parts
 from netpick.training.schedules import schedule_of
 from netpick.training.steps import autocast, move, steps_of
 
@@ -51,23 +52,22 @@ class Pieces:
 class Network:
     """The tensors of a training that stay where they are, and the parts of its work."""
 
-    def __init__(self, model: nn.Module, job: Job, lane: Lane, data: Data, smallest: int, pieces: Pieces) -> None:
-        self.model, self.job, self.lane, self.data, self.batch = model, job, lane, data, pieces.evaluation_batch
+    def __init__(self, model: nn.Module, job: Job, lane: Lane, parts: Parts, smallest: int, pieces: Pieces) -> None:
+        self.model, self.job, self.lane, self.parts, self.batch = model, job, lane, parts, pieces.evaluation_batch
         self.optimizer, refused = make_optimizer(model, job, lane)
-        recipe = job.recipe
-        schedule = schedule_of(recipe, recipe.epochs * steps_of(len(data["train"][1]), recipe.batch_size, smallest))
+        recipe, count = job.recipe, parts.count
+        schedule = schedule_of(recipe, recipe.epochs * steps_of(count, recipe.batch_size, smallest))
         self.schedule = None if schedule is None else iter(schedule.tolist())
         self.captures = Captures(lane, refused, job.plan.mode == "graph" and schedule is None)
         self.clip = recipe.gradient_clip
         self.loss = loss_of(recipe)
-        inputs, labels = data["train"]
-        count, size = len(labels), recipe.batch_size
+        size = recipe.batch_size
         full, last = divmod(count, size)
         k = max(1, min(pieces.unroll or unrolled(full, recipe.epochs), full or 1))
         chunk, self.chunks = [size] * k, full // k
         rest = [size] * (full % k) + [last] * (last >= smallest)
         self.trained = self.chunks * sum(chunk) + sum(rest)
-        device = inputs.device
+        device = parts.inputs.device
         self.order = torch.empty(count, dtype=torch.int64, device=device)
         self.augment = recipe.augment
         self.numbers = torch.empty(count if self.augment != Augment() else 0, NUMBERS, device=device)
@@ -99,7 +99,7 @@ class Network:
         yield before
 
     def _train(self, sizes: Sequence[int]) -> None:
-        inputs, labels = self.data["train"]
+        inputs, labels = self.parts.inputs, self.parts.labels
         span = sum(sizes)
         places = self.window[:span] + self.position
         chosen = self.order.index_select(0, places)
@@ -124,9 +124,7 @@ class Network:
     @torch.no_grad()
     def _evaluate(self) -> None:
         self.model.eval()
-        for split, (inputs, _) in self.data.items():
-            if split == "train":
-                continue
+        for split, (inputs, _) in self.parts.evaluated.items():
             for start in range(0, len(inputs), self.batch):
                 with autocast(self.job.plan, self.lane.device):
                     scores = self.model(inputs[start : start + self.batch]).float()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from netpick.core.metrics import evaluate
-from netpick.core.result import EpochResult, SplitResult, TrainingResult
+from netpick.core.result import LEFT_OUT, EpochResult, SplitResult, TrainingResult
 from netpick.training.augmentation import augmentation_of
 from netpick.training.course import Course
 from netpick.training.engines.graphs.lanes import Lane, Mark, make_lane
@@ -29,6 +29,7 @@ from netpick.training.engines.graphs.network import Network, Pieces, Steps, Wait
 from netpick.training.initial import initial
 from netpick.training.job import Data, Job
 from netpick.training.order import Order
+from netpick.training.parts import Parts
 from netpick.training.steps import arrays_of, smallest_batch
 
 
@@ -60,20 +61,24 @@ def training(
     lane : where; it must be active during each `next`
     data : on the lane's device
     background : another thread, for metrics
-    labels : of the evaluated splits, on the host
+    labels : of the evaluated splits, on the host; of `left_out` all
     pieces : how the work is cut up
     """
-    count = len(data["train"][1])
-    course = Course(job, count)
-    smallest = smallest_batch(job.spec, job.recipe, data["train"][0])
     lane.begin(job.plan.precision == "tf32")
     with lane.metered():
+        parts = Parts.of(job, data)
+    count = parts.count
+    course = Course(job, count)
+    smallest = smallest_batch(job.spec, job.recipe, count, tuple(parts.inputs.shape[1:]))
+    with lane.metered():
         model = initial(job).to(lane.device)
-        network = Network(model, job, lane, data, smallest, pieces)
+        network = Network(model, job, lane, parts, smallest, pieces)
     if labels is None:
-        labels = {split: y.cpu().numpy() for split, (_, y) in data.items() if split != "train"}
-    under_way = _UnderWay(course, network.trained, background, labels)
-    drawn, augment = Order(job, count), augmentation_of(job, count)
+        labels = {split: y.cpu().numpy() for split, (_, y) in parts.evaluated.items()}
+    elif parts.left_out is not None:
+        labels = {**labels, LEFT_OUT: labels[LEFT_OUT][parts.left_out]}
+    under_way = _UnderWay(course, network.trained, background, labels, parts)
+    drawn, augment = Order(job, count, parts.chosen), augmentation_of(job, count)
     with course:
         for number in range(1, job.recipe.epochs + 1):
             order = lane.host(("order", number % 2), (count,), torch.int64)
@@ -89,7 +94,7 @@ def training(
             # What is done two epochs late at most: the buffers of that epoch are filled again below.
             yield from under_way.settle()
             network.evaluate()
-            for _ in labels:
+            for _ in parts.evaluated:
                 drawn.evaluated()
             scored = lane.mark()
             loss, scores = network.fetch(number)
@@ -111,8 +116,10 @@ def _staged(numbers: Tensor, lane: Lane, epoch: int) -> Tensor:
 class _UnderWay:
     """The epochs that the device has been given, on their way into the course of the training."""
 
-    def __init__(self, course: Course, trained: int, background: Executor, labels: Mapping[str, np.ndarray]) -> None:
-        self.course, self.trained, self.background, self.labels = course, trained, background, labels
+    def __init__(
+        self, course: Course, trained: int, background: Executor, labels: Mapping[str, np.ndarray], parts: Parts
+    ) -> None:
+        self.course, self.trained, self.background, self.labels, self.parts = course, trained, background, labels, parts
         self.epochs: list[_Epoch] = []
 
     def begin_metrics(self) -> None:
@@ -128,7 +135,8 @@ class _UnderWay:
         for split, tensor in epoch.scores.items():
             scores = tensor.numpy().copy()  # the buffer is filled again by the epoch after the next
             self.course.check_scores(scores, split, epoch.number)
-            splits.append(evaluate(split, scores, self.labels[split], seconds * len(scores) / samples))
+            took, numbers = seconds * len(scores) / samples, self.parts.numbers(split)
+            splits.append(evaluate(split, scores, self.labels[split], took, numbers))
         return tuple(splits)
 
     def settle(self) -> Steps:

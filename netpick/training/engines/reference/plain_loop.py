@@ -26,7 +26,7 @@ class PlainLoop:
     def epoch(self) -> float:
         """Train one epoch on all batches of at least `smallest` samples; return the mean loss over those samples."""
         setup, batch_size = self.setup, self.setup.job.recipe.batch_size
-        count = len(setup.labels)
+        count = setup.order.count
         order = setup.order.draw()
         indices = torch.arange(count) if order is None else order
         total, seen = 0.0, 0
