@@ -124,23 +124,24 @@ def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
         One row a sample: sample, label, class_name, right and wrong (shares of the networks), answer (the class
         with most votes, the first of equals), top (share of the networks that give it), mistake (the wrong class with
         most votes; -1 where nobody is wrong), same (share of the wrong networks that give it; NaN likewise), entropy
-        (of the votes, in bits: 0 where all agree), and votes_0 ... votes_{C-1} (networks).
+        (of the votes, in bits: 0 where all agree), and votes_0 ... votes_{C-1} (networks). Shares are of the networks
+        that answered the sample (-1 where one did not); samples that none did are left out.
     """
     classes = len(class_names)
     counts = votes(predicted, classes)
-    n = max(1, predicted.shape[0])
+    n = np.maximum(1, counts.sum(axis=1))
     rows = np.arange(len(labels))
     right = counts[rows, labels]
     others = counts.copy()
     others[rows, labels] = -1  # never the most frequent mistake
     mistake, most = others.argmax(axis=1), others.max(axis=1)
     wrong = counts.sum(axis=1) - right
-    share = counts / n
+    share = counts / n[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(counts > 0, share * np.log2(share), 0.0).sum(axis=1)
         same = np.where(wrong > 0, most / wrong, np.nan)
     names = np.asarray(class_names, dtype=object)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "sample": rows,
             "label": labels,
@@ -155,3 +156,4 @@ def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
             **{f"votes_{c}": counts[:, c] for c in range(classes)},
         }
     )
+    return table if (given := counts.any(axis=1)).all() or not len(predicted) else table[given].reset_index(drop=True)

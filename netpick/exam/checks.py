@@ -55,6 +55,7 @@ def need_network(run: Reader, name: str) -> str:
 def need_split(run: Reader, split: str) -> str:
     """Return the split; RunError with the nearest where the run has no evaluations of it."""
     there = [str(s) for s in run.epochs["split"].unique()]
+    there += ["all"] if "left_out" in there else []
     if split not in there:
         raise RunError(f"no split '{split}'{suggest(split, there)} in {run.path}, which has {listed(there)}")
     return split

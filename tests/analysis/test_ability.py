@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from netpick import Run
 from netpick.analysis import ability
 from netpick.core.errors import NetpickError
-from netpick.exam import item_response, plant
+from netpick.exam import item_response, plant, response_table
 
 
 def exam(networks, samples, seed=0, spread=0.5, steep=1.0):
@@ -119,7 +119,7 @@ def test_sums_over_right_answers_are_those_of_a_plain_product():
     rng = np.random.default_rng(6)
     for share in (0.1, 0.9):
         right = rng.random((40, 70)) < share
-        answers, networks, samples = item_response._Answers(right), rng.normal(size=40), rng.normal(size=70)
+        answers, networks, samples = response_table.Answers(right), rng.normal(size=40), rng.normal(size=70)
         assert answers.over_networks(networks) == pytest.approx(networks @ right.astype(float))
         assert answers.over_samples(samples) == pytest.approx(right.astype(float) @ samples)
 
