@@ -1,9 +1,9 @@
 """Are networks that left out different folds equally good? They share no samples that could be paired.
 
-Their accuracies are equated (see `answered`). How far such a rate may be off comes from the samples of the fold: from
-what of a network's mistakes is not explained by how hard each sample is for the fold's networks, as in the variance of
-a ratio; and from how much the fold's networks differ in what they make of its samples and of the shared ones, which the
-equating rests upon. Networks of the same fold are paired on its samples, by McNemar's test.
+Their accuracies are equated (see `answered`). How far such a rate may be off comes from the samples of the fold, of
+which those that are hard for a network and for the fold's others alike say nothing of it; and from how much the fold's
+networks differ in what they make of its samples and of the shared ones, which the equating rests upon. Both follow by
+the delta method. Networks of the same fold are paired on its samples, by McNemar's test.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from netpick.exam.answered import SHARED, blocks, marked, rates
-from netpick.exam.ballots import final, first_replicates
-from netpick.exam.checks import done
-from netpick.exam.marks import last_evaluations, on_equal_folds
+from netpick.exam.answered import blocks, fold_odds, marked, rates, times_odds
+from netpick.exam.ballots import final, first_trainings
+from netpick.exam.marks import anchors, last_evaluations
 from netpick.exam.significance import Difference, by_students_t, mcnemar_counts
 from netpick.store.reader import Reader
 
@@ -51,24 +50,26 @@ class AcrossFolds:
     @classmethod
     def _of(cls, run: Reader, split: str) -> AcrossFolds:
         names, predicted, labels = final(run, None, split)
-        right, which = marked(predicted, labels), first_replicates(run, split)
-        trained = done(run).set_index(["network", "replicate"], drop=False).loc[[(n, which[n]) for n in names]]
-        anchors = last_evaluations(run, SHARED).set_index(["network", "replicate"])["accuracy"]
-        error, expected = 1 - rates(right, 1), 1 - anchors.loc[trained.index].to_numpy(float)
-        accuracy = on_equal_folds(run, trained.reset_index(drop=True), 1 - error, split)
-        variance = np.full(len(names), np.nan)
+        trained = first_trainings(run, names, split)
+        return cls.of_answers(names, marked(predicted, labels), trained["fold"].to_numpy(int), anchors(run, trained))
+
+    @classmethod
+    def of_answers(cls, names: list[str], right: np.ndarray, fold: np.ndarray, anchor: np.ndarray) -> AcrossFolds:
+        """Equate the accuracies of networks, by those on the samples that all answered, and say how sure they are."""
+        error = 1 - rates(right, 1)
+        odds, variance = fold_odds(1 - error, fold, anchor), np.full(len(names), np.nan)
+        equal = times_odds(error, odds)
         for rows, samples in blocks(right):
-            wrong = 1 - right[rows][:, samples]
-            own, times = error[rows], np.ones(len(wrong))
-            np.divide(1 - accuracy[rows], own, out=times, where=own > 0)
-            hard = wrong.mean(axis=0)
-            level, among = max(float(hard.mean()), 1e-12), max(float(expected[rows].sum()), 1e-12)
+            wrong, own, times = 1 - right[rows][:, samples], error[rows], odds[rows]
+            by_error, by_odds = np.stack([times, own * (1 - own)]) / (1 - own + times * own) ** 2
+            share = by_odds / max(float(by_odds.sum()), 1e-12)
+            away = by_error[:, None] * (wrong - own[:, None])
             # One mistake is added, so that a network without any is not called sure of having none.
-            left = np.square(wrong - np.outer(own, hard) / level).sum(axis=1) + 1
-            beside = own - expected[rows] * own.sum() / among
-            common = np.var(beside, ddof=1) / len(own) / level**2 if len(own) > 1 else 0.0
-            variance[rows] = times**2 * left / wrong.shape[1] ** 2 + (1 - accuracy[rows]) ** 2 * common
-        return cls(names, trained["fold"].to_numpy(int), right, accuracy, variance)
+            left = np.square(away - np.outer(share, away.sum(axis=0))).sum(axis=1) + by_error**2
+            expected = (1 - anchor[rows]) * equal[rows].sum() / max(float((1 - anchor[rows]).sum()), 1e-12)
+            common = np.var(equal[rows] - expected, ddof=1) * len(own) if len(own) > 1 else 0.0
+            variance[rows] = left / wrong.shape[1] ** 2 + share**2 * common
+        return cls(names, fold, right, 1 - equal, variance)
 
     def place(self, names: list[str]) -> np.ndarray:
         """Return the numbers of networks."""

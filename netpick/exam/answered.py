@@ -5,9 +5,9 @@ from; `all` has the test samples and these. Where it did not answer, its predict
 so is, in float32, whether it is right. Rates are over those who answered.
 
 Networks of different folds share no samples but those of test, and folds are not equally hard. Their accuracies are
-equated by these shared samples, an anchor test (Kolen and Brennan 2014, "Test Equating, Scaling, and Linking"): errors
-count as many times as makes a fold's networks err on it, beside their errors on test, as often as those of all folds
-together. With `all`, networks are marked and compared on the test samples alone.
+equated by these shared samples, an anchor test (Kolen and Brennan 2014, "Test Equating, Scaling, and Linking"): odds of
+errors are multiplied by what makes a fold's networks err on it, beside their errors on test, as often as those of all
+folds together. With `all`, networks are marked and compared on the test samples alone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import RunError
+from netpick.core.result import LEFT_OUT
 from netpick.exam.checks import done, need_split
 from netpick.store.reader import Reader
+from netpick.store.samples import ALL
 
-SHARED, LEFT_OUT, ALL = "test", "left_out", "all"
-"""The split of which all networks answered all samples, and those of which each answered some."""
+SHARED = "test"
+"""The split of which all networks answered all samples."""
+HOLES = (LEFT_OUT, ALL)
+"""Those of which each answered some."""
+
+
+MOST_ODDS, HALVINGS = 8.0, 50
+"""Logarithm of the odds of one fold beside another at most; steps in which they are found."""
 
 
 def marked(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -69,16 +77,32 @@ def equated(accuracy: np.ndarray, fold: np.ndarray, anchor: np.ndarray) -> np.nd
     fold : (networks,) the number of it
     anchor : of the same networks on the shared samples, in the same shape
     """
+    return 1 - times_odds(1 - accuracy, fold_odds(accuracy, fold, anchor))
+
+
+def times_odds(errors: np.ndarray, odds: np.ndarray) -> np.ndarray:
+    """Return shares of errors whose odds are so many times as high."""
+    return odds * errors / (1 - errors + odds * errors)
+
+
+def fold_odds(accuracy: np.ndarray, fold: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Return what the odds of errors are to be multiplied by, for each network; 1 where its fold has none to tell."""
     known = ~np.isnan(accuracy) & ~np.isnan(anchor)
     errors, expected = (np.where(known, 1 - values, 0) for values in (accuracy, anchor))
-    out = accuracy.copy()
+    out = np.ones_like(accuracy)
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = errors.sum(axis=0) / expected.sum(axis=0)
-        for one in np.unique(fold):
-            mine = fold == one
-            times = whole * expected[mine].sum(axis=0) / errors[mine].sum(axis=0)
-            out[mine] = 1 - (1 - accuracy[mine]) * np.where(np.isfinite(times) & (times > 0), times, 1)
-    return np.maximum(out, 0)
+    for one in np.unique(fold):
+        mine = fold == one
+        goal = whole * expected[mine].sum(axis=0)
+        low, high = np.full((2, *goal.shape), [[-MOST_ODDS], [MOST_ODDS]] if goal.ndim else [-MOST_ODDS, MOST_ODDS])
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            above = times_odds(errors[mine], np.exp(middle)).sum(axis=0) > goal
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        found = (goal > 0) & (goal < (errors[mine] > 0).sum(axis=0))
+        out[mine] = np.where(found, np.exp((low + high) / 2), 1)
+    return out
 
 
 def within_folds(run: Reader, split: str, labels: np.ndarray) -> np.ndarray:
@@ -131,15 +155,17 @@ def said_of_networks(run: Reader, split: str) -> str:
     )
 
 
-def said_of_samples(split: str, predicted: np.ndarray) -> str:
-    """Say how many networks answered each sample, from what they answered; "" where all answered all."""
-    if split not in (LEFT_OUT, ALL) or not predicted.size:
+def said_of_samples(run: Reader, split: str, each: np.ndarray, networks: int) -> str:
+    """Say how many of the networks answered each sample, (samples,); "" where all answered all."""
+    if split not in HOLES or not each.any():
         return ""
-    each = (predicted >= 0).sum(axis=0)
-    what = {LEFT_OUT: "each training sample", ALL: "each sample of test and training"}[split]
+    what = "each training sample"
+    if split == ALL:
+        tested = len(run.labels(SHARED))
+        what = f"each sample, those of test up to number {tested - 1} and from {tested} on those of {LEFT_OUT},"
     nobody = int((each == 0).sum())
     left = f"; {nobody} that none of them answered are left out" if nobody else ""
-    return f"{what} was answered by {_span(each[each > 0])} of {len(predicted)} networks, which had not seen it{left}"
+    return f"{what} was answered by {_span(each[each > 0])} of {networks} networks, which had not seen it{left}"
 
 
 def _span(counts: Iterable[int]) -> str:

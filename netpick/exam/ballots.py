@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
+from netpick.core.result import LEFT_OUT
+from netpick.exam.answered import HOLES
 from netpick.exam.checks import done, need_network
 from netpick.exam.marks import attempts
 from netpick.store.reader import Reader
 
 FEW = 0.1
 """Below this share of the networks, answers are read for them alone; else for all, once."""
+READ = 64
+"""Networks whose scores are read at a time where each answered some samples alone."""
 
 
 def first_replicates(run: Reader, split: str = "test") -> dict[str, int]:
@@ -22,6 +26,22 @@ def first_replicates(run: Reader, split: str = "test") -> dict[str, int]:
     first = dict(zip(names, lowest.loc[names].tolist(), strict=True))
     present = {(name, r) for r in set(first.values()) for name in run.network_names(split=split, replicate=r)}
     return {name: r for name, r in first.items() if (name, r) in present}
+
+
+def first_trainings(run: Reader, names: Iterable[str], split: str = "test") -> pd.DataFrame:
+    """Return the trainings whose answers stand for these students, in their order."""
+    which = first_replicates(run, split)
+    rows = done(run).set_index(["network", "replicate"], drop=False)
+    return rows.loc[[(name, which[name]) for name in names]].reset_index(drop=True)
+
+
+def folds_of(run: Reader, names: Sequence[str], split: str) -> tuple[np.ndarray, dict[int, np.ndarray | slice]]:
+    """Return the fold that each student answered, and the samples of each fold; all in one where all answered all."""
+    if split != LEFT_OUT:
+        return np.zeros(len(names), int), {0: slice(None)}
+    fold = first_trainings(run, names, split)["fold"].to_numpy(int)
+    rows = run.samples[run.samples["split"] == split].sort_values("sample")["fold"].to_numpy(int)
+    return fold, {int(one): np.flatnonzero(rows == one) for one in np.unique(fold)}
 
 
 def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) -> np.ndarray:
@@ -86,6 +106,21 @@ def final_scores(
     RunError where scores were not kept.
     """
     return _last(run, "scores", run.scores, names, split)
+
+
+def score_blocks(run: Reader, names: Iterable[str], split: str = "test", block: int = 16) -> Iterator[np.ndarray]:
+    """Yield the last scores of networks, some of them at a time; of others' folds, NaN, there are never all at once."""
+    if split not in HOLES:
+        known, scores, _ = final_scores(run, None, split)
+        wanted = set(names)
+        rows = [i for i, name in enumerate(known) if name in wanted]
+        yield from (scores[rows[start : start + block]] for start in range(0, len(rows), block))
+        return
+    which = first_replicates(run, split)
+    wanted = [name for name in names if name in which]
+    for start in range(0, len(wanted), READ):
+        part = _gather(run.scores, {name: which[name] for name in wanted[start : start + READ]}, split)
+        yield from (part[i : i + block] for i in range(0, len(part), block))
 
 
 def halves(n: int, seed: int = 0, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

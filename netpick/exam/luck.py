@@ -17,9 +17,10 @@ import numpy as np
 from netpick.core.advice import command
 from netpick.core.errors import listed
 from netpick.core.recipe import Recipe
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word, points
 from netpick.exam.across_folds import AcrossFolds
-from netpick.exam.answered import LEFT_OUT, comparing_split
+from netpick.exam.answered import comparing_split
 from netpick.exam.ballots import final
 from netpick.exam.marks import last_evaluations, ranked, students
 from netpick.store.reader import Reader

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import NetpickError
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word, percent
 from netpick.exam import answered
-from netpick.exam.answered import comparing_split
 from netpick.exam.checks import check_fraction, done, need_split
 from netpick.exam.timings import TIMED, alone, timed
 from netpick.store.reader import Reader
+from netpick.store.samples import ALL
 
 GOOD, GOLD = 0.80, 0.98
 """The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last.
@@ -42,13 +43,13 @@ def evaluations(run: Reader, split: str = "test") -> pd.DataFrame:
     Of `left_out` accuracies are equated, and of `all` they are those of the samples that all networks answered: see
     `answered`.
     """
-    if split == answered.ALL:
-        return evaluations(run, comparing_split(run, split))
+    if split == ALL:
+        return evaluations(run, answered.comparing_split(run, split))
 
     def make() -> pd.DataFrame:
         rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
         rows = rows.merge(done(run)[["network", "replicate"]])
-        if split == answered.LEFT_OUT:
+        if split == LEFT_OUT:
             rows = answered.equated_rows(run, rows, evaluations(run, answered.SHARED))
         return rows
 
@@ -66,12 +67,16 @@ def on_equal_folds(run: Reader, trained: pd.DataFrame, shares: np.ndarray, split
 
     `trained` has the network, replicate and fold of each.
     """
-    if split != answered.LEFT_OUT:
+    if split != LEFT_OUT:
         return shares
-    anchors = last_evaluations(run, answered.SHARED).set_index(["network", "replicate"])["accuracy"]
-    anchor = anchors.loc[pd.MultiIndex.from_frame(trained[["network", "replicate"]])].to_numpy(float)
-    anchor = np.broadcast_to(anchor.reshape(-1, *[1] * (shares.ndim - 1)), shares.shape)
-    return answered.equated(shares, trained["fold"].to_numpy(int), anchor)
+    anchor = anchors(run, trained).reshape(-1, *[1] * (shares.ndim - 1))
+    return answered.equated(shares, trained["fold"].to_numpy(int), np.broadcast_to(anchor, shares.shape))
+
+
+def anchors(run: Reader, trained: pd.DataFrame) -> np.ndarray:
+    """Return the last accuracies of trainings on the samples that all answered."""
+    accuracy = last_evaluations(run, answered.SHARED).set_index(["network", "replicate"])["accuracy"]
+    return accuracy.loc[pd.MultiIndex.from_frame(trained[["network", "replicate"]])].to_numpy(float)
 
 
 def attempts(run: Reader, split: str = "test") -> pd.DataFrame:

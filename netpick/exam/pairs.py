@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import points
 from netpick.exam.across_folds import named_difference
-from netpick.exam.answered import LEFT_OUT, comparing_split, marked
+from netpick.exam.answered import comparing_split, marked
 from netpick.exam.ballots import final
 from netpick.exam.checks import done
 from netpick.exam.marks import leaders, preferred
