@@ -99,7 +99,8 @@ def named_difference(run: Reader, first: str, second: str, split: str, level: fl
     each = [groups.get_group(name).to_numpy() for name in (first, second)]
     if min(map(len, each)) < 2:
         known = AcrossFolds.of(run, split)
-        return known.difference(*known.place([first, second]), level)
+        one, other = known.place([first, second])
+        return known.difference(one, other, level)
     parts = np.array([values.var(ddof=1) / len(values) for values in each])
     spread = (parts**2 / [len(values) - 1 for values in each]).sum()
     freedom = float(parts.sum() ** 2 / spread) if spread > 0 else np.inf

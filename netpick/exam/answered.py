@@ -117,14 +117,15 @@ def equated_rows(run: Reader, rows: pd.DataFrame, anchors: pd.DataFrame) -> pd.D
     """Return evaluations of `left_out` with accuracies and areas equated, each attempt by itself; adds `fold`."""
     keys = ["network", "replicate", "epoch"]
     rows = rows.merge(done(run)[["network", "replicate", "fold"]], on=keys[:2])
-    columns = [column for column in rows if column.startswith(("accuracy", "auc"))]
+    columns = [column for column in map(str, rows) if column.startswith(("accuracy", "auc"))]
     beside = rows[keys].merge(anchors[[*keys, *columns]], on=keys, how="left")
     values, anchor = rows[columns].to_numpy(float), beside[columns].to_numpy(float)
     fold = rows["fold"].to_numpy(int)
     for epoch in rows["epoch"].unique():
         mine = (rows["epoch"] == epoch).to_numpy()
         values[mine] = equated(values[mine], fold[mine], anchor[mine])
-    return rows.assign(**dict(zip(columns, values.T, strict=True)))
+    rows[columns] = values
+    return rows
 
 
 def comparing_split(run: Reader, split: str) -> str:

@@ -112,8 +112,8 @@ def score_blocks(run: Reader, names: Iterable[str], split: str = "test", block: 
     """Yield the last scores of networks, some of them at a time; of others' folds, NaN, there are never all at once."""
     if split not in HOLES:
         known, scores, _ = final_scores(run, None, split)
-        wanted = set(names)
-        rows = [i for i, name in enumerate(known) if name in wanted]
+        asked = set(names)
+        rows = [i for i, name in enumerate(known) if name in asked]
         yield from (scores[rows[start : start + block]] for start in range(0, len(rows), block))
         return
     which = first_replicates(run, split)
@@ -191,4 +191,7 @@ def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
             **{f"votes_{c}": counts[:, c] for c in range(classes)},
         }
     )
-    return table if (given := counts.any(axis=1)).all() or not len(predicted) else table[given].reset_index(drop=True)
+    answered = counts.any(axis=1)
+    return (
+        table if answered.all() or not len(predicted) else table.iloc[np.flatnonzero(answered)].reset_index(drop=True)
+    )

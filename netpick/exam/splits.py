@@ -152,8 +152,8 @@ class Accuracies:
             right = marked(predicted, labels)
             zero = np.zeros(len(known))
             alone = trained.set_index("network", drop=False).loc[known]
-            both = (on_equal_folds(run, alone, splits.means(right, part), split) for part in (0, 1))
-            return cls(known, splits, *both, zero, zero + 1)
+            first, second = (on_equal_folds(run, alone, splits.means(right, part), split) for part in (0, 1))
+            return cls(known, splits, first, second, zero, zero + 1)
         place = {name: i for i, name in enumerate(known)}
         rows = trained["network"].map(place).to_numpy()
         number = trained.groupby("network").cumcount().to_numpy()
