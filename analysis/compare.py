@@ -128,7 +128,7 @@ def ask(
     return answer
 
 
-def mean_right(run: Run, names: list[str], split: str) -> tuple[list[str], np.ndarray]:
+def mean_right(run: Run, names: list[str], split: str = "test") -> tuple[list[str], np.ndarray]:
     """Return names and (networks, samples): right (1), wrong (0), or the mean of that over replicates.
 
     NaN where no replicate of a network answered a sample.
