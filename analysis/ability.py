@@ -65,7 +65,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, ResponseModel, Run, item_response, short, theme
+from netpick.exam import Answer, NetpickError, ResponseModel, Run, foresight, item_response, short, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,7 +153,7 @@ def ask(
 
 def quality(right: np.ndarray, seed: int = 0) -> str:
     """Say how well the model predicts answers that it has not seen, beside two that know less."""
-    found = item_response.foresight(right, seed)
+    found = foresight.foresight(right, seed)
     return (
         f"On answers that it has not seen the model has an area under the ROC curve of {found.auc:.3f} (by the "
         f"samples' difficulty alone {found.difficulty_auc:.3f}, without discrimination {found.alike_auc:.3f}) and a "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
     from netpick.core.result import LEFT_OUT
     from netpick.core.words import counted_word, figures, percent, points, quoted, short
-    from netpick.exam import examination, item_response, questions, short_exam, theme
+    from netpick.exam import examination, foresight, item_response, questions, short_exam, theme
     from netpick.exam.across_folds import AcrossFolds
     from netpick.exam.answer import Answer
     from netpick.exam.answered import (
@@ -178,6 +178,7 @@ __all__ = [
     "first_replicates",
     "first_trainings",
     "folds_of",
+    "foresight",
     "halves",
     "holm",
     "how_many",
@@ -245,6 +246,7 @@ __getattr__, __dir__ = front_door(
         ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),
+        "foresight": (),
         "examination": ("examination", "examine"),
         "short_exam": (),
         "questions": (),

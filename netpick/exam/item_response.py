@@ -1,4 +1,4 @@
-"""The two-parameter logistic model of item response theory: fitted to right and wrong answers; how well it predicts.
+"""The two-parameter logistic model of item response theory, fitted to right and wrong answers.
 
 Arrays in, numbers out; the question `ability` says what the model is, and where it is from. Answers that were not given
 are in no likelihood.
@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from netpick.exam.answered import is_whole, rates
-from netpick.exam.ballots import halves
 from netpick.exam.response_table import ResponseTable
 
 NODES = 41
@@ -65,7 +64,7 @@ class ResponseModel:
 
     def information(self, ability: float) -> np.ndarray:
         """What each sample tells about a network of this ability (Fisher information)."""
-        p = _logistic(self.slope * ability + self.logit)
+        p = logistic(self.slope * ability + self.logit)
         return self.slope**2 * p * (1 - p)
 
     def surprise(self, right: np.ndarray) -> np.ndarray:
@@ -98,7 +97,7 @@ def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, m
     `discriminate=False` makes all slopes one. Stops when no ability moves by more than `tolerance`.
     """
     table = ResponseTable.of(right)
-    known = _Known.of_marks(rates(right, 1)).standardised(table.linked)
+    known = Known.of_marks(rates(right, 1)).standardised(table.linked)
     prior = Prior(np.array([1.0, 0.0]), np.diag([1.0, 1 / 9]))
     slope, logit = np.ones(right.shape[1]), np.zeros(right.shape[1])
     rounds = 0
@@ -109,7 +108,7 @@ def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, m
             slope, logit = _samples_step(slope, logit, sums, prior, discriminate)
         covariance = _covariance(slope, logit, sums, prior)
         prior = Prior.of(slope, logit, covariance.mean(axis=2))
-        known = _known(table, slope, logit).standardised(table.linked)
+        known = abilities(table, slope, logit).standardised(table.linked)
         if np.abs(known.mean - before).max() < tolerance:
             break
     errors = known.spread
@@ -118,26 +117,28 @@ def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, m
     return ResponseModel(known.mean, errors, slope, logit, np.sqrt(covariance[0, 0]), prior, rounds)
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What is known of each ability: a distribution over some points, weights that add to 1 (networks, points)."""
 
     points: np.ndarray
     weights: np.ndarray
 
     @classmethod
-    def of_marks(cls, marks: np.ndarray) -> _Known:
+    def of_marks(cls, marks: np.ndarray) -> Known:
         """Return the shares of right answers, taken as certain: a beginning."""
         return cls(marks[:, None], np.ones((len(marks), 1)))
 
     @property
     def mean(self) -> np.ndarray:
+        """Of each distribution."""
         return (self.weights * self.points).sum(axis=1)
 
     @property
     def spread(self) -> np.ndarray:
+        """Their standard deviations."""
         return np.sqrt((self.weights * (self.points - self.mean[:, None]) ** 2).sum(axis=1))
 
-    def standardised(self, linked: np.ndarray) -> _Known:
+    def standardised(self, linked: np.ndarray) -> Known:
         """Return points such that the distributions of linked networks have mean 0 and standard deviation 1."""
         mean, points = self.mean, np.empty_like(self.points)
         for one in range(linked.max() + 1):
@@ -148,16 +149,16 @@ class _Known(NamedTuple):
         return self._replace(points=points)
 
 
-def _known(table: ResponseTable, slope: np.ndarray, logit: np.ndarray) -> _Known:
-    """Return what the answers tell of each ability, which is normal (0, 1) before them."""
+def abilities(table: ResponseTable, slope: np.ndarray, logit: np.ndarray) -> Known:
+    """Return what the answers tell of each ability, which is normal (0, 1) before them, as a distribution."""
     earned = table.over_samples(slope)
-    out = _Known(*np.empty((2, len(earned), POINTS)))
+    out = Known(*np.empty((2, len(earned), POINTS)))
     for networks, samples in table.sheets:
         out.points[networks], out.weights[networks] = _of_earned(earned[networks], slope[samples], logit[samples])
     return out
 
 
-def _of_earned(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> _Known:
+def _of_earned(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> Known:
     """Return what is known of the abilities of networks that answered the same samples, from what each earned.
 
     Earned is the sum of the slopes of what a network got right: the likelihood of an ability depends on it alone.
@@ -180,7 +181,7 @@ def _of_earned(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> _Kno
     points = best[:, None] + np.sqrt(2) * width[:, None] * nodes
     log = earned[:, None] * points - CubicHermiteSpline(grid, silence, expected)(points) + nodes**2 + np.log(weights)
     weights = np.exp(log - log.max(axis=1, keepdims=True))
-    return _Known(points, weights / weights.sum(axis=1, keepdims=True))
+    return Known(points, weights / weights.sum(axis=1, keepdims=True))
 
 
 def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -193,14 +194,15 @@ def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.
     for start in range(0, len(grid), 16):
         part = slice(start, start + 16)
         z = grid[part, None] * slope + logit
-        p = _logistic(z)
+        p = logistic(z)
         expected[part] = p @ slope + grid[part]
         steepness[part] = (p * (1 - p)) @ slope**2 + 1
         silence[part] = np.logaddexp(0, z).sum(axis=1) + grid[part] ** 2 / 2
     return expected, steepness, silence
 
 
-def _logistic(z: np.ndarray) -> np.ndarray:
+def logistic(z: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-z))."""
     from scipy.special import expit
 
     return expit(z)
@@ -239,7 +241,7 @@ class _Sums(NamedTuple):
     parts: list[tuple[np.ndarray | slice, np.ndarray, np.ndarray]]
 
     @classmethod
-    def of(cls, table: ResponseTable, known: _Known) -> _Sums:
+    def of(cls, table: ResponseTable, known: Known) -> _Sums:
         """Sum over the networks that answered each sample."""
         parts = [
             (part.samples, *_nodes(known.points[part.networks].ravel(), known.weights[part.networks].ravel()))
@@ -260,7 +262,7 @@ class _Curvature(NamedTuple):
     def of(cls, slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior) -> _Curvature:
         expected, second = np.zeros((len(slope), 2)), np.zeros((len(slope), 3))
         for samples, nodes, weights in sums.parts:
-            p = _logistic(slope[samples, None] * nodes + logit[samples, None])
+            p = logistic(slope[samples, None] * nodes + logit[samples, None])
             expected[samples] = p @ np.stack([weights * nodes, weights]).T
             second[samples] = (p * (1 - p)) @ np.stack([weights * nodes**2, weights * nodes, weights]).T
         (of_slope, of_both), (_, of_logit) = prior.precision
@@ -290,54 +292,3 @@ def _samples_step(
     step_slope = (h_logit * g_slope - cross * g_logit) / determinant
     shrink = 1 / np.maximum(1, np.maximum(abs(step_logit), abs(step_slope)) / 2)
     return slope + shrink * step_slope, logit + shrink * step_logit
-
-
-class Foresight(NamedTuple):
-    """How well answers that were not used are foreseen: areas under the ROC curve, and mean log likelihoods.
-
-    By the model, by one whose samples all discriminate alike, and by the samples' difficulty alone.
-    """
-
-    auc: float
-    alike_auc: float
-    difficulty_auc: float
-    likelihood: float
-    alike_likelihood: float
-    difficulty_likelihood: float
-
-
-def foresight(right: np.ndarray, seed: int = 0) -> Foresight:
-    """Foresee answers of one half of the networks to one half of the samples from all the others.
-
-    Samples' parameters are from the one half of the networks, abilities of the other half from their answers to
-    one half of the samples. Difficulty alone is the share of the first half of the networks that get a sample right.
-    """
-    learn, others = halves(len(right), seed)
-    shown, hidden = halves(right.shape[1], seed)
-    truth = right[np.ix_(others, hidden)]
-    given = np.ones(truth.shape, bool) if is_whole(right) else ~np.isnan(truth)
-    seen, told = ResponseTable.of(right[np.ix_(others, shown)]), ResponseTable.of(right[np.ix_(learn, hidden)])
-    share = (told.correct + 0.5) / (told.answered + 1)
-    quality = []
-    for discriminate in (True, False):
-        model = fit(right[learn], discriminate)
-        ability = _known(seen, model.slope[shown], model.logit[shown]).mean
-        p = _logistic(ability[:, None] * model.slope[hidden] + model.logit[hidden])
-        quality.append(_quality(p[given], truth[given] > 0))
-    quality.append(_quality(np.broadcast_to(share, truth.shape)[given], truth[given] > 0))
-    return Foresight(*(auc for auc, _ in quality), *(likelihood for _, likelihood in quality))
-
-
-def _quality(p: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    p = np.clip(p, 1e-6, 1 - 1e-6)
-    return _auc(p[truth], p[~truth]), float(np.log(np.where(truth, p, 1 - p)).mean())
-
-
-def _auc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Return the share of pairs in which the positive comes out higher, equal ones counted half."""
-    if not len(positives) or not len(negatives):
-        return float("nan")
-    ordered = np.sort(positives)
-    needles = np.sort(negatives)  # sorted ones are found several times faster
-    below = np.searchsorted(ordered, needles, "left").sum() + np.searchsorted(ordered, needles, "right").sum()
-    return float(1 - below / (2 * len(positives) * len(negatives)))

@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 from netpick import exam
 from netpick.analysis import ability
 from netpick.core.errors import NetpickError
-from netpick.exam import item_response, plant, questions
+from netpick.exam import foresight, item_response, plant, questions
 from netpick.exam.across_folds import AcrossFolds
 from netpick.exam.run import Run
 
@@ -139,7 +139,7 @@ def test_answers_that_were_not_given_are_in_no_likelihood():
     assert (np.abs(model.ability - truth) < 1.96 * model.errors).mean() == pytest.approx(0.95, abs=0.04)
     assert [(model.ability - truth)[fold == k].mean() for k in range(3)] == pytest.approx([0, 0, 0], abs=0.12)
     assert spearmanr(model.difficulty, hard, nan_policy="omit").statistic > 0.95
-    found = item_response.foresight(right[:, ::2])
+    found = foresight.foresight(right[:, ::2])
     assert found.auc > found.difficulty_auc + 0.05
     assert found.likelihood > found.difficulty_likelihood + 0.02
     apart = item_response.fit(right[:, 120:])  # nothing links the folds: each has its own mean
