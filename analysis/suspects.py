@@ -78,6 +78,8 @@ def ask(
     exam.check_fraction("agree", agree)
     exam.check_fraction("confidence", confidence)
     exam.check_count("images", images)
+    if to is not None and split == exam.ALL:
+        raise NetpickError("fixes are of one split: ask with split test or left_out")
     frame = exam.selected(run, everyone, good, gold, quantile, split)
     labels, found = run.labels(split), Opinions.of(exam.score_blocks(run, frame["name"], split, BLOCK))
     probability, voted, sure = found.shares()
@@ -93,7 +95,7 @@ def ask(
     suspects = table[table["suspect"]]
     text = sentence(table, exam.whom(frame, everyone), agree, confidence, run.classes)
     if to is not None:
-        exam.write_fixes(run, to, suspects["sample"], suspects["answer"], suspects["votes"])
+        exam.write_fixes(run, to, suspects["sample"], suspects["answer"], suspects["votes"], split)
         text += f" They are in {to}: strike the rows whose label is right, and give `netpick relabel`."
     shown = (suspects if len(suspects) else table).head(images)
     counts = found.voted[shown["sample"]]

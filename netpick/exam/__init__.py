@@ -109,8 +109,10 @@ if TYPE_CHECKING:
     from netpick.exam.strata import Strata
     from netpick.exam.timings import TIMED, alone, layer_times, timed, times
     from netpick.exam.winner import accuracies, label_of, labelled
+    from netpick.store.samples import ALL
 
 __all__ = [
+    "ALL",
     "DIGITS",
     "ENOUGH",
     "FEW",
@@ -243,6 +245,7 @@ __getattr__, __dir__ = front_door(
         ".core.advice": ("command",),
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
         ".core.result": ("LEFT_OUT",),
+        ".store.samples": ("ALL",),
         ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),

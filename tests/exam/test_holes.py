@@ -67,6 +67,17 @@ def test_planted_samples_are_found(planted, split, first):
     assert set(suspects[suspects >= first] - first) == set(own.mislabelled)
 
 
+def test_fixes_are_of_the_samples_that_were_left_out(planted, tmp_path):
+    run, truth = planted
+    run.ask("suspects", split="left_out", to=str(tmp_path / "fixes.csv"))
+    table = pd.read_csv(tmp_path / "fixes.csv", dtype=str)
+    assert table["split"].tolist() == ["left_out"] * len(truth.left_out.mislabelled)
+    suggested = dict(zip(table["sample"].astype(int), table["suggested"].astype(int), strict=True))
+    assert suggested == {s: truth.left_out.true_label[s] for s in truth.left_out.mislabelled}
+    with pytest.raises(NetpickError, match="fixes are of one split"):
+        run.ask("suspects", split="all", to=str(tmp_path / "other.csv"))
+
+
 def test_opinions_are_means_over_those_who_answered(planted, rows, good):
     run, _ = planted
     asked = rows[rows["network"].isin(good)]
