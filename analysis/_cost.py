@@ -42,13 +42,14 @@ def answer(
     good: float,
     gold: float,
     quantile: float | None,
+    split: str = "test",
     note: str = "",
     span: tuple[float, float] | None = None,
 ) -> Answer:
     """Answer a question of cost; `span` is from where to where `Basic` may as well have been, where that is known."""
-    everybody = exam.students(run, good, gold, quantile)
+    everybody = exam.students(run, good, gold, quantile, split)
     base = exam.of_basic(everybody, cost.column)
-    asked = exam.selected(run, everyone, good, gold, quantile)
+    asked = exam.selected(run, everyone, good, gold, quantile, split)
     frame = exam.need_known(run, asked, cost.column)
     table = summary(frame, cost.column, base)
     whole, who = table.iloc[-1], exam.whom(frame, everyone)
@@ -60,10 +61,11 @@ def answer(
         f"{amount(high[cost.column], cost.unit)} ({high['name']})."
     )
     text += _stars(frame, cost, base, whole["star_median"]) + _verdict(table)
-    luck = exam.said_of_luck(run) if frame["star"].any() else ""
+    luck = exam.said_of_luck(run, split) if frame["star"].any() else ""
     unknown = len(asked) - len(frame)
     left = f"left out are {exam.counted_word(unknown, 'network')} whose {cost.column} nobody told" if unknown else ""
-    notes = exam.notes(run, note, left, "" if base is not None else "there is no Basic to compare with", luck)
+    without = "" if base is not None else "there is no Basic to compare with"
+    notes = exam.notes(run, note, left, without, exam.said_of_networks(run, split), luck)
     title = f"{cost.what}: the median of {exam.how_many(frame)} {cost.verb} {amount(whole['median'], cost.unit)}"
     title += times(whole["median"], base)
     of, basic = everybody["computation"].value_counts(), everybody[everybody["name"] == "Basic"]

@@ -45,7 +45,8 @@ class Marks:
         first = rows[rows["replicate"] == rows["network"].map(which)]
         alike = first.groupby("network")["epoch"].agg(lambda epochs: tuple(sorted(epochs))).to_frame("epochs")
         alike["replicate"] = alike.index.map(which)
-        halves, splits = exam.halves(len(labels), 0, labels), Splits.of(run, labels, times=exam.FEW_TIMES)
+        strata = exam.within_folds(run, split, labels)
+        halves, splits = exam.halves(len(labels), 0, strata), Splits.of(run, strata, times=exam.FEW_TIMES)
         place = {name: i for i, name in enumerate(alike.index)}
         choosing = {int(e): np.full((len(place), len(splits)), np.nan) for e in sorted(first["epoch"].unique())}
         last = np.empty((2, len(place), len(splits)))
@@ -56,12 +57,15 @@ class Marks:
                 asked = set(group.index[start : start + block])
                 names = [name for name in which if name in asked]  # as answers are ordered
                 read = (run.predicted(e, split=split, networks=names, replicate=int(replicate)) for e in epochs)
-                right = np.stack([answers == labels for answers in read])
+                right = np.stack([exam.marked(answers, labels) for answers in read])
                 found.append(pd.DataFrame(below_best(right, halves), index=names))
                 at = [place[name] for name in names]
                 for epoch, one in zip(epochs, right, strict=True):
                     choosing[epoch][at] = splits.means(one, 0)
                 last[:, at] = choosing[epochs[-1]][at], splits.means(right[-1])
+        trained = exam.first_trainings(run, place, split)
+        choosing = {epoch: exam.on_equal_folds(run, trained, one, split) for epoch, one in choosing.items()}
+        last = np.stack([exam.on_equal_folds(run, trained, one, split) for one in last])
         return cls(pd.concat(found), list(place), splits, choosing, last)
 
     def picks(self, preferred: list[str]) -> pd.DataFrame:
@@ -90,7 +94,7 @@ def early(choosing: np.ndarray, last: np.ndarray, splits: Splits) -> dict[str, n
 
 
 def below_best(right: np.ndarray, halves: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-    """Compare the last attempt with the best one; `right` is bool (attempts, networks, samples).
+    """Compare the last attempt with the best one; `right` is (attempts, networks, samples) as `marked`.
 
     How far it is below is judged on the half of the samples that did not choose the best; of equals the last one is
     chosen. The test is against each attempt, of which the surest counts, corrected for as many.
@@ -98,6 +102,9 @@ def below_best(right: np.ndarray, halves: tuple[np.ndarray, np.ndarray]) -> dict
     from scipy.stats import binom
 
     attempts, networks, samples = right.shape
+    if not exam.is_whole(right):
+        samples = (~np.isnan(right[0])).sum(axis=1)
+        right = right > 0
     fell = np.zeros(networks, int)
     for choosing, judging in (halves, halves[::-1]):
         marks = right[:, :, choosing].sum(axis=2)

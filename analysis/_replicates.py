@@ -28,10 +28,10 @@ def named_alone(run: Run, members: list[str] | str | None) -> str | None:
     return words[0] if len(words) == 1 and words[0] in set(run.networks["name"]) else None
 
 
-def replicates(run: Run, name: str, largest: int) -> Members:
+def replicates(run: Run, name: str, largest: int, split: str) -> Members:
     """Return the replicates of a network; NetpickError with the commands that train more where there is one."""
     exam.need_network(run, name)
-    rows = exam.evaluations(run)
+    rows = exam.evaluations(run, split)
     spent = rows[rows["network"] == name].groupby("replicate")["train_seconds"].sum()
     if len(spent) < 2:
         raise NetpickError(
@@ -40,13 +40,13 @@ def replicates(run: Run, name: str, largest: int) -> Members:
         )
     numbers = [int(r) for r in spent.index]
     costs = run.networks.loc[run.networks["name"] == name, ["params", "macs"]].to_numpy(float)
-    predicted = np.concatenate([run.predicted(networks=name, replicate=r) for r in numbers])
+    predicted = np.concatenate([run.predicted(split=split, networks=name, replicate=r) for r in numbers])
     return Members(
         [f"{name}, replicate {r}" for r in numbers],
         np.column_stack([np.repeat(costs, len(numbers), axis=0), spent]),
         predicted,
-        run.labels(),
-        lambda: np.concatenate([run.scores(networks=name, replicate=r) for r in numbers]),
+        run.labels(split),
+        lambda: np.concatenate([run.scores(split=split, networks=name, replicate=r) for r in numbers]),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from netpick import exam
@@ -37,9 +38,11 @@ def ballot(run: Run, everyone: bool, good: float, quantile: float | None, split:
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
     names, predicted, labels = exam.final(run, frame["name"], split)
     table = exam.ballot(predicted, labels, run.classes)
-    notes = [network_note]
-    if len(names) < 10:
-        notes.append(f"{exam.counted_word(len(names), 'network')} can say little about samples")
+    each = (predicted >= 0).sum(axis=0)
+    notes = [network_note, exam.said_of_samples(run, split, each, len(names))]
+    voters = int(np.median(each))
+    if voters < 10:
+        notes.append(f"{exam.counted_word(voters, 'network')} can say little about samples")
     return Ballot(table, exam.whom(frame, everyone), exam.how_many(frame), exam.notes(run, *notes, first=True))
 
 

@@ -5,7 +5,10 @@ question a difficulty and a discrimination, all on one scale. In the two-paramet
 network i is right on sample s is 1 / (1 + exp(-a_s (t_i - b_s))): t_i is the ability, b_s the difficulty (the ability
 at which half are right), a_s the discrimination (how steeply the chance rises with ability).
 
-Abilities are scaled to mean 0 and standard deviation 1 over the networks asked about.
+Abilities are scaled to mean 0 and standard deviation 1 over the networks asked about. Of a run with folds a network is
+in the likelihood of those samples alone that it answered. With the split `left_out` networks of different folds share
+none, so that the networks of each fold, which were dealt out alike, have that mean and standard deviation; errors have
+in them how far these would be off by chance.
 
 Columns
 -------
@@ -62,7 +65,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, NetpickError, ResponseModel, Run, item_response, short, theme
+from netpick.exam import Answer, NetpickError, ResponseModel, Run, foresight, item_response, short, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +88,7 @@ def ask(
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Fit the two-parameter logistic model to the last answers.
 
@@ -97,25 +101,26 @@ def ask(
     """
     exam.check_choice("rows", rows, ROWS)
     at = exam.check_fraction("at", at)
-    chosen = exam.selected(run, everyone, good, gold, quantile)
-    names, predicted, labels = exam.final(run, chosen["name"])
+    chosen = exam.selected(run, everyone, good, gold, quantile, split)
+    names, predicted, labels = exam.final(run, chosen["name"], split)
     if len(names) < 4:
         raise NetpickError(f"ability wants at least 4 networks, got {len(names)}: give a lower `good`, or ask everyone")
     chosen = chosen.set_index("name").loc[names].reset_index()
-    right = predicted == labels
+    right = exam.marked(predicted, labels)
     model = item_response.fit(right)
     ability = float(np.quantile(model.ability, at))
     samples = pd.DataFrame(
         {
             "sample": np.arange(len(labels)),
             "label": labels,
-            "right": right.mean(axis=0),
+            "right": exam.rates(right, 0),
             "difficulty": model.difficulty,
             "discrimination": model.slope,
             "discrimination_error": model.slope_errors,
             "information": np.where(model.slope > 0, model.information(ability), 0),
         }
     )
+    samples = samples[samples["right"].notna()]
     samples = samples.sort_values("information", ascending=False, kind="stable", ignore_index=True)
     networks = chosen[["name", "computation", "activation", "accuracy"]].assign(
         ability=model.ability, error=model.errors, surprise=model.surprise(right), may_be_ablest=model.may_be_ablest()
@@ -133,7 +138,13 @@ def ask(
         lambda: theme.finish(
             _draw(model, samples, ability, right, run.classes), _title(samples, chosen), exam.whom(chosen, everyone)
         ),
-        exam.notes(run, said, exam.said_of_luck(run), first=True),
+        exam.notes(
+            run,
+            said,
+            exam.said_of_samples(run, split, (predicted >= 0).sum(axis=0), len(names)),
+            exam.said_of_luck(run, split),
+            first=True,
+        ),
         shares=("right",) if rows == "samples" else ("accuracy",),
         columns=COLUMNS[rows],
         suggested="" if rows == "samples" else str(networks["name"].iloc[0]),
@@ -142,7 +153,7 @@ def ask(
 
 def quality(right: np.ndarray, seed: int = 0) -> str:
     """Say how well the model predicts answers that it has not seen, beside two that know less."""
-    found = item_response.foresight(right, seed)
+    found = foresight.foresight(right, seed)
     return (
         f"On answers that it has not seen the model has an area under the ROC curve of {found.auc:.3f} (by the "
         f"samples' difficulty alone {found.difficulty_auc:.3f}, without discrimination {found.alike_auc:.3f}) and a "
@@ -237,9 +248,8 @@ def _draw_curves(ax: Axes, model: ResponseModel, samples: pd.DataFrame, right: n
         name = theme.plain(short(classes[int(row["label"])], 24))
         curve = 1 / (1 + np.exp(-(model.slope[s] * grid + model.logit[s])))
         ax.plot(grid, curve, color=colour, label=f"no. {s} ({name})")
-        ax.plot(
-            [model.ability[g].mean() for g in groups], [right[g, s].mean() for g in groups], "o", color=colour, ms=4.5
-        )
+        shares = [exam.rates(right[g, s], 0) for g in groups]
+        ax.plot([model.ability[g].mean() for g in groups], shares, "o", color=colour, ms=4.5)
     theme.percent_axis(ax.yaxis)
     ax.set(
         xlabel="ability (standard deviations)",

@@ -55,7 +55,7 @@ def ask(run: Run, *, alpha: float = 0.05, split: str = "test") -> Answer:
     title = f"Activations in each computation: {len(real)} of {len(pairs)} pairs differ in spread beyond chance"
     who = f"{exam.how_many(frame)}, all of them; a box has five or more, of fewer each is a point."
     return Answer(
-        table, text, lambda: theme.finish(_draw(frame), title, who), exam.notes(run),
+        table, text, lambda: theme.finish(_draw(frame), title, who), exam.notes(run, exam.said_of_networks(run, split)),
         shares=("least", "tenth", "q25", "median", "q75", "most", "spread"),
         columns=("computation", "activation", "students", "median", "spread", "tenth", "steadier", "riskier"),
     )  # fmt: skip

@@ -8,7 +8,8 @@ time, and by what the two accuracies leave of kappa, since able networks agree w
 Two networks complement each other where they are seldom wrong together: chosen on one half of the test samples, as is
 the best single network that they are compared with, and judged on the other, in ten splits. Kappa uses all test samples
 at the last epoch, first replicate; pairs without an error have none and are left out. Time and memory grow with the
-square of the number of networks.
+square of the number of networks. Networks of a run with folds that left out different ones share no samples of the
+split `left_out`: pairs are then of the same fold, and none is said to complement each other best.
 
 Columns
 -------
@@ -59,6 +60,7 @@ def ask(
     gold: float = exam.GOLD,
     quantile: float | None = None,
     everyone: bool = False,
+    split: str = "test",
 ) -> Answer:
     """Compare the errors of all pairs of networks.
 
@@ -73,25 +75,27 @@ def ask(
     """
     exam.check_choice("by", by, GROUPS)
     exam.check_count("shuffles", shuffles)
-    frame = exam.selected(run, everyone, good, gold, quantile)
-    names, predicted, labels = exam.final(run, frame["name"])
+    compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
+    frame = exam.selected(run, everyone, good, gold, quantile, split)
+    names, predicted, labels = exam.final(run, frame["name"], split)
     if len(names) < 2:
         raise NetpickError("agreement needs two networks and there is one: give a lower `good`, or ask `everyone`")
     frame = frame.set_index("name", drop=False).rename_axis(None).loc[names]
     groups = frame["computation"] + " " + frame["activation"] if by == "family" else frame[by]
     codes, labelled = pd.factorize(groups)
-    wrong = predicted != labels
+    right = exam.marked(predicted, labels)
     if len(labels) < 2:
         raise NetpickError(f"{run.path} has {len(labels)} test samples: two are needed, to choose and to judge")
-    joint = both_wrong(wrong)
-    kappa = kappas(joint, len(labels))
+    joint, shared, kappa, fold = of_pairs(right)
     groups_of = pairs_of(codes, labelled.tolist())
     preferred = [names.index(name) for name in exam.preferred(frame)]
-    splits = Splits.of(run, labels, times=exam.FEW_TIMES, seed=seed)
-    best = chosen(splits, wrong, joint, groups_of, preferred)
-    table = pair_table(best, kappa, joint / len(labels), groups_of, names)
+    best = None  # whom to choose is not to be luck of the fold
+    if exam.is_whole(right):
+        splits = Splits.of(run, labels, times=exam.FEW_TIMES, seed=seed)
+        best = chosen(splits, ~right, joint, groups_of, preferred)
+    table = pair_table(best, kappa, joint / shared, groups_of, names)
 
-    inside, outside, p = within_test(kappa, codes, shuffles, seed, np.diag(joint) / len(labels))
+    inside, outside, p = within_test(kappa, codes, shuffles, seed, np.diag(joint / shared), fold)
     text = sentence(inside, outside, p, by, best, names, exam.whom(frame, everyone))
     # Families are many: the figure has their computations.
     of = (frame["activation"] if by == "activation" else frame["computation"]).reset_index(drop=True)
@@ -105,8 +109,8 @@ def ask(
         return draw(rows, square, by, f"{headline(inside, outside, p, by)} ({few})", exam.whom(frame, everyone))
 
     return Answer(
-        table, text, figure, exam.notes(run, exam.said_of_luck(run), first=True),
-        shares=("both_wrong", "chosen", "joint_error"),
+        table, text, figure, exam.notes(run, compared_on, exam.said_of_luck(run, split), first=True),
+        shares=[column for column in ("both_wrong", "chosen", "joint_error") if column in table],
         columns=("first", "second", "kappa", "low", "high", "both_wrong", "pairs"),
     )  # fmt: skip
 
@@ -204,6 +208,22 @@ def both_wrong(wrong: np.ndarray) -> np.ndarray:
     return (x @ x.T).astype(np.float64)
 
 
+def of_pairs(right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Count for each two networks the samples that both have wrong, and those that both answered; kappa, and folds.
+
+    NaN for two that share no samples; folds are those of each network.
+    """
+    joint, shared, kappa = np.full((3, len(right), len(right)), np.nan)
+    fold = np.zeros(len(right), int)
+    for number, (rows, samples) in enumerate(exam.blocks(right)):
+        wrong = both_wrong(~(right[rows][:, samples] > 0))
+        count, at = right[:, samples].shape[1], np.arange(len(right))[rows]
+        these = np.ix_(at, at)
+        joint[these], shared[these], kappa[these] = wrong, count, kappas(wrong, count)
+        fold[rows] = number
+    return joint, shared, kappa, fold
+
+
 def kappas(joint: np.ndarray, samples: int) -> np.ndarray:
     """Return Cohen's kappa of being wrong for each two networks, from `both_wrong`.
 
@@ -227,34 +247,46 @@ def complement(joint: np.ndarray) -> tuple[int, int]:
     return int(i), int(j)
 
 
-def pair_table(best: Best, kappa: np.ndarray, joint: np.ndarray, groups: list[Pairs], names: list[str]) -> pd.DataFrame:
-    """Return one row a pair of groups, those first that agree most; `joint` is the share of samples both have wrong."""
+def pair_table(
+    best: Best | None, kappa: np.ndarray, joint: np.ndarray, groups: list[Pairs], names: list[str]
+) -> pd.DataFrame:
+    """Return one row a pair of groups, those first that agree most; `joint` is the share of samples both have wrong.
+
+    Without the `best` pairs where not all networks share samples, and of those pairs alone that do.
+    """
     rows = []
-    for g, ((a, b), often, error) in zip(groups, best.rows, strict=True):
+    for n, g in enumerate(groups):
+        share = joint[g.i, g.j]
+        if best is None and np.isnan(share).all():
+            continue
         values = kappa[g.i, g.j]
         known = values[~np.isnan(values)]
         low, high = np.quantile(known, (0.25, 0.75)) if len(known) else (np.nan, np.nan)
-        rows.append(
-            {
-                "first": g.first,
-                "second": g.second,
-                "pairs": len(g.i),
-                "kappa": known.mean() if len(known) else np.nan,
-                "low": low,
-                "high": high,
-                "both_wrong": joint[g.i, g.j].mean(),
-                "network_a": names[a],
-                "network_b": names[b],
-                "chosen": often,
-                "joint_error": error,
-            }
-        )
+        row: dict[str, object] = {
+            "first": g.first,
+            "second": g.second,
+            "pairs": int((~np.isnan(share)).sum()),
+            "kappa": known.mean() if len(known) else np.nan,
+            "low": low,
+            "high": high,
+            "both_wrong": share[~np.isnan(share)].mean(),
+        }
+        if best is not None:
+            (a, b), often, error = best.rows[n]
+            row |= {"network_a": names[a], "network_b": names[b], "chosen": often, "joint_error": error}
+        rows.append(row)
     return pd.DataFrame(rows).sort_values("kappa", ascending=False, kind="stable", ignore_index=True)
 
 
 def as_accurate(errors: np.ndarray) -> list[np.ndarray]:
     """Return the numbers of networks, in sets of `ALIKE` or a few more that are next to each other in accuracy."""
     return np.array_split(np.argsort(errors, kind="stable"), max(1, len(errors) // ALIKE))
+
+
+def as_accurate_by_fold(errors: np.ndarray, fold: np.ndarray) -> list[np.ndarray]:
+    """Return such sets of each fold: networks of different folds share no samples."""
+    members = [np.flatnonzero(fold == one) for one in np.unique(fold)]
+    return [mine[part] for mine in members for part in as_accurate(errors[mine])]
 
 
 def beyond_accuracy(kappa: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -275,12 +307,18 @@ def beyond_accuracy(kappa: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def within_test(
-    kappa: np.ndarray, codes: np.ndarray, shuffles: int, seed: int, errors: np.ndarray | None = None
+    kappa: np.ndarray,
+    codes: np.ndarray,
+    shuffles: int,
+    seed: int,
+    errors: np.ndarray | None = None,
+    fold: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Return mean kappa within groups and between them, and how likely such a difference is by chance.
 
     Given the networks' `errors`, as shares of the samples, groups are shuffled among networks of like accuracy, and
-    what accuracy explains is taken from kappa; else they are shuffled among all.
+    what accuracy explains is taken from kappa; else they are shuffled among all. With the `fold` of each network they
+    are shuffled within folds.
 
     NaN where there are no pairs of one kind. The last is the share of shuffles, the true order counted in, in which
     the pairs within a group agree at least as much; in the shuffles, a pair without kappa stands as an average one.
@@ -294,7 +332,8 @@ def within_test(
     centred = np.where(known, kappa, np.nan)
     centred = centred - kappa[known].mean() if errors is None else beyond_accuracy(centred, errors)
     centred = np.nan_to_num(centred).astype(np.float32)
-    alike = [np.arange(len(codes))] if errors is None else as_accurate(errors)
+    fold = np.zeros(len(codes), int) if fold is None else fold
+    alike = [np.arange(len(codes))] if errors is None else as_accurate_by_fold(errors, fold)
     onehot = np.eye(codes.max() + 1, dtype=np.float32)
     rng = np.random.default_rng(seed)
     orders = [codes]
@@ -311,7 +350,7 @@ def within_test(
     return inside, outside, float(as_much.mean())
 
 
-def sentence(inside: float, outside: float, p: float, by: str, best: Best, names: list[str], who: str) -> str:
+def sentence(inside: float, outside: float, p: float, by: str, best: Best | None, names: list[str], who: str) -> str:
     """Say whether groups agree more within than between, and who complements whom."""
     kind = {"family": "of the same family", "computation": "with the same computation"}.get(by, "with one activation")
     if np.isnan(p):
@@ -323,6 +362,8 @@ def sentence(inside: float, outside: float, p: float, by: str, best: Best, names
             f"{word}: among {who}, errors agree with a kappa of {inside:.2f} in pairs {kind} and of {outside:.2f} "
             f"in other pairs{tiny} (p = {p:.2g}, against shuffling among networks of like accuracy)."
         )
+    if best is None:
+        return f"{said} Pairs are of networks that left out the same fold, as others share no samples."
     first, second = (names[i] for i in best.pair)
     equals = f", as {exam.counted_word(best.equals, 'other pair')} would" if best.equals else ""
     often = exam.often(round(best.often * exam.FEW_TIMES), exam.FEW_TIMES)

@@ -84,6 +84,7 @@ def ask(
     """
     exam.check_choice("by", by, TABLES)
     low, high, fall = (exam.check_fraction(k, v) for k, v in (("low", low), ("high", high), ("fall", fall)))
+    compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
     wide = exam.attempts(run, split)
     frame = exam.students(run, split=split)
     marks = Marks.of(run, split)
@@ -95,7 +96,7 @@ def ask(
 
     made = wide.notna().sum(axis=1)
     uneven = f"students made {made.min()} to {made.max()} attempts, the last is each one's own"
-    note = exam.notes(run, uneven if made.nunique() > 1 else "")
+    note = exam.notes(run, uneven if made.nunique() > 1 else "", compared_on)
     bloomers = each[each["bloomer"]]
     if wide.shape[1] < 2:
         text = "There is one attempt only: nobody could change."

@@ -59,8 +59,10 @@ def ask(
         What students are placed by in each class: accuracy, or auc (area under the ROC curve).
     """
     exam.check_choice("by", by, list(WAYS))
+    compared_on = exam.said_of_networks(run, split)
+    split = exam.comparing_split(run, split)
     frame = exam.selected(run, everyone, good, quantile=quantile, split=split)
-    notes, asked = [], frame
+    notes, asked = [compared_on], frame
     name = exam.best(frame) if network is None else exam.need_network(run, network)
     label = exam.label_of(run, asked, name, split) if by == "accuracy" else ""
     if name not in set(frame["name"]):  # named, and not good: placed among the good ones all the same
@@ -128,17 +130,20 @@ def _said_of_judged(whole: Judged, classes: pd.DataFrame) -> str:
 def judged_places(run: Run, frame: pd.DataFrame, split: str) -> list[Judged]:
     """Return the percentiles of the best one, chosen and placed on other samples: in each class, last over all."""
     names, predicted, labels = exam.final(run, exam.preferred(frame), split)
-    splits, right = Splits.of(run, labels), predicted == labels
-    won = splits.means(right, 0).round(exam.DIGITS).argmax(axis=0)
+    splits, right = Splits.of(run, exam.within_folds(run, split, labels)), exam.marked(predicted, labels)
+    trained = exam.first_trainings(run, names, split)
+    won = exam.on_equal_folds(run, trained, splits.means(right, 0), split).round(exam.DIGITS).argmax(axis=0)
     found = []
     for label in [*range(len(run.classes)), -1]:
         inside = (labels == label) | (label < 0)
         if not inside.any():
             found.append(Judged(*[np.nan] * 4))
             continue
-        here = Splits(splits.part[:, inside], splits.parts, splits.seed).means(right[:, inside]).round(exam.DIGITS)
+        here = Splits(splits.part[:, inside], splits.parts, splits.seed).means(right[:, inside])
+        here = exam.on_equal_folds(run, trained, here, split).round(exam.DIGITS)
         own = here[won, np.arange(len(splits))]
-        places = 100 * ((here < own).sum(axis=0) + ((here == own).sum(axis=0) + 1) / 2) / len(names)
+        placed = np.maximum((~np.isnan(here)).sum(axis=0), 1)
+        places = 100 * ((here < own).sum(axis=0) + ((here == own).sum(axis=0) + 1) / 2) / placed
         known = ~np.isnan(own)
         found.append(splits.over(np.where(known, places, places[known].mean() if known.any() else np.nan)))
     return found

@@ -60,6 +60,7 @@ def ask(
     gold: float = exam.GOLD,
     quantile: float | None = None,
     everyone: bool = False,
+    split: str = "test",
 ) -> Answer:
     """Try all pairs of networks on the Pareto front as cascades.
 
@@ -76,11 +77,12 @@ def ask(
     """
     exam.check_fraction("keep", keep)
     named = [exam.need_network(run, name) for name in (small, large) if name is not None]
-    able = exam.need_known(run, exam.selected(run, everyone, good, gold, quantile), "macs")["name"].tolist()
-    students = exam.students(run)
+    compared_on, split = exam.said_of_networks(run, split), exam.need_shared(run, split, "a cascade")
+    able = exam.need_known(run, exam.selected(run, everyone, good, gold, quantile, split), "macs")["name"].tolist()
+    students = exam.students(run, split=split)
     for name in named:
         exam.need_known(run, students[students["name"] == name], "macs")
-    names, predicted, labels = exam.final(run, list(dict.fromkeys([*able, *named])))
+    names, predicted, labels = exam.final(run, list(dict.fromkeys([*able, *named])), split)
     splits = Splits.of(run, labels, times=exam.FEW_TIMES, seed=seed)
     right = predicted == labels
     cards = pd.DataFrame(
@@ -108,7 +110,7 @@ def ask(
         )
 
     wanted = dict.fromkeys([*(s for s, _ in pairs), *front, *(s for one in fronts for s in one)])
-    known, scores, _ = exam.final_scores(run, list(wanted))
+    known, scores, _ = exam.final_scores(run, list(wanted), split)
     sure = {name: np.exp(scores[i].max(axis=1)) for i, name in enumerate(known)}
     trials = Trials(
         splits, sure, dict(zip(names, right, strict=True)), macs, cards["accuracy"].to_dict(),
@@ -128,7 +130,9 @@ def ask(
         table,
         sentence(table, front, keep, found),
         lambda: draw(table, cards.loc[front], trials.curve, keep, found),
-        exam.notes(run, exam.times(run) if "latency" in table else "", exam.said_of_luck(run), first=True),
+        exam.notes(
+            run, exam.times(run) if "latency" in table else "", compared_on, exam.said_of_luck(run, split), first=True
+        ),
         shares=[c for c in table if c in SHARES],
         columns=("small", "large", "passed", "accuracy", "large_accuracy", "share", "kept"),
     )

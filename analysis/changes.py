@@ -72,9 +72,10 @@ class Pairs:
         if self.same:
             return exam.bootstrap_difference(self.gains[members], np.zeros((1, self.right.shape[1]), np.float32))
         here, there = self.right[members], self.before[members]
-        each = here.mean(axis=1) - there.mean(axis=1)
+        each = exam.rates(here, 1) - exam.rates(there, 1)
         parts = [(each.var(ddof=1) / len(each), len(each) - 1)] if len(each) > 1 else []
-        shares = [side.mean(axis=0) for side in (here, there)]
+        shares = [exam.rates(side, 0) for side in (here, there)]
+        shares = [share[~np.isnan(share)] for share in shares]
         parts += [(share.var(ddof=1) / len(share), len(share) - 1) for share in shares]
         whole = sum(part for part, _ in parts)
         freedom = whole**2 / sum(part**2 / n for part, n in parts) if whole else 1.0
@@ -97,6 +98,7 @@ def ask(
     """
     exam.check_choice("by", by, ("network", "sample"))
     exam.check_fraction("alpha", alpha)
+    compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
     pairs = _with_run(run, Run(against), split) if against else _with_attempt_before(run, split)
     if by == "sample" and not pairs.same:
         raise NetpickError(f"{pairs.other} has other test samples than {run.path}: ask by network")
@@ -110,7 +112,7 @@ def ask(
     title = f"{title} ({exam.counted_word(len(networks), 'network')})"
     table = networks if by == "network" or samples is None else samples
     return Answer(
-        table, text, lambda: theme.finish(_draw(pairs, networks), title), exam.notes(run, *pairs.notes),
+        table, text, lambda: theme.finish(_draw(pairs, networks), title), exam.notes(run, *pairs.notes, compared_on),
         shares=("accuracy", "right", "before", "difference"),
         columns=("name", "accuracy", "before", "difference", "gained", "lost", "p") if by == "network" else (),
     )  # fmt: skip
@@ -126,14 +128,14 @@ def _with_attempt_before(run: Run, split: str) -> Pairs:
         raise NetpickError(f"{run.path} has one attempt alone: name another run, --against RUN")
     labels = run.labels(split)
     _, predicted, _ = exam.final(run, names, split)
-    before = np.empty(predicted.shape, bool)
+    before = np.empty_like(predicted)
     keys = pd.DataFrame({"epoch": last[names].to_numpy(int) - 1, "replicate": [first[name] for name in names]})
     for (epoch, replicate), members in keys.groupby(["epoch", "replicate"]).groups.items():
         some = [names[i] for i in members]
-        before[members] = run.predicted(int(epoch), split, some, int(replicate)) == labels
+        before[members] = run.predicted(int(epoch), split, some, int(replicate))
     rows = frame.set_index("name").loc[names].reset_index()
     rows["before"] = [attempts.at[name, last[name] - 1] for name in names]
-    return Pairs(rows, predicted == labels, before, True, "the attempt before", "")
+    return Pairs(rows, exam.marked(predicted, labels), exam.marked(before, labels), True, "the attempt before", "")
 
 
 def _with_run(run: Run, other: Run, split: str) -> Pairs:
@@ -146,10 +148,17 @@ def _with_run(run: Run, other: Run, split: str) -> Pairs:
     rights = []
     for one, names in ((run, here), (other, there)):
         _, predicted, labels = exam.final(one, names, split)
-        rights.append(predicted == labels)
+        rights.append(exam.marked(predicted, labels))
     rows = frames[0].loc[here].reset_index()
     rows["before"] = frames[1].loc[there, "accuracy"].to_numpy()
     same = sides.same_samples(split)
+    if same and not all(map(exam.is_whole, rights)):  # the folds that they left out may be others
+        shared = (~np.isnan(rights[0] - rights[1])).any(axis=1)
+        if not shared.any():
+            raise NetpickError(
+                f"the networks of {run.path} and {other.path} left out different folds: ask with split test"
+            )
+        rows, rights = rows[shared].reset_index(drop=True), [side[shared] for side in rights]
     labels = sides.other_labels(split) if same else 0
     return Pairs(rows, *rights, same, str(other.path), _differs(run, other, labels), labels)
 
@@ -171,10 +180,7 @@ def by_network(pairs: Pairs) -> pd.DataFrame:
     for column, of in (("place", "accuracy"), ("place_before", "before")):
         out[column] = out[of].rank(ascending=False, method="min").astype(int)
     if pairs.same:
-        out["gained"], out["lost"] = (
-            (pairs.right & ~pairs.before).sum(axis=1),
-            (pairs.before & ~pairs.right).sum(axis=1),
-        )
+        out["gained"], out["lost"] = (pairs.gains > 0).sum(axis=1), (pairs.gains < 0).sum(axis=1)
         if not pairs.labels:
             out["p"] = exam.holm(exam.mcnemar_counts(out["gained"], out["lost"]))
     return out.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
@@ -183,15 +189,16 @@ def by_network(pairs: Pairs) -> pd.DataFrame:
 def by_sample(pairs: Pairs, run: Run, split: str) -> pd.DataFrame:
     """Return a row a sample, the most gained first."""
     labels = run.labels(split)
-    gained, lost = (pairs.right & ~pairs.before).sum(axis=0), (pairs.before & ~pairs.right).sum(axis=0)
+    gained, lost = (pairs.gains > 0).sum(axis=0), (pairs.gains < 0).sum(axis=0)
     out = pd.DataFrame({
         "sample": np.arange(len(labels)), "label": labels, "class_name": np.array(run.classes, object)[labels],
-        "right": pairs.right.mean(axis=0), "before": pairs.before.mean(axis=0),
+        "right": exam.rates(pairs.right, 0), "before": exam.rates(pairs.before, 0),
     })  # fmt: skip
     out["difference"] = out["right"] - out["before"]
     out["gained"], out["lost"] = gained, lost
     if not pairs.labels:
         out["p"] = exam.holm(exam.mcnemar_counts(gained, lost))
+    out = out[out["difference"].notna()]
     return out.sort_values(["difference", "sample"], ascending=[False, True]).reset_index(drop=True)
 
 
@@ -203,8 +210,8 @@ def _whole(pairs: Pairs, whole: Difference) -> str:
         else f": {exam.RELABELLED}"
     )
     text = (
-        f"{exam.how_many(pairs.frame)} have {percent(pairs.right.mean())} right on average, {more} than in "
-        f"{pairs.other}{tested}."
+        f"{exam.how_many(pairs.frame)} have {percent(exam.rates(pairs.right, 1).mean())} right on average, {more} than "
+        f"in {pairs.other}{tested}."
     )
     if pairs.differs:
         text += f" What differs: {pairs.differs}."

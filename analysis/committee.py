@@ -65,6 +65,7 @@ def ask(
     gold: float = exam.GOLD,
     quantile: float | None = None,
     everyone: bool = False,
+    split: str = "test",
 ) -> Answer:
     """Compare committees with one network.
 
@@ -85,17 +86,18 @@ def ask(
     """
     exam.check_count("largest", largest, 2)
     exam.check_count("draws", draws)
-    frame = exam.students(run, good, gold, quantile)
-    known, predicted, labels = exam.final(run)
+    compared_on, split = exam.said_of_networks(run, split), exam.need_shared(run, split, "a committee")
+    frame = exam.students(run, good, gold, quantile, split)
+    known, predicted, labels = exam.final(run, None, split)
     splits = Splits.of(run, labels, parts=3, times=TIMES, seed=seed)
     single = exam.need_network(run, target) if target is not None else exam.best(frame)
     replicated = _replicates.named_alone(run, members)
     if replicated:
-        bench, who = Bench.of_replicates(run, replicated, largest), f"replicates of {replicated}"
+        bench, who = Bench.of_replicates(run, replicated, largest, split), f"replicates of {replicated}"
         few = f"{len(bench.names)} {who}"
     else:
         pool, who = pool_of(run, frame[frame["name"] != single], members, everyone)
-        bench = Bench.of(run, frame, pool)
+        bench = Bench.of(run, frame, pool, split)
         few = f"{len(bench.names)} of {len(frame)} networks"
     alone = Single.of(splits, frame, known, predicted == labels, single, target is not None)
     said = []
@@ -131,7 +133,7 @@ def ask(
     text += _replicates.together(table) if replicated else ""
     return Answer(
         table, text, lambda: draw(table, found, single, who, few),
-        exam.notes(run, *said, exam.said_of_luck(run), first=True),
+        exam.notes(run, *said, compared_on, exam.said_of_luck(run, split), first=True),
         shares=("accuracy", "low", "high", "chosen"),
         columns=("choice", "rule", "size", "accuracy", "low", "high", "macs_share", "p", "member", "chosen"),
     )  # fmt: skip
@@ -188,21 +190,23 @@ class Bench:
     scores: Callable[[], np.ndarray]
 
     @classmethod
-    def of(cls, run: Run, frame: pd.DataFrame, wanted: list[str]) -> Bench:
+    def of(cls, run: Run, frame: pd.DataFrame, wanted: list[str], split: str) -> Bench:
         """Read their answers."""
-        names, predicted, labels = exam.final(run, wanted)
+        names, predicted, labels = exam.final(run, wanted, split)
         if len(names) < 2:
             raise RunError(
                 f"{run.path} has answers of {len(names)} of the networks asked for: name others as `members`"
             )
         costs = frame.set_index("name").loc[names, COSTS].to_numpy(float)
         hard = np.flatnonzero((predicted != labels).any(axis=0))
-        return cls(names, costs, predicted, labels, hard, len(run.classes), lambda: exam.final_scores(run, names)[1])
+        return cls(
+            names, costs, predicted, labels, hard, len(run.classes), lambda: exam.final_scores(run, names, split)[1]
+        )
 
     @classmethod
-    def of_replicates(cls, run: Run, name: str, largest: int) -> Bench:
+    def of_replicates(cls, run: Run, name: str, largest: int, split: str) -> Bench:
         """Read the answers of one network's replicates."""
-        names, costs, predicted, labels, scores = _replicates.replicates(run, name, largest)
+        names, costs, predicted, labels, scores = _replicates.replicates(run, name, largest, split)
         hard = np.flatnonzero((predicted != labels).any(axis=0))
         return cls(names, costs, predicted, labels, hard, len(run.classes), scores)
 

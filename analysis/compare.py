@@ -20,7 +20,8 @@ Of networks, a row is a pair, a = the network that was named first:
 
 a, b : names of the networks
 accuracy_a, accuracy_b, difference : fraction; means over replicates, where there are any
-only_a, only_b, both, neither : samples that only a, only b, both or none gets right, in the first replicate
+only_a, only_b, both, neither : samples that only a, only b, both or none gets right, in the first replicate; of those
+    that both answered, which are none where they left out different folds
 p_exact : McNemar's exact test
 judged : fraction; the difference that is tested: `difference`, but where one of both is the best of all, that of the
     best on samples that played no part in choosing it
@@ -84,6 +85,7 @@ def ask(
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Compare families, or networks.
 
@@ -110,33 +112,47 @@ def ask(
             exam.need_network(run, name)
     if a is not None and a == b:
         raise NetpickError(f"a and b are both '{a}': give two different networks")
-    if a is None:
-        chosen = exam.selected(run, everyone, good, gold, quantile)
-        return _families(run, chosen, by, alpha, exam.whom(chosen, everyone))
-    if b is None:
-        chosen = exam.selected(run, everyone, good, gold, quantile)
+    compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
+    if a is not None and b is not None:
+        answer = _two(run, a, b, alpha, rounds, split)
+    else:
+        chosen = exam.selected(run, everyone, good, gold, quantile, split)
         others = [name for name in chosen["name"] if name != a]
-        if not others:
+        if a is None:
+            answer = _families(run, chosen, by, alpha, exam.whom(chosen, everyone), split)
+        elif others:
+            answer = _one_with_all(run, a, others, alpha, split)
+        else:
             raise NetpickError(f"there is no other network to compare {a} with: give a lower `good`, or ask everyone")
-        return _one_with_all(run, a, others, alpha)
-    return _two(run, a, b, alpha, rounds)
+    answer.note = "; ".join(filter(None, (answer.note, compared_on)))
+    return answer
 
 
-def mean_right(run: Run, names: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return names and (networks, samples): right (1), wrong (0), or the mean of that over replicates."""
-    names, predicted, labels = exam.final(run, names)
+def mean_right(run: Run, names: list[str], split: str = "test") -> tuple[list[str], np.ndarray]:
+    """Return names and (networks, samples): right (1), wrong (0), or the mean of that over replicates.
+
+    NaN where no replicate of a network answered a sample.
+    """
+    names, predicted, labels = exam.final(run, names, split)
     trained = exam.done(run)
     trained = trained[trained["network"].isin(names)]
     count = trained.groupby("network").size()
     # Thirds in single precision would tell families apart that are equal.
-    right = (predicted == labels).astype(np.float64 if (count > 1).any() else np.float32)
-    if (count > 1).any():
-        place = {name: i for i, name in enumerate(names)}
-        right[[place[n] for n in count.index[count > 1]]] = 0
-        for replicate, rows in trained[trained["network"].map(count) > 1].groupby("replicate"):
-            members = rows["network"].tolist()
-            given = run.predicted(networks=members, replicate=int(replicate)) == labels
-            right[[place[n] for n in members]] += given / count[members].to_numpy()[:, None]
+    right = exam.marked(predicted, labels).astype(np.float64 if (count > 1).any() else np.float32)
+    if not (count > 1).any():
+        return names, right
+    place = {name: i for i, name in enumerate(names)}
+    several = [place[n] for n in count.index[count > 1]]
+    right[several], answered = 0, np.zeros(right.shape, np.int16)
+    for replicate, rows in trained[trained["network"].map(count) > 1].groupby("replicate"):
+        members = rows["network"].tolist()
+        at, given = [place[n] for n in members], run.predicted(split=split, networks=members, replicate=int(replicate))
+        right[at] += (given == labels) / count[members].to_numpy()[:, None]
+        answered[at] += given >= 0
+    holes = answered[several] < count[[names[i] for i in several]].to_numpy()[:, None]
+    if holes.any():  # of those who answered
+        of = count[[names[i] for i in several]].to_numpy()[:, None] / np.maximum(answered[several], 1)
+        right[several] = np.where(answered[several] > 0, right[several] * of, np.nan)
     return names, right
 
 
@@ -173,20 +189,22 @@ class Families:
         return f"compared within each {WITHIN[self.by]}" if self.by in WITHIN else ""
 
 
-def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str) -> Answer:
-    names, right = mean_right(run, chosen["name"].tolist())
+def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str, split: str) -> Answer:
+    names, right = mean_right(run, chosen["name"].tolist(), split)
     chosen = chosen.set_index("name").loc[names].reset_index()
     family = chosen[by] if by != "family" else chosen["computation"] + " " + chosen["activation"]
     if family.nunique() < 2:
         raise NetpickError(f"all {len(names)} networks are {family.iloc[0]}: there is nothing to compare by {by}")
     stratum = chosen[WITHIN[by]] if by in WITHIN else pd.Series("", chosen.index)
-    strata = Strata.of(right, family, stratum)
+    whole = exam.is_whole(right)
+    accuracy = right.mean(axis=1, dtype=np.float64) if whole else chosen["accuracy"].to_numpy()
+    strata = Strata.of(right, family, stratum, accuracy)
     counts = family.value_counts()
     # Those that can be compared with most others lead.
     most = pd.Series(strata.part).map(pd.Series(strata.part).value_counts())
     means = strata.means.round(exam.DIGITS)
     order = sorted(range(len(means)), key=lambda i: (-most[i], -means[i], strata.groups[i]))
-    table = _pairs(strata, order, family, right, alpha)
+    table = _pairs(strata, order, family, accuracy, alpha)
     families = Families(
         by,
         alpha,
@@ -205,13 +223,13 @@ def _families(run: Run, chosen: pd.DataFrame, by: str, alpha: float, who: str) -
         silent = f"{_names(strata.silent)} {one} nothing of {PLURAL[by]}"
     return Answer(
         table, _said(families, who), lambda: _draw_families(families, exam.how_many(chosen)),
-        exam.notes(run, silent, alone, exam.said_of_luck(run)), SHARES, COLUMNS,
+        exam.notes(run, silent, alone, exam.said_of_luck(run, split)), SHARES, COLUMNS,
     )  # fmt: skip
 
 
-def _pairs(strata: Strata, order: list[int], family: pd.Series, right: np.ndarray, alpha: float) -> pd.DataFrame:
+def _pairs(strata: Strata, order: list[int], family: pd.Series, accuracy: np.ndarray, alpha: float) -> pd.DataFrame:
     """Return a row a pair of families, corrected for how many can be compared."""
-    plain = pd.Series(right.mean(axis=1, dtype=np.float64)).groupby(family.to_numpy()).agg(["size", "mean"])
+    plain = pd.Series(accuracy).groupby(family.to_numpy()).agg(["size", "mean"])
     pairs = list(combinations(order, 2))
     together = max(1, sum(strata.part[i] == strata.part[j] for i, j in pairs))
     rows = []
@@ -262,17 +280,20 @@ def _names(words: list[str], most: int = 4) -> str:
 
 
 def _counts(a: np.ndarray, others: np.ndarray) -> dict[str, np.ndarray]:
-    """Count on which samples `a` (samples) and each of `others` (networks, samples) are right."""
-    both = (others & a).sum(axis=1)
-    only_a, only_b = a.sum() - both, others.sum(axis=1) - both
-    return {"only_a": only_a, "only_b": only_b, "both": both, "neither": len(a) - both - only_a - only_b}
+    """Count on which samples that both answered `a` (samples) and each of `others` (networks, samples) are right."""
+    answered = ~np.isnan(a)
+    shared = (~np.isnan(others[:, answered])).sum(axis=1)
+    mine, theirs = a[answered] > 0, others[:, answered] > 0
+    both = (theirs & mine).sum(axis=1)
+    only_a, only_b = (~np.isnan(others[:, answered]) & mine).sum(axis=1) - both, theirs.sum(axis=1) - both
+    return {"only_a": only_a, "only_b": only_b, "both": both, "neither": shared - both - only_a - only_b}
 
 
-def _two(run: Run, a: str, b: str, alpha: float, rounds: int) -> Answer:
-    frame = exam.students(run)
-    pair = exam.compared(run, a, b, frame, rounds=rounds, level=LEVEL)
+def _two(run: Run, a: str, b: str, alpha: float, rounds: int, split: str) -> Answer:
+    frame = exam.students(run, split=split)
+    pair = exam.compared(run, a, b, frame, split, rounds, level=LEVEL)
     accuracy = frame.set_index("name")["accuracy"]
-    (a_right, b_right), labels = _first_right(run, [a, b])
+    (a_right, b_right), labels = _first_right(run, [a, b], split)
     counts = _counts(a_right, b_right[None])
     table = pd.DataFrame(
         {
@@ -299,27 +320,31 @@ def _two(run: Run, a: str, b: str, alpha: float, rounds: int) -> Answer:
         more = f"{abs(points):.2f} points {'more' if points > 0 else 'less'} accurate than"
         shares = f"({exam.percent(accuracy[a])} and {exam.percent(accuracy[b])})"
         text = pair.said(f"{a} is {more if points else 'as accurate as'} {b} {shares}", alpha)
-    text += (
-        f": {row['only_a']} samples only the first gets right, {row['only_b']} only the second, {row['neither']} none."
-    )
-    said = exam.notes(run, pair.note, exam.said_of_luck(run))
-    by_class = _by_class(run, [a, b], labels)
+    if row[["only_a", "only_b", "both", "neither"]].any():
+        text += (
+            f": {row['only_a']} samples only the first gets right, {row['only_b']} only the second, {row['neither']} "
+            "none."
+        )
+    else:
+        text += "; they left out different folds, so that there is no sample that both answered."
+    said = exam.notes(run, pair.note, exam.said_of_luck(run, split))
+    by_class = _by_class(run, [a, b], labels, split)
     computation = frame.set_index("name")["computation"]
     styles = theme.network_styles({name: computation[name] for name in (a, b)})
     return Answer(table, text, lambda: _draw_two(run, table, by_class, styles, pair.label), said, SHARES, COLUMNS)
 
 
-def _first_right(run: Run, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _first_right(run: Run, names: list[str], split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return where networks are right, by their first replicate, in the order of the names; and the labels."""
-    known, predicted, labels = exam.final(run, names)
+    known, predicted, labels = exam.final(run, names, split)
     if missing := [name for name in names if name not in known]:
         raise NetpickError(f"the answers of {_names(missing)} can't be read: name another network")
-    return predicted == labels, labels
+    return exam.marked(predicted, labels), labels
 
 
-def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
-    right, labels = _first_right(run, [a, *others])
-    frame = exam.students(run)
+def _one_with_all(run: Run, a: str, others: list[str], alpha: float, split: str) -> Answer:
+    right, labels = _first_right(run, [a, *others], split)
+    frame = exam.students(run, split=split)
     accuracy = frame.set_index("name")["accuracy"]
     counts = _counts(right[0], right[1:])
     table = pd.DataFrame(
@@ -329,16 +354,25 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     table["p_exact"] = mcnemar_counts(table["only_a"], table["only_b"], exact=True)
     table["judged"] = table["difference"]
     table["low"] = table["high"] = np.nan
-    p = mcnemar_counts(table["only_a"], table["only_b"])
-    label, how = "", f"McNemar, Holm-corrected p < {alpha:g}"
+    p, test = mcnemar_counts(table["only_a"], table["only_b"]), "McNemar"
+    better = table["only_a"] > table["only_b"]
+    if not exam.is_whole(right):
+        known = exam.AcrossFolds.of(run, split)
+        (first,) = known.place([a])
+        found = [known.difference(first, other) for other in known.place(others)]
+        p, test = np.array([one.p for one in found]), "equated over folds"
+        better = pd.Series([one.difference > 0 for one in found])
+    label, how = "", f"{test}, Holm-corrected p < {alpha:g}"
     if chosen := a in exam.leaders(frame):
-        table["judged"], by_splits = _best_with_all(run, frame, others)
-        label = exam.labelled(run, frame)
+        table["judged"], by_splits = _best_with_all(run, frame, others, split)
+        better = table["judged"] > 0
+        label = exam.labelled(run, frame, split)
         p, how = np.maximum(p, by_splits), f"chosen and judged on other samples, Holm-corrected p < {alpha:g}"
     table["p"] = holm(p)
     table["real"] = table["p"] < alpha
-    table = table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
-    better = table["real"] & (table["judged"] > 0 if chosen else table["only_a"] > table["only_b"])
+    table = table.assign(better=better).sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    more = table.pop("better")
+    better = table["real"] & more
     worse = table["real"] & ~better
     unknown = len(table) - better.sum() - worse.sum()
     text = (
@@ -348,23 +382,24 @@ def _one_with_all(run: Run, a: str, others: list[str], alpha: float) -> Answer:
     )
     single = (frame["replicates"] > 1).any() and not chosen
     tests = "the tests are on each network's first replicate" if single else ""
-    said = exam.notes(run, tests, exam.said_of_luck(run))
-    return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels)), said, SHARES, COLUMNS)
+    said = exam.notes(run, tests, exam.said_of_luck(run, split))
+    return Answer(table, text, lambda: _draw_all(table, a, accuracy[a], len(labels), more), said, SHARES, COLUMNS)
 
 
-def _best_with_all(run: Run, frame: pd.DataFrame, others: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _best_with_all(run: Run, frame: pd.DataFrame, others: list[str], split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return by how much the best, chosen and judged on other samples, is better than each other; and p-values."""
-    marks = exam.accuracies(run)
+    marks = exam.accuracies(run, split)
     known = set(marks.names)
     won = marks.winners(name for name in exam.preferred(frame) if name in known)
     found = marks.compared(won, np.repeat(marks.place(others)[:, None], len(won), axis=1))
     return found.mean, found.p
 
 
-def _by_class(run: Run, names: list[str], labels: np.ndarray) -> np.ndarray:
+def _by_class(run: Run, names: list[str], labels: np.ndarray, split: str) -> np.ndarray:
     """Return the accuracy of networks in each class, (networks, classes), means over replicates."""
-    rights = [exam.replicates(run, name) for name in names]
-    return np.array([[float(r[:, labels == c].mean()) for c in range(len(run.classes))] for r in rights])
+    rights = [exam.replicates(run, name, split) for name in names]
+    classes = [labels == c for c in range(len(run.classes))]
+    return np.array([[float(exam.rates(r[:, mine].ravel(), 0)) for mine in classes] for r in rights])
 
 
 def _draw_families(families: Families, few: str) -> Figure:
@@ -468,14 +503,14 @@ def _draw_two(
     )
 
 
-def _draw_all(table: pd.DataFrame, a: str, accuracy: float, samples: int) -> Figure:
-    """Draw all networks by accuracy: better, worse, or not to be told from `a`."""
+def _draw_all(table: pd.DataFrame, a: str, accuracy: float, samples: int, more: pd.Series) -> Figure:
+    """Draw all networks by accuracy: better, worse, or not to be told from `a`; than whom `a` has `more`."""
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(theme.WIDTH, 5), layout="constrained")
     ax = fig.subplots()
-    ordered = table.sort_values("accuracy_b", ascending=False, ignore_index=True)
-    better = ordered["only_a"] > ordered["only_b"]
+    ordered = table.assign(more=more).sort_values("accuracy_b", ascending=False, ignore_index=True)
+    better = ordered["more"]
     groups = {
         f"{a} is really better": (ordered["real"] & better, theme.RIGHT),
         "can't be told apart": (~ordered["real"], "#999999"),

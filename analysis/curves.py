@@ -54,8 +54,9 @@ def ask(run: Run, *, networks: list[str] | None = None, gain: float = 0.005, spl
     """
     gain = exam.check_fraction("gain", gain)
     split = exam.choosing_split(run, split)
+    note = exam.notes(run, exam.said_of_networks(run, split))
+    split = exam.comparing_split(run, split)
     frame = exam.students(run, split=split)
-    note = exam.notes(run)
     if networks:
         wanted = [exam.need_network(run, name) for name in dict.fromkeys(networks)]
     elif 0 < (frame["epochs"] > 1).sum() <= FEW:

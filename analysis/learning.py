@@ -58,6 +58,7 @@ def ask(
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Count forgetting events, and find the epoch from which each sample stays right.
 
@@ -66,29 +67,34 @@ def ask(
     confidence : bool
         Read all scores, for confidence and variability; without, only the predicted classes, which is faster.
     """
-    chosen = exam.selected(run, everyone, good, gold, quantile)
+    chosen = exam.selected(run, everyone, good, gold, quantile, split)
     epochs = int(chosen["epochs"].max())
     full = chosen[chosen["epochs"] == epochs]
-    labels = run.labels()
-    which = exam.first_replicates(run)
+    labels = run.labels(split)
+    which = exam.first_replicates(run, split)
     names = [name for name in full["name"] if name in which]
     said = []
     if len(full) < len(chosen):
         said.append(f"left out are {len(chosen) - len(full)} networks with fewer than {epochs} epochs")
     table = pd.DataFrame({"sample": np.arange(len(labels)), "label": labels})
-    columns, events = _events(run, names, which, epochs, labels)
+    columns, events = _events(run, names, which, epochs, split)
+    answered = np.full(len(labels), len(names)) if exam.is_whole(events) else (~np.isnan(events)).sum(axis=0)
+    said.append(exam.said_of_samples(run, split, answered, len(names)))
     table = table.assign(**columns)
-    computation = full.set_index("name").loc[names, "computation"]
     most = None
     if len(names) > 1:
-        most = MostForgotten.of(events, Splits.of(run, pd.factorize(computation)[0], times=exam.FEW_TIMES))
+        fold = exam.first_trainings(run, names, split).reindex(columns=["fold"]).astype(str)["fold"].tolist()
+        computation = full.set_index("name").loc[names, "computation"]
+        alike = [f"{one} {other}" for one, other in zip(computation, fold, strict=True)]
+        most = MostForgotten.of(events, Splits.of(run, pd.factorize(pd.Series(alike))[0], times=exam.FEW_TIMES))
     sure = np.full((2, len(labels)), np.nan)
     if confidence:
         try:
-            sure = _sureness(run, names, which, epochs, labels)
+            sure = _sureness(run, names, which, epochs, split) / np.maximum(answered, 1)
         except RunError as error:
             said.append(f"confidence and variability are empty: {error}")
     table["confidence"], table["variability"] = sure
+    table = table[answered > 0]
     table["region"] = _region(table)
     order = ["forgetting", "never", "variability"]
     table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
@@ -111,36 +117,44 @@ def _by_replicate(names: list[str], which: dict[str, int]) -> dict[int, list[str
 
 
 def _events(
-    run: Run, names: list[str], which: dict[str, int], epochs: int, labels: np.ndarray
+    run: Run, names: list[str], which: dict[str, int], epochs: int, split: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Follow right and wrong from epoch to epoch; one epoch's answers are held at a time.
 
-    Return columns, and how often each network forgets each sample, (networks, samples).
+    Return columns, and how often each network forgets each sample, (networks, samples); NaN where it did not answer.
     """
+    labels = run.labels(split)
     samples, n = len(labels), len(names)
-    forgot, never, kept, settled_sum, last = (np.zeros(samples) for _ in range(5))
+    answered, forgot, never, kept, settled_sum, last = (np.zeros(samples) for _ in range(6))
+    there = np.ones((n, samples), bool)
     events, place = np.zeros((n, samples), np.uint16), {name: i for i, name in enumerate(names)}
     for replicate, members in _by_replicate(names, which).items():
         shape = (len(members), samples)
         ever, often = np.zeros(shape, bool), np.zeros(shape, np.uint16)
         since = np.zeros(shape, np.int16)  # the epoch from which it has been right, 0 where it is wrong now
         for epoch in range(1, epochs + 1):
-            right = run.predicted(epoch, networks=members, replicate=replicate) == labels
+            given = run.predicted(epoch, split, members, replicate)
+            right = given == labels
             lost = ~right & (since > 0)
             often += lost
             ever |= right
             since = np.where(right, np.where(since > 0, since, epoch), 0).astype(np.int16)
-        events[[place[name] for name in members]] = often
+        at = [place[name] for name in members]
+        events[at], there[at] = often, given >= 0
+        answered += there[at].sum(axis=0)
         forgot += (often > 0).sum(axis=0)
-        never += (~ever).sum(axis=0)
+        never += (~ever & there[at]).sum(axis=0)
         kept += (ever & (often == 0)).sum(axis=0)
         last += (since > 0).sum(axis=0)
         settled_sum += since.sum(axis=0)
     with np.errstate(invalid="ignore"):
         settled = settled_sum / last
+    if not there.all():
+        events = np.where(there, events, np.nan).astype(np.float32)
+    n = np.maximum(answered, 1)
     return {
         "right": last / n,
-        "forgetting": events.mean(axis=0),
+        "forgetting": exam.rates(events, 0),
         "forgot": forgot / n,
         "never": never / n,
         "unforgettable": kept / n,
@@ -148,8 +162,9 @@ def _events(
     }, events
 
 
-def _sureness(run: Run, names: list[str], which: dict[str, int], epochs: int, labels: np.ndarray) -> np.ndarray:
-    """Return confidence and variability, (2, samples); networks are read in blocks, all epochs of a block in turn."""
+def _sureness(run: Run, names: list[str], which: dict[str, int], epochs: int, split: str) -> np.ndarray:
+    """Sum confidence and variability over those who answered, (2, samples); networks are read in blocks, by epoch."""
+    labels = run.labels(split)
     samples = len(labels)
     block = max(1, BLOCK_BYTES // (4 * samples * len(run.classes)))
     rows = np.arange(samples)
@@ -159,14 +174,14 @@ def _sureness(run: Run, names: list[str], which: dict[str, int], epochs: int, la
             part = members[start : start + block]
             sums, squares = np.zeros((2, len(part), samples))
             for epoch in range(1, epochs + 1):
-                scores = run.scores(epoch, networks=part, replicate=replicate)
+                scores = run.scores(epoch, split, part, replicate)
                 given = np.exp(scores[:, rows, labels].astype(float))
                 sums += given
                 squares += given**2
             mean = sums / epochs
-            total += mean.sum(axis=0)
-            spread += np.sqrt(np.maximum(squares / epochs - mean**2, 0)).sum(axis=0)
-    return np.stack([total, spread]) / len(names)
+            total += np.nansum(mean, axis=0)
+            spread += np.nansum(np.sqrt(np.maximum(squares / epochs - mean**2, 0)), axis=0)
+    return np.stack([total, spread])
 
 
 def _region(table: pd.DataFrame) -> np.ndarray:
@@ -190,11 +205,14 @@ class MostForgotten(NamedTuple):
     def of(cls, events: np.ndarray, splits: Splits) -> MostForgotten | None:
         """Choose and judge by events (networks, samples), in splits of the networks; None where a half has none."""
         chosen, judged = splits.means(events.T, 0).T, splits.means(events.T).T
+        chosen = np.where(np.isnan(judged), 0, np.nan_to_num(chosen))  # nobody of a half may have answered a sample
+        judged = np.nan_to_num(judged)
         if not (chosen.any(axis=1) & judged.any(axis=1)).all():
             return None
         tenth = np.argsort(-chosen, axis=1, kind="stable")[:, : -(-events.shape[1] // 10)]
         share = np.take_along_axis(judged, tenth, axis=1).sum(axis=1) / judged.sum(axis=1)
-        ever = splits.means(events[:, tenth[:, 0]].T > 0)
+        first = events[:, tenth[:, 0]].T
+        ever = splits.means(first > 0 if exam.is_whole(first) else np.where(np.isnan(first), np.nan, first > 0))
         return cls(splits.over(share), splits.over(np.diagonal(ever)))
 
 

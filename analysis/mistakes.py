@@ -47,7 +47,9 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
     names, predicted, labels = exam.final(run, [name], split)
     if not names:
         raise RunError(f"the answers of {name} can't be read: name another network")
-    notes = []
+    notes, given = [], int((predicted[0] >= 0).sum())
+    if given < len(labels):
+        notes.append(f"{name} answered {given:,} of {len(labels):,} samples, and had learned from the others")
     try:
         scores = exam.final_scores(run, [name], split)[1][0]
     except RunError:
@@ -60,7 +62,7 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
     label = exam.label_of(run, frame, name, split)
     who = f"{name} ({label})" if label else name
     wrong = len(table)
-    text = f"{who} has {wrong:,} of {len(labels):,} samples wrong ({percent(wrong / max(1, len(labels)))})."
+    text = f"{who} has {wrong:,} of {given:,} samples wrong ({percent(wrong / max(1, given))})."
     title = f"{name} has every sample right"
     if wrong:
         ranked = confusions(table)
@@ -71,7 +73,7 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
         text += f" Most frequent are: {'; '.join(said)}." if len(said) > 1 else f" All of them: {said[0]}."
         true, taken = ranked.index[0]
         often = f"most often {quoted(true)} taken for {quoted(taken)}, {_times(most)}"
-        title = f"{name} has {wrong:,} of {len(labels):,} wrong; {often}"
+        title = f"{name} has {wrong:,} of {given:,} wrong; {often}"
         if scores is not None:
             count = int((table["sure"] >= SURE).sum())
             text += f" It was at least {percent(SURE)} sure of {count or 'none'} of these answers."
@@ -85,7 +87,7 @@ def ask(run: Run, *, network: str | None = None, limit: int = 24, split: str = "
 
 def mistakes(predicted: np.ndarray, labels: np.ndarray, classes: list[str], scores: np.ndarray | None) -> pd.DataFrame:
     """Return the table: answers and labels (samples,), scores (samples, classes) logarithms of probabilities."""
-    rows = np.flatnonzero(predicted != labels)
+    rows = np.flatnonzero((predicted != labels) & (predicted >= 0))
     names = np.asarray(classes, dtype=object)
     given = np.full((2, len(rows)), np.nan)
     if scores is not None:

@@ -31,7 +31,13 @@ COST = _cost.Cost("params", "Parameters", "has", "parameters")
 
 
 def ask(
-    run: Run, *, everyone: bool = False, good: float = exam.GOOD, gold: float = exam.GOLD, quantile: float | None = None
+    run: Run,
+    *,
+    everyone: bool = False,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Describe the distribution by computation, beside `Basic` and the gold stars."""
-    return _cost.answer(run, COST, everyone, good, gold, quantile)
+    return _cost.answer(run, COST, everyone, good, gold, quantile, split)

@@ -77,7 +77,9 @@ def ask(run: Run, *, thresholds: list[float] = list(THRESHOLDS), split: str = "t
         f"After {_attempts(many) if few == many else 'the last attempt of each'} {of} at "
         f"{percent(reached)}{' or above' if reached < 1 else ''}"
     )
-    return Answer(table, text, lambda: _draw(attempts, levels, title), exam.notes(run))
+    return Answer(
+        table, text, lambda: _draw(attempts, levels, title), exam.notes(run, exam.said_of_networks(run, split))
+    )
 
 
 def _attempts(n: int) -> str:

@@ -28,7 +28,9 @@ Columns
 -------
 rank : 1 for the highest `score`
 network, computation, activation : which
-score : sum of the weighted shares; 1 is best with the default weights
+score : sum of the weighted shares; 1 is best with the default weights. With the split `left_out` each network is
+    calibrated and judged on its own fold; from its score goes by how much the scores of the fold's networks are above
+    those that they have on test, beyond what all are
 accuracy : fraction of the judged samples whose first answer is right
 coverage : fraction of the judged samples whose set has the truth in it
 size : classes in a set, mean
@@ -43,6 +45,7 @@ tied : whether its `score`, below that of the network that is chosen, may be so 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -88,6 +91,7 @@ def ask(
     gold: float = exam.GOLD,
     quantile: float | None = None,
     everyone: bool = False,
+    split: str = "test",
 ) -> Answer:
     """Calibrate prediction sets of all networks, and judge them.
 
@@ -117,36 +121,27 @@ def ask(
         raise NetpickError(f"coverage is {coverage}: give a number above 0 and below 1")
     exam.check_fraction("lam", lam, 0, np.inf)
     exam.check_count("k_reg", k_reg, 0)
-    frame = exam.selected(run, everyone, good, gold, quantile).set_index("name")
-    known, scores, labels = exam.final_scores(run)
-    rows = [i for i, name in enumerate(known) if name in frame.index]
-    splits = Splits.of(run, labels, parts=3, times=exam.FEW_TIMES, seed=seed)
-    u = np.random.default_rng(seed).random(len(labels), dtype=np.float32) if randomised else np.ones(len(labels))
-    penalty = lam if kind == "RAPS" else 0.0
+    compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
+    frame = exam.selected(run, everyone, good, gold, quantile, split).set_index("name")
+    how = How(kind, lam if kind == "RAPS" else 0.0, k_reg, randomised, empty, coverage, seed)
+    found = Found.of(run, frame.index, split, how)
+    splits, choosing, judging = found.splits, found.choosing, found.judging
     weights = np.array([right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure])
-
-    parts = []
-    for start in range(0, len(rows), BLOCK):
-        part = scores[rows[start : start + BLOCK]]
-        level = nonconformity(part, kind, u.astype(np.float32), penalty, k_reg)
-        rank = ranks(part, labels)
-        own = np.take_along_axis(level, rank[:, :, None], axis=2)[:, :, 0]
-        parts.append(Block.of(splits, level, rank, own, coverage, empty))
-    choosing, judging = (
-        np.concatenate(each, axis=1) for each in zip(*((b.choosing, b.judging) for b in parts), strict=True)
-    )
-    threshold, few = np.concatenate([b.threshold for b in parts]), any(b.few for b in parts)
     table = pd.DataFrame(judging.mean(axis=0), columns=["coverage", "size", *KINDS])
-    table["threshold"] = np.where(few, np.inf, threshold)
+    table["threshold"] = np.where(found.few, np.inf, found.threshold)
     table["accuracy"] = table["right_sure"] + table["right_unsure"]
     table["score"] = table[list(KINDS)] @ weights
-    first = First.of(splits, choosing[:, :, 2:] @ weights, judging[:, :, 2:] @ weights, judging)
+    marks = [part[:, :, 2:] @ weights for part in (choosing, judging)]
+    if split == exam.LEFT_OUT:
+        anchor = Found.of(run, found.names, exam.SHARED, how).judging[:, :, 2:].mean(axis=0) @ weights
+        marks = [on_equal_folds(part, found.fold, anchor) for part in marks]
+        table["score"] = marks[1].mean(axis=0)
+    first = First.of(splits, *marks, judging)
     table["chosen"], table["tied"] = first.often, first.tied
-    names = [known[i] for i in rows]
-    table["network"] = names
+    table["network"] = found.names
     for k in ("computation", "activation"):
-        table[k] = frame.loc[names, k].to_numpy()
-    calibrated, judged_on = (len(splits.samples(0, i)) for i in (0, 2))
+        table[k] = frame.loc[found.names, k].to_numpy()
+    calibrated, judged_on = found.sizes
     table["low"], table["high"] = interval(calibrated, judged_on, coverage, times=len(splits))
     table["as_promised"] = table["coverage"] >= table["low"] - exam.TINY
     equal = table[["score", "size"]].round(exam.DIGITS)  # else the last bits of means would rank equals
@@ -156,18 +151,90 @@ def ask(
     order = ["rank", "network", "computation", "activation", "score", "accuracy", "coverage", "size", *KINDS]
     table = table[[*order, "threshold", "low", "high", "as_promised", "chosen", "tied"]]
     said = ""
-    if few:
+    if found.few:
         need = int(np.ceil(coverage / (1 - coverage) - 1e-9))
         said = f"{calibrated} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
     text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone), first)
     few = exam.how_many(frame)
     return Answer(
         table, text, lambda: draw(table, kind, coverage, calibrated, few),
-        exam.notes(run, said, exam.said_of_luck(run), first=True),
+        exam.notes(run, said, compared_on, exam.said_of_luck(run, split), first=True),
         shares=("accuracy", "coverage", *KINDS, "low", "high", "chosen"),
         columns=("network", "rank", "score", "accuracy", "coverage", "size", "right_sure", "wrong_sure", "tied"),
         suggested=str(table["network"].iloc[0]),
     )  # fmt: skip
+
+
+class How(NamedTuple):
+    """What was asked for: the method with its penalty, whether u is drawn and sets may be empty, what is promised."""
+
+    kind: str
+    penalty: float
+    k_reg: int
+    randomised: bool
+    empty: bool
+    coverage: float
+    seed: int
+
+
+class Found(NamedTuple):
+    """What a `Block` has, of all networks, in the order of their names; each on the fold that it answered, if so.
+
+    `sizes` are the samples that calibrate and that judge, of the smallest fold.
+    """
+
+    names: list[str]
+    fold: np.ndarray
+    splits: Splits
+    choosing: np.ndarray
+    judging: np.ndarray
+    threshold: np.ndarray
+    few: bool
+    sizes: tuple[int, int]
+
+    @classmethod
+    def of(cls, run: Run, wanted: Iterable[str], split: str, how: How) -> Found:
+        """Calibrate and judge the sets of networks."""
+        labels, there = run.labels(split), set(wanted)
+        names = [name for name in exam.first_replicates(run, split) if name in there]
+        strata = exam.within_folds(run, split, labels)
+        splits = Splits.of(run, strata, parts=3, times=exam.FEW_TIMES, seed=how.seed)
+        u = np.random.default_rng(how.seed).random(len(labels), dtype=np.float32)
+        u = (u if how.randomised else np.ones(len(labels))).astype(np.float32)
+        fold, answered = exam.folds_of(run, names, split)
+        blocks, sizes, order = [], [], []
+        for number, samples in answered.items():
+            mine = np.flatnonzero(fold == number)
+            here = Splits(splits.part[:, samples], splits.parts, splits.seed)
+            for scores in exam.score_blocks(run, [names[i] for i in mine], split, BLOCK):
+                part = scores[:, samples]
+                level = nonconformity(part, how.kind, u[samples], how.penalty, how.k_reg)
+                rank = ranks(part, labels[samples])
+                own = np.take_along_axis(level, rank[:, :, None], axis=2)[:, :, 0]
+                blocks.append(Block.of(here, level, rank, own, how.coverage, how.empty))
+            sizes.append((len(here.samples(0, 0)), len(here.samples(0, 2))))
+            order.append(mine)
+        rows = np.concatenate(order)
+        choosing, judging = (
+            np.concatenate(each, axis=1) for each in zip(*((b.choosing, b.judging) for b in blocks), strict=True)
+        )
+        return cls(
+            [names[i] for i in rows], fold[rows], splits, choosing, judging,
+            np.concatenate([b.threshold for b in blocks]), any(b.few for b in blocks), min(sizes),
+        )  # fmt: skip
+
+
+def on_equal_folds(marks: np.ndarray, fold: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Return scores (splits, networks) less what is due to each network's fold.
+
+    That is by how much more the fold's networks have than on the shared samples, their `anchor`, than all have.
+    """
+    more = marks - anchor
+    out = marks.copy()
+    for one in np.unique(fold):
+        mine = fold == one
+        out[:, mine] -= (more[:, mine].mean(axis=1) - more.mean(axis=1))[:, None]
+    return out
 
 
 class Block(NamedTuple):

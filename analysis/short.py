@@ -57,6 +57,7 @@ def ask(
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Choose the samples, and measure what an accuracy that is estimated from them is worth.
 
@@ -66,7 +67,8 @@ def ask(
         Samples of the short exam.
     """
     exam.check_count("items", items, 2)
-    frame, right, labels = examination.calibrating(run, everyone, good, gold, quantile)
+    compared_on, split = exam.said_of_networks(run, split), exam.need_shared(run, split, "a short exam")
+    frame, right, labels = examination.calibrating(run, everyone, good, gold, quantile, split)
     items = exam.check_count("items", items, 2, right.shape[1])
     model = short_exam.calibrated(right)
     taken = short_exam.chosen(model, items)
@@ -94,7 +96,9 @@ def ask(
     title = f"{items} samples tell a new network's accuracy to within {exam.points(mine['chosen'])}"
     return Answer(
         table, text, lambda: theme.finish(_draw(errors, items), title, exam.whom(frame, everyone)),
-        exam.notes(run, "" if apart else "there are too few families to leave some out: networks were", first=True),
+        exam.notes(
+            run, "" if apart else "there are too few families to leave some out: networks were", compared_on, first=True
+        ),
         shares=("right",), columns=("place", "sample", "label", "right", "difficulty", "discrimination", "doubt"),
     )  # fmt: skip
 

@@ -34,11 +34,17 @@ if TYPE_CHECKING:
 
 
 def ask(
-    run: Run, *, everyone: bool = False, good: float = exam.GOOD, gold: float = exam.GOLD, quantile: float | None = None
+    run: Run,
+    *,
+    everyone: bool = False,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Describe the last scores by computation, and by computation × activation."""
-    everybody = exam.students(run, good, gold, quantile)
-    frame = exam.selected(run, everyone, good, gold, quantile)
+    everybody = exam.students(run, good, gold, quantile, split)
+    frame = exam.selected(run, everyone, good, gold, quantile, split)
     table = summary(everybody, frame)
     computations = table[(table["activation"] == "all") & (table["asked"] > 0)]
     ranked = computations[computations["asked"] >= exam.ENOUGH].sort_values("median", ascending=False)
@@ -52,7 +58,7 @@ def ask(
         table,
         text,
         lambda: theme.finish(_draw(frame, table, base), title, exam.whom(frame, everyone)),
-        exam.notes(run, exam.said_of_luck(run)),
+        exam.notes(run, exam.said_of_networks(run, split), exam.said_of_luck(run, split)),
         shares=("least", "q25", "median", "q75", "most", "low", "high"),
         columns=("computation", "activation", "good", "trained", "median", "low", "high", "stars"),
     )

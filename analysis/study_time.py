@@ -34,10 +34,16 @@ COST = _cost.Cost("seconds", "Study time", "studies for", "s")
 
 
 def ask(
-    run: Run, *, everyone: bool = False, good: float = exam.GOOD, gold: float = exam.GOLD, quantile: float | None = None
+    run: Run,
+    *,
+    everyone: bool = False,
+    good: float = exam.GOOD,
+    gold: float = exam.GOLD,
+    quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Describe the distribution by computation, beside `Basic` and the gold stars."""
-    return _cost.answer(run, COST, everyone, good, gold, quantile, exam.times(run), _span(run))
+    return _cost.answer(run, COST, everyone, good, gold, quantile, split, exam.times(run), _span(run))
 
 
 def _span(run: Run) -> tuple[float, float] | None:

@@ -3,14 +3,15 @@
 A sample is a suspect where most good networks agree on another answer than its label, and are sure of it. All samples
 are ranked by their margin: the mean probability, over the networks, of the other answer less that of the label (the
 normalised margin of confident learning, with an ensemble in place of cross-validation: Northcutt, Jiang and Chuang
-2021, "Confident learning"; here the networks have not seen the test samples, so none is needed). A sample that is
+2021, "Confident learning"; here the networks have not seen the samples that they are asked about, so none is needed,
+and of a run with folds that holds for the training samples, as split `left_out`). A sample that is
 merely hard can look the same: look at the images before changing a label. Scores of the last epoch, first replicate.
 Needs scores. Where the package cleanlab is installed (`pip install cleanlab`), its ranking stands beside ours.
 
 Columns
 -------
 rank : 1 for the largest margin
-sample : number of the sample in the test split
+sample : number of the sample in its split
 label, label_name : class that the sample is said to be
 answer, answer_name : other class that has most votes (of equals, the more probable one)
 suspect : whether the sample meets both thresholds
@@ -27,6 +28,8 @@ cleanlab_issue : whether cleanlab counts the sample as a label issue
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -34,7 +37,7 @@ import numpy as np
 import pandas as pd
 
 from netpick import exam
-from netpick.exam import Answer, Run
+from netpick.exam import Answer, NetpickError, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +58,7 @@ def ask(
     gold: float = exam.GOLD,
     quantile: float | None = None,
     everyone: bool = False,
+    split: str = "test",
 ) -> Answer:
     """Rank samples by how firmly good networks contradict their label.
 
@@ -74,55 +78,81 @@ def ask(
     exam.check_fraction("agree", agree)
     exam.check_fraction("confidence", confidence)
     exam.check_count("images", images)
-    frame = exam.selected(run, everyone, good, gold, quantile)
-    known, scores, labels = exam.final_scores(run)
-    wanted = set(frame["name"])
-    rows = [i for i, name in enumerate(known) if name in wanted]
-    probability, voted, sure = opinions(scores, rows)
+    if to is not None and split == exam.ALL:
+        raise NetpickError("fixes are of one split: ask with split test or left_out")
+    frame = exam.selected(run, everyone, good, gold, quantile, split)
+    labels, found = run.labels(split), Opinions.of(exam.score_blocks(run, frame["name"], split, BLOCK))
+    probability, voted, sure = found.shares()
     table = ranking(probability, voted, sure, labels, agree, confidence)
+    table = table[found.answered[table["sample"]] > 0]
     for k in ("label", "answer"):
         table.insert(list(table).index(k) + 1, f"{k}_name", np.asarray(run.classes)[table[k].to_numpy()])
     missing = ""
-    if (theirs := cleanlab_ranking(labels, probability)) is None:
+    if (theirs := cleanlab_ranking(labels, probability, np.flatnonzero(found.answered))) is None:
         missing = "cleanlab is not installed, so its ranking is left out"
     else:
         table = table.join(theirs, on="sample")
     suspects = table[table["suspect"]]
     text = sentence(table, exam.whom(frame, everyone), agree, confidence, run.classes)
     if to is not None:
-        exam.write_fixes(run, to, suspects["sample"], suspects["answer"], suspects["votes"])
+        exam.write_fixes(run, to, suspects["sample"], suspects["answer"], suspects["votes"], split)
         text += f" They are in {to}: strike the rows whose label is right, and give `netpick relabel`."
     shown = (suspects if len(suspects) else table).head(images)
-    counts = np.rint(voted[shown["sample"]] * len(rows))
+    counts = found.voted[shown["sample"]]
     shown_table = table if all_samples else table[(table["margin"] > 0) | table["suspect"]]
     return Answer(
         shown_table.reset_index(drop=True),
         text,
-        lambda: draw(run, shown, counts, len(suspects), exam.how_many(frame)),
-        exam.notes(run, missing, first=True),
+        lambda: draw(run, shown, counts, len(suspects), exam.how_many(frame), split),
+        exam.notes(run, missing, exam.said_of_samples(run, split, found.answered.astype(int), len(frame)), first=True),
         shares=("margin", "votes", "confidence", "label_votes", "label_probability"),
         columns=("sample", "label_name", "answer_name", "suspect", "votes", "confidence", "margin"),
     )
 
 
-def opinions(scores: np.ndarray, rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what networks think of each sample and class, three float64 arrays (samples, classes).
+@dataclass
+class Opinions:
+    """What networks think of each sample and class, sums over those that answered, float64 (samples, classes).
 
-    The mean probability; the fraction of the networks whose answer it is; and the mean probability that those give
-    it (NaN where there are none).
+    Parameters
+    ----------
+    answered : (samples,)
+        How many networks did.
+    probability : sum of the probabilities
+    voted : how many networks answer this class
+    sure : sum of the probabilities that these give it
     """
-    _, samples, classes = scores.shape
-    probability, voted, sure = (np.zeros((samples, classes)) for _ in range(3))
-    for start in range(0, len(rows), BLOCK):
-        part = np.exp(scores[rows[start : start + BLOCK]])
-        probability += part.sum(axis=0, dtype=np.float64)
-        answer, top = part.argmax(axis=2), part.max(axis=2)
-        for c in range(classes):
-            here = answer == c
-            voted[:, c] += here.sum(axis=0)
-            sure[:, c] += np.where(here, top, 0).sum(axis=0, dtype=np.float64)
-    sure = np.divide(sure, voted, out=np.full_like(sure, np.nan), where=voted > 0)
-    return probability / len(rows), voted / len(rows), sure
+
+    answered: np.ndarray
+    probability: np.ndarray
+    voted: np.ndarray
+    sure: np.ndarray
+
+    @classmethod
+    def of(cls, blocks: Iterable[np.ndarray]) -> Opinions:
+        """Sum over scores (networks, samples, classes), some networks at a time."""
+        out = None
+        for scores in blocks:
+            _, samples, classes = scores.shape
+            out = out or cls(np.zeros(samples), *np.zeros((3, samples, classes)))
+            given = ~np.isnan(scores[:, :, 0])
+            part = np.exp(scores if given.all() else np.where(given[:, :, None], scores, -np.inf))
+            out.answered += given.sum(axis=0)
+            out.probability += part.sum(axis=0, dtype=np.float64)
+            answer, top = np.where(given, part.argmax(axis=2), -1), part.max(axis=2)
+            for c in range(classes):
+                here = answer == c
+                out.voted[:, c] += here.sum(axis=0)
+                out.sure[:, c] += np.where(here, top, 0).sum(axis=0, dtype=np.float64)
+        if out is None:
+            raise NetpickError("no network's scores can be read: ask `everyone`, or another run")
+        return out
+
+    def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the mean probability, fraction of the votes, and mean probability among those who vote so, if any."""
+        sure = np.divide(self.sure, self.voted, out=np.full_like(self.sure, np.nan), where=self.voted > 0)
+        of = np.maximum(self.answered, 1)[:, None]
+        return self.probability / of, self.voted / of, sure
 
 
 def ranking(
@@ -153,16 +183,16 @@ def ranking(
     return table
 
 
-def cleanlab_ranking(labels: np.ndarray, probability: np.ndarray) -> pd.DataFrame | None:
-    """Return cleanlab's view of mean probabilities, a row a sample; None where cleanlab is not installed."""
+def cleanlab_ranking(labels: np.ndarray, probability: np.ndarray, samples: np.ndarray) -> pd.DataFrame | None:
+    """Return cleanlab's view of the mean probabilities of some samples; None where cleanlab is not installed."""
     try:
         filters, ranks = (import_module(f"cleanlab.{name}") for name in ("filter", "rank"))
     except ImportError:
         return None
-    probability = probability / probability.sum(axis=1, keepdims=True)
-    labels = labels.astype(np.int64)
+    probability = probability[samples] / probability[samples].sum(axis=1, keepdims=True)
+    labels = labels[samples].astype(np.int64)
     quality = np.asarray(ranks.get_label_quality_scores(labels, probability))
-    out = pd.DataFrame({"cleanlab_quality": quality})
+    out = pd.DataFrame({"cleanlab_quality": quality}, index=samples)
     out["cleanlab_rank"] = out["cleanlab_quality"].rank(method="first").astype(int)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of classes with few samples, which is no fault here
@@ -187,7 +217,7 @@ def sentence(table: pd.DataFrame, who: str, agree: float, confidence: float, cla
     )
 
 
-def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int, few: str) -> Figure:
+def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int, few: str, split: str) -> Figure:
     """Draw the first suspects with their votes, or where there is none the samples that come nearest."""
     captions = [
         f"called {name}\nby {exam.percent(votes, 0)}, sure {exam.percent(confidence, 0)}"
@@ -198,4 +228,4 @@ def draw(run: Run, shown: pd.DataFrame, counts: np.ndarray, suspects: int, few: 
         title = f"Labels that most networks contradict: {part} suspect{'' if suspects == 1 else 's'}"
     else:
         title = "No label is contradicted firmly: these come nearest"
-    return exam.image_grid(run, shown["sample"].tolist(), captions, counts, title=f"{title} ({few})")
+    return exam.image_grid(run, shown["sample"].tolist(), captions, counts, split, f"{title} ({few})")

@@ -70,6 +70,7 @@ def ask(
     exam.check_choice("metric", metric, METRICS)
     by = None if by is None else CALLED.get(by, by)
     split = exam.need_split(run, exam.choosing_split(run, split))
+    compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
     frame = students(run, metric, split)
     if replicates:
         frame = frame[frame["replicates"] > 1]
@@ -116,7 +117,7 @@ def ask(
         table,
         text + own,
         lambda: _draw(table, by, metric, split, computations, title),
-        exam.notes(run, said, unsaid, exam.said_of_luck(run, split)),
+        exam.notes(run, said, unsaid, compared_on, exam.said_of_luck(run, split)),
         shares=("accuracy", "low", "high", "spread") if metric == "accuracy" else (),
         columns=("name", "value", metric, "seconds", "best", "low", "high"),
         suggested=top if by != "attempt" else "",

@@ -36,6 +36,8 @@ LEAST = 5
 
 def ask(run: Run, *, split: str = "test") -> Answer:
     """Take the spread of the scores apart."""
+    compared_on = exam.said_of_networks(run, split)
+    split = exam.comparing_split(run, split)
     rows = trainings(run, split)
     if rows["network"].nunique() < 2:
         raise NetpickError("one network has no spread to take apart: ask a run of several")
@@ -53,7 +55,7 @@ def ask(run: Run, *, split: str = "test") -> Answer:
     title = f"Spread of scores: {exam.listed(f'{percent(row.share, 0)} {row.source}' for row in parts.itertuples())}"
     return Answer(
         table, text, lambda: theme.finish(_draw(table), f"{title} ({exam.counted_word(len(rows), 'training')})"),
-        exam.notes(run), shares=("sd", "low", "high", "share"),
+        exam.notes(run, compared_on), shares=("sd", "low", "high", "share"),
     )  # fmt: skip
 
 
@@ -148,8 +150,8 @@ def _bounds(sd: float, low: float, high: float) -> str:
 
 def _samples(run: Run, split: str) -> list[object]:
     _, predicted, labels = exam.final(run, None, split)
-    accuracy = (predicted == labels).mean(axis=1)
-    sd = float(np.sqrt(np.median(accuracy * (1 - accuracy)) / max(1, len(labels) - 1)))
+    accuracy, given = exam.rates(exam.marked(predicted, labels), 1), int(np.median((predicted >= 0).sum(axis=1)))
+    sd = float(np.sqrt(np.median(accuracy * (1 - accuracy)) / max(1, given - 1)))
     return ["samples", sd, np.nan, np.nan, np.nan, len(predicted)]
 
 

@@ -51,8 +51,9 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
     second : str
         Another; `Basic` unless named.
     """
+    notes = [exam.said_of_networks(run, split), exam.times(run)]
+    split = exam.comparing_split(run, split)
     frame = exam.students(run, split=split)
-    notes = [exam.times(run)]
     a = exam.need_network(run, first) if first else exam.best(_without(frame, second))
     b = exam.need_network(run, second) if second else _other(frame, a, notes)
     if a == b:
@@ -60,10 +61,11 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
     names, predicted, labels = exam.final(run, [a, b], split)
     if len(names) < 2:
         raise NetpickError(f"the answers of {a} or {b} can't be read: name another network")
-    right = predicted == labels
+    right = exam.marked(predicted, labels)
+    both = right[:, ~np.isnan(right).any(axis=0)] > 0
     if (frame.set_index("name").loc[[a, b], "replicates"] > 1).any():
         notes.append("samples are compared between the first replicates")
-    table = compared(frame, a, b, right)
+    table = compared(frame, a, b, both)
     # Where the best is Basic, whom it is compared with came out best of the others.
     looked = b if first is None and second is None and a == "Basic" else None
     pair = exam.compared(run, a, b, frame, split, looked=looked)
@@ -79,11 +81,13 @@ def ask(run: Run, *, first: str | None = None, second: str | None = None, split:
     )
     if value.loc[[*MEASURES], [a, b]].isna().all(axis=None):
         costs = "What they cost is not known. "
-    text = (
-        f"{a} has {percent(mine)} right, {b} {percent(its)}: {pair.said(more)}. {costs}"
-        f"Of {right.shape[1]:,} samples {value.loc['only the first right', a]:,.0f} are right for {a} alone, "
+    alone = (
+        f"Of {both.shape[1]:,} samples {value.loc['only the first right', a]:,.0f} are right for {a} alone, "
         f"{value.loc['only the second right', b]:,.0f} for {b} alone."
     )
+    if not both.size:
+        alone = "They left out different folds, so that there is no sample that both answered."
+    text = f"{a} has {percent(mine)} right, {b} {percent(its)}: {pair.said(more)}. {costs}{alone}"
     title = f"{a} against {b}: {more} right"
     if value.loc["macs", "ratio"] == value.loc["macs", "ratio"]:
         title += f", for {times['macs']} the multiply-accumulates"
@@ -116,7 +120,7 @@ def _other(frame: pd.DataFrame, a: str, notes: list[str]) -> str:
 
 
 def compared(frame: pd.DataFrame, a: str, b: str, right: np.ndarray) -> pd.DataFrame:
-    """Return the table; `right` is (2, samples) bool, of `a` and `b`."""
+    """Return the table; `right` is (2, samples) bool, of `a` and `b`, of the samples that both answered."""
     both = frame.set_index("name").loc[[a, b]]
     measures = MEASURES | {name: unit for name, unit in TIMED.items() if name in both and both[name].notna().all()}
     rows = [(measure, unit, *both[measure].astype(float)) for measure, unit in measures.items()]
@@ -145,11 +149,7 @@ def _times(ratio: float) -> str:
 
 
 def _by_class(right: np.ndarray, labels: np.ndarray, class_names: list[str]) -> pd.DataFrame:
-    rows = [
-        (name, right[0, mine].mean(), right[1, mine].mean())
-        for c, name in enumerate(class_names)
-        if (mine := labels == c).any()
-    ]
+    rows = [(name, *exam.rates(right[:, mine], 1)) for c, name in enumerate(class_names) if (mine := labels == c).any()]
     return pd.DataFrame(rows, columns=["class_name", "first", "second"])
 
 

@@ -69,6 +69,7 @@ def ask(
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
+    split: str = "test",
 ) -> Answer:
     """Find, for each hard sample, the groups of networks that get it right more often than the others.
 
@@ -88,23 +89,22 @@ def ask(
     hard, alpha = exam.check_fraction("hard", hard), exam.check_fraction("alpha", alpha)
     stray = exam.check_fraction("stray", stray)
     least, images = exam.check_count("least", least), exam.check_count("images", images)
-    chosen = exam.selected(run, everyone, good, gold, quantile)
-    names, predicted, labels = exam.final(run, chosen["name"])
-    right = predicted == labels
-    share = right.mean(axis=0)
+    chosen = exam.selected(run, everyone, good, gold, quantile, split)
+    names, predicted, labels = exam.final(run, chosen["name"], split)
+    right = exam.marked(predicted, labels)
+    share = exam.rates(right, 0)
     samples = np.flatnonzero(share < hard)
     networks = run.networks.set_index("name").loc[names]
     groups = groups_of(networks, least)
-    if not groups:
+    table = _compare(right, samples, groups, networks, least)
+    if table is None:
         raise NetpickError(
             f"none of the groups that {len(names)} networks fall into has at least {least} and leaves others beside: "
             "give a lower `least`, or ask everyone"
         )
-    table = _compare(right[:, samples], groups, networks)
     alike = also(networks, groups)
     table = table[(table["p"] <= alpha) & (table["share_within"] > table["others_within"])]
     table["only"] = (table["share"] >= 0.5) & (table["others"] <= stray)
-    table["sample"] = samples[table["column"]]
     table["label"], table["right"] = labels[table["sample"]], share[table["sample"]]
     table["gap"] = table["share_within"] - table["others_within"]
     table["widest"] = table.groupby("sample")["gap"].transform("max")
@@ -117,8 +117,8 @@ def ask(
     return Answer(
         table,
         _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone), alike),
-        lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen)),
-        exam.notes(run, first=True),
+        lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen), split),
+        exam.notes(run, exam.said_of_samples(run, split, (predicted >= 0).sum(axis=0), len(names)), first=True),
         shares=("right", "share", "others", "share_within", "others_within"),
         columns=("sample", "group", "share", "others", "p", "share_within", "others_within", "within", "only"),
     )
@@ -171,9 +171,34 @@ def _is_convolution(op: str) -> bool:
     return op.startswith("Conv") or op == "BasicBlock"
 
 
-def _compare(right: np.ndarray, groups: dict[tuple[str, str], np.ndarray], networks: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each group and column of `right`: shares inside and outside, and the corrected p-value."""
-    n, columns = right.shape
+def _compare(
+    right: np.ndarray,
+    samples: np.ndarray,
+    groups: dict[tuple[str, str], np.ndarray],
+    networks: pd.DataFrame,
+    least: int,
+) -> pd.DataFrame | None:
+    """Return a row for each group and sample: shares inside and outside, and the corrected p-value.
+
+    A sample is asked of those that answered it; None where nobody of them makes a group beside others.
+    """
+    parts = []
+    for rows, columns in exam.blocks(right[:, samples]):
+        members = {key: of[rows] for key, of in groups.items()}
+        members = {key: of for key, of in members.items() if least <= of.sum() < len(of)}
+        if members:
+            parts.append(_shares(right[rows][:, samples[columns]] > 0, members, networks.iloc[rows], samples[columns]))
+    if not parts:
+        return None
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(p=holm(table["p"]))
+
+
+def _shares(
+    right: np.ndarray, groups: dict[tuple[str, str], np.ndarray], networks: pd.DataFrame, samples: np.ndarray
+) -> pd.DataFrame:
+    """Return the rows of samples that all networks answered."""
+    n = len(right)
     total = right.sum(axis=0)
     computation, activation = (networks[column].to_numpy(str) for column in ("computation", "activation"))
     parts = []
@@ -187,7 +212,7 @@ def _compare(right: np.ndarray, groups: dict[tuple[str, str], np.ndarray], netwo
                     "way": way,
                     "group": name,
                     "networks": size,
-                    "column": np.arange(columns),
+                    "sample": samples,
                     "share": inside / size,
                     "others": (total - inside) / (n - size),
                     "within": within,
@@ -197,8 +222,7 @@ def _compare(right: np.ndarray, groups: dict[tuple[str, str], np.ndarray], netwo
                 }
             )
         )
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(p=holm(table["p"]))
+    return pd.concat(parts, ignore_index=True)
 
 
 def in_words(way: str, group: str) -> str:
@@ -242,8 +266,9 @@ def _sentence(row: dict, alike: dict[tuple[str, str], str]) -> str:
 
 
 def _draw(
-    run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray, alike: dict[tuple[str, str], str], few: str
-) -> Figure:
+    run: Run, table: pd.DataFrame, shown: np.ndarray, votes: np.ndarray, alike: dict[tuple[str, str], str], few: str,
+    split: str,
+) -> Figure:  # fmt: skip
 
     first = table.drop_duplicates("sample").set_index("sample")
     captions = []
@@ -256,4 +281,4 @@ def _draw(
     title = (
         _sentence(table.iloc[0].to_dict(), alike) if len(table) else "No kind of network is better at the hard samples"
     )
-    return exam.image_grid(run, list(shown), captions, votes, title=f"{title.rstrip('.')} ({few})")
+    return exam.image_grid(run, list(shown), captions, votes, split, f"{title.rstrip('.')} ({few})")

@@ -12,11 +12,35 @@ from netpick.core.front_door import front_door
 if TYPE_CHECKING:
     from netpick.core.advice import command
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
+    from netpick.core.result import LEFT_OUT
     from netpick.core.words import counted_word, figures, percent, points, quoted, short
-    from netpick.exam import examination, item_response, questions, short_exam, theme
+    from netpick.exam import examination, foresight, item_response, questions, short_exam, theme
+    from netpick.exam.across_folds import AcrossFolds
     from netpick.exam.answer import Answer
+    from netpick.exam.answered import (
+        SHARED,
+        blocks,
+        comparing_split,
+        is_whole,
+        marked,
+        need_shared,
+        rates,
+        said_of_networks,
+        said_of_samples,
+        within_folds,
+    )
     from netpick.exam.associations import Association, association
-    from netpick.exam.ballots import FEW, ballot, final, final_scores, first_replicates, halves, votes
+    from netpick.exam.ballots import (
+        FEW,
+        ballot,
+        final,
+        final_scores,
+        first_replicates,
+        first_trainings,
+        halves,
+        score_blocks,
+        votes,
+    )
     from netpick.exam.checks import (
         check_choice,
         check_count,
@@ -53,6 +77,7 @@ if TYPE_CHECKING:
         leaders,
         leading,
         of_basic,
+        on_equal_folds,
         preferred,
         selected,
         students,
@@ -84,20 +109,25 @@ if TYPE_CHECKING:
     from netpick.exam.strata import Strata
     from netpick.exam.timings import TIMED, alone, elsewhere, layer_times, timed, times
     from netpick.exam.winner import accuracies, label_of, labelled
+    from netpick.store.samples import ALL
 
 __all__ = [
+    "ALL",
     "DIGITS",
     "ENOUGH",
     "FEW",
     "FEW_TIMES",
     "GOLD",
     "GOOD",
+    "LEFT_OUT",
     "RELABELLED",
     "ROUNDS",
+    "SHARED",
     "TIMED",
     "TIMES",
     "TINY",
     "Accuracies",
+    "AcrossFolds",
     "Answer",
     "Association",
     "Bootstrap",
@@ -125,6 +155,7 @@ __all__ = [
     "ballot",
     "basic",
     "best",
+    "blocks",
     "bootstrap_difference",
     "by_students_t",
     "card",
@@ -134,6 +165,7 @@ __all__ = [
     "choosing_split",
     "command",
     "compared",
+    "comparing_split",
     "counted_word",
     "difference",
     "done",
@@ -147,10 +179,14 @@ __all__ = [
     "final",
     "final_scores",
     "first_replicates",
+    "first_trainings",
+    "folds_of",
+    "foresight",
     "halves",
     "holm",
     "how_many",
     "image_grid",
+    "is_whole",
     "item_response",
     "label_of",
     "labelled",
@@ -162,15 +198,18 @@ __all__ = [
     "listed",
     "look",
     "luck_of_the_seed",
+    "marked",
     "mcnemar",
     "mcnemar_counts",
     "need_known",
     "need_network",
+    "need_shared",
     "need_split",
     "need_trained",
     "notes",
     "of_basic",
     "often",
+    "on_equal_folds",
     "own_question",
     "percent",
     "pick",
@@ -180,8 +219,12 @@ __all__ = [
     "preferred",
     "questions",
     "quoted",
+    "rates",
     "replicates",
     "said_of_luck",
+    "said_of_networks",
+    "said_of_samples",
+    "score_blocks",
     "selected",
     "short",
     "short_exam",
@@ -193,6 +236,7 @@ __all__ = [
     "verdict",
     "votes",
     "whom",
+    "within_folds",
     "write_fixes",
 ]
 
@@ -201,9 +245,12 @@ __getattr__, __dir__ = front_door(
     {
         ".core.advice": ("command",),
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
+        ".core.result": ("LEFT_OUT",),
+        ".store.samples": ("ALL",),
         ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
         "theme": (),
+        "foresight": (),
         "examination": ("examination", "examine"),
         "short_exam": (),
         "questions": (),
@@ -229,8 +276,17 @@ __getattr__, __dir__ = front_door(
         "marks": (
             *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),
             *("selected", "whom", "how_many", "enough", "best", "leaders", "leading", "preferred", "basic", "of_basic"),
+            "on_equal_folds",
         ),
-        "ballots": ("FEW", "first_replicates", "final", "final_scores", "halves", "votes", "ballot"),
+        "across_folds": ("AcrossFolds",),
+        "answered": (
+            *("SHARED", "blocks", "comparing_split", "is_whole", "marked", "need_shared", "rates", "said_of_networks"),
+            *("said_of_samples", "within_folds"),
+        ),
+        "ballots": (
+            *("FEW", "first_replicates", "first_trainings", "folds_of", "final", "final_scores", "score_blocks"),
+            *("halves", "votes", "ballot"),
+        ),
         "checks": (
             *("check_choice", "check_count", "check_fraction", "need_network", "need_split", "choosing_split"),
             *("need_known", "need_trained"),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
+from netpick.core.result import LEFT_OUT
+from netpick.exam.answered import HOLES
 from netpick.exam.checks import done, need_network
 from netpick.exam.marks import attempts
 from netpick.store.reader import Reader
 
 FEW = 0.1
 """Below this share of the networks, answers are read for them alone; else for all, once."""
+READ = 64
+"""Networks whose scores are read at a time where each answered some samples alone."""
 
 
 def first_replicates(run: Reader, split: str = "test") -> dict[str, int]:
@@ -22,6 +26,22 @@ def first_replicates(run: Reader, split: str = "test") -> dict[str, int]:
     first = dict(zip(names, lowest.loc[names].tolist(), strict=True))
     present = {(name, r) for r in set(first.values()) for name in run.network_names(split=split, replicate=r)}
     return {name: r for name, r in first.items() if (name, r) in present}
+
+
+def first_trainings(run: Reader, names: Iterable[str], split: str = "test") -> pd.DataFrame:
+    """Return the trainings whose answers stand for these students, in their order."""
+    which = first_replicates(run, split)
+    rows = done(run).set_index(["network", "replicate"], drop=False)
+    return rows.loc[[(name, which[name]) for name in names]].reset_index(drop=True)
+
+
+def folds_of(run: Reader, names: Sequence[str], split: str) -> tuple[np.ndarray, dict[int, np.ndarray | slice]]:
+    """Return the fold that each student answered, and the samples of each fold; all in one where all answered all."""
+    if split != LEFT_OUT:
+        return np.zeros(len(names), int), {0: slice(None)}
+    fold = first_trainings(run, names, split)["fold"].to_numpy(int)
+    rows = run.samples[run.samples["split"] == split].sort_values("sample")["fold"].to_numpy(int)
+    return fold, {int(one): np.flatnonzero(rows == one) for one in np.unique(fold)}
 
 
 def _gather(read: Callable[..., np.ndarray], which: dict[str, int], split: str) -> np.ndarray:
@@ -88,6 +108,21 @@ def final_scores(
     return _last(run, "scores", run.scores, names, split)
 
 
+def score_blocks(run: Reader, names: Iterable[str], split: str = "test", block: int = 16) -> Iterator[np.ndarray]:
+    """Yield the last scores of networks, some of them at a time; of others' folds, NaN, there are never all at once."""
+    if split not in HOLES:
+        known, scores, _ = final_scores(run, None, split)
+        asked = set(names)
+        rows = [i for i, name in enumerate(known) if name in asked]
+        yield from (scores[rows[start : start + block]] for start in range(0, len(rows), block))
+        return
+    which = first_replicates(run, split)
+    wanted = [name for name in names if name in which]
+    for start in range(0, len(wanted), READ):
+        part = _gather(run.scores, {name: which[name] for name in wanted[start : start + READ]}, split)
+        yield from (part[i : i + block] for i in range(0, len(part), block))
+
+
 def halves(n: int, seed: int = 0, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Split the numbers 0 ... n-1 at random in two, to choose on the first part and judge on the second.
 
@@ -124,23 +159,24 @@ def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
         One row a sample: sample, label, class_name, right and wrong (shares of the networks), answer (the class
         with most votes, the first of equals), top (share of the networks that give it), mistake (the wrong class with
         most votes; -1 where nobody is wrong), same (share of the wrong networks that give it; NaN likewise), entropy
-        (of the votes, in bits: 0 where all agree), and votes_0 ... votes_{C-1} (networks).
+        (of the votes, in bits: 0 where all agree), and votes_0 ... votes_{C-1} (networks). Shares are of the networks
+        that answered the sample (-1 where one did not); samples that none did are left out.
     """
     classes = len(class_names)
     counts = votes(predicted, classes)
-    n = max(1, predicted.shape[0])
+    n = np.maximum(1, counts.sum(axis=1))
     rows = np.arange(len(labels))
     right = counts[rows, labels]
     others = counts.copy()
     others[rows, labels] = -1  # never the most frequent mistake
     mistake, most = others.argmax(axis=1), others.max(axis=1)
     wrong = counts.sum(axis=1) - right
-    share = counts / n
+    share = counts / n[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(counts > 0, share * np.log2(share), 0.0).sum(axis=1)
         same = np.where(wrong > 0, most / wrong, np.nan)
     names = np.asarray(class_names, dtype=object)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "sample": rows,
             "label": labels,
@@ -154,4 +190,8 @@ def ballot(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
             "entropy": entropy + 0.0,  # no -0.0
             **{f"votes_{c}": counts[:, c] for c in range(classes)},
         }
+    )
+    answered = counts.any(axis=1)
+    return (
+        table if answered.all() or not len(predicted) else table.iloc[np.flatnonzero(answered)].reset_index(drop=True)
     )

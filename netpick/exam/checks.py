@@ -9,7 +9,9 @@ import pandas as pd
 
 from netpick.core.advice import command
 from netpick.core.errors import NetpickError, RunError, listed, suggest
+from netpick.core.result import LEFT_OUT
 from netpick.store.reader import Reader
+from netpick.store.samples import ALL
 
 
 def check_fraction(name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
@@ -55,6 +57,7 @@ def need_network(run: Reader, name: str) -> str:
 def need_split(run: Reader, split: str) -> str:
     """Return the split; RunError with the nearest where the run has no evaluations of it."""
     there = [str(s) for s in run.epochs["split"].unique()]
+    there += [ALL] if LEFT_OUT in there else []
     if split not in there:
         raise RunError(f"no split '{split}'{suggest(split, there)} in {run.path}, which has {listed(there)}")
     return split

@@ -31,10 +31,11 @@ def calibrating(
     good: float = marks.GOOD,
     gold: float = marks.GOLD,
     quantile: float | None = None,
+    split: str = "test",
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Return the students that samples are calibrated by, whether each is right on each sample, and the labels."""
-    asked = marks.selected(run, everyone, good, gold, quantile)
-    names, predicted, labels = ballots.final(run, asked["name"])
+    asked = marks.selected(run, everyone, good, gold, quantile, split)
+    names, predicted, labels = ballots.final(run, asked["name"], split)
     if len(names) < FEWEST:
         raise NetpickError(
             f"a short exam wants {FEWEST} networks to calibrate samples by, and {len(names)} are asked: give a lower "

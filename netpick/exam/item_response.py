@@ -1,6 +1,7 @@
-"""The two-parameter logistic model of item response theory: fitted to right and wrong answers; how well it predicts.
+"""The two-parameter logistic model of item response theory, fitted to right and wrong answers.
 
-Arrays in, numbers out; the question `ability` says what the model is, and where it is from.
+Arrays in, numbers out; the question `ability` says what the model is, and where it is from. Answers that were not given
+are in no likelihood.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netpick.exam.ballots import halves
+from netpick.exam.answered import is_whole, rates
+from netpick.exam.response_table import ResponseTable
 
 NODES = 41
 """Abilities that stand for those of all networks together."""
@@ -40,7 +42,11 @@ class Prior(NamedTuple):
 
 @dataclass(frozen=True)
 class ResponseModel:
-    """A fitted exam: ability of each network, its error; slope, its error and logit (at ability 0) of each sample."""
+    """A fitted exam: ability of each network, its error; slope, its error and logit (at ability 0) of each sample.
+
+    Networks that share no samples with others, by no chain of networks, have their own mean 0 and standard deviation 1:
+    the error has in it how far these would be off by chance.
+    """
 
     ability: np.ndarray
     errors: np.ndarray
@@ -58,16 +64,17 @@ class ResponseModel:
 
     def information(self, ability: float) -> np.ndarray:
         """What each sample tells about a network of this ability (Fisher information)."""
-        p = _logistic(self.slope * ability + self.logit)
+        p = logistic(self.slope * ability + self.logit)
         return self.slope**2 * p * (1 - p)
 
     def surprise(self, right: np.ndarray) -> np.ndarray:
-        """Return the mean of minus log p over each network's answers, bool (networks, samples)."""
-        out = np.empty(len(right))
+        """Return the mean of minus log p over each network's answers, (networks, samples)."""
+        out, whole = np.empty(len(right)), is_whole(right)
         for start in range(0, len(right), 64):
             part = slice(start, start + 64)
             z = self.ability[part, None] * self.slope + self.logit
-            out[part] = np.logaddexp(0, np.where(right[part], -z, z)).mean(axis=1)
+            lost = np.logaddexp(0, np.where(right[part] > 0, -z, z))
+            out[part] = rates(lost if whole else np.where(np.isnan(right[part]), np.nan, lost), 1)
         return out
 
     def may_be_ablest(self, level: float = 0.95) -> np.ndarray:
@@ -81,7 +88,7 @@ class ResponseModel:
 
 
 def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, most: int = 300) -> ResponseModel:
-    """Fit the model to a table of right and wrong answers, bool (networks, samples), by marginal maximum likelihood.
+    """Fit the model to right and wrong answers, (networks, samples) as `marked`, by marginal maximum likelihood.
 
     In turn (Bock and Aitkin 1981): what the answers tell about each ability, with the samples held, as a distribution;
     and Newton steps for all samples, over these distributions. All abilities together are brought to mean 0 and
@@ -89,78 +96,70 @@ def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, m
     alone (number and mean abilities of those who got a sample right; slopes of what a network got right).
     `discriminate=False` makes all slopes one. Stops when no ability moves by more than `tolerance`.
     """
-    answers = _Answers(right)
-    count = right.sum(axis=0).astype(float)
-    known = _Known.of_marks(right.mean(axis=1)).standardised()
+    table = ResponseTable.of(right)
+    known = Known.of_marks(rates(right, 1)).standardised(table.linked)
     prior = Prior(np.array([1.0, 0.0]), np.diag([1.0, 1 / 9]))
     slope, logit = np.ones(right.shape[1]), np.zeros(right.shape[1])
     rounds = 0
     for rounds in range(1, most + 1):
         before = known.mean
-        sums = _Sums(count, answers.over_networks(before), *_nodes(known.points.ravel(), known.weights.ravel()))
+        sums = _Sums.of(table, known)
         for _ in range(2 if rounds > 1 else 12):  # nothing is known at first
             slope, logit = _samples_step(slope, logit, sums, prior, discriminate)
         covariance = _covariance(slope, logit, sums, prior)
         prior = Prior.of(slope, logit, covariance.mean(axis=2))
-        known = _known(answers.over_samples(slope), slope, logit).standardised()
+        known = abilities(table, slope, logit).standardised(table.linked)
         if np.abs(known.mean - before).max() < tolerance:
             break
-    return ResponseModel(known.mean, known.spread, slope, logit, np.sqrt(covariance[0, 0]), prior, rounds)
+    errors = known.spread
+    if table.linked.any():
+        errors = np.sqrt(errors**2 + (1 + known.mean**2 / 2) / np.bincount(table.linked)[table.linked])
+    return ResponseModel(known.mean, errors, slope, logit, np.sqrt(covariance[0, 0]), prior, rounds)
 
 
-class _Answers:
-    """Sums over the right answers, from those of the two kinds, right and wrong, that are fewer.
-
-    In double precision: where most answers are right, ever so little in a sum over all of them moves the abilities of
-    the best networks by more than a round of the fit does.
-    """
-
-    def __init__(self, right: np.ndarray) -> None:
-        from scipy.sparse import csr_array
-
-        self.all_but = 2 * np.count_nonzero(right) > right.size
-        self.few = csr_array(~right if self.all_but else right, dtype=float)
-
-    def over_networks(self, values: np.ndarray) -> np.ndarray:
-        """For each sample the sum of a value over the networks that are right."""
-        return self._of_right(values, values @ self.few)
-
-    def over_samples(self, values: np.ndarray) -> np.ndarray:
-        """For each network the sum of a value over the samples that it gets right."""
-        return self._of_right(values, self.few @ values)
-
-    def _of_right(self, values: np.ndarray, of_few: np.ndarray) -> np.ndarray:
-        return values.sum() - of_few if self.all_but else of_few
-
-
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What is known of each ability: a distribution over some points, weights that add to 1 (networks, points)."""
 
     points: np.ndarray
     weights: np.ndarray
 
     @classmethod
-    def of_marks(cls, marks: np.ndarray) -> _Known:
+    def of_marks(cls, marks: np.ndarray) -> Known:
         """Return the shares of right answers, taken as certain: a beginning."""
         return cls(marks[:, None], np.ones((len(marks), 1)))
 
     @property
     def mean(self) -> np.ndarray:
+        """Of each distribution."""
         return (self.weights * self.points).sum(axis=1)
 
     @property
     def spread(self) -> np.ndarray:
+        """Their standard deviations."""
         return np.sqrt((self.weights * (self.points - self.mean[:, None]) ** 2).sum(axis=1))
 
-    def standardised(self) -> _Known:
-        """Return points such that all networks' distributions together have mean 0 and standard deviation 1."""
-        middle = self.mean.mean()
-        spread = float(np.sqrt((self.weights * (self.points - middle) ** 2).sum(axis=1).mean()))
-        return self._replace(points=(self.points - middle) / (spread if spread > 0 else 1))
+    def standardised(self, linked: np.ndarray) -> Known:
+        """Return points such that the distributions of linked networks have mean 0 and standard deviation 1."""
+        mean, points = self.mean, np.empty_like(self.points)
+        for one in range(linked.max() + 1):
+            mine = linked == one
+            away = self.points[mine] - mean[mine].mean()
+            spread = float(np.sqrt((self.weights[mine] * away**2).sum(axis=1).mean()))
+            points[mine] = away / (spread if spread > 0 else 1)
+        return self._replace(points=points)
 
 
-def _known(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> _Known:
-    """Return what the answers tell of each ability, which is normal (0, 1) before them, from what each network earned.
+def abilities(table: ResponseTable, slope: np.ndarray, logit: np.ndarray) -> Known:
+    """Return what the answers tell of each ability, which is normal (0, 1) before them, as a distribution."""
+    earned = table.over_samples(slope)
+    out = Known(*np.empty((2, len(earned), POINTS)))
+    for networks, samples in table.sheets:
+        out.points[networks], out.weights[networks] = _of_earned(earned[networks], slope[samples], logit[samples])
+    return out
+
+
+def _of_earned(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> Known:
+    """Return what is known of the abilities of networks that answered the same samples, from what each earned.
 
     Earned is the sum of the slopes of what a network got right: the likelihood of an ability depends on it alone.
     Gauss-Hermite points about its best value, as far apart as the likelihood is wide: few are enough, however
@@ -182,7 +181,7 @@ def _known(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> _Known:
     points = best[:, None] + np.sqrt(2) * width[:, None] * nodes
     log = earned[:, None] * points - CubicHermiteSpline(grid, silence, expected)(points) + nodes**2 + np.log(weights)
     weights = np.exp(log - log.max(axis=1, keepdims=True))
-    return _Known(points, weights / weights.sum(axis=1, keepdims=True))
+    return Known(points, weights / weights.sum(axis=1, keepdims=True))
 
 
 def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,14 +194,15 @@ def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.
     for start in range(0, len(grid), 16):
         part = slice(start, start + 16)
         z = grid[part, None] * slope + logit
-        p = _logistic(z)
+        p = logistic(z)
         expected[part] = p @ slope + grid[part]
         steepness[part] = (p * (1 - p)) @ slope**2 + 1
         silence[part] = np.logaddexp(0, z).sum(axis=1) + grid[part] ** 2 / 2
     return expected, steepness, silence
 
 
-def _logistic(z: np.ndarray) -> np.ndarray:
+def logistic(z: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-z))."""
     from scipy.special import expit
 
     return expit(z)
@@ -231,28 +231,47 @@ def _nodes(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 class _Sums(NamedTuple):
-    """What the samples need of the networks: how many are right, the sum of their abilities; nodes and weights."""
+    """What the samples need of the networks: how many are right, and the sum of their abilities.
+
+    And of the samples of each part of the table the nodes and weights that stand for the networks.
+    """
 
     correct: np.ndarray
     weighed: np.ndarray
-    nodes: np.ndarray
-    weights: np.ndarray
+    parts: list[tuple[np.ndarray | slice, np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, table: ResponseTable, known: Known) -> _Sums:
+        """Sum over the networks that answered each sample."""
+        parts = [
+            (part.samples, *_nodes(known.points[part.networks].ravel(), known.weights[part.networks].ravel()))
+            for part in table.parts
+        ]
+        return cls(table.correct, table.over_networks(known.mean), parts)
 
 
-def _curvature(
-    slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the expected answers (samples, nodes), and of each sample the second derivatives: slope, both, logit."""
-    nodes, weights = sums.nodes, sums.weights
-    p = _logistic(slope[:, None] * nodes + logit[:, None])
-    second = (p * (1 - p)) @ np.stack([weights * nodes**2, weights * nodes, weights]).T
-    (of_slope, of_both), (_, of_logit) = prior.precision
-    return p, second[:, 0] + of_slope, second[:, 1] + of_both, second[:, 2] + of_logit
+class _Curvature(NamedTuple):
+    """What is expected of each sample, (samples, 2) as in `_Sums`, and its second derivatives: slope, both, logit."""
+
+    expected: np.ndarray
+    slope: np.ndarray
+    both: np.ndarray
+    logit: np.ndarray
+
+    @classmethod
+    def of(cls, slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior) -> _Curvature:
+        expected, second = np.zeros((len(slope), 2)), np.zeros((len(slope), 3))
+        for samples, nodes, weights in sums.parts:
+            p = logistic(slope[samples, None] * nodes + logit[samples, None])
+            expected[samples] = p @ np.stack([weights * nodes, weights]).T
+            second[samples] = (p * (1 - p)) @ np.stack([weights * nodes**2, weights * nodes, weights]).T
+        (of_slope, of_both), (_, of_logit) = prior.precision
+        return cls(expected, second[:, 0] + of_slope, second[:, 1] + of_both, second[:, 2] + of_logit)
 
 
 def _covariance(slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior) -> np.ndarray:
     """Return how well slope and logit of each sample are known: (2, 2, samples)."""
-    _, h_slope, cross, h_logit = _curvature(slope, logit, sums, prior)
+    _, h_slope, cross, h_logit = _Curvature.of(slope, logit, sums, prior)
     return np.array([[h_logit, -cross], [-cross, h_slope]]) / (h_logit * h_slope - cross**2)
 
 
@@ -260,8 +279,7 @@ def _samples_step(
     slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior, discriminate: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """One damped Newton step of a logistic regression for each sample, all samples at once."""
-    p, h_slope, cross, h_logit = _curvature(slope, logit, sums, prior)
-    expected = p @ np.stack([sums.weights * sums.nodes, sums.weights]).T
+    expected, h_slope, cross, h_logit = _Curvature.of(slope, logit, sums, prior)
     pull = prior.precision @ np.stack([slope - prior.mean[0], logit - prior.mean[1]])
     g_slope = sums.weighed - expected[:, 0] - pull[0]
     g_logit = sums.correct - expected[:, 1] - pull[1]
@@ -274,53 +292,3 @@ def _samples_step(
     step_slope = (h_logit * g_slope - cross * g_logit) / determinant
     shrink = 1 / np.maximum(1, np.maximum(abs(step_logit), abs(step_slope)) / 2)
     return slope + shrink * step_slope, logit + shrink * step_logit
-
-
-class Foresight(NamedTuple):
-    """How well answers that were not used are foreseen: areas under the ROC curve, and mean log likelihoods.
-
-    By the model, by one whose samples all discriminate alike, and by the samples' difficulty alone.
-    """
-
-    auc: float
-    alike_auc: float
-    difficulty_auc: float
-    likelihood: float
-    alike_likelihood: float
-    difficulty_likelihood: float
-
-
-def foresight(right: np.ndarray, seed: int = 0) -> Foresight:
-    """Foresee answers of one half of the networks to one half of the samples from all the others.
-
-    Samples' parameters are from the one half of the networks, abilities of the other half from their answers to
-    one half of the samples. Difficulty alone is the share of the first half of the networks that get a sample right.
-    """
-    learn, others = halves(len(right), seed)
-    shown, hidden = halves(right.shape[1], seed)
-    truth = right[np.ix_(others, hidden)]
-    seen = _Answers(right[np.ix_(others, shown)])
-    share = (right[np.ix_(learn, hidden)].sum(axis=0) + 0.5) / (len(learn) + 1)
-    quality = []
-    for discriminate in (True, False):
-        model = fit(right[learn], discriminate)
-        slope, logit = model.slope[shown], model.logit[shown]
-        ability = _known(seen.over_samples(slope), slope, logit).mean
-        quality.append(_quality(_logistic(ability[:, None] * model.slope[hidden] + model.logit[hidden]), truth))
-    quality.append(_quality(np.broadcast_to(share, truth.shape), truth))
-    return Foresight(*(auc for auc, _ in quality), *(likelihood for _, likelihood in quality))
-
-
-def _quality(p: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    p = np.clip(p, 1e-6, 1 - 1e-6)
-    return _auc(p[truth], p[~truth]), float(np.log(np.where(truth, p, 1 - p)).mean())
-
-
-def _auc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Return the share of pairs in which the positive comes out higher, equal ones counted half."""
-    if not len(positives) or not len(negatives):
-        return float("nan")
-    ordered = np.sort(positives)
-    needles = np.sort(negatives)  # sorted ones are found several times faster
-    below = np.searchsorted(ordered, needles, "left").sum() + np.searchsorted(ordered, needles, "right").sum()
-    return float(1 - below / (2 * len(positives) * len(negatives)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netpick.store.reader import Reader
+from netpick.store.samples import samples_of
 
 RELABELLED = "labels were changed, maybe by looking at these very answers, so that nothing is said of chance"
 """Why a difference is not tested."""
@@ -42,7 +43,7 @@ class Sides:
         run, other = self.run, self.other
         if run.classes != other.classes or len(run.labels(split)) != len(other.labels(split)):
             return False
-        rows = [one.samples[one.samples["split"] == split].sort_values("sample") for one in (run, other)]
+        rows = [samples_of(split, one.samples, one.path) for one in (run, other)]
         for column in ("image", "name"):
             values = [row[column].tolist() for row in rows]
             if all(value is not None for each in values for value in each):

@@ -17,7 +17,10 @@ import numpy as np
 from netpick.core.advice import command
 from netpick.core.errors import listed
 from netpick.core.recipe import Recipe
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word, points
+from netpick.exam.across_folds import AcrossFolds
+from netpick.exam.answered import comparing_split
 from netpick.exam.ballots import final
 from netpick.exam.marks import last_evaluations, ranked, students
 from netpick.store.reader import Reader
@@ -62,9 +65,12 @@ def luck_of_the_samples(run: Reader, split: str = "test") -> float:
     """Return the difference that two equally good networks don't reach in 95 of 100 draws of as many samples.
 
     They differ on as many samples as the median pair of the first networks of the ranking does, by first replicates;
-    those on which both are right, or both wrong, say nothing.
+    those on which both are right, or both wrong, say nothing. Those that left out different folds share no samples.
     """
     frame = ranked(students(run, split=split)).head(FOREMOST)
+    if split == LEFT_OUT:
+        known = AcrossFolds.of(run, split)
+        return float(1.959964 * np.sqrt(2 * np.median(known.variance[known.place(frame["name"].tolist())])))
     _, predicted, labels = final(run, frame["name"], split)
     right = (predicted == labels).astype(np.float32)
     if len(right) < 2:
@@ -79,6 +85,7 @@ def said_of_luck(run: Reader, split: str = "test", how: bool = False) -> str:
 
     `how` adds the commands that would tell more, where there are no replicates; else the question is named that does.
     """
+    split = comparing_split(run, split)
     said = run.once(("luck", split), lambda: _said(run, split))
     if not said or run.imported or luck_of_the_seed(run, split) is not None:
         return said
@@ -90,17 +97,20 @@ def _said(run: Reader, split: str) -> str:
     if len(names) < 2:
         return ""
     by_samples = points(luck_of_the_samples(run, split))
-    samples = counted_word(len(run.labels(split)), "sample")
+    samples = f"these {counted_word(len(run.labels(split)), 'sample')}"
+    seed = "seed alone"
+    if split == LEFT_OUT:
+        samples, seed = "the samples that each left out", "seed and of the samples that each left out"
     luck = luck_of_the_seed(run, split)
     if luck is not None:
         each = counted_word(luck.replicates, "training")
         return (
-            f"two networks of {each} each differ by up to {points(luck.smallest)} by luck of the seed alone (95 %, "
+            f"two networks of {each} each differ by up to {points(luck.smallest)} by luck of the {seed} (95 %, "
             f"from {counted_word(luck.freedom, 'replicate')} beyond the first), and equally good ones by up to "
-            f"{by_samples} by luck of these {samples}"
+            f"{by_samples} by luck of {samples}"
         )
     said = (
-        f"two equally good networks differ by up to {by_samples} by luck of these {samples} (95 %); how much more is "
+        f"two equally good networks differ by up to {by_samples} by luck of {samples} (95 %); how much more is "
         "luck of the seed, one training of each network can't tell"
     )
     return said + (

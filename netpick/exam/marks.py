@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.errors import NetpickError
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word, percent
+from netpick.exam import answered
 from netpick.exam.checks import check_fraction, done, need_split
 from netpick.exam.timings import TIMED, alone, timed
 from netpick.store.reader import Reader
+from netpick.store.samples import ALL
 
 GOOD, GOLD = 0.80, 0.98
 """The study's thresholds: good students reach the first in every attempt, gold stars pass the second in the last.
@@ -35,11 +38,20 @@ DIGITS = 12
 
 
 def evaluations(run: Reader, split: str = "test") -> pd.DataFrame:
-    """Return the rows of `epochs` of the trainings that are done, `network` as plain text; don't change them."""
+    """Return the rows of `epochs` of the trainings that are done, `network` as plain text; don't change them.
+
+    Of `left_out` accuracies are equated, and of `all` they are those of the samples that all networks answered: see
+    `answered`.
+    """
+    if split == ALL:
+        return evaluations(run, answered.comparing_split(run, split))
 
     def make() -> pd.DataFrame:
         rows = run.epochs[run.epochs["split"] == split].astype({"network": str})
-        return rows.merge(done(run)[["network", "replicate"]])
+        rows = rows.merge(done(run)[["network", "replicate"]])
+        if split == LEFT_OUT:
+            rows = answered.equated_rows(run, rows, evaluations(run, answered.SHARED))
+        return rows
 
     return run.once(("evaluations", split), make)
 
@@ -48,6 +60,23 @@ def last_evaluations(run: Reader, split: str = "test") -> pd.DataFrame:
     """Return of each training its own last epoch: replicates can have stopped at different ones."""
     rows = evaluations(run, split)
     return rows.loc[rows.groupby(["network", "replicate"])["epoch"].idxmax()]
+
+
+def on_equal_folds(run: Reader, trained: pd.DataFrame, shares: np.ndarray, split: str) -> np.ndarray:
+    """Return shares of right answers (trainings, ...) as on folds of the same difficulty; else as they are.
+
+    `trained` has the network, replicate and fold of each.
+    """
+    if split != LEFT_OUT:
+        return shares
+    anchor = anchors(run, trained).reshape(-1, *[1] * (shares.ndim - 1))
+    return answered.equated(shares, trained["fold"].to_numpy(int), np.broadcast_to(anchor, shares.shape))
+
+
+def anchors(run: Reader, trained: pd.DataFrame) -> np.ndarray:
+    """Return the last accuracies of trainings on the samples that all answered."""
+    accuracy = last_evaluations(run, answered.SHARED).set_index(["network", "replicate"])["accuracy"]
+    return accuracy.loc[pd.MultiIndex.from_frame(trained[["network", "replicate"]])].to_numpy(float)
 
 
 def attempts(run: Reader, split: str = "test") -> pd.DataFrame:
@@ -110,7 +139,8 @@ def students(
         Take both thresholds from the run instead, where the published ones don't fit the data set: `good` is this
         quantile of all students' lowest accuracies, `gold` this quantile of the good ones' last accuracies.
     split : str
-        Samples that are asked about: test, or validation where the run has it.
+        Samples that are asked about: test, validation where the run has it, left_out (training samples, each answered
+        by the networks that left it out of their training) and all (test and left_out) where it has folds.
 
     Returns
     -------

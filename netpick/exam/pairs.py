@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from netpick.core.result import LEFT_OUT
 from netpick.core.words import points
+from netpick.exam.across_folds import named_difference
+from netpick.exam.answered import comparing_split, marked
 from netpick.exam.ballots import final
 from netpick.exam.checks import done
 from netpick.exam.marks import leaders, preferred
@@ -68,8 +71,12 @@ def compared(
     looked : str, optional
         Another of the two that was chosen by looking: the best of those that remain without the first.
     """
+    split = comparing_split(run, split)
     rights = [replicates(run, name, split) for name in (first, second)]
-    named = difference(rights, rounds, level)
+    if split == LEFT_OUT:
+        named = named_difference(run, first, second, split, level)
+    else:
+        named = difference(rights, rounds, level)
     counts = [len(right) for right in rights]
     note = f"the interval and p are over {counts[0]} and {counts[1]} replicates" if min(counts) > 1 else ""
     top = next((name for name in (first, second) if name in leaders(frame)), None)
@@ -105,14 +112,14 @@ def _chosen(
 
 
 def replicates(run: Reader, name: str, split: str = "test") -> np.ndarray:
-    """Return right and wrong of every replicate of one network, float32 (replicates, samples)."""
+    """Return right and wrong of every replicate of one network, float32 (replicates, samples); NaN if not answered."""
     rows = done(run)
     numbers = sorted(rows.loc[rows["network"] == name, "replicate"])
     if len(numbers) == 1:
         _, predicted, labels = final(run, [name], split)
-        return (predicted == labels).astype(np.float32)
+        return marked(predicted, labels).astype(np.float32)
     labels = run.labels(split)
-    right = [run.predicted(networks=name, split=split, replicate=int(r)) == labels for r in numbers]
+    right = [marked(run.predicted(networks=name, split=split, replicate=int(r)), labels) for r in numbers]
     return np.concatenate(right).astype(np.float32)
 
 

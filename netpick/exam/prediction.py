@@ -89,6 +89,8 @@ def predict(
         image, known = _own_image(run, Path(what)), None
         scores = _scored(run, spec, image, modules)
         name, note = str(what), _form(run, Path(what), spec.name)
+    if np.isnan(scores).any():
+        raise RunError(f"{network} was not asked {name} of {split}, from which it learned: name another network")
     probabilities = np.exp(scores.astype(np.float64))
     order = np.argsort(-probabilities, kind="stable")
     table = pd.DataFrame({"class": [run.classes[c] for c in order], "probability": probabilities[order]})

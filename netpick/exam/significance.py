@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from netpick.exam.answered import is_whole
+
 ROUNDS = 1000
 
 NOTHING = 1e-12
@@ -87,7 +89,8 @@ class Bootstrap:
     Parameters
     ----------
     groups : list of (networks, samples) arrays
-        Right (1) or wrong (0), or the mean of that over replicates; the same samples in all groups.
+        Right (1) or wrong (0), or the mean of that over replicates; the same samples in all groups. NaN where a network
+        did not answer: its mean is over those that it did.
     rounds : int
         Number of draws.
     seed : int
@@ -108,19 +111,25 @@ class Bootstrap:
         times = np.empty((samples, rounds), np.float32)
         for r in range(rounds):
             times[:, r] = np.bincount(rng.integers(samples, size=samples), minlength=samples)
-        self.means = np.array([g.mean(dtype=np.float64) for g in groups])
+        known = [None if is_whole(g) else ~np.isnan(g) for g in groups]
+        groups = [g if there is None else np.where(there, g, 0) for g, there in zip(groups, known, strict=True)]
+        self.means = np.array([
+            g.mean(dtype=np.float64) if there is None else _each(g, there).mean()
+            for g, there in zip(groups, known, strict=True)
+        ])  # fmt: skip
         self.draws = np.empty((len(groups), rounds))
         self._variance = np.zeros(len(groups))
         self._freedom = np.array([max(len(g) - 1, 1) for g in groups])
-        for i, group in enumerate(groups):
+        for i, (group, there) in enumerate(zip(groups, known, strict=True)):
             n = len(group)
-            drawn = group.astype(np.float32, copy=False) @ times / samples
+            drawn = group.astype(np.float32, copy=False) @ times
+            drawn /= samples if there is None else np.maximum(there.astype(np.float32) @ times, 1)
             if n == 1:
                 self.draws[i] = drawn[0]
                 continue
             weights = rng.multinomial(n - 1, np.full(n, 1 / n), size=rounds)
             self.draws[i] = np.einsum("rn,nr->r", weights, drawn) / (n - 1)
-            self._variance[i] = group.mean(axis=1, dtype=np.float64).var(ddof=1) / n
+            self._variance[i] = _each(group, there).var(ddof=1) / n
 
     def difference(self, i: int, j: int, level: float = 0.95) -> Difference:
         """Compare group `i` with group `j`.
@@ -134,6 +143,13 @@ class Bootstrap:
         parts = self._variance[[i, j]]
         spread = float((parts**2 / self._freedom[[i, j]]).sum())
         return by_students_t(difference, error, max(error**4 / spread, 1.0) if spread > 0 else np.inf, level)
+
+
+def _each(group: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """Return the mean of each network, over the samples that it answered where it did not answer all."""
+    if known is None:
+        return group.mean(axis=1, dtype=np.float64)
+    return group.sum(axis=1, dtype=np.float64) / np.maximum(known.sum(axis=1), 1)
 
 
 def by_students_t(difference: float, error: float, freedom: float, level: float = 0.95) -> Difference:

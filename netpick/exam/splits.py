@@ -19,8 +19,10 @@ from scipy import stats
 
 from netpick.core.errors import RunError
 from netpick.core.words import percent, points
+from netpick.exam.answered import is_whole, marked, rates, within_folds
 from netpick.exam.ballots import final
 from netpick.exam.checks import done
+from netpick.exam.marks import on_equal_folds
 from netpick.store.reader import Reader
 
 TIMES, FEW_TIMES = 100, 10
@@ -85,8 +87,10 @@ class Splits:
         return np.flatnonzero(self.part[split] == part % self.parts)
 
     def means(self, values: np.ndarray, part: int = -1) -> np.ndarray:
-        """Return the means of (rows, samples) over the samples of a part: (rows, times)."""
+        """Return the means of (rows, samples) over the samples of a part: (rows, times); NaN is left out."""
         inside = (self.part == part % self.parts).T.astype(np.float32)
+        if not is_whole(values):
+            return np.concatenate([_known_means(values[i : i + BLOCK], inside) for i in range(0, len(values), BLOCK)])
         sums = [values[i : i + BLOCK].astype(np.float32) @ inside for i in range(0, len(values), BLOCK)]
         with np.errstate(invalid="ignore"):  # a class of one sample has none in the other parts: NaN
             return np.concatenate(sums).astype(np.float64) / inside.sum(axis=0)
@@ -137,7 +141,7 @@ class Accuracies:
     def of(cls, run: Reader, names: Iterable[str] | None, split: str = "test", seed: int = 0) -> Accuracies:
         """Read the last answers of networks, or of all, and count on which parts they are right."""
         known, predicted, labels = final(run, names, split)
-        splits = Splits.of(run, labels, seed=seed)
+        splits = Splits.of(run, within_folds(run, split, labels), seed=seed)
         trained = done(run)
         trained = trained[trained["network"].isin(known)].sort_values("replicate")
         there = {r: set(run.network_names(split=split, replicate=int(r))) for r in trained["replicate"].unique()}
@@ -145,25 +149,29 @@ class Accuracies:
         trained = trained[[name in there[replicate] for name, replicate in of]]  # the others' files can't be read
         counts = trained.groupby("network").size().reindex(known).to_numpy()
         if (counts == 1).all():
-            right = predicted == labels
+            right = marked(predicted, labels)
             zero = np.zeros(len(known))
-            return cls(known, splits, splits.means(right, 0), splits.means(right), zero, zero + 1)
+            alone = trained.set_index("network", drop=False).loc[known]
+            first, second = (on_equal_folds(run, alone, splits.means(right, part), split) for part in (0, 1))
+            return cls(known, splits, first, second, zero, zero + 1)
         place = {name: i for i, name in enumerate(known)}
         rows = trained["network"].map(place).to_numpy()
         number = trained.groupby("network").cumcount().to_numpy()
         judges = _judges(splits, counts)
         shares, weight = np.zeros((2, len(known), len(splits))), np.zeros((2, len(known), len(splits)))
         means = np.full((len(known), counts.max()), np.nan)
+        whole, parts = np.empty(len(trained)), np.empty((2, len(trained), len(splits)))
         for replicate in trained["replicate"].unique():
             mine = (trained["replicate"] == replicate).to_numpy()
-            at, which = rows[mine], number[mine]
-            members = [known[row] for row in at]
-            right = run.predicted(networks=members, split=split, replicate=int(replicate)) == labels
-            means[at, which] = right.mean(axis=1)
-            judge = np.stack([judges[counts[row]][i] for row, i in zip(at, which, strict=True)])
-            for part, used in enumerate((np.where(counts[at, None] > 1, ~judge, True), judge)):
-                shares[part, at] += used * splits.means(right, part)
-                weight[part, at] += used
+            members = trained.loc[mine, "network"].tolist()
+            right = marked(run.predicted(networks=members, split=split, replicate=int(replicate)), labels)
+            whole[mine] = rates(right, 1)
+            parts[:, mine] = splits.means(right, 0), splits.means(right)
+        means[rows, number] = on_equal_folds(run, trained, whole, split)
+        judge = np.stack([judges[counts[row]][i] for row, i in zip(rows, number, strict=True)])
+        for part, used in enumerate((np.where(counts[rows, None] > 1, ~judge, True), judge)):
+            np.add.at(shares[part], rows, used * on_equal_folds(run, trained, parts[part], split))
+            np.add.at(weight[part], rows, used)
         variance = np.where(counts > 1, np.nanvar(means, axis=1) / np.maximum(counts - 1, 1), 0.0)
         chosen, judged = shares / weight
         return cls(known, splits, chosen, judged, variance, np.maximum(counts - 1, 1))
@@ -200,6 +208,14 @@ class Accuracies:
         )
         freedom = np.where(spread > 0, whole**2 / np.where(spread > 0, spread, 1), np.inf)
         return self.splits.over(values, freedom, level)
+
+
+def _known_means(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the means of the values that are known, (rows, samples), over the samples inside, (samples, times)."""
+    known = ~np.isnan(values)
+    sums = np.where(known, values, 0).astype(np.float32) @ inside
+    with np.errstate(invalid="ignore"):
+        return sums.astype(np.float64) / (known.astype(np.float32) @ inside)
 
 
 def _judges(splits: Splits, counts: np.ndarray) -> dict[int, np.ndarray]:

@@ -18,6 +18,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from netpick.exam.answered import is_whole, rates
 from netpick.exam.significance import Difference, by_students_t
 
 
@@ -38,7 +39,7 @@ class Strata:
     spread : (networks,)
         How far each is from what is explained, as a standard deviation.
     by_sample : (groups, samples)
-        The adjusted accuracies on each sample.
+        The adjusted accuracies on each sample; where networks answered some alone, less their means.
     member : (networks, groups)
         1 for the group of a network.
     """
@@ -53,15 +54,17 @@ class Strata:
     member: np.ndarray
 
     @classmethod
-    def of(cls, right: np.ndarray, group: pd.Series, stratum: pd.Series) -> Strata:
+    def of(cls, right: np.ndarray, group: pd.Series, stratum: pd.Series, accuracy: np.ndarray | None = None) -> Strata:
         """Fit the means.
 
         Parameters
         ----------
         right : (networks, samples)
-            Right (1) or wrong (0), or the mean of that over replicates.
+            Right (1) or wrong (0), or the mean of that over replicates; NaN where a network did not answer.
         group, stratum : (networks,)
             What is compared, and within what.
+        accuracy : (networks,), optional
+            What is explained, where networks did not answer the same samples: their equated accuracies.
         """
         code, names = pd.factorize(group, sort=True)
         other, strata = pd.factorize(stratum, sort=True)
@@ -70,7 +73,7 @@ class Strata:
         links = coo_array((np.ones(n), (code, g + other)), shape=(design.shape[1],) * 2)
         part = connected_components(links, directed=False)[1][:g]
         solved = np.linalg.pinv(design)
-        accuracy = right.mean(axis=1, dtype=np.float64)
+        accuracy = right.mean(axis=1, dtype=np.float64) if accuracy is None else accuracy
         weights = solved[:g].copy()
         for number in set(part):  # what a group adds to the mean of those that it can be compared with
             mine = part == number
@@ -79,7 +82,7 @@ class Strata:
         fitted = design @ solved
         left, room = accuracy - fitted @ accuracy, 1 - np.diag(fitted)
         spread = np.abs(left) / np.sqrt(np.where(room > 1e-9, room, np.inf))  # one that is explained by itself has none
-        by_sample = weights.astype(np.float32) @ right.astype(np.float32)
+        by_sample = weights.astype(np.float32) @ _for_all(right)
         alone = np.unique(np.stack([other, code]), axis=1)[0]
         silent = [str(name) for name, groups in zip(strata, np.bincount(alone), strict=True) if groups == 1]
         return cls(
@@ -105,3 +108,15 @@ class Strata:
         difference, error = float(of @ self.means), float(np.sqrt(variance))
         welch = (parts**2 / np.maximum(self.member.sum(axis=0) - 1, 1)).sum()
         return by_students_t(difference, error, max(variance**2 / welch, 1.0) if welch > 0 else np.inf, level)
+
+
+def _for_all(right: np.ndarray) -> np.ndarray:
+    """Return right and wrong by sample; of networks that answered some, how they vary there as if it were all.
+
+    Their answers less their mean are weighted such that the mean over all samples varies as that over a network's own.
+    """
+    if is_whole(right):
+        return right.astype(np.float32)
+    given = ~np.isnan(right)
+    weight = right.shape[1] / given.sum(axis=1, keepdims=True)
+    return np.where(given, (right - rates(right, 1)[:, None]) * weight, 0).astype(np.float32)

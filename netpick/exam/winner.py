@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from netpick.exam.answered import comparing_split
 from netpick.exam.marks import leaders, preferred
 from netpick.exam.splits import Accuracies, flattered
 from netpick.store.reader import Reader
@@ -16,6 +17,7 @@ from netpick.store.reader import Reader
 
 def accuracies(run: Reader, split: str = "test") -> Accuracies:
     """Return the accuracies of all students on the parts of the splits; worked out once for a run."""
+    split = comparing_split(run, split)
     return run.once(("accuracies", split), lambda: Accuracies.of(run, None, split))
 
 

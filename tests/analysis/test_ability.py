@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from netpick import Run
 from netpick.analysis import ability
 from netpick.core.errors import NetpickError
-from netpick.exam import item_response, plant
+from netpick.exam import foresight, item_response, plant, response_table
 
 
 def exam(networks, samples, seed=0, spread=0.5, steep=1.0):
@@ -119,7 +119,7 @@ def test_sums_over_right_answers_are_those_of_a_plain_product():
     rng = np.random.default_rng(6)
     for share in (0.1, 0.9):
         right = rng.random((40, 70)) < share
-        answers, networks, samples = item_response._Answers(right), rng.normal(size=40), rng.normal(size=70)
+        answers, networks, samples = response_table.Answers(right), rng.normal(size=40), rng.normal(size=70)
         assert answers.over_networks(networks) == pytest.approx(networks @ right.astype(float))
         assert answers.over_samples(samples) == pytest.approx(right.astype(float) @ samples)
 
@@ -136,10 +136,10 @@ def test_samples_that_all_or_none_get_right_stay_finite():
 def test_held_out_quality_is_scikit_learns():
     rng = np.random.default_rng(0)
     truth, p = rng.random(500) < 0.8, np.round(rng.random(500), 2)
-    assert item_response._auc(p[truth], p[~truth]) == pytest.approx(roc_auc_score(truth, p))
-    assert np.isnan(item_response._auc(p, p[:0]))
+    assert foresight._auc(p[truth], p[~truth]) == pytest.approx(roc_auc_score(truth, p))
+    assert np.isnan(foresight._auc(p, p[:0]))
     right = exam(60, 300, seed=4, spread=0.8)[3]
-    found = item_response.foresight(right)
+    found = foresight.foresight(right)
     assert found.auc > found.difficulty_auc > 0.6
     share = right.mean()
     chance = -log_loss(right.ravel(), np.full(right.size, share))
@@ -148,7 +148,7 @@ def test_held_out_quality_is_scikit_learns():
 
 def test_difficulty_alone_foresees_as_much_where_all_networks_are_equally_able():
     rng = np.random.default_rng(0)
-    found = item_response.foresight(rng.random((80, 400)) < rng.uniform(0.3, 1, 400))
+    found = foresight.foresight(rng.random((80, 400)) < rng.uniform(0.3, 1, 400))
     assert found.difficulty_auc == pytest.approx(found.auc, abs=0.02)
 
 

@@ -65,7 +65,7 @@ def test_p_values_are_fishers_corrected_by_holm():
     right = rng.random((30, 4)) < 0.3
     networks = pd.DataFrame({"computation": "Linear", "activation": "ReLU"}, range(30))
     groups = {("computation", "A"): np.arange(30) < 12, ("size", "B"): np.arange(30) % 3 == 0}
-    table = why_hard._compare(right, groups, networks)
+    table = why_hard._compare(right, np.arange(4), groups, networks, 1)
     assert (table["within"] == "").all()
     expected = []
     for members in groups.values():
@@ -74,7 +74,7 @@ def test_p_values_are_fishers_corrected_by_holm():
             square = [[inside.sum(), (~inside).sum()], [outside.sum(), (~outside).sum()]]
             expected.append(fisher_exact(square, alternative="greater").pvalue)
     assert table["p"].tolist() == pytest.approx(holm(expected).tolist())
-    assert table["column"].tolist() == [0, 1, 2, 3] * 2
+    assert table["sample"].tolist() == [0, 1, 2, 3] * 2
 
 
 def test_within_strata_p_is_the_share_of_all_ways_to_deal_out_the_members():
