@@ -43,7 +43,7 @@ def ballot(run: Run, everyone: bool, good: float, quantile: float | None, split:
     voters = int(np.median(each))
     if voters < 10:
         notes.append(f"{exam.counted_word(voters, 'network')} can say little about samples")
-    return Ballot(table, exam.whom(frame, everyone), exam.how_many(frame), exam.notes(run, *notes, first=True))
+    return Ballot(table, exam.whom(frame, everyone, split), exam.how_many(frame), exam.notes(run, *notes, first=True))
 
 
 def share(part: pd.DataFrame, whole: pd.DataFrame) -> str:

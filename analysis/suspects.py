@@ -93,7 +93,7 @@ def ask(
     else:
         table = table.join(theirs, on="sample")
     suspects = table[table["suspect"]]
-    text = sentence(table, exam.whom(frame, everyone), agree, confidence, run.classes)
+    text = sentence(table, exam.whom(frame, everyone, split), agree, confidence, run.classes)
     if to is not None:
         exam.write_fixes(run, to, suspects["sample"], suspects["answer"], suspects["votes"], split)
         text += f" They are in {to}: strike the rows whose label is right, and give `netpick relabel`."

@@ -116,7 +116,7 @@ def ask(
     votes = exam.votes(predicted[:, shown], len(run.classes))
     return Answer(
         table,
-        _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone), alike),
+        _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone, split), alike),
         lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen), split),
         exam.notes(run, exam.said_of_samples(run, split, (predicted >= 0).sum(axis=0), len(names)), first=True),
         shares=("right", "share", "others", "share_within", "others_within"),

@@ -224,8 +224,13 @@ def selected(
     return chosen
 
 
-def whom(frame: pd.DataFrame, everyone: bool) -> str:
-    """Name the students of `selected` in a sentence: "812 good students of 1001 (at least 80 % in every attempt)"."""
+def whom(frame: pd.DataFrame, everyone: bool, split: str = answered.SHARED) -> str:
+    """Name the students of `selected` in a sentence: "812 good students of 1001 (at least 80 % in every attempt)".
+
+    What is said of a sample of a split with holes is said of those that answered it.
+    """
+    if split in answered.HOLES:
+        return f"the networks that answered each, of {whom(frame, everyone)}"
     if everyone:
         return counted_word(len(frame), "student")
     published = frame.attrs.get("published")

@@ -51,7 +51,10 @@ def test_votes_are_of_those_who_answered(planted, rows, good):
     assert table["entropy"].to_numpy() == pytest.approx(entropy)
     counts = asked.size()
     note = f"each training sample was answered by {counts.min()} to {counts.max()} of {len(good)} networks"
-    assert note in run.ask("easy", split="left_out").note
+    easy = run.ask("easy", split="left_out")
+    assert note in easy.note
+    assert "all of the networks that answered each, of " in easy.text
+    assert "answered" not in run.ask("easy").text
 
 
 @pytest.mark.parametrize(("split", "first"), [("left_out", 0), ("all", 240)])
