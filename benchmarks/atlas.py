@@ -131,8 +131,8 @@ def block(path: Path, pictures: Path) -> str:
     out = [
         f"## {manifest['dataset']}\n",
         "```sh\n"
-        f"netpick generate {manifest['source']} --dataset {manifest['dataset']}{changed} --run runs/{run.name} "
-        f"--set recipe.folds={folds}\nnetpick train runs/{run.name}\n```\n",
+        f"netpick generate {manifest['source']} --dataset {manifest['dataset']}{changed} --set recipe.folds={folds} "
+        f"--run runs/{run.name}\nnetpick train runs/{run.name}\n```\n",
         f"{len(exam.students(run)):,} networks, {recipe['epochs']} epochs, {folds} folds.\n",
         table(counts(run)),
         "By the questions, to the good students:\n",

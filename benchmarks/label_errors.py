@@ -98,7 +98,7 @@ def work() -> int:
     options = parser.parse_args()
     import_module("cleanlab.filter")  # before anything is trained
     from netpick import Run
-    from netpick.data import DataRequest
+    from netpick.data import DataRequest, data_dir
 
     facts = machine()
     print_machine(facts)
@@ -106,7 +106,7 @@ def work() -> int:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         data = folder / "planted.npz"
-        wrong = planted(DataRequest(options.dataset, options.data_dir), options.share, options.seed, data)
+        wrong = planted(DataRequest(options.dataset, data_dir(options.data_dir)), options.share, options.seed, data)
         words = ("--dataset", f"npz:{data}", "--limit", options.limit, "--set", f"recipe.folds={options.folds}")
         if options.epochs:
             words += ("--set", f"recipe.epochs={options.epochs}")
