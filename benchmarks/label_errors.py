@@ -28,12 +28,13 @@ def planted(request: Any, share: float, seed: int, file: Path) -> np.ndarray:
     from netpick.data import load
 
     dataset = load(request)
-    train, test = dataset.train, dataset.test
+    train, test = dataset.splits["train"], dataset.splits["test"]
     rng, classes = np.random.default_rng(seed), len(dataset.classes)
     wrong = np.sort(rng.choice(len(train), round(share * len(train)), replace=False))
     labels = np.array(train.labels, dtype=np.int64)
     labels[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
-    np.savez(file, x_train=train.images, y_train=labels, x_test=test.images, y_test=np.asarray(test.labels))
+    x_train, x_test = (np.moveaxis(split.pixels, 1, -1) for split in (train, test))
+    np.savez(file, x_train=x_train, y_train=labels, x_test=x_test, y_test=test.labels)
     return wrong
 
 
@@ -116,7 +117,9 @@ def work() -> int:
         run = Run(folder / "run")
         place = np.argsort(number_in_files(run, "left_out"))  # of all training images, in the order of the files
         labels = run.labels("left_out")[place].astype(np.int64)
-        table = run.ask("suspects", split="left_out", all_samples=True).table.set_index("sample").loc[place]
+        table = run.ask("suspects", split="left_out", all_samples=True).table.set_index("sample")
+        nothing = {"margin": -1.0, "suspect": False, "cleanlab_quality": 1.0, "cleanlab_issue": False}
+        table = table[list(nothing)].reindex(place).fillna(nothing).astype({k: type(v) for k, v in nothing.items()})
         found = {"suspects": judged(table["margin"].to_numpy(), table["suspect"].to_numpy(), wrong)}
         issues = table["cleanlab_issue"].to_numpy()
         found["cleanlab, all networks"] = judged(-table["cleanlab_quality"].to_numpy(), issues, wrong)
