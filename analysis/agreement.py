@@ -8,8 +8,9 @@ time, and by what the two accuracies leave of kappa, since able networks agree w
 Two networks complement each other where they are seldom wrong together: chosen on one half of the test samples, as is
 the best single network that they are compared with, and judged on the other, in ten splits. Kappa uses all test samples
 at the last epoch, first replicate; pairs without an error have none and are left out. Time and memory grow with the
-square of the number of networks. Networks of a run with folds that left out different ones share no samples of the
-split `left_out`: pairs are then of the same fold, and none is said to complement each other best.
+square of the number of networks, so that of more than 2,000 a share of each family is drawn. Networks of a run with
+folds that left out different ones share no samples of the split `left_out`: pairs are then of the same fold, and none
+is said to complement each other best.
 
 Columns
 -------
@@ -56,6 +57,7 @@ def ask(
     by: str = "family",
     shuffles: int = 199,
     seed: int = 0,
+    networks: int = 2_000,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
@@ -71,12 +73,19 @@ def ask(
     shuffles : int
         How often the groups are shuffled for the test.
     seed : int
-        Of the shuffles, and of the splits into halves.
+        Of the shuffles, of the splits into halves, and of the networks where there are too many.
+    networks : int
+        Where there are more, so many are drawn, a share of each family; time and memory grow with their square.
     """
     exam.check_choice("by", by, GROUPS)
     exam.check_count("shuffles", shuffles)
+    exam.check_count("networks", networks)
     compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
     frame = exam.selected(run, everyone, good, gold, quantile, split)
+    who = exam.whom(frame, everyone)
+    if len(frame) > networks:
+        share = frame.groupby(["computation", "activation"]).sample(frac=networks / len(frame), random_state=seed)
+        frame, who = share.sort_index(), f"{len(share):,} networks drawn from {who}"
     names, predicted, labels = exam.final(run, frame["name"], split)
     if len(names) < 2:
         raise NetpickError("agreement needs two networks and there is one: give a lower `good`, or ask `everyone`")
@@ -96,7 +105,7 @@ def ask(
     table = pair_table(best, kappa, joint / shared, groups_of, names)
 
     inside, outside, p = within_test(kappa, codes, shuffles, seed, np.diag(joint / shared), fold)
-    text = sentence(inside, outside, p, by, best, names, exam.whom(frame, everyone))
+    text = sentence(inside, outside, p, by, best, names, who)
     # Families are many: the figure has their computations.
     of = (frame["activation"] if by == "activation" else frame["computation"]).reset_index(drop=True)
     shown = largest(of).to_numpy()
@@ -106,7 +115,7 @@ def ask(
         part, names_of = kappa[np.ix_(shown, shown)], of[shown].reset_index(drop=True)
         square = means(part, *pd.factorize(names_of))
         rows = beside(part, codes[shown], names_of)
-        return draw(rows, square, by, f"{headline(inside, outside, p, by)} ({few})", exam.whom(frame, everyone))
+        return draw(rows, square, by, f"{headline(inside, outside, p, by)} ({few})", who)
 
     return Answer(
         table, text, figure, exam.notes(run, compared_on, exam.said_of_luck(run, split), first=True),

@@ -228,6 +228,19 @@ def test_the_figure_has_within_beside_between_of_eight_computations_at_most(plan
     )
 
 
+def test_of_too_many_networks_a_share_of_each_family_is_drawn(grouped):
+    run, wrong, codes = grouped
+    answer = run.ask("agreement", networks=8, everyone=True)
+    assert "among 8 networks drawn from 16 students" in answer.text
+    within = answer.table[answer.table["first"] == answer.table["second"]]
+    assert within["pairs"].tolist() == [1, 1, 1, 1]  # two of the four of each family
+    every = {cohen_kappa_score(wrong[i], wrong[j]) for i, j in combinations(range(16), 2) if codes[i] == codes[j]}
+    assert all(min(abs(kappa - one) for one in every) < 1e-9 for kappa in within["kappa"])
+    assert "drawn" not in run.ask("agreement", networks=16, everyone=True).text
+    other = run.ask("agreement", networks=8, everyone=True, seed=5)
+    assert not np.allclose(other.table["kappa"], answer.table["kappa"])
+
+
 def test_a_figure_stays_as_it_is_when_saved_again(grouped):
     fig = agreement.ask(grouped[0]).figure()
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["pairs of the same family", "pairs of another"]
