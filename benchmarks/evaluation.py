@@ -24,6 +24,7 @@ from netpick.networks import NetworkSpec, generate
 from netpick.networks.catalogue.template import load
 from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import sizes
+from netpick.sessions.workers.process import prepare
 from netpick.training import Job, choose
 from netpick.training.engines.compiled.program import CompiledEpochs
 from netpick.training.engines.eager.autograd import Autograd
@@ -105,8 +106,7 @@ def work() -> None:
     parser.add_argument("--rounds", type=positive, default=7, help="medians count (%(default)s)")
     parser.add_argument("--slice", type=float, default=0.05, metavar="S", help="seconds of an epoch, about (0.05)")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare()
     facts = machine()
     print_machine(facts)
     specs, image = networks()
