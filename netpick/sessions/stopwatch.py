@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch.nn import Sequential
 
 BATCH = EVALUATION_BATCH
-"""Inputs of a batch whose throughput is measured, as many as an evaluation takes at once on the CPU."""
+"""Inputs of a batch whose throughput is measured, the most that an evaluation takes at once on the CPU."""
 
 REPEATS = 7
 """Of which the median is taken; single inputs are repeated as often as there is time."""

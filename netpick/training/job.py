@@ -32,7 +32,7 @@ STEPS_A_GATHER = 64
 """Steps whose samples are gathered at once: a gather for each step costs more than the step of a small network."""
 
 EVALUATION_BATCH = 250
-"""Samples in one forward pass of an evaluation: small enough for the caches, large enough to hide the calls."""
+"""The most samples in one forward pass of an evaluation, large enough to hide the calls; see `evaluated_together`."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from netpick.core.errors import WorkError
 from netpick.core.recipe import Recipe
-from netpick.networks.paper.spec import NetworkSpec, needs_two
+from netpick.networks.paper.spec import NetworkSpec, needs_two, shapes
+from netpick.networks.paper.whole_networks import is_whole
 from netpick.training.augmentation import Augmentation
 from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER, Job
 from netpick.training.plan import Plan
@@ -25,10 +27,29 @@ def autocast(plan: Plan, device: str) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
+FEWEST_EVALUATED, VALUES_EVALUATED = 32, 2**18
+"""Samples that the CPU evaluates at a time: so many that the largest layer makes so many values, 1 MB of them.
+
+What doesn't stay in the caches is computed several times slower, and most slowly where memory is asked of the system
+anew for each batch. Of networks whose inside can't be seen there are the fewest.
+"""
+
+
+def evaluated_together(job: Job, inputs: Tensor) -> int:
+    """Return how many samples are in a forward pass of an evaluation, by torch's kernels."""
+    layers = job.spec.layers
+    if job.kind != "cpu":
+        return EVALUATION_BATCH
+    if is_whole(layers):
+        return FEWEST_EVALUATED
+    largest = max(math.prod(shape) for shape in shapes(layers, tuple(inputs.shape[1:])))
+    return max(FEWEST_EVALUATED, min(EVALUATION_BATCH, VALUES_EVALUATED // largest))
+
+
 def scores_of(model: nn.Module, job: Job, inputs: Tensor) -> np.ndarray:
     """Return the scores (samples, classes) float32 of a model in evaluation mode, as torch computes them."""
     with autocast(job.plan, job.device):
-        scores = torch.cat([model(x).float() for x in inputs.split(EVALUATION_BATCH)])
+        scores = torch.cat([model(x).float() for x in inputs.split(evaluated_together(job, inputs))])
     array: np.ndarray = scores.cpu().numpy()
     return array
 

@@ -448,6 +448,33 @@ def test_dropout_is_drawn_from_the_trainings_own_seed():
         assert not np.array_equal(scores(one)[0], scores(fit(spec, seed=8))[0])
 
 
+@pytest.mark.parametrize("mode", ["explicit", "eager", "reference"])
+@pytest.mark.parametrize(("channels", "side", "together"), [(1, 8, 250), (16, 16, 64), (64, 16, 32)])
+def test_so_many_samples_are_evaluated_together_as_stay_in_the_caches(mode, channels, side, together):
+    """As many as the largest layer makes a quarter of a million values of: each is there once, in its order."""
+    linear = layer("Linear", in_features=channels * side * side, out_features=2)
+    spec = network(
+        "N",
+        layer("Reshape", shape=[1, side, side]),
+        layer("Conv2d", in_channels=1, out_channels=channels, kernel_size=1),
+        *(layer("Flatten"), linear, layer("LogSoftmax")),
+    )
+    seen = []
+
+    def note(module, given, output):
+        if isinstance(module, torch.nn.Conv2d) and not module.training:
+            seen.append(len(output))
+
+    inputs = torch.arange(300 * side * side).view(300, 1, side, side) / 1000
+    job = Job(spec, Recipe(epochs=1), 7, Plan(mode=mode))
+    data = {"train": (inputs[:4], torch.arange(4) % 2), "test": (inputs, torch.arange(300) % 2)}
+    with torch.nn.modules.module.register_module_forward_hook(note):
+        result = train(job, data)
+    assert seen == [together] * (300 // together) + [300 % together]
+    alone = train(job, {**data, "test": (inputs[-1:], data["test"][1][-1:])})
+    np.testing.assert_allclose(result.epochs[0].splits[0].scores[-1:], alone.epochs[0].splits[0].scores, rtol=1e-4)
+
+
 def test_scores_are_those_of_evaluation_mode_and_statistics_are_kept():
     spec = norms(layer("Dropout", p=0.5))
     result = fit(spec, keep_weights=True)

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
+from netpick.core.processes import keep_memory
 from netpick.core.result import TrainingResult
 from netpick.data.shared import SharedData, attach
 from netpick.networks.paper.whole_networks import is_baseline
@@ -63,6 +64,7 @@ def prepare() -> None:
     with contextlib.suppress(ValueError):  # not the main thread, as in a cluster's worker
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and decides
     torch.set_num_threads(1)
+    keep_memory()
     # Numbers below 1e-38 are worth nothing to a network, and make it many times slower on some processors.
     torch.set_flush_denormal(True)
     # The first optimizer of a process makes torch load its compiler, for seconds that belong to no network.

@@ -19,8 +19,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 LINEAR, CONV, ACTIVATION, PAD, NORM, ADD = range(6)
@@ -78,6 +79,105 @@ def _bits_to_float(context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
+VECTOR = 16 if binding.get_host_cpu_features().get("avx512f") else 8
+"""Values of a register, or of two where they are smaller."""
+
+WIDTHS = (1, 4, VECTOR, 2 * VECTOR)
+"""Columns that `tile` computes at once."""
+
+ROWS = 6
+"""Rows that it computes at most: with two vectors each, and what is loaded for them, they fill sixteen registers."""
+
+
+def _tile(builder: Any, rows: int, width: int, pointers: tuple[Any, ...], apart: Any, many: Any) -> None:
+    """Write the code of `tile` for so many rows and columns, and `many` taps."""
+    y, source, taps, weight, begin = pointers
+    wide = min(width, VECTOR)
+    kind, number, contract = ir.VectorType(ir.FloatType(), wide), ir.IntType(64), ("contract",)
+    vectors = range(width // wide)
+
+    def vector(pointer: Any, at: int) -> Any:
+        return builder.bitcast(builder.gep(pointer, [number(at * wide)]), kind.as_pointer())
+
+    def spread(pointer: Any, at: Any) -> Any:
+        one = builder.insert_element(kind(ir.Undefined), builder.load(builder.gep(pointer, [at])), number(0))
+        return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), wide)([0] * wide))
+
+    # Memory here, which the compiler makes registers.
+    sums = [[cgutils.alloca_once_value(builder, spread(begin, number(r))) for _ in vectors] for r in range(rows)]
+    with cgutils.for_range(builder, many) as loop:
+        read = builder.gep(source, [builder.load(builder.gep(taps, [loop.index]))])
+        values = [builder.load(vector(read, v), align=4) for v in vectors]
+        for r, row in enumerate(sums):
+            factor = spread(weight, builder.add(builder.mul(many, number(r)), loop.index))
+            for total, value in zip(row, values, strict=True):
+                product = builder.fmul(factor, value, flags=contract)
+                builder.store(builder.fadd(builder.load(total), product, flags=contract), total)
+    for r, row in enumerate(sums):
+        into = builder.gep(y, [builder.mul(apart, number(r))])
+        for v, total in enumerate(row):
+            builder.store(builder.load(total), vector(into, v), align=4)
+
+
+@intrinsic
+def tile(context: Any, y: Any, apart: Any, source: Any, taps: Any, weight: Any, begin: Any, rows: Any, width: Any):
+    """Write begin[r] + the sum of weight[r, t] * source[taps[t] :], over all t, into y[r * apart :].
+
+    The sums of WIDTHS[width] columns and of `rows` rows, at most ROWS, stay in registers over all taps: each value is
+    loaded once for all rows, and nothing but the result is written.
+    """
+    del context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        arrays = {at: context.make_array(signature.args[at])(context, builder, arguments[at]) for at in (0, 2, 3, 4, 5)}
+        pointers = tuple(array.data for array in arrays.values())
+        case = builder.add(builder.mul(arguments[7], arguments[7].type(ROWS)), arguments[6])
+        end = builder.append_basic_block("tiled")
+        choice = builder.switch(case, end)
+        for number, columns in enumerate(WIDTHS):
+            for r in range(1, ROWS + 1):
+                block = builder.append_basic_block(f"{r}x{columns}")
+                choice.add_case(case.type(number * ROWS + r), block)
+                with builder.goto_block(block):
+                    _tile(builder, r, columns, pointers, arguments[1], arrays[3].nitems)
+                    builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(y, types.intp, source, taps, weight, begin, types.intp, types.intp), generate
+
+
+@intrinsic
+def turn(context: Any, rows: Any, columns: Any, apart: Any, wide: Any) -> Any:
+    """Write VECTOR values of VECTOR rows into as many columns; apart: from row to row; wide: from column to column.
+
+    In registers: in each round lanes that are 1, 2, 4, ... apart change places with those of a row as far away.
+    """
+    del context
+    kind, mask = ir.VectorType(ir.FloatType(), VECTOR), ir.VectorType(ir.IntType(32), VECTOR)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, into = (context.make_array(signature.args[at])(context, builder, arguments[at]).data for at in range(2))
+
+        def line(pointer: Any, number: int, step: Any) -> Any:
+            return builder.bitcast(builder.gep(pointer, [builder.mul(step, step.type(number))]), kind.as_pointer())
+
+        lines = [builder.load(line(source, i, arguments[2]), align=4) for i in range(VECTOR)]
+        step = 1
+        while step < VECTOR:
+            first = mask([lane if not lane & step else VECTOR + lane - step for lane in range(VECTOR)])
+            second = mask([lane + step if not lane & step else VECTOR + lane for lane in range(VECTOR)])
+            for i in (i for i in range(VECTOR) if not i & step):
+                pair = lines[i], lines[i + step]
+                lines[i], lines[i + step] = (builder.shuffle_vector(*pair, lanes) for lanes in (first, second))
+            step *= 2
+        for j, values in enumerate(lines):
+            builder.store(values, line(into, j, arguments[3]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, columns, types.intp, types.intp), generate
+
+
 ONE, HALF, TWO, ZERO = np.float32(1), np.float32(0.5), np.float32(2), np.float32(0)
 _LOG2E, _LN2_HIGH, _LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _E = [np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)]
@@ -113,6 +213,25 @@ def normal_cdf(x):
     return ONE - tail if x >= ZERO else tail
 
 
+_MOST = np.float32(7.90531110763549805)
+_T = [np.float32(c) for c in (
+    -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05,
+    6.37261928875436e-04, 4.89352455891786e-03, 1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03,
+    4.89352518554385e-03,
+)]  # fmt: skip
+_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7, _T8, _T9, _T10 = _T
+
+
+@jit
+def tanh(x):
+    """The hyperbolic tangent within 4e-7 of itself: the quotient of polynomials of the Eigen library."""
+    bounded = x if not x < -_MOST else -_MOST  # written so that NaN stays NaN
+    bounded = bounded if not bounded > _MOST else _MOST
+    s = bounded * bounded
+    p = (((((_T0 * s + _T1) * s + _T2) * s + _T3) * s + _T4) * s + _T5) * s + _T6
+    return bounded * p / (((_T7 * s + _T8) * s + _T9) * s + _T10)
+
+
 @jit
 def activate(function, x, y):
     """Write an activation of x into y; they may be the same."""
@@ -122,7 +241,7 @@ def activate(function, x, y):
             y[i] = x[i] if not x[i] < ZERO else ZERO
     elif function == TANH:
         for i in range(n):
-            y[i] = TWO / (ONE + exp(-TWO * x[i])) - ONE
+            y[i] = tanh(x[i])
     elif function == SIGMOID:
         for i in range(n):
             y[i] = ONE / (ONE + exp(-x[i]))
@@ -240,6 +359,24 @@ def add_taps_to_two(out, other, source, taps, weights, more, n):
             out[i] += w0 * a[i]
             other[i] += v0 * a[i]
         t += 1
+
+
+@jit
+def weigh_taps(y, apart, source, taps, weight, begin, n):
+    """Write begin[o] + the sum of weight[o, t] * source[taps[t] : taps[t] + n] into y[o * apart :], for all outputs o.
+
+    Where the last columns don't fill a tile, some before them are computed a second time.
+    """
+    outputs, many = len(begin), len(taps)
+    blocks = (outputs + ROWS - 1) // ROWS
+    width = len(WIDTHS) - 1
+    while n < WIDTHS[width]:
+        width -= 1
+    for start in range(0, n, WIDTHS[width]):
+        i = min(start, n - WIDTHS[width])
+        for block in range(blocks):
+            o, end = block * outputs // blocks, (block + 1) * outputs // blocks
+            tile(y[o * apart + i :], apart, source[i:], taps, weight[o * many :], begin[o:], end - o, width)
 
 
 @jit
@@ -362,24 +499,16 @@ def reach(row, d, h, n):
 def conv(row, x, weight, bias, y, n, taps):
     """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table."""
     taps = find_taps(row, n, taps)
-    many, outputs = len(taps), row[OUTPUTS]
+    outputs = row[OUTPUTS]
     depths, heights, span, plane, count, longest, apart = extent(row, n)
-    for o in range(outputs):
-        y[o * plane : (o + 1) * plane] = bias[o] if len(bias) else ZERO
+    begin = bias if len(bias) else np.zeros(outputs, np.float32)
     for d in range(depths):
         for h in range(heights):
             for piece in range(count):
                 size = min(longest, span - piece * longest)
                 source = x[reach(row, d, h, n) + piece * apart :]
-                at = (d * heights + h) * span + piece * longest
-                o = 0
-                while o + 2 <= outputs:
-                    out, other = y[o * plane + at :], y[(o + 1) * plane + at :]
-                    w, v = weight[o * many : (o + 1) * many], weight[(o + 1) * many : (o + 2) * many]
-                    add_taps_to_two(out, other, source, taps, w, v, size)
-                    o += 2
-                if o < outputs:
-                    add_taps(y[o * plane + at :], source, taps, weight[o * many : (o + 1) * many], size)
+                into = y[(d * heights + h) * span + piece * longest :]
+                weigh_taps(into, plane, source, taps, weight, begin, size)
 
 
 @jit
@@ -703,10 +832,15 @@ def step_amsgrad(kind, values, gradients, first, second, largest, hyper, step):
 def transpose(rows, columns):
     """Write rows (batch, values) into columns (values, batch)."""
     n, many = rows.shape
-    for start in range(0, many, 16):  # the lines of the cache that are written stay in it
-        for i in range(n):
-            for j in range(start, min(start + 16, many)):
-                columns[j, i] = rows[i, j]
+    if min(n, many) < VECTOR:
+        columns[:] = rows.T
+        return
+    values, out = rows.reshape(n * many), columns.reshape(n * many)
+    for start in range(0, many, VECTOR):
+        j = min(start, many - VECTOR)  # the last ones together with some before them, a second time
+        for begin in range(0, n, VECTOR):
+            i = min(begin, n - VECTOR)
+            turn(values[i * many + j :], out[j * n + i :], many, n)
 
 
 @jit
@@ -875,13 +1009,14 @@ def train(
 
 
 @jit
-def score(table, values, images, begin, x, arena, taps, classes, positive, statistics, scores):
-    """Write the scores (n, classes) of the images from `begin` on."""
-    n = len(scores)
-    part = images[begin : begin + n]
-    if table[0, KIND] != LINEAR:
-        transpose(part, x[: part.size].reshape((part.shape[1], n)))
-    y = forward(table, values, part, x, arena, taps, classes, positive, statistics, False)
-    for j in range(classes):
-        for i in range(n):
-            scores[i, j] = y[j, i]
+def score(table, values, images, together, x, arena, taps, classes, positive, statistics, scores):
+    """Write the scores (samples, classes) of the images, of which so many are computed together."""
+    for begin in range(0, len(images), together):
+        part = images[begin : begin + together]
+        n = len(part)
+        if table[0, KIND] != LINEAR:
+            transpose(part, x[: part.size].reshape((part.shape[1], n)))
+        y = forward(table, values, part, x, arena, taps, classes, positive, statistics, False)
+        for j in range(classes):
+            for i in range(n):
+                scores[begin + i, j] = y[j, i]

@@ -25,9 +25,20 @@ from netpick.training.engines.compiled import LOSSES, OPTIMIZERS
 from netpick.training.engines.compiled.cache import in_use
 from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
-from netpick.training.job import EVALUATION_BATCH, STEPS_A_GATHER
+from netpick.training.job import STEPS_A_GATHER
 from netpick.training.loop import Setup
 from netpick.training.steps import FlatParameters
+
+TOGETHER = {True: 48, False: 96}
+"""Samples that are scored at a time: fewer where images are turned, batch last; multiples of a vector's sixteen."""
+
+VALUES_TOGETHER = 200_000
+"""Outputs of all layers of the samples that are scored at a time, as far as there are 16: they stay in the cache."""
+
+
+def scored_together(values: int, turned: bool) -> int:
+    """Return how many samples are scored at a time, where a sample makes so many values."""
+    return max(16, min(TOGETHER[turned], VALUES_TOGETHER // values // 16 * 16))
 
 
 @functools.lru_cache(maxsize=1)
@@ -59,7 +70,7 @@ def load() -> ModuleType:
 def prepare() -> bool:
     """Compile the kernels, for some twenty seconds, unless they are in the cache; return whether they were."""
     layers = [layer("Flatten"), layer("Linear", in_features=2, out_features=2), layer("LogSoftmax")]
-    program = Program(load(), layers, build(layers), Recipe(batch_size=2), (2,), 2, 2)
+    program = Program(load(), layers, build(layers), Recipe(batch_size=2), (2,), 2)
     images = np.ones((2, 2), np.float32)
     program.train(images, np.zeros(2, np.int64), np.arange(2))
     program.score(images)
@@ -74,7 +85,7 @@ class CompiledEpochs:
         self.setup = setup
         job, count, image = setup.job, setup.order.count, setup.inputs.shape[1:]
         model, schedule = setup.model, setup.schedule
-        self.program = Program(kernels(), job.spec.layers, model, job.recipe, image, count, EVALUATION_BATCH, schedule)
+        self.program = Program(kernels(), job.spec.layers, model, job.recipe, image, count, schedule)
         self.images, self.labels = setup.inputs.flatten(1).numpy(), setup.labels.numpy()
 
     def epoch(self) -> float:
@@ -112,7 +123,6 @@ class Program:
     recipe : its optimizer, loss and batch size
     image : shape of a sample
     samples : that are trained on: no batch has more
-    together : samples that are scored at a time
     schedule : learning rate and momentum of each step, where they change
     """
 
@@ -124,7 +134,6 @@ class Program:
         recipe: Recipe,
         image: Sequence[int],
         samples: int,
-        together: int,
         schedule: np.ndarray | None = None,
     ) -> None:
         self.kernels = kernels
@@ -133,8 +142,9 @@ class Program:
         self.table, self.classes, size = np.stack(table.rows), table.classes, table.room + table.classes
         self.statistics = np.zeros(max(1, table.statistics), np.float32)
         self.norms = [self._adopt(norm, begin) for norm, begin in table.norms]
-        self.batch, self.together = min(recipe.batch_size, samples), together
-        most = max(self.batch, together)
+        turned = bool(self.table[0, kernels.KIND] != kernels.LINEAR)
+        self.batch, self.together = min(recipe.batch_size, samples), scored_together(size, turned)
+        most = max(self.batch, self.together)
         pixels = math.prod(image)
         self.rows = np.empty((self.batch, pixels), np.float32)
         self.x = np.empty(pixels * most, np.float32)
@@ -188,13 +198,10 @@ class Program:
     def score(self, images: np.ndarray) -> np.ndarray:
         """Return the logarithms of the probabilities, (samples, classes) float32, of images (samples, pixels)."""
         scores = np.empty((len(images), self.classes), np.float32)
-        for begin in range(0, len(images), self.together):
-            self.kernels.score(
-                *(self.table, self.values, images, begin, self.x, self.arena, self.taps, self.classes),
-                self.positive,
-                self.statistics,
-                scores[begin : begin + self.together],
-            )
+        self.kernels.score(
+            *(self.table, self.values, images, self.together, self.x, self.arena, self.taps, self.classes),
+            *(self.positive, self.statistics, scores),
+        )
         return scores
 
 
