@@ -40,13 +40,13 @@ Steps = Generator[Wait | None, None, None]
 class Pieces:
     """How the work is cut up.
 
-    `unroll`: steps in one graph, None for as many as pay; `evaluation_batch`: samples in one pass of an evaluation;
-    `turn`: replays given to the device before another network has its turn.
+    `unroll`: steps in one graph, None for as many as pay; `evaluation_batch`: samples in one pass of an evaluation, and
+    `turn`: replays given to the device before another network has its turn, None for what the table says.
     """
 
     unroll: int | None = None
-    evaluation_batch: int = cards.EVALUATION_BATCH
-    turn: int = cards.REPLAYS_A_TURN
+    evaluation_batch: int | None = None
+    turn: int | None = None
 
 
 class Network:
@@ -54,7 +54,8 @@ class Network:
 
     def __init__(self, model: nn.Module, job: Job, lane: Lane, parts: Parts, smallest: int, pieces: Pieces) -> None:
         self.model, self.job, self.lane, self.parts = model, job, lane, parts
-        self.batch, self.turn = pieces.evaluation_batch, pieces.turn
+        self.batch = pieces.evaluation_batch or cards.EVALUATION_BATCH
+        self.turn = pieces.turn or cards.REPLAYS_A_TURN
         self.optimizer, refused = make_optimizer(model, job, lane)
         recipe, count = job.recipe, parts.count
         schedule = schedule_of(recipe, recipe.epochs * steps_of(count, recipe.batch_size, smallest))
