@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -83,6 +84,15 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     """Return the median and, of several values, the range: `1.23 (1.20-1.31)`."""
     middle = f"{median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return the mean of independent differences, and the ends of Student's interval around it."""
+    from scipy.stats import t
+
+    mean = float(differences.mean())
+    half = float(t.ppf((1 + level) / 2, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5)
+    return mean, mean - half, mean + half
 
 
 def megabytes(size: float) -> str:

@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from _common import (
     console,
+    interval,
     machine,
     main,
     new_parser,
@@ -54,15 +54,6 @@ def last_accuracies(run: Run) -> pd.DataFrame:
     last = epochs.sort_values("epoch").groupby(keys).tail(1)[[*keys, "accuracy"]].merge(seconds, on=keys)
     done = run.trainings[run.trainings["status"] == "done"].astype({"network": str})
     return done[[*keys, "plan"]].merge(last, on=keys)
-
-
-def interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean of independent differences, and the ends of Student's interval around it."""
-    from scipy.stats import t
-
-    mean = float(differences.mean())
-    half = float(t.ppf((1 + level) / 2, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5)
-    return mean, mean - half, mean + half
 
 
 def compare(reference: Run, candidate: Run, margin: float) -> dict[str, Any]:

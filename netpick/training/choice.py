@@ -14,6 +14,7 @@ from msgspec import structs
 from netpick.core.errors import DeviceError, PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec
+from netpick.training import cards
 from netpick.training.engines import ENGINES
 from netpick.training.job import Job
 from netpick.training.plan import Plan, pinned
@@ -26,13 +27,6 @@ BF16_PAYS = 2_000_000
 """Multiply-accumulates of a sample from which bf16 is the faster one, on processors that have it; below it is slower.
 
 Two convolutions of some dozen channels on 28×28; `auto` takes bf16 for convolutions from here on.
-"""
-
-BF16_PAYS_ON_CUDA = 50_000_000
-"""Likewise on CUDA cards, there of all layers: a guess, not measured on a card yet.
-
-bf16 multiplies twice as fast as tf32 there, and casts the weights and inputs of each layer before. A batch of 32 is
-then 3 billion operations forward: some tens of microseconds, where a cast takes a few.
 """
 
 UNKNOWN = NetworkSpec("unknown", "None", "None", ())
@@ -103,7 +97,7 @@ def auto_precision(device: str, spec: NetworkSpec) -> str:
     """
     kind = device.partition(":")[0]
     if kind == "cuda":
-        large = macs_of(spec.layers) >= BF16_PAYS_ON_CUDA
+        large = macs_of(spec.layers) >= cards.BF16_MACS
         return "bf16" if large and cuda_has_bf16(device) else "tf32"
     if kind == "cpu" and macs_of(spec.layers, _is_convolution) >= BF16_PAYS and cpu_has_bf16():
         return "bf16"

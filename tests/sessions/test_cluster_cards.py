@@ -22,6 +22,7 @@ from netpick.sessions.workers.gpu_budget import Budget
 from netpick.sessions.workers.gpu_feeder import Feeder
 from netpick.sessions.workers.gpu_processes import start_training
 from netpick.store.folder import Store
+from netpick.training import cards as figures
 from netpick.training.engines.graphs.lanes import make_lane
 
 distributed = pytest.importorskip("distributed", reason="wants the extra cluster: pip install -e .[cluster]")
@@ -80,6 +81,7 @@ def test_cards_are_dealt_out_among_the_workers_that_see_them(seen, takers):
 def cards(monkeypatch):
     """Make every other worker of this process see a card of its own; a lane of the CPU stands in for it."""
     layouts = []
+    monkeypatch.setattr(figures, "STREAMS", 8)
 
     def prepare(device, layout, background):
         layouts.append(layout)

@@ -15,6 +15,7 @@ from netpick.sessions.forecast import model
 from netpick.sessions.forecast.model import Timed, fit, futures, rough, schedule
 from netpick.sessions.forecast.work import FEATURES, Workload, quantities, workload_of
 from netpick.sessions.situation import RunNetwork, Samples
+from netpick.training import cards
 
 PLANTED = np.array(
     [
@@ -179,12 +180,22 @@ def test_a_baseline_has_no_steps():
     assert rough().seconds(work) == model.UNTRAINED
 
 
-def test_the_rough_model_knows_that_more_costs_more():
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_the_rough_model_knows_that_more_costs_more(device):
     works, _ = planted(40)
-    fitted = rough()
+    fitted = rough(device)
     for work in works:
         larger = Workload(work.key, "L", "k", work.steps, work.evaluated, 2 * work.step, 2 * work.sample)
         assert fitted.seconds(larger) > fitted.seconds(work) > 0
+
+
+def test_a_card_has_rough_costs_of_its_own():
+    layers = [layer("Flatten"), layer("Linear", in_features=64, out_features=10), layer("LogSoftmax")]
+    row = {"hash": "h", "name": "N", "computation": "Linear", "macs": 640, "ops": 4, "params": 650, "memory": 148}
+    work = workload_of(network(row, layers, Recipe(batch_size=25, epochs=1)), (1, 8, 8), Samples(100, 0))
+    each = 4 * cards.OP_SECONDS + 650 * cards.WEIGHT_SECONDS
+    each += 25 * (148 * cards.VALUE_SECONDS + 640 * cards.MAC_SECONDS)
+    assert rough("cuda:0").seconds(work) == pytest.approx(cards.TRAINING_SECONDS + 4 * each, rel=1e-6)
 
 
 # The schedule

@@ -4,16 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netpick.sessions.workers.gpu_budget import (
-    FIXED_BYTES,
-    LOAD,
-    THREADS,
-    Budget,
-    Layout,
-    bytes_needed,
-    layout,
-    occupancy,
-)
+from netpick.sessions.workers.gpu_budget import Budget, Layout, bytes_needed, layout, occupancy
+from netpick.training import cards
+from netpick.training.cards import FIXED_BYTES
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Give figures of cards values that don't depend on what was measured."""
+
+    def given(**values):
+        for name, value in values.items():
+            monkeypatch.setattr(cards, name, value)
+
+    return given
 
 
 @given(
@@ -61,22 +65,25 @@ def test_one_that_fits_nowhere_is_tried_alone():
     assert budget.admit("small", 1, 0.1)
 
 
-def test_networks_that_fill_the_card_are_few_at_a_time():
+def test_networks_that_fill_the_card_are_few_at_a_time(figures):
+    figures(THREADS=132 * 2048, LOAD=4.0)
     budget = Budget(10**12)
-    full = occupancy(memory=THREADS, layers=1, batch_size=25)
+    full = occupancy(memory=132 * 2048, layers=1, batch_size=25)
     assert full == 1
-    assert [budget.admit(i, 1, full) for i in range(6)] == [i < LOAD for i in range(6)]
+    assert [budget.admit(i, 1, full) for i in range(6)] == [i < 4 for i in range(6)]
     # Basic: 1588 elements in 3 layers, 25 samples: 13,233 threads of 270,336
     assert occupancy(1588, 3, 25) == pytest.approx(0.04895, abs=1e-5)
 
 
-def test_the_need_of_a_linear_network():
+def test_the_need_of_a_linear_network(figures):
+    figures(VALUE_COPIES=3, WEIGHT_COPIES=5)
     # Basic at batch 25: 1588 elements a sample three times, 7850 parameters five times, 4 bytes each
     assert bytes_needed(1588, 7850, 25) - FIXED_BYTES == 4 * (3 * 39700 + 39250)
+    assert type(bytes_needed(1588, 7850, 25)) is int
 
 
 @pytest.mark.parametrize(
-    ("cards", "cores", "wanted", "expected"),
+    ("number", "cores", "wanted", "expected"),
     [
         (1, 16, None, Layout(2, 8)),
         (1, 2, None, Layout(1, 8)),
@@ -87,5 +94,6 @@ def test_the_need_of_a_linear_network():
         (1, 1, 3, Layout(1, 3)),
     ],
 )
-def test_processes_and_streams(cards, cores, wanted, expected):
-    assert layout(cards, cores, wanted) == expected
+def test_processes_and_streams(figures, number, cores, wanted, expected):
+    figures(PROCESSES=2, STREAMS=8)
+    assert layout(number, cores, wanted) == expected

@@ -17,10 +17,10 @@ from netpick.data import DataRequest, load
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Options, session, train_run
 from netpick.sessions.generate import generate_run
-from netpick.sessions.workers import gpu_processes as cards
+from netpick.sessions.workers import gpu_processes
 from netpick.sessions.workers.task import Task
 from netpick.store.folder import Store
-from netpick.training import Job, Plan, train
+from netpick.training import Job, Plan, cards, train
 
 CARDS = ["cuda:0", "cuda:1"]
 
@@ -33,7 +33,7 @@ def given(monkeypatch):
     def stream(tasks, devices, layout, on_start):
         found.update(tasks=tasks, devices=devices, layout=layout)
         with ThreadPoolExecutor(1) as background:
-            feeder = cards.prepare_card("cpu", layout, background)
+            feeder = gpu_processes.prepare_card("cpu", layout, background)
             for task in tasks:
                 feeder.add(task.on("cpu"))
             while feeder.busy:
@@ -47,6 +47,8 @@ def given(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(CARDS))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: f"A card, {name}")
     monkeypatch.setattr(device, "usable_cores", lambda: 8)
+    monkeypatch.setattr(cards, "PROCESSES", 2)
+    monkeypatch.setattr(cards, "STREAMS", 8)
     monkeypatch.setattr(session.gpu_processes, "stream", stream)
     monkeypatch.setattr(session.pool, "stream", None)  # not the way of the CPU
     return found

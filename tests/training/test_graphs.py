@@ -10,7 +10,7 @@ from test_loop import CONV, DATA, LINEAR, RESIDUAL, network, plain_loop, split
 
 from netpick.core.recipe import Augment, Recipe
 from netpick.networks.paper.spec import layer
-from netpick.training import Job, Plan, train
+from netpick.training import Job, Plan, cards, train
 from netpick.training.engines.graphs.lanes import CaptureError, CudaLane, Lane, Mark, reason
 from netpick.training.engines.graphs.network import Pieces
 from netpick.training.engines.graphs.parts import unrolled
@@ -174,7 +174,9 @@ def test_a_plan_that_says_eager_captures_nothing():
     ("steps", "epochs", "expected"),
     [(2400, 4, 8), (5, 100, 2), (0, 4, 1), (1, 10**6, 1), (60000, 100, 32)],
 )
-def test_steps_in_a_graph(steps, epochs, expected):
+def test_steps_in_a_graph(monkeypatch, steps, epochs, expected):
+    monkeypatch.setattr(cards, "CAPTURE_PER_REPLAY", 150)
+    monkeypatch.setattr(cards, "MOST_UNROLLED", 32)
     assert unrolled(steps, epochs) == expected
 
 

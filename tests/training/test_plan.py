@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netpick.core.errors import DeviceError, PlanError
 from netpick.core.recipe import OPTIMIZERS, Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
-from netpick.training import Plan, choice, choose
+from netpick.training import Plan, cards, choice, choose
 from netpick.training.choice import FUSED
 from netpick.training.plan import ALLOWED, pinned
 from netpick.training.steps import autocast
@@ -163,13 +163,13 @@ def linear(width):
 def test_auto_takes_bf16_for_large_networks_on_cards_that_have_it(monkeypatch, capability, large):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(cards, "BF16_MACS", 50_000_000)
     recipe = Recipe(precision="auto")
     # conv: 24² × (25 + 10) × channels, 50 million at 2480.2 channels; linear: width × (784 + 10), at 62972.3.
     sizes = ((conv(2480), "tf32"), (conv(2481), large), (linear(62972), "tf32"), (linear(62973), large))
     for spec, precision in sizes:
         plan = choose(recipe, "cuda:1", spec)
         assert (plan.precision, plan.mode) == (precision, "graph")
-    assert choice.BF16_PAYS_ON_CUDA == 50_000_000
     assert choose(recipe, "cuda:1").precision == "tf32"  # nothing is known of the network
     unknown = NetworkSpec("unknown", "Linear", "None", linear(70_000).layers[1:])
     assert choose(recipe, "cuda:1", unknown).precision == "tf32"

@@ -122,7 +122,7 @@ def calibrate(
     assert situation.samples is not None
     useful = max(2.0, seconds - START_SECONDS) * situation.workers
     # Half a second each, of which a fourth is warming up: below that, times of few steps are chance.
-    places = choose(loads, max(4, min(NETWORKS, int(useful / 0.5))), rough())
+    places = choose(loads, max(4, min(NETWORKS, int(useful / 0.5))), rough(situation.devices[0]))
     if not places:
         return Calibration([])
     # Should the time run out, what was timed is of all sizes.

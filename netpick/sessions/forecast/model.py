@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netpick.sessions.forecast.work import COMPILED, FEATURES, Workload
+from netpick.sessions.forecast.work import COMPILED, FEATURES, KINDS, Workload
 from netpick.sessions.workers.task import TrainingKey
+from netpick.training import cards
+
+TINY = 1e-15
+"""For features that count nothing: not 0, so that a fit may find that they do."""
 
 ROUGH = np.array(
     [
@@ -26,6 +30,14 @@ ROUGH = np.array(
     ]
 )
 """Seconds for one of each feature, on one core of an ordinary processor: good for the order, not for a promise."""
+
+ROUGH_ON_CARD = np.array([
+    {"ops": cards.OP_SECONDS, "params": cards.WEIGHT_SECONDS, "elements": cards.VALUE_SECONDS}.get(
+        name, cards.MAC_SECONDS if name in KINDS else TINY
+    )
+    for name in FEATURES
+])  # fmt: skip
+"""Seconds for one of each feature on a card, among as many other trainings as it has at once."""
 
 ROUGH_EVALUATION, ROUGH_FIXED = 0.4, 0.3
 """Rough seconds of an evaluated sample as a share of a trained one; and of what a training takes besides its steps."""
@@ -77,14 +89,15 @@ class Model:
         return self.fixed + load.steps * step + load.evaluated * sample
 
 
-def rough() -> Model:
-    """Return the model for a machine of which nothing is known."""
-    sample = ROUGH * ROUGH_EVALUATION
+def rough(device: str = "cpu") -> Model:
+    """Return the model for a device of which nothing is known."""
+    step, fixed = (ROUGH_ON_CARD, cards.TRAINING_SECONDS) if device.startswith("cuda") else (ROUGH, ROUGH_FIXED)
+    sample = step * ROUGH_EVALUATION
     once = [name.removeprefix(COMPILED) in ("step", "ops", "rows") for name in FEATURES]
-    return Model(ROUGH, sample / np.where(once, 100, 1), ROUGH_FIXED)
+    return Model(step, sample / np.where(once, 100, 1), fixed)
 
 
-def fit(loads: Sequence[Workload], timed: Sequence[Timed], refits: int = 100) -> Model:
+def fit(loads: Sequence[Workload], timed: Sequence[Timed], refits: int = 100, device: str = "cpu") -> Model:
     """Fit the model to networks that were timed.
 
     Non-negative least squares on relative errors (Lawson and Hanson 1974, "Solving least squares problems"), with the
@@ -96,12 +109,13 @@ def fit(loads: Sequence[Workload], timed: Sequence[Timed], refits: int = 100) ->
     loads : the networks that were timed
     timed : what they took, in the same order
     refits : resamplings of the networks (bootstrap), for the range
+    device : on which they were timed: its rough coefficients are the prior
     """
     step_x = np.array([load.step for load in loads])
     sample_x = np.array([load.sample for load in loads])
     step_y = np.array([times.step_seconds for times in timed])
     sample_y = np.array([times.sample_seconds for times in timed])
-    base = rough()
+    base = rough(device)
     step, sample = _nnls(step_x, step_y, base.step), _nnls(sample_x, sample_y, base.sample)
     errors = [
         math.log(step_y[i] / (step_x[i] @ _nnls(np.delete(step_x, i, 0), np.delete(step_y, i), base.step)))

@@ -114,16 +114,18 @@ def look_ahead(
     assert situation.samples is not None
     loads = workloads_of(situation, situation.samples)
     due = [loads[training.key] for training in situation.due]
-    known = _known(situation, loads, calibration.load(situation) or Calibration([]))
+    known, device = _known(situation, loads, calibration.load(situation) or Calibration([])), situation.devices[0]
     if not known.is_enough(due):
-        roughly = predict(rough(), due, situation.workers, _cores(situation), Overheads()).seconds
+        roughly = predict(rough(device), due, situation.workers, _cores(situation), Overheads()).seconds
         if (allowed := min(budget(roughly), MOST_SECONDS)) > 0:
             on_note(f"timing some of the networks, for about {allowed:.0f} s, to say how long all will take")
             made = calibration.calibrate(situation, tasks, due, allowed, hand_out)
             if made.timed:
                 calibration.save(situation, made)
                 known = _known(situation, loads, made)
-    model = fit([loads[key] for key in known.times], list(known.times.values())) if known.times else rough()
+    model = rough(device)
+    if known.times:
+        model = fit([loads[key] for key in known.times], list(known.times.values()), device=device)
     return Outlook(loads, model, _estimate(situation, due, model, known, compact))
 
 

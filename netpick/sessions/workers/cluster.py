@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from netpick.core.errors import NetpickError, listed
 from netpick.sessions.workers.address import Address
 from netpick.sessions.workers.cluster_worker import Device, Facts
-from netpick.sessions.workers.gpu_budget import STREAMS
+from netpick.training import cards
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -53,7 +53,7 @@ class Worker:
     @property
     def lanes(self) -> int:
         """Networks in training at once: a card has many, anything else one."""
-        return STREAMS if self.device.name.startswith("cuda") else 1
+        return cards.STREAMS if self.device.name.startswith("cuda") else 1
 
 
 class Cluster:

@@ -15,10 +15,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 from netpick.core.result import TrainingResult
-from netpick.sessions.workers.gpu_budget import STREAMS, Layout
+from netpick.sessions.workers.gpu_budget import Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder
 from netpick.sessions.workers.gpu_processes import Prepare, prepare_card
 from netpick.sessions.workers.task import Failure, Task, TrainingKey
+from netpick.training import cards
 
 PREPARE: Prepare = prepare_card
 """What makes the feeder of a card; a stand-in's, in tests."""
@@ -39,7 +40,7 @@ class Card:
     """
 
     def __init__(self, device: str, share: int, prepare: Prepare) -> None:
-        self.device, self.layout, self.prepare = device, Layout(share, STREAMS), prepare
+        self.device, self.layout, self.prepare = device, Layout(share, cards.STREAMS), prepare
         self._incoming: SimpleQueue[tuple[Task, Future[Outcome]]] = SimpleQueue()
         threading.Thread(target=self._run, daemon=True, name=f"netpick {device}").start()
 

@@ -9,24 +9,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-STREAMS = 8
-"""Streams of a process, where nothing else is said; to be measured."""
-
-PROCESSES = 2
-"""Processes of a card, where there are cores for them: one prepares networks while the other's work runs. Without
-NVIDIA's MPS the card works for one process at a time, so that more of them don't add to what runs at once."""
-
-LOAD = 4.0
-"""Cards' worth of threads under way at once: more than one, since a stream leaves the card empty between kernels."""
-
-THREADS = 132 * 2048
-"""Threads that a card has room for at a time (H100 and H200: 132 multiprocessors with 2048 each)."""
-
-FIXED_BYTES = 96 * 2**20
-"""What a network takes besides its tensors: workspaces of cuBLAS and cuDNN, the graphs, rounding of the allocator."""
-
-CONTEXT_BYTES = 700 * 2**20
-"""What a process takes on a card before it holds a single tensor, cuDNN and cuBLAS loaded."""
+from netpick.training import cards
 
 
 @dataclass(frozen=True)
@@ -42,35 +25,31 @@ class Layout:
         return self.processes * self.streams
 
 
-def layout(cards: int, cores: int, wanted: int | None = None) -> Layout:
+def layout(number: int, cores: int, wanted: int | None = None) -> Layout:
     """Return processes and streams for each of some cards.
 
     Parameters
     ----------
-    cards : how many cards there are
+    number : how many cards there are
     cores : CPU cores; a process keeps one busy, and a second one with metrics
     wanted : trainings at once over all cards, where the user says so
     """
-    processes = max(1, min(PROCESSES, cores // (2 * cards)))
+    processes = max(1, min(cards.PROCESSES, cores // (2 * number)))
     if wanted is None:
-        return Layout(processes, STREAMS)
-    a_card = math.ceil(wanted / cards)
+        return Layout(processes, cards.STREAMS)
+    a_card = math.ceil(wanted / number)
     processes = min(processes, a_card)
     return Layout(processes, math.ceil(a_card / processes))
 
 
 def bytes_needed(memory: int, params: int, batch_size: int) -> int:
-    """Return what a training is taken to need on a card until it is measured.
-
-    Every element of a forward pass in float32 with its gradient, and as much again that a layer keeps for its backward
-    pass; weights, gradients and two states of the optimizer, and one copy on the way.
-    """
-    return FIXED_BYTES + 4 * (3 * memory * batch_size + 5 * params)
+    """Return what a training is taken to need on a card until it is measured."""
+    return cards.FIXED_BYTES + round(4 * (cards.VALUE_COPIES * memory * batch_size + cards.WEIGHT_COPIES * params))
 
 
 def occupancy(memory: int, layers: int, batch_size: int) -> float:
     """Return the share of a card that a kernel of a network fills, 1 at most: a thread for each element it writes."""
-    return min(1.0, memory * batch_size / max(1, layers) / THREADS)
+    return min(1.0, memory * batch_size / max(1, layers) / cards.THREADS)
 
 
 class Budget:
@@ -80,8 +59,8 @@ class Budget:
     and corrected when it was measured; predictions then grow by the largest factor that was found too small.
     """
 
-    def __init__(self, total: int, load: float = LOAD) -> None:
-        self.total, self.load = total, load
+    def __init__(self, total: int, load: float | None = None) -> None:
+        self.total, self.load = total, cards.LOAD if load is None else load
         self._held: dict[Hashable, tuple[int, float]] = {}
         self._predicted: dict[Hashable, int] = {}
         self.factor = 1.0
@@ -102,7 +81,7 @@ class Budget:
 
     def measured(self, key: Hashable, peak: int) -> None:
         """Correct the need of a training by the most that its tensors were found to take, in bytes."""
-        need = peak + FIXED_BYTES
+        need = peak + cards.FIXED_BYTES
         self.factor = max(self.factor, need / max(1, self._predicted[key]))
         self._held[key] = (need, self._held[key][1])
 

@@ -29,11 +29,12 @@ from netpick.core.processes import safe_path
 from netpick.core.result import TrainingResult
 from netpick.data.shared import attach
 from netpick.networks.paper.whole_networks import is_baseline
-from netpick.sessions.workers.gpu_budget import CONTEXT_BYTES, Budget, Layout
+from netpick.sessions.workers.gpu_budget import Budget, Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder, Training
 from netpick.sessions.workers.process import ended_where_stopped, resident, started_without_ctrl_c, train_task, watch
 from netpick.sessions.workers.process import prepare as prepare_worker
 from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
+from netpick.training import cards
 
 Prepare = Callable[[str, Layout, Executor], Feeder]
 
@@ -88,9 +89,9 @@ def prepare_card(device: str, layout: Layout, background: Executor) -> Feeder:
         return Feeder(lanes, Budget(sys.maxsize), partial(start_training, background=background))
     torch.cuda.set_device(device)
     free, size = torch.cuda.mem_get_info(device)
-    # Each process of a card sees nearly the same: it takes its part, and a tenth of it stays free for fragments.
+    # Each process of a card sees nearly the same: it takes its part.
     torch.cuda.set_per_process_memory_fraction(min(1.0, free / size / layout.processes), device)
-    budget = Budget(int(0.9 * (free / layout.processes - CONTEXT_BYTES)))
+    budget = Budget(int(cards.MEMORY_SHARE * (free / layout.processes - cards.CONTEXT_BYTES)))
     start = partial(start_training, background=background)
     return Feeder(lanes, budget, start, partial(_lost, device=device), torch.cuda.empty_cache)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from netpick.core.recipe import Augment
+from netpick.training import cards
 from netpick.training.augmentation import NUMBERS, augmented
 from netpick.training.engines.graphs.lanes import Lane, Mark
 from netpick.training.engines.graphs.parts import Captures, make_optimizer, unrolled
@@ -23,12 +24,6 @@ from netpick.training.losses import loss_of
 from netpick.training.parts import Parts
 from netpick.training.schedules import schedule_of
 from netpick.training.steps import autocast, move, steps_of
-
-REPLAYS_A_TURN = 16
-"""Replays given to the device before another network has its turn; two turns are under way at most."""
-
-CARD_EVALUATION_BATCH = 1000
-"""Samples in one forward pass of an evaluation: enough to fill a card."""
 
 
 class Wait(Protocol):
@@ -43,17 +38,24 @@ Steps = Generator[Wait | None, None, None]
 
 @dataclass(frozen=True)
 class Pieces:
-    """How the work is cut up: steps in one graph, None for as many as pay, and samples in one pass of an evaluation."""
+    """How the work is cut up.
+
+    `unroll`: steps in one graph, None for as many as pay; `evaluation_batch`: samples in one pass of an evaluation, and
+    `turn`: replays given to the device before another network has its turn, None for what the table says.
+    """
 
     unroll: int | None = None
-    evaluation_batch: int = CARD_EVALUATION_BATCH
+    evaluation_batch: int | None = None
+    turn: int | None = None
 
 
 class Network:
     """The tensors of a training that stay where they are, and the parts of its work."""
 
     def __init__(self, model: nn.Module, job: Job, lane: Lane, parts: Parts, smallest: int, pieces: Pieces) -> None:
-        self.model, self.job, self.lane, self.parts, self.batch = model, job, lane, parts, pieces.evaluation_batch
+        self.model, self.job, self.lane, self.parts = model, job, lane, parts
+        self.batch = pieces.evaluation_batch or cards.EVALUATION_BATCH
+        self.turn = pieces.turn or cards.REPLAYS_A_TURN
         self.optimizer, refused = make_optimizer(model, job, lane)
         recipe, count = job.recipe, parts.count
         schedule = schedule_of(recipe, recipe.epochs * steps_of(count, recipe.batch_size, smallest))
@@ -90,7 +92,7 @@ class Network:
         before: Mark | None = None
         for number in range(self.chunks):
             self.chunk()
-            if number % REPLAYS_A_TURN == REPLAYS_A_TURN - 1 or self.chunk.replay is None:
+            if number % self.turn == self.turn - 1 or self.chunk.replay is None:
                 here = self.lane.mark()
                 yield before
                 before = here

@@ -9,16 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from netpick.training import cards
 from netpick.training.engines.graphs.lanes import CaptureError, Lane
 from netpick.training.job import Job
 from netpick.training.steps import optimizer_arguments
-
-CAPTURE_PER_REPLAY = 150
-"""What a step costs the feeding thread when it is done eagerly once and captured, in replays of a graph (about 1.5 ms
-to 10 µs: of CPU time, from published figures of torch's overhead; not measured on a card yet)."""
-
-MOST_UNROLLED = 32
-"""Steps in one graph at most."""
 
 
 def unrolled(steps: int, epochs: int) -> int:
@@ -27,8 +21,8 @@ def unrolled(steps: int, epochs: int) -> int:
     With k steps in it the feeding thread pays for k steps that are done eagerly and captured, and for
     `steps * epochs / k` replays; the sum is least where k is the root of their ratio.
     """
-    best = round(math.sqrt(steps * epochs / CAPTURE_PER_REPLAY))
-    return max(1, min(best, MOST_UNROLLED, steps))
+    best = round(math.sqrt(steps * epochs / cards.CAPTURE_PER_REPLAY))
+    return max(1, min(best, cards.MOST_UNROLLED, steps))
 
 
 def make_optimizer(model: nn.Module, job: Job, lane: Lane) -> tuple[torch.optim.Optimizer, str]:
