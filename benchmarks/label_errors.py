@@ -118,9 +118,9 @@ def work() -> int:
         place = np.argsort(number_in_files(run, "left_out"))  # of all training images, in the order of the files
         labels = run.labels("left_out")[place].astype(np.int64)
         table = run.ask("suspects", split="left_out", all_samples=True).table.set_index("sample")
-        nothing = {"margin": -1.0, "suspect": False, "cleanlab_quality": 1.0, "cleanlab_issue": False}
+        nothing = {"label_probability": 1.0, "suspect": False, "cleanlab_quality": 1.0, "cleanlab_issue": False}
         table = table[list(nothing)].reindex(place).fillna(nothing).astype({k: type(v) for k, v in nothing.items()})
-        found = {"suspects": judged(table["margin"].to_numpy(), table["suspect"].to_numpy(), wrong)}
+        found = {"suspects": judged(-table["label_probability"].to_numpy(), table["suspect"].to_numpy(), wrong)}
         issues = table["cleanlab_issue"].to_numpy()
         found["cleanlab, all networks"] = judged(-table["cleanlab_quality"].to_numpy(), issues, wrong)
         best, probability = one_model(run, options, f"npz:{data}", folder)

@@ -36,11 +36,11 @@ def test_finds_the_planted_labels_and_nothing_else(planted):
     assert answer.figure()
 
 
-def test_everything_is_listed_on_request_in_the_order_of_the_margin(planted):
+def test_everything_is_listed_on_request_in_the_order_of_the_labels_probability(planted):
     table = suspects.ask(planted[1], all_samples=True).table
     assert sorted(table["sample"]) == list(range(300))
     assert table["rank"].tolist() == list(range(1, 301))
-    assert table["margin"].is_monotonic_decreasing
+    assert table["label_probability"].is_monotonic_increasing
 
 
 def test_each_number_is_that_of_a_plain_count(planted):
@@ -91,7 +91,7 @@ def test_thresholds_decide(tmp_path):
     assert "Nearest to it comes number 0: labelled 'c0', called 'c1' by 100 % of them." in none.text
     assert none.figure()
     one = suspects.ask(run).table
-    assert one["sample"].tolist() == [0, 2, 1]  # those alone that are on average called something else
+    assert one["sample"].tolist() == [0, 1, 2]  # those alone that are on average called something else
     assert one.loc[0, "margin"] == pytest.approx(0.9 - 0.05, abs=1e-6)
 
 

@@ -125,7 +125,7 @@ def suspects(raw: Raw, confidence: float = 0.75) -> Audit:
             "votes": share,
             "confidence": sure, "label_votes": votes[label] / len(names), "label_probability": mean[label],
         })  # fmt: skip
-    whole = pd.DataFrame(rows).sort_values("margin", ascending=False, ignore_index=True)
+    whole = pd.DataFrame(rows).sort_values("label_probability", ignore_index=True)
     whole.insert(0, "rank", whole.index + 1)
     found = whole[whole["suspect"]]
     top = (found if len(found) else whole).iloc[0]
