@@ -133,7 +133,8 @@ def block(path: Path, pictures: Path) -> str:
         "```sh\n"
         f"netpick generate {manifest['source']} --dataset {manifest['dataset']}{changed} --set recipe.folds={folds} "
         f"--run runs/{run.name}\nnetpick train runs/{run.name}\n```\n",
-        f"{len(exam.students(run)):,} networks, {recipe['epochs']} epochs, {folds} folds.\n",
+        f"{len(exam.students(run)):,} networks, {recipe['epochs']} epochs, {folds} folds: "
+        f"{_minutes(run):.0f} minutes on {_workers(run)} cores, beside other programs.\n",
         table(counts(run)),
         "By the questions, to the good students:\n",
         table(found(run)),
@@ -143,6 +144,14 @@ def block(path: Path, pictures: Path) -> str:
     for name, title in QUESTIONS.items():
         out += [f"### {title}\n", draw(run, name, pictures)]
     return "\n".join(out).replace(str(run.path), f"runs/{run.name}")
+
+
+def _minutes(run: Run) -> float:
+    return float(run.trainings["seconds"].sum()) / 60 / _workers(run)
+
+
+def _workers(run: Run) -> int:
+    return int(run.manifest.get("training", {}).get("workers", 1))
 
 
 def work() -> None:

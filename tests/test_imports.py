@@ -77,7 +77,7 @@ def test_a_catalogue_is_made_without_torch():
 
 def test_only_the_command_line_prints():
     for file in PACKAGE.rglob("*.py"):
-        if file.parent.name == "cli":
+        if file.parent.name == "cli" or file.match("exam/device/measure.py"):  # a program, which a kit takes along
             continue
         calls = [
             node.func for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)

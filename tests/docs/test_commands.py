@@ -17,7 +17,8 @@ pytestmark = needs_pages
 GROUP = typer.main.get_command(cli.app)
 NETPICK = [(page, line) for page in PAGES for line in shell_commands(page) if line[0] == "netpick"]
 QUESTION = "docs/howto/question.md"
-OTHERS = {"--check", "--only", "--times", "--nthreads", "--nworkers", "--lifetime", "--lifetime-stagger", "--gres"}
+OTHERS = {"--check", "--only", "--times", "--kills", "--again", "--stand-in", "--write"}
+OTHERS |= {"--nthreads", "--nworkers", "--lifetime", "--lifetime-stagger", "--gres"}
 """Options of ruff, of benchmarks, of Dask's workers and of SLURM, which pages name."""
 
 

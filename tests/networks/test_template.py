@@ -173,6 +173,7 @@ def test_what_is_left_out_is_what_the_documentation_says():
         "precision": "fp32",
         "train_samples": None,
         "validation": 0.0,
+        "folds": 0,
         "replicates": 1,
         "timeout": None,
     }
