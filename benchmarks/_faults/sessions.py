@@ -28,6 +28,8 @@ COLD = 10
 """One in so many cases is the command as a user gives it."""
 MOST = 4
 """Kills of one run."""
+IN_FLIGHT = 2 + WAITING + 1
+"""Trainings that a kill may cost, with one worker: in training, handed out, waiting, and one that is being written."""
 
 
 def case(number: int, rng: random.Random, bases: Path, folder: Path, most: int = MOST) -> Iterator[Outcome]:
@@ -89,7 +91,7 @@ def _killed(run: Path, log: Path, rng: random.Random, cold: bool, seconds: float
     begun = {f"{event['network']} {event['replicate']}" for event in done if event["event"] == "start"}
     if lost := (before | told) - written:
         faults.append(f"LOST: {sorted(lost)[:3]} had ended")
-    if len(unended := begun - written) > 2 + WAITING:  # in training, handed out, or not yet written down
+    if len(unended := begun - written) > IN_FLIGHT:
         faults.append(f"LOST: {len(unended)} trainings that had begun")
     phase = "start" if due is None else "compaction" if ended == due else "training"
     return f"{phase}, aimed at {aim}", faults

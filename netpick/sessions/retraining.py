@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,16 @@ MADE_UP = 0.05
 """Share of made-up rows by which it is said what a number of retrained networks proves."""
 
 
-@dataclass(frozen=True)
+BY_ROUNDING = 0.99
+"""Share of the answers that at least stay as they are where nothing but last bits can differ: of what has no seed."""
+
+
+@dataclass(frozen=True, eq=False)
 class Retrained:
     """How one training compares with the run's: `agreement` is the share of test samples answered alike at the end.
 
-    `of_another_seed` is the same for a training of the network from another seed, where one was needed.
+    `of_another_seed` is the same for a training of the network from another seed, where one was needed; None of a
+    network without chance, such as a baseline. `answers` are the predicted classes of the test samples at the end.
     """
 
     network: str
@@ -46,6 +51,7 @@ class Retrained:
     accuracy_then: float
     of_another_seed: float | None = None
     fault: str | None = None
+    answers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def drawn(trainings: Sequence[tuple[str, int]], number: int, seed: int | None) -> list[tuple[str, int]]:
@@ -122,17 +128,23 @@ def _beside_other_seeds(
     other = max((network.recipe.replicates for network in situation.networks), default=1)  # none of the run's own
     by_name = {training.network.spec.name: compared for training, compared in again}
     due = [replace(training, replicate=other) for training, _ in again]
-    chance = {}
+    chance, seedless = {}, set()
     for _, result in _trained(situation, tasks(due)):
-        chance[result.network] = _compared(result, by_name[result.network].replicate, reader).agreement
-    least = float(np.quantile(list(chance.values()), 0.95)) if len(chance) >= 20 else max(chance.values())
+        compared = by_name[result.network]
+        chance[result.network] = _compared(result, compared.replicate, reader).agreement
+        if np.array_equal(_answers(result), compared.answers):
+            seedless.add(result.network)
+    by_chance = [share for network, share in chance.items() if network not in seedless] or [0.0]
+    least = float(np.quantile(by_chance, 0.95)) if len(by_chance) >= 20 else max(by_chance)
     for _, compared in again:
-        seen = replace(compared, of_another_seed=chance[compared.network])
-        if compared.agreement <= least:
-            alike, chances = percent(compared.agreement, 1), percent(least, 1)
-            why = f"it agrees in {alike} of the answers, and networks from another seed in {chances}"
-            seen = replace(seen, fault=f"{why}: no more alike than by chance")
-        yield seen
+        alike = percent(compared.agreement, 1)
+        if compared.network in seedless:
+            why = f"it agrees in {alike} of the answers, and has no seed that they could hang on"
+            yield replace(compared, fault=why if compared.agreement < BY_ROUNDING else None)
+            continue
+        why = f"it agrees in {alike} of the answers, and networks from another seed in {percent(least, 1)}"
+        fault = f"{why}: no more alike than by chance" if compared.agreement <= least else None
+        yield replace(compared, of_another_seed=chance[compared.network], fault=fault)
 
 
 def _compared(result: TrainingResult, replicate: int, reader: Reader) -> Retrained:
@@ -162,4 +174,10 @@ def _compared(result: TrainingResult, replicate: int, reader: Reader) -> Retrain
             if split.split == "test":
                 alike = float((predicted == stored).mean())
                 accuracy, before = split.accuracy, float((stored == rows["label"].to_numpy()).mean())
-    return Retrained(result.network, replicate, bool(same), alike, accuracy, before)
+    return Retrained(result.network, replicate, bool(same), alike, accuracy, before, answers=_answers(result))
+
+
+def _answers(result: TrainingResult) -> np.ndarray:
+    """Return the predicted classes of the test samples at the end; empty where it did not come to any."""
+    splits = result.epochs[-1].splits if result.epochs else ()
+    return next((split.scores.argmax(axis=1) for split in splits if split.split == "test"), np.empty(0, np.int64))

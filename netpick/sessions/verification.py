@@ -6,16 +6,19 @@ layers, and accuracies, losses and areas from the predictions; 2, that the predi
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from netpick.core import devices
 from netpick.core.errors import RunError
 from netpick.core.provenance import versions
 from netpick.core.result import LEFT_OUT
 from netpick.core.words import counted_word, percent
+from netpick.networks.paper.whole_networks import WITHOUT_ARRAYS
 from netpick.sessions.options import Options, check_options
 from netpick.sessions.recount import Evaluations, count_faults, runs_own_code, training_faults
 from netpick.sessions.retraining import MADE_UP, Retrained, drawn, proof, retrain
@@ -43,7 +46,7 @@ class Verification:
 def check_run(folder: str | Path) -> Verification:
     """Read every file of a run whole; raises RunError where there is no run, or it is being trained."""
     store = _quiet(folder)
-    faults = list(whole.faults(store))
+    faults = list(whole.faults(store, _keeps_weights))
     return Verification([_read(store)], faults, [])
 
 
@@ -88,7 +91,7 @@ def verify_run(
     )
     heard = Evaluations(reader.epochs, labels, len(reader.classes), bool(reader.relabelled))
     on_note("reading every file")
-    faults = list(whole.faults(store, heard.hear))
+    faults = list(whole.faults(store, _keeps_weights, heard.hear))
     said = [_read(store)]
     counted, same = 0, True
     if situation is not None:
@@ -140,6 +143,10 @@ def _quiet(folder: str | Path) -> Store:
     if store.in_use():
         raise RunError(f"{store.path} is being trained: wait until that has ended")
     return store
+
+
+def _keeps_weights(network: dict[str, Any]) -> bool:
+    return not any(layer["op"] in WITHOUT_ARRAYS for layer in json.loads(network["layers"] or "[]"))
 
 
 def _read(store: Store) -> str:
@@ -224,10 +231,11 @@ def _proved(retrained: list[Retrained], of: int) -> list[str]:
     near = [r for r in retrained if not r.to_the_bit and not r.fault]
     if near:
         worst = min(near, key=lambda r: r.agreement)
-        other = max(r.of_another_seed or 0.0 for r in near)
+        others = [r.of_another_seed for r in near if r.of_another_seed is not None]
+        chance = f" (from another seed at most {percent(max(others), 1)})" if others else ""
         said.append(
             f"{len(near)} gave the run's own answers to {percent(worst.agreement, 1)} of the test samples or more, as "
-            f"nearly as another machine or version can (from another seed at most {percent(other, 1)})."
+            f"nearly as another machine or version can{chance}."
         )
     sure = proof(len(retrained), of)
     said.append(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from netpick.core.errors import RunError
 from netpick.core.files import open_regular
 from netpick.store.folder import Store
 from netpick.store.rows import read_file
@@ -36,9 +35,7 @@ def copy_run(store: Store, target: Path, images: bool = True, weights: bool = Tr
         The disk is full, ...
     """
     with store.lock():
-        ended = {f"{hash_}-{replicate}" for hash_, replicate in store.finished()}
-        if not ended:
-            raise RunError(f"{store.path} has no training that has ended: train it first")
+        ended = store.ended()
         with disk_errors(target):
             for table in TABLES:
                 (target / table).mkdir()

@@ -264,6 +264,12 @@ class Store:
         hashes, replicates, statuses = (rows.column(k).to_pylist() for k in ("hash", "replicate", "status"))
         return dict(zip(zip(hashes, replicates, strict=True), statuses, strict=True))
 
+    def ended(self) -> set[str]:
+        """Return the stems of the files of trainings that have ended; RunError where there are none."""
+        if not (finished := self.finished()):
+            raise RunError(f"{self.path} has no training that has ended: train it first")
+        return {f"{hash_}-{replicate}" for hash_, replicate in finished}
+
     def forget(self, statuses: set[str]) -> int:
         """Take out the trainings that ended with one of these statuses, to be trained again; return their number."""
         self.recover()

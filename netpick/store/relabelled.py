@@ -65,9 +65,7 @@ def write_relabelled(
         The disk is full, ...
     """
     with store.lock():
-        ended = {f"{hash_}-{replicate}" for hash_, replicate in store.finished()}
-        if not ended:
-            raise RunError(f"{store.path} has no training that has ended: train it first")
+        ended = store.ended()
         epochs = _epochs(store, ended, labels, numbers)
         with named_errors(target), written_aside(target) as temporary:
             temporary.mkdir()

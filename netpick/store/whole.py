@@ -7,7 +7,7 @@ numbers say, and whether they are true, is the business of `sessions.recount`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,17 @@ COLUMNS = ("sample", "label", "predicted")
 Row = dict[str, Any]
 
 
-def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None) -> Iterator[str]:
+def faults(
+    store: Store,
+    keeps_weights: Callable[[Row], bool],
+    on_block: Callable[[Block], None] = lambda block: None,
+) -> Iterator[str]:
     """Read every file of a run, and yield what is wrong with it, a line each.
 
     Parameters
     ----------
     store : a run that is not being trained
+    keeps_weights : whether a network, given as its row of the catalogue, has weights that can be kept
     on_block : told what each training answered at each epoch for each split, with all columns but the four keys
 
     Notes
@@ -68,6 +73,9 @@ def faults(store: Store, on_block: Callable[[Block], None] = lambda block: None)
         except RunError as error:
             yield str(error)
     yield from _missing(store, trainings, epochs, predicted)
+    if store.manifest.get("keep", {}).get("weights") == "last":
+        kept = {row["name"] for row in store.networks() if keeps_weights(row)}
+        yield from _weights_faults(store, (row for row in trainings if row["network"] in kept))
     for table in MEASURED:
         if (path := store.path / f"{table}.parquet").is_file():
             try:
@@ -148,22 +156,23 @@ def _missing(
     last = Counter[tuple[str, int]]()
     for network, replicate, epoch, _ in evaluated:
         last[network, replicate] = max(last[network, replicate], epoch)
-    keeps = store.manifest.get("keep", {}).get("weights") == "last"
     for key, row in ended.items():
-        about = f"{store.path}: {key[0]}, replicate {key[1]}, is {row['status']}"
         due = row["epochs"]
         if row["status"] == "done" and due is not None and last[key] != due:
-            yield f"{about} and has {last[key]} of {due} epochs"
-        if row["status"] == "done" and keeps and (fault := _weights_fault(store, key)):
-            yield f"{about}, and its weights {fault}"
+            yield f"{store.path}: {key[0]}, replicate {key[1]}, is done and has {last[key]} of {due} epochs"
 
 
-def _weights_fault(store: Store, key: tuple[str, int]) -> str | None:
-    path = kept_weights(store.path, *key)
-    if path is None:
-        return "are missing"
-    try:
-        read_weights(path)
-    except RunError as error:
-        return f"can't be read ({error})"
-    return None
+def _weights_faults(store: Store, trainings: Iterable[Row]) -> Iterator[str]:
+    """Yield what is wrong with the weights of those that are done."""
+    for row in trainings:
+        if row["status"] != "done":
+            continue
+        about = f"{store.path}: {row['network']}, replicate {row['replicate']}, is done, and its weights"
+        path = kept_weights(store.path, row["network"], row["replicate"])
+        if path is None:
+            yield f"{about} are missing"
+            continue
+        try:
+            read_weights(path)
+        except RunError as error:
+            yield f"{about} can't be read ({error})"

@@ -117,7 +117,7 @@ def test_a_run_with_folds_is_checked_whole_and_its_numbers_anew(planted, tmp_pat
     assert check_run(run.path).faults == []
     labels = {split: run.labels(split) for split in ("test", "left_out")}
     heard = Evaluations(run.epochs, labels, len(run.classes))
-    assert list(whole.faults(Store.open(run.path), heard.hear)) == []
+    assert list(whole.faults(Store.open(run.path), lambda network: True, heard.hear)) == []
     assert (heard.faults, heard.checked) == ([], len(run.epochs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -146,27 +147,23 @@ def test_what_does_not_follow_is_found(run, table, change, said):
         verify_run(run, OPTIONS, number=1)
 
 
-def made_up(run):
-    """Write scores that are nearly always right, with the epochs that follow from them: level 1 finds nothing."""
+def answered(run, scores_of):
+    """Write other scores, (rows, 10) of a frame of predictions, with the epochs that follow: level 1 finds nothing."""
     from netpick.core.metrics import evaluate
 
-    chance = np.random.default_rng(0)
-    scores = {}
+    made = {}
 
     def predictions(frame):
-        wrong = chance.random(len(frame)) < 0.02
-        answer = np.where(wrong, (frame["label"] + 1) % 10, frame["label"])
-        table = np.full((len(frame), 10), math.log(0.01), np.float32)
-        table[np.arange(len(frame)), answer] = math.log(0.91)
-        frame["predicted"] = answer.astype("int16")
+        table = np.asarray(scores_of(frame), np.float32)
+        frame["predicted"] = table.argmax(axis=1).astype("int16")
         for c in range(10):
             frame[f"score_{c}"] = table[:, c]
         for key, rows in frame.groupby(["network", "replicate", "epoch", "split"], observed=True):
-            scores[key] = evaluate("test", table[rows.index], rows["label"].to_numpy(), 0)
+            made[key] = evaluate("test", table[rows.index], rows["label"].to_numpy(), 0)
 
     def epochs(frame):
         for at, row in frame.iterrows():
-            result = scores[row["network"], row["replicate"], row["epoch"], row["split"]]
+            result = made[row["network"], row["replicate"], row["epoch"], row["split"]]
             values = {f"accuracy_{c}": v for c, v in enumerate(result.class_accuracy)}
             values |= {f"auc_{c}": v for c, v in enumerate(result.class_auc)}
             for name, value in {"accuracy": result.accuracy, "loss": result.loss, **values}.items():
@@ -174,6 +171,18 @@ def made_up(run):
 
     rewritten(run, "predictions", predictions)
     rewritten(run, "epochs", epochs)
+
+
+def made_up(run):
+    """Write scores that are nearly always right."""
+    chance = np.random.default_rng(0)
+
+    def scores(frame):
+        wrong = chance.random(len(frame)) < 0.02
+        answer = np.where(wrong, (frame["label"] + 1) % 10, frame["label"])
+        return np.where(np.arange(10) == answer[:, None], math.log(0.91), math.log(0.01))
+
+    answered(run, scores)
 
 
 def elsewhere(run):
@@ -205,6 +214,57 @@ def test_on_another_machine_last_bits_may_differ_and_inventions_may_not(run):
     assert all(r.agreement == 1 > r.of_another_seed for r in verified.retrained)
     made_up(run)
     assert all("no more alike than by chance" in fault for fault in faults(run, number=2, seed=0))
+
+
+BASELINES = """title = "baselines"
+description = "no gradient trains them"
+dataset = "digits"
+[recipe]
+epochs = 1
+train_samples = 300
+[[cells]]
+kind = "explicit"
+name = "Nearest"
+layers = [{ op = "baseline:nearest_mean" }]
+[[cells]]
+kind = "explicit"
+name = "Neighbours"
+layers = [{ op = "sklearn:KNeighborsClassifier", n_neighbors = 3 }]
+[[cells]]
+kind = "explicit"
+name = "Forest"
+layers = [{ op = "sklearn:RandomForestClassifier", n_estimators = 5 }]
+"""
+
+
+def test_baselines_keep_what_they_have_learned_where_it_is_arrays_and_hang_on_no_seed(tmp_path):
+    (tmp_path / "baselines.toml").write_text(BASELINES)
+    run = tmp_path / "run"
+    generate_run(str(tmp_path / "baselines.toml"), str(run))
+    train_run(run, replace(OPTIONS, weights="last", estimate=False), Listener())
+    assert check_run(run).faults == []
+    elsewhere(run)
+
+    def other(share):  # last bits, and so many of the answers
+        def scores(frame):
+            table = frame[[f"score_{c}" for c in range(10)]].to_numpy() * np.float32(1 - 2**-22)
+            turned = frame["sample"] < share * (frame["sample"].max() + 1)
+            return np.where(turned.to_numpy()[:, None], np.roll(table, 1, axis=1), table)
+
+        return scores
+
+    answered(run, other(0))
+    verified = verify_run(run, OPTIONS, number=3, seed=0)
+    assert verified.faults == []
+    by_seed = {r.network: r.of_another_seed for r in verified.retrained}
+    assert by_seed["Nearest"] is by_seed["Neighbours"] is None
+    assert by_seed["Forest"] < 1
+    answered(run, other(0.05))
+    found = verify_run(run, OPTIONS, number=3, seed=0).faults
+    assert len(found) == 2
+    assert all("no seed that they could hang on" in fault for fault in found)
+    next((run / "weights").glob("*Nearest*")).unlink()
+    assert any("Nearest" in fault and "weights are missing" in fault for fault in check_run(run).faults)
 
 
 def test_how_much_a_number_of_trainings_proves():

@@ -121,6 +121,10 @@ def is_whole(layers: Sequence[Any]) -> bool:
     return any(layer.op in WHOLE for layer in layers)
 
 
+WITHOUT_ARRAYS = frozenset({"sklearn:KNeighborsClassifier", "sklearn:RandomForestClassifier"})
+"""Baselines that have learned no arrays that could be kept as weights."""
+
+
 def is_baseline(layers: Sequence[Any]) -> bool:
     """Whether these layers are a baseline, which has no gradient, no epochs and no module."""
     return any(layer.op in BASELINES for layer in layers)
