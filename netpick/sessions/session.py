@@ -76,6 +76,7 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         if situation.due:
             _train_due(situation, options, listener, cluster)
         else:
+            store.recover()  # a kill while the last files were merged leaves nothing else to do
             Evidence().write(store, **decisions(situation))
         statuses = Counter(store.finished().values())
         if options.compact and store.is_scattered():

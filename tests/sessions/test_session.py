@@ -435,6 +435,16 @@ def test_a_run_that_is_complete_is_left_as_it_is(undisturbed, trained):
     assert_same(trained, undisturbed[0])
 
 
+def test_what_a_kill_left_while_the_last_files_were_merged_is_cleared_by_the_same_command(undisturbed, fresh):
+    train_run(fresh, Options(device="cpu", workers=1, compact=False), Listener())
+    small = {path: path.read_bytes() for path in (fresh / "predictions").glob("*.parquet")}
+    train_run(fresh, Options(device="cpu", workers=1), Listener())
+    next(iter(small)).write_bytes(small[next(iter(small))])  # one that had not been removed yet
+    assert len(pd.read_parquet(fresh / "predictions")) > len(pd.read_parquet(undisturbed[0] / "predictions"))
+    train_run(fresh, Options(device="cpu", workers=1), Listener())
+    assert_same(undisturbed[0], fresh)
+
+
 # Options
 
 
