@@ -18,7 +18,7 @@ NETWORKS = 12
 
 
 def make(bases: Path, with_culprit: bool) -> None:
-    """Make `tiny` (generated), `tiny-trained`, the seconds of its training, and `culprit` with `culprit-trained`."""
+    """Make `tiny` (generated), `tiny-trained` with `fixes.csv`, the seconds of its training, `culprit` and its own."""
     bases.mkdir(parents=True)
     file = bases / "networks.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in _networks()))
@@ -26,6 +26,7 @@ def make(bases: Path, with_culprit: bool) -> None:
     _done(bases, (*given, "--run", bases / "tiny"))
     seconds = _trained(bases, "tiny")
     (bases / "seconds").write_text(str(seconds))
+    (bases / "fixes.csv").write_text(_fixes(bases / "tiny-trained"))
     shutil.copytree(bases / "tiny", bases / "scattered")
     _done(bases, train_words(bases / "scattered", "--no-compact"))
     if with_culprit:
@@ -44,6 +45,14 @@ def _networks() -> list[dict[str, object]]:
         one["layers"].insert(-1, {"op": "Linear", "in_features": 10 + number, "out_features": 10})
         out.append(one)
     return out
+
+
+def _fixes(run: Path) -> str:
+    """Return what `relabel` takes: another label for each of the first ten test samples."""
+    import pandas as pd
+
+    labels = pd.read_parquet(run / "samples.parquet").query("split == 'test'").set_index("sample")["label"]
+    return "".join(["sample,label,suggested\n", *(f"{at},{labels[at]},{(labels[at] + 1) % 10}\n" for at in range(10))])
 
 
 def _sets() -> list[str]:
