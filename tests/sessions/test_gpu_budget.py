@@ -57,6 +57,18 @@ def test_what_was_measured_counts_and_teaches_the_next_prediction():
     assert budget.admit("c", 101 * 2**20, 0.1)
 
 
+def test_the_data_set_has_room_once_however_many_read_it():
+    budget = Budget(1000)
+    assert budget.admit("a", 400, 0.1)
+    budget.set_aside(300)
+    budget.set_aside(300)
+    assert not budget.admit("b", 301, 0.1)
+    assert budget.admit("b", 300, 0.1)
+    budget.leave("a")
+    budget.leave("b")
+    assert budget.admit("c", 5000, 0.1)  # one alone is tried
+
+
 def test_one_that_fits_nowhere_is_tried_alone():
     budget = Budget(10)
     assert budget.admit("large", 99, 0.1)

@@ -63,7 +63,11 @@ class Budget:
         self.total, self.load = total, cards.LOAD if load is None else load
         self._held: dict[Hashable, tuple[int, float]] = {}
         self._predicted: dict[Hashable, int] = {}
-        self.factor = 1.0
+        self.factor, self.common = 1.0, 0
+
+    def set_aside(self, common: int) -> None:
+        """Keep room for what all trainings have in common, however many they are: the bytes of the data set."""
+        self.common = max(self.common, common)
 
     @property
     def used(self) -> int:
@@ -74,7 +78,7 @@ class Budget:
         """Take a training in, if it fits beside the others, and return whether it did."""
         expected = int(need * self.factor)
         loads = sum(load for _, load in self._held.values())
-        if self._held and (self.used + expected > self.total or loads + load > self.load):
+        if self._held and (self.used + self.common + expected > self.total or loads + load > self.load):
             return False
         self._held[key], self._predicted[key] = (expected, load), need
         return True

@@ -92,7 +92,11 @@ def prepare_card(device: str, layout: Layout, background: Executor) -> Feeder:
     # Each process of a card sees nearly the same: it takes its part.
     torch.cuda.set_per_process_memory_fraction(min(1.0, free / size / layout.processes), device)
     budget = Budget(int(cards.MEMORY_SHARE * (free / layout.processes - cards.CONTEXT_BYTES)))
-    start = partial(start_training, background=background)
+
+    def start(task: Task, lane: Any) -> Training:
+        budget.set_aside(sum(array.nbytes for split in attach(task.shared).values() for array in split))
+        return start_training(task, lane, background)
+
     return Feeder(lanes, budget, start, partial(_lost, device=device), torch.cuda.empty_cache)
 
 
