@@ -178,6 +178,8 @@ def test_what_is_out_of_memory_is_tried_again_alone_once(tmp_path):
     (ended,) = filter(failed, results)
     assert ended.outcome.error == "out of memory: tried to allocate 80 GiB"
     assert ended.outcome.out_of_memory
+    (again,) = (r.outcome for r in results if name_of(r).startswith("oom1"))
+    assert again not in {r.outcome for r in results if name_of(r).startswith("plain")}  # a worker that may lack memory
 
 
 def test_closing_the_stream_leaves_no_worker_busy(tmp_path, recwarn):
@@ -348,6 +350,12 @@ def test_a_failure_is_one_line_and_knows_whether_memory_was_missing(error, text)
     failure = Failure.of(error, datetime.now(UTC))
     assert failure.error == text
     assert failure.out_of_memory == text.startswith("out of memory: ")
+
+
+def test_what_may_have_lacked_memory_is_tried_again_and_not_called_so(tmp_path):
+    failure = Failure.of(RuntimeError("could not create a primitive"), datetime.now(UTC))
+    assert Ended(task("plain"), failure).deserves_another
+    assert failure.error == "RuntimeError: could not create a primitive"
 
 
 def test_torchs_own_lack_of_memory_is_known():

@@ -68,7 +68,7 @@ def stream(
         hand = _Hand(devices, on_start)
         try:
             while queue:  # which outcomes that wait may leave behind
-                with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work)) as outcomes:
+                with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work, again)) as outcomes:
                     for key, outcome in outcomes:
                         ended = Ended(hand.take(key), outcome)
                         if ended.deserves_another:
@@ -108,7 +108,7 @@ class _Hand:
 
 
 def _parallel(
-    queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], Outcome]
+    queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], Outcome], again: deque[Task]
 ) -> Generator[tuple[TrainingKey, Outcome | Failure], None, None]:
     from joblib import Parallel, delayed
     from joblib._parallel_backends import LokyBackend
@@ -144,8 +144,10 @@ def _parallel(
                 yield from outcomes
         finally:
             outcomes.close()
-            if any(map(is_stopped, _processes_of(executor))):
-                executor.shutdown(kill_workers=True)  # one that is stopped does not see the coordinator go, and stays
+            # One that is stopped does not see the coordinator go, and stays. What is next tried alone, since memory was
+            # missing, is not to find a worker that lacks it.
+            if any(map(is_stopped, _processes_of(executor))) or (again and not queue):
+                executor.shutdown(kill_workers=True)
 
 
 @contextlib.contextmanager

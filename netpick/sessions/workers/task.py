@@ -49,9 +49,16 @@ class Task:
         return replace(self, attempts=2)
 
 
+MAYBE_MEMORY = ("could not create a ", "can't start new thread", "failed to map segment")
+"""What oneDNN and the system say where memory is missing, and for other reasons too."""
+
+
 @dataclass(frozen=True)
 class Failure:
-    """Why a task gave nothing, in one line, and from when on it was at work for how long."""
+    """Why a task gave nothing, in one line, and from when on it was at work for how long.
+
+    `out_of_memory`: memory was missing, or may have been.
+    """
 
     error: str
     started: datetime
@@ -69,7 +76,7 @@ class Failure:
             or "out of memory" in text.lower()
         )
         head = "out of memory" if memory else type(error).__name__
-        return cls(f"{head}: {text}", started, _since(started), memory)
+        return cls(f"{head}: {text}", started, _since(started), memory or any(sign in text for sign in MAYBE_MEMORY))
 
     @classmethod
     def of_a_worker(cls, how: str, started: datetime) -> Failure:
