@@ -29,7 +29,7 @@ WORKERS = 2
 SPACE = "netpick-faults"
 HERE, THERE = "10.211.0.1", "10.211.0.2"
 QUICK = {
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "5s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
     "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
     "OMP_NUM_THREADS": "1",
@@ -146,7 +146,8 @@ def _break(way: str, cluster: Cluster) -> None:
 def _namespace() -> Iterator[str]:
     """Make a network namespace with an address of its own; give the address that this side has."""
     here, there = f"{SPACE[:8]}0", f"{SPACE[:8]}1"
-    subprocess.run(["ip", "netns", "delete", SPACE], capture_output=True)
+    for left in (("link", "delete", here), ("netns", "delete", SPACE)):  # of a case that was killed
+        subprocess.run(["ip", *left], capture_output=True)
     _ip("netns", "add", SPACE)
     try:
         _ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", SPACE)
@@ -157,6 +158,7 @@ def _namespace() -> Iterator[str]:
         _ip("-n", SPACE, "link", "set", "lo", "up")
         yield HERE
     finally:
+        _ip("link", "delete", here)  # at once: with its namespace it would go only after the last process there
         _ip("netns", "delete", SPACE)
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -26,6 +27,7 @@ from netpick.core.result import STATUSES
 ORPHAN_SECONDS = 15.0
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["_faults.warm"])
+_starting = threading.Lock()
 
 
 class Said(NamedTuple):
@@ -118,14 +120,15 @@ class Command:
 
 def _start_server() -> None:
     """Start the server, if it doesn't run: Python tells it nothing of `sys.path`, and it skips what it can't import."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-    try:
-        forkserver.ensure_running()
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+    with _starting:  # cases may run in several threads
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        try:
+            forkserver.ensure_running()
+        finally:
+            del os.environ["PYTHONPATH"]
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
 
 
 class Log:
