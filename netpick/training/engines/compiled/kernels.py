@@ -82,69 +82,188 @@ def _bits_to_float(context: Any, bits: Any) -> Any:
 VECTOR = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 """Values of a register, or of two where they are smaller."""
 
-WIDTHS = (1, 4, VECTOR, 2 * VECTOR)
+WIDTHS = (1, 4, VECTOR, 2 * VECTOR, 4 * VECTOR)
 """Columns that `tile` computes at once."""
 
-ROWS = 6
-"""Rows that it computes at most: with two vectors each, and what is loaded for them, they fill sixteen registers."""
+ROWS, FEW = 6, 3
+"""Rows that it computes at most, and of the widest: with what is loaded for them, they fill sixteen registers."""
+
+UP, ACROSS = 4, VECTOR // 4
+"""Rows and columns of sums that `dots` computes at once: as many as a register has values."""
 
 
-def _tile(builder: Any, rows: int, width: int, pointers: tuple[Any, ...], apart: Any, many: Any) -> None:
+def _pointer(builder: Any, begin: Any, at: Any, wide: int) -> Any:
+    """Return where a vector begins, so many values after another."""
+    return builder.bitcast(builder.gep(begin, [at]), ir.VectorType(ir.FloatType(), wide).as_pointer())
+
+
+def _spread(builder: Any, value: Any, wide: int) -> Any:
+    """Return a vector that has one value everywhere."""
+    one = builder.insert_element(ir.VectorType(value.type, wide)(ir.Undefined), value, ir.IntType(64)(0))
+    return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), wide)([0] * wide))
+
+
+def _add_product(builder: Any, total: Any, a: Any, b: Any) -> None:
+    """Add a times b to what lies in memory, which the compiler makes a register."""
+    product = builder.fmul(a, b, flags=("contract",))
+    builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
+
+
+def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_row: Any, many: Any) -> None:
     """Write the code of `tile` for so many rows and columns, and `many` taps."""
-    y, source, taps, weight, begin = pointers
+    y, source, taps, weight, offsets, begin = pointers
     wide = min(width, VECTOR)
-    kind, number, contract = ir.VectorType(ir.FloatType(), wide), ir.IntType(64), ("contract",)
+    number = ir.IntType(64)
     vectors = range(width // wide)
 
-    def vector(pointer: Any, at: int) -> Any:
-        return builder.bitcast(builder.gep(pointer, [number(at * wide)]), kind.as_pointer())
+    def spread(pointer: Any) -> Any:
+        return _spread(builder, builder.load(pointer), wide)
 
-    def spread(pointer: Any, at: Any) -> Any:
-        one = builder.insert_element(kind(ir.Undefined), builder.load(builder.gep(pointer, [at])), number(0))
-        return builder.shuffle_vector(one, one, ir.VectorType(ir.IntType(32), wide)([0] * wide))
-
-    # Memory here, which the compiler makes registers.
-    sums = [[cgutils.alloca_once_value(builder, spread(begin, number(r))) for _ in vectors] for r in range(rows)]
+    first = [spread(builder.gep(begin, [number(r)])) for r in range(rows)]
+    sums = [[cgutils.alloca_once_value(builder, value) for _ in vectors] for value in first]
     with cgutils.for_range(builder, many) as loop:
         read = builder.gep(source, [builder.load(builder.gep(taps, [loop.index]))])
-        values = [builder.load(vector(read, v), align=4) for v in vectors]
+        values = [builder.load(_pointer(builder, read, number(v * wide), wide), align=4) for v in vectors]
+        factor = builder.gep(weight, [builder.load(builder.gep(offsets, [loop.index]))])
         for r, row in enumerate(sums):
-            factor = spread(weight, builder.add(builder.mul(many, number(r)), loop.index))
+            one = spread(builder.gep(factor, [builder.mul(next_row, number(r))]))
             for total, value in zip(row, values, strict=True):
-                product = builder.fmul(factor, value, flags=contract)
-                builder.store(builder.fadd(builder.load(total), product, flags=contract), total)
+                _add_product(builder, total, one, value)
     for r, row in enumerate(sums):
         into = builder.gep(y, [builder.mul(apart, number(r))])
         for v, total in enumerate(row):
-            builder.store(builder.load(total), vector(into, v), align=4)
+            builder.store(builder.load(total), _pointer(builder, into, number(v * wide), wide), align=4)
+
+
+def _cases(builder: Any, number: Any, cases: dict[int, Any]) -> None:
+    """Write the code of several cases, of which the one with a number is executed."""
+    end = builder.append_basic_block("end")
+    choice = builder.switch(number, end)
+    for case, write in cases.items():
+        block = builder.append_basic_block(f"case{case}")
+        choice.add_case(number.type(case), block)
+        with builder.goto_block(block):
+            write()
+            builder.branch(end)
+    builder.position_at_end(end)
 
 
 @intrinsic
-def tile(context: Any, y: Any, apart: Any, source: Any, taps: Any, weight: Any, begin: Any, rows: Any, width: Any):
-    """Write begin[r] + the sum of weight[r, t] * source[taps[t] :], over all t, into y[r * apart :].
+def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets, first, many, begin, rows, width):
+    """Write begin[r] + the sum of weight[of + r * next_row + offsets[t]] * source[at + taps[t] :] into y.
 
-    The sums of WIDTHS[width] columns and of `rows` rows, at most ROWS, stay in registers over all taps: each value is
-    loaded once for all rows, and nothing but the result is written.
+    Row r is written to y[to + r * apart :], the taps are the `many` from the first one. The sums of WIDTHS[width]
+    columns and of `rows` rows, at most ROWS, stay in registers over all taps: each value is loaded once for all rows,
+    and nothing but the result is written.
     """
-    del context
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        arrays = {at: context.make_array(signature.args[at])(context, builder, arguments[at]) for at in (0, 2, 3, 4, 5)}
-        pointers = tuple(array.data for array in arrays.values())
-        case = builder.add(builder.mul(arguments[7], arguments[7].type(ROWS)), arguments[6])
-        end = builder.append_basic_block("tiled")
-        choice = builder.switch(case, end)
-        for number, columns in enumerate(WIDTHS):
-            for r in range(1, ROWS + 1):
-                block = builder.append_basic_block(f"{r}x{columns}")
-                choice.add_case(case.type(number * ROWS + r), block)
-                with builder.goto_block(block):
-                    _tile(builder, r, columns, pointers, arguments[1], arrays[3].nitems)
-                    builder.branch(end)
-        builder.position_at_end(end)
+        def array(position: int, *by: int) -> Any:
+            data = context.make_array(signature.args[position])(context, builder, arguments[position]).data
+            for one in by:
+                data = builder.gep(data, [arguments[one]])
+            return data
+
+        pointers = array(0, 1), array(3, 4), array(5, 10), array(6, 7), array(9, 10), array(12)
+        apart, next_row, many, rows, width = (arguments[at] for at in (2, 8, 11, 13, 14))
+        shapes = [(n, r) for n in range(len(WIDTHS)) for r in range(1, (ROWS if n + 1 < len(WIDTHS) else FEW) + 1)]
+        number = builder.add(builder.mul(width, width.type(ROWS)), rows)
+        cases = {
+            n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, apart, next_row, many)
+            for n, r in shapes
+        }
+        _cases(builder, number, cases)
         return context.get_dummy_value()
 
-    return types.void(y, types.intp, source, taps, weight, begin, types.intp, types.intp), generate
+    del context
+    n = types.intp
+    return types.void(y, n, n, source, n, taps, weight, n, n, offsets, n, n, begin, n, n), generate
+
+
+def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size: Any) -> None:
+    """Write the code of `dots` for so many rows and columns of sums."""
+    sums, values, source, taps = pointers
+    apart, runs, down, along = steps
+    kind, number = ir.VectorType(ir.FloatType(), VECTOR), ir.IntType(64)
+    zero = kind(None)
+    totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(columns)] for _ in range(rows)]
+    places = [builder.load(builder.gep(taps, [number(c)])) for c in range(columns)]
+    rest = builder.srem(size, number(VECTOR))
+    counted = _spread(builder, builder.sub(number(VECTOR), rest), VECTOR)
+    new = builder.icmp_signed(">=", ir.VectorType(number, VECTOR)([*range(VECTOR)]), counted)
+
+    with cgutils.for_range(builder, runs) as run:
+        left = builder.gep(values, [builder.mul(run.index, down)])
+        right = builder.gep(source, [builder.mul(run.index, along)])
+        lefts = [builder.gep(left, [builder.mul(apart, number(r))]) for r in range(rows)]
+        rights = [builder.gep(right, [place]) for place in places]
+
+        def add(at: Any, mask: Any = None) -> None:
+            a = [builder.load(_pointer(builder, one, at, VECTOR), align=4) for one in lefts]
+            a = a if mask is None else [builder.select(mask, one, zero) for one in a]
+            for c, one in enumerate(rights):
+                b = builder.load(_pointer(builder, one, at, VECTOR), align=4)
+                for r in range(rows):
+                    _add_product(builder, totals[r][c], a[r], b)
+
+        with cgutils.for_range(builder, builder.sdiv(size, number(VECTOR))) as loop:
+            add(builder.mul(loop.index, number(VECTOR)))
+        with builder.if_then(builder.icmp_signed(">", rest, number(0))):
+            add(builder.sub(size, number(VECTOR)), new)
+
+    # In each round two vectors become one, which has the sums of the one in half of its lanes, those of the other in
+    # the rest: in the end there is one sum a lane.
+    lines = [zero] * VECTOR
+    for r, row in enumerate(totals):
+        for c, total in enumerate(row):
+            lines[r * ACROSS + c] = builder.load(total)
+    step = 1
+    while step < VECTOR:
+        first, second = _exchanged(step)
+        pairs = zip(lines[::2], lines[1::2], strict=True)
+        lines = [
+            builder.fadd(builder.shuffle_vector(*pair, first), builder.shuffle_vector(*pair, second)) for pair in pairs
+        ]
+        step *= 2
+    builder.store(lines[0], _pointer(builder, sums, number(0), VECTOR), align=4)
+
+
+def _exchanged(step: int) -> tuple[Any, Any]:
+    """Return the lanes of two vectors that change places where they are so far apart."""
+    mask = ir.VectorType(ir.IntType(32), VECTOR)
+    first = mask([lane if not lane & step else VECTOR + lane - step for lane in range(VECTOR)])
+    return first, mask([lane + step if not lane & step else VECTOR + lane for lane in range(VECTOR)])
+
+
+@intrinsic
+def dots(context, sums, values, of, apart, source, at, taps, first, runs, down, along, size, rows, columns):
+    """Write the sums of values[of + r * apart + i] * source[at + taps[first + c] + i] into sums[r * ACROSS + c].
+
+    Of `rows` rows r, at most UP, and of `columns` taps c, at most ACROSS, over all i below `size`, which is at least
+    VECTOR; all that for so many runs, each of them further down in the values and further along in the source.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def array(position: int, *by: int) -> Any:
+            data = context.make_array(signature.args[position])(context, builder, arguments[position]).data
+            for one in by:
+                data = builder.gep(data, [arguments[one]])
+            return data
+
+        pointers = array(0), array(1, 2), array(4, 5), array(6, 7)
+        steps = tuple(arguments[at] for at in (3, 8, 9, 10))
+        number = builder.add(builder.mul(arguments[12], arguments[12].type(ACROSS)), arguments[13])
+        cases = {
+            r * ACROSS + c: functools.partial(_dots, builder, r, c, pointers, steps, arguments[11])
+            for r in range(1, UP + 1)
+            for c in range(1, ACROSS + 1)
+        }
+        _cases(builder, number, cases)
+        return context.get_dummy_value()
+
+    del context
+    n = types.intp
+    return types.void(sums, values, n, n, source, n, taps, n, n, n, n, n, n, n), generate
 
 
 @intrinsic
@@ -154,7 +273,7 @@ def turn(context: Any, rows: Any, columns: Any, apart: Any, wide: Any) -> Any:
     In registers: in each round lanes that are 1, 2, 4, ... apart change places with those of a row as far away.
     """
     del context
-    kind, mask = ir.VectorType(ir.FloatType(), VECTOR), ir.VectorType(ir.IntType(32), VECTOR)
+    kind = ir.VectorType(ir.FloatType(), VECTOR)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, into = (context.make_array(signature.args[at])(context, builder, arguments[at]).data for at in range(2))
@@ -165,8 +284,7 @@ def turn(context: Any, rows: Any, columns: Any, apart: Any, wide: Any) -> Any:
         lines = [builder.load(line(source, i, arguments[2]), align=4) for i in range(VECTOR)]
         step = 1
         while step < VECTOR:
-            first = mask([lane if not lane & step else VECTOR + lane - step for lane in range(VECTOR)])
-            second = mask([lane + step if not lane & step else VECTOR + lane for lane in range(VECTOR)])
+            first, second = _exchanged(step)
             for i in (i for i in range(VECTOR) if not i & step):
                 pair = lines[i], lines[i + step]
                 lines[i], lines[i + step] = (builder.shuffle_vector(*pair, lanes) for lanes in (first, second))
@@ -316,135 +434,57 @@ def sum_rows(rows, sums):
 
 
 @jit
-def add_taps(out, source, taps, weights, n):
-    """Add weight times source[tap : tap + n], for all taps, to out[:n]."""
-    many = len(taps)
-    t = 0
-    while t + 4 <= many:
-        w0, w1, w2, w3 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
-        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
-        c, d = source[taps[t + 2] : taps[t + 2] + n], source[taps[t + 3] : taps[t + 3] + n]
-        for i in range(n):
-            out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i]
-        t += 4
-    while t < many:
-        w0 = weights[t]
-        a = source[taps[t] : taps[t] + n]
-        for i in range(n):
-            out[i] += w0 * a[i]
-        t += 1
+def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first, many, begin, n):
+    """Write begin[o] + the sum of weight[o * next_row + offsets[t]] * source[at + taps[t] :][:n] over the taps.
 
-
-@jit
-def add_taps_to_two(out, other, source, taps, weights, more, n):
-    """Do `add_taps` for two outputs that read the same values, which are then loaded only once.
-
-    Three taps at a time: with four there are more pairs of arrays that might overlap than the compiler checks for.
+    Of all outputs o, each into y[to + o * apart :]; of the `many` taps from the first one. Where the last columns don't
+    fill a tile, some before them are computed a second time.
     """
-    many = len(taps)
-    t = 0
-    while t + 3 <= many:
-        w0, w1, w2 = weights[t], weights[t + 1], weights[t + 2]
-        v0, v1, v2 = more[t], more[t + 1], more[t + 2]
-        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
-        c = source[taps[t + 2] : taps[t + 2] + n]
-        for i in range(n):
-            out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i]
-            other[i] += v0 * a[i] + v1 * b[i] + v2 * c[i]
-        t += 3
-    while t < many:
-        w0, v0 = weights[t], more[t]
-        a = source[taps[t] : taps[t] + n]
-        for i in range(n):
-            out[i] += w0 * a[i]
-            other[i] += v0 * a[i]
-        t += 1
-
-
-@jit
-def weigh_taps(y, apart, source, taps, weight, begin, n):
-    """Write begin[o] + the sum of weight[o, t] * source[taps[t] : taps[t] + n] into y[o * apart :], for all outputs o.
-
-    Where the last columns don't fill a tile, some before them are computed a second time.
-    """
-    outputs, many = len(begin), len(taps)
+    outputs = len(begin)
     blocks = (outputs + ROWS - 1) // ROWS
-    width = len(WIDTHS) - 1
+    width = len(WIDTHS) - (1 if outputs <= FEW else 2)
     while n < WIDTHS[width]:
         width -= 1
     for start in range(0, n, WIDTHS[width]):
         i = min(start, n - WIDTHS[width])
         for block in range(blocks):
             o, end = block * outputs // blocks, (block + 1) * outputs // blocks
-            tile(y[o * apart + i :], apart, source[i:], taps, weight[o * many :], begin[o:], end - o, width)
+            tile(
+                *(y, to + o * apart + i, apart, source, at + i, taps, weight, o * next_row, next_row),
+                *(offsets, first, many, begin[o:], end - o, width),
+            )
 
 
 @jit
-def dot_taps(sums, values, source, taps, n):
-    """Add the sum of values[:n] times source[tap : tap + n] to `sums`, for each tap."""
+def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along, size):
+    """Add the sums of values[of + r * apart + i] * source[at + tap + i], i below `size`, to into[r, t].
+
+    Of all rows r and taps t; runs, down and along as for `dots`.
+    """
     many = len(taps)
-    t = 0
-    while t + 4 <= many:
-        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
-        c, d = source[taps[t + 2] : taps[t + 2] + n], source[taps[t + 3] : taps[t + 3] + n]
-        s0 = s1 = s2 = s3 = ZERO
-        for i in range(n):
-            v = values[i]
-            s0 += v * a[i]
-            s1 += v * b[i]
-            s2 += v * c[i]
-            s3 += v * d[i]
-        sums[t] += s0
-        sums[t + 1] += s1
-        sums[t + 2] += s2
-        sums[t + 3] += s3
-        t += 4
-    while t < many:
-        a = source[taps[t] : taps[t] + n]
-        s0 = ZERO
-        for i in range(n):
-            s0 += values[i] * a[i]
-        sums[t] += s0
-        t += 1
+    if size < VECTOR:
+        for r in range(rows):
+            for t in range(many):
+                total = ZERO
+                for run in range(runs):
+                    a, b = of + r * apart + run * down, at + taps[t] + run * along
+                    for i in range(size):
+                        total += values[a + i] * source[b + i]
+                into[r * many + t] += total
+        return
+    sums = np.empty(VECTOR, np.float32)
+    for r in range(0, rows, UP):
+        up = min(UP, rows - r)
+        for t in range(0, many, ACROSS):
+            across = min(ACROSS, many - t)
+            dots(sums, values, of + r * apart, apart, source, at, taps, t, runs, down, along, size, up, across)
+            for i in range(up):
+                for j in range(across):
+                    into[(r + i) * many + t + j] += sums[i * ACROSS + j]
 
 
 @jit
-def dot_taps_of_two(sums, other_sums, values, others, source, taps, n):
-    """Do `dot_taps` for two arrays of values, with what they are multiplied with loaded only once."""
-    many = len(taps)
-    t = 0
-    while t + 3 <= many:
-        a, b = source[taps[t] : taps[t] + n], source[taps[t + 1] : taps[t + 1] + n]
-        c = source[taps[t + 2] : taps[t + 2] + n]
-        s0 = s1 = s2 = r0 = r1 = r2 = ZERO
-        for i in range(n):
-            v, u = values[i], others[i]
-            s0 += v * a[i]
-            s1 += v * b[i]
-            s2 += v * c[i]
-            r0 += u * a[i]
-            r1 += u * b[i]
-            r2 += u * c[i]
-        sums[t] += s0
-        sums[t + 1] += s1
-        sums[t + 2] += s2
-        other_sums[t] += r0
-        other_sums[t + 1] += r1
-        other_sums[t + 2] += r2
-        t += 3
-    while t < many:
-        a = source[taps[t] : taps[t] + n]
-        s0 = r0 = ZERO
-        for i in range(n):
-            s0 += values[i] * a[i]
-            r0 += others[i] * a[i]
-        sums[t] += s0
-        other_sums[t] += r0
-        t += 1
-
-
-@jit
-def find_taps(row, n, taps):
+def find_taps(row, n, taps, offsets):
     """Write where each weight of an output channel reads, from its first: (channels, kd, kh, kw) in order."""
     depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
     t = 0
@@ -453,7 +493,7 @@ def find_taps(row, n, taps):
             for h in range(row[KERNEL + 1]):
                 for w in range(row[KERNEL + 2]):
                     z, y, x = d * row[DILATION], h * row[DILATION + 1], w * row[DILATION + 2]
-                    taps[t] = (((c * depth + z) * height + y) * width + x) * n
+                    taps[t], offsets[t] = (((c * depth + z) * height + y) * width + x) * n, t
                     t += 1
     return taps[:t]
 
@@ -470,100 +510,118 @@ def places(row, axis):
 
 
 @jit
-def pieces(row, n):
-    """Return in how many pieces a row of outputs is worked on, the values of one, and how far apart they are read.
+def conv(row, x, weight, bias, y, n, taps, offsets):
+    """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table.
 
     Neighbours in the output are neighbours in the input, unless there is a stride: then each place is by itself.
     """
-    span = places(row, 2) * n
-    if row[STRIDE + 2] == 1:
-        return (span + TILE - 1) // TILE, TILE, TILE
-    return span // n, n, row[STRIDE + 2] * n
-
-
-@part
-def extent(row, n):
-    """Return the outputs of a convolution: in depth, height and a row of the batch; in all; and `pieces` of a row."""
-    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    count, longest, apart = pieces(row, n)
-    return depths, heights, span, depths * heights * span, count, longest, apart
-
-
-@part
-def reach(row, d, h, n):
-    """Return where in the input the row of outputs at depth d and height h begins to read."""
-    return (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * row[SHAPE + 2] * n
-
-
-@jit
-def conv(row, x, weight, bias, y, n, taps):
-    """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table."""
-    taps = find_taps(row, n, taps)
-    outputs = row[OUTPUTS]
-    depths, heights, span, plane, count, longest, apart = extent(row, n)
-    begin = bias if len(bias) else np.zeros(outputs, np.float32)
+    many = len(find_taps(row, n, taps, offsets))
+    depths, heights, widths = places(row, 0), places(row, 1), places(row, 2)
+    begin = bias if len(bias) else np.zeros(row[OUTPUTS], np.float32)
+    together = widths if row[STRIDE + 2] == 1 else 1
+    plane = depths * heights * widths * n
     for d in range(depths):
         for h in range(heights):
-            for piece in range(count):
-                size = min(longest, span - piece * longest)
-                source = x[reach(row, d, h, n) + piece * apart :]
-                into = y[(d * heights + h) * span + piece * longest :]
-                weigh_taps(into, plane, source, taps, weight, begin, size)
+            for w in range(0, widths, together):
+                at = (
+                    (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * row[SHAPE + 2] + w * row[STRIDE + 2]
+                ) * n
+                to = ((d * heights + h) * widths + w) * n
+                weigh_taps(y, to, plane, x, at, taps, weight, many, offsets, 0, many, begin, together * n)
 
 
 @jit
-def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps):
+def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
     """Write the gradients of a convolution's weights, and of its bias unless that is empty."""
-    taps = find_taps(row, n, taps)
-    many, outputs = len(taps), row[OUTPUTS]
-    depths, heights, span, plane, count, longest, apart = extent(row, n)
+    taps = find_taps(row, n, taps, offsets)
+    outputs = row[OUTPUTS]
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    plane, line = depths * heights * span, row[SHAPE + 2] * n
     d_weight[:] = ZERO
     for d in range(depths):
-        for h in range(heights):
-            for piece in range(count):
-                size = min(longest, span - piece * longest)
-                source = x[reach(row, d, h, n) + piece * apart :]
-                at = (d * heights + h) * span + piece * longest
-                o = 0
-                while o + 2 <= outputs:
-                    g, f = dy[o * plane + at :], dy[(o + 1) * plane + at :]
-                    into, other = d_weight[o * many : (o + 1) * many], d_weight[(o + 1) * many : (o + 2) * many]
-                    dot_taps_of_two(into, other, g, f, source, taps, size)
-                    o += 2
-                if o < outputs:
-                    dot_taps(d_weight[o * many : (o + 1) * many], dy[o * plane + at :], source, taps, size)
+        if row[STRIDE + 2] > 1:  # each place is by itself
+            for h in range(heights):
+                at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
+                of = (d * heights + h) * span
+                dot_taps(d_weight, dy, of, plane, outputs, x, at, taps, span // n, n, row[STRIDE + 2] * n, n)
+            continue
+        pieces = max(1, (span + TILE - 1) // TILE)
+        together = max(1, TILE // span)
+        for h in range(0, heights, together):
+            at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
+            of, runs = (d * heights + h) * span, min(together, heights - h)
+            for piece in range(pieces):
+                i, end = piece * span // pieces, (piece + 1) * span // pieces
+                along = row[STRIDE + 1] * line
+                dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i)
     if len(d_bias):
         sum_rows(dy[: outputs * plane].reshape((outputs, plane)), d_bias)
 
 
 @jit
-def conv_back_input(row, weight, dy, dx, n, taps, turned):
-    """Write the gradient of a convolution's input into dx; `turned`: room for the weights, outputs last."""
-    taps = find_taps(row, n, taps)
-    many, outputs, channels = len(taps), row[OUTPUTS], row[INPUTS]
-    kernel = many // channels
-    depths, heights, span, plane, count, longest, apart = extent(row, n)
-    for t in range(many):
-        for o in range(outputs):
-            turned[t * outputs + o] = weight[o * many + t]
-    planes = np.arange(outputs) * plane
-    dx[:] = ZERO
-    for d in range(depths):
-        for h in range(heights):
-            for piece in range(count):
-                size = min(longest, span - piece * longest)
-                into = dx[reach(row, d, h, n) + piece * apart :]
-                source = dy[(d * heights + h) * span + piece * longest :]
-                for t in range(kernel):  # two channels at a time; two taps of one channel would overlap
-                    c = 0
-                    while c + 2 <= channels:
-                        i, j = c * kernel + t, (c + 1) * kernel + t
-                        w, v = turned[i * outputs : (i + 1) * outputs], turned[j * outputs : (j + 1) * outputs]
-                        add_taps_to_two(into[taps[i] :], into[taps[j] :], source, planes, w, v, size)
-                        c += 2
-                    if c < channels:
-                        i = c * kernel + t
-                        add_taps(into[taps[i] :], source, planes, turned[i * outputs : (i + 1) * outputs], size)
+def reaching(row, axis):
+    """Return which positions of a convolution's kernel reach an input along an axis, as parts of a list of all.
+
+    Input i is reached by those from low[i] to high[i] in the list, which is in the order of their places in a stride.
+    """
+    size, stride, dilation = row[SHAPE + axis], row[STRIDE + axis], row[DILATION + axis]
+    order = np.empty(row[KERNEL + axis], np.int64)
+    low, high = np.empty(size, np.int64), np.empty(size, np.int64)
+    count, end = places(row, axis), 0
+    for phase in range(min(stride, size)):
+        begin = end
+        for k in range(len(order)):
+            if k * dilation % stride == phase:
+                order[end] = k
+                end += 1
+        for i in range(phase, size, stride):
+            a = begin
+            while a < end and i // stride - order[a] * dilation // stride >= count:
+                a += 1
+            b = a
+            while b < end and i // stride >= order[b] * dilation // stride:
+                b += 1
+            low[i], high[i] = a, b
+    return order[:end], low, high
+
+
+@jit
+def conv_back_input(row, weight, dy, dx, n, taps, offsets):
+    """Write the gradient of a convolution's input into dx: each value is the sum of all that it went into."""
+    outputs, channels = row[OUTPUTS], row[INPUTS]
+    heights, widths = places(row, 1), places(row, 2)
+    plane = places(row, 0) * heights * widths * n
+    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    kernel = row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
+    (ds, d_from, d_to), (hs, h_from, h_to), (ws, w_from, w_to) = reaching(row, 0), reaching(row, 1), reaching(row, 2)
+    begin = np.zeros(channels, np.float32)
+    for z in range(depth):
+        x = 0
+        while x < width:
+            wide = 1  # neighbours that the same weights reach
+            if row[STRIDE + 2] == 1:
+                while x + wide < width and w_from[x + wide] == w_from[x] and w_to[x + wide] == w_to[x]:
+                    wide += 1
+            t = 0
+            for h in hs:
+                for d in ds[d_from[z] : d_to[z]]:
+                    for w in ws[w_from[x] : w_to[x]]:
+                        back = d * row[DILATION] // row[STRIDE] * heights + h * row[DILATION + 1] // row[STRIDE + 1]
+                        back = (back * widths + w * row[DILATION + 2] // row[STRIDE + 2]) * n
+                        for o in range(outputs):
+                            taps[t] = o * plane - back
+                            offsets[t] = o * channels * kernel + (d * row[KERNEL + 1] + h) * row[KERNEL + 2] + w
+                            t += 1
+            each = t // max(1, len(hs))
+            for y in range(height):
+                at = ((z // row[STRIDE] * heights + y // row[STRIDE + 1]) * widths + x // row[STRIDE + 2]) * n
+                to = ((z * height + y) * width + x) * n
+                first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
+                weigh_taps(
+                    *(dx, to, depth * height * width * n, dy, at, taps, weight, kernel, offsets),
+                    *(first, many, begin, wide * n),
+                )
+            x += wide
 
 
 @jit
@@ -851,7 +909,7 @@ def statistics_of(row, statistics):
 
 
 @jit
-def forward(table, values, rows, x, arena, taps, classes, positive, statistics, training):
+def forward(table, values, rows, x, arena, taps, offsets, classes, positive, statistics, training):
     """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
 
     rows (n, pixels): the samples; x (pixels * n,): the same, batch last, where the first layer is a convolution or an
@@ -878,7 +936,7 @@ def forward(table, values, rows, x, arena, taps, classes, positive, statistics, 
         if kind == CONV:
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
-            conv(row, source, values[row[WEIGHT] : row[WEIGHT] + many * outputs], bias, y, n, taps)
+            conv(row, source, values[row[WEIGHT] : row[WEIGHT] + many * outputs], bias, y, n, taps, offsets)
         elif kind == PAD:
             pad(row, source, y[: outputs * n], n)
         elif kind == NORM:
@@ -903,7 +961,7 @@ def forward(table, values, rows, x, arena, taps, classes, positive, statistics, 
 
 
 @jit
-def backward(table, values, gradients, rows, x, arena, d_arena, taps, turned, statistics):
+def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics):
     """Write the gradients of all parameters; d_arena holds the gradient of the last layer's output."""
     n = len(rows)
     for at in range(len(table) - 1, -1, -1):
@@ -928,11 +986,11 @@ def backward(table, values, gradients, rows, x, arena, d_arena, taps, turned, st
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
             begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
-            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps)
+            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets)
             if row[WANTED]:
                 size = inputs * row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
                 dx = d_arena[row[INPUT] * n : (row[INPUT] + size) * n]
-                conv_back_input(row, values[begin:end], dy, dx, n, taps, turned)
+                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets)
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
@@ -966,7 +1024,7 @@ def gather(images, chosen, turn, rows, x):
 
 @jit
 def train(
-    table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, turned, classes, positive,
+    table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, offsets, classes, positive,
     statistics, loss, optimizer, first, second, largest, hyper, schedule, nesterov, step, losses,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
@@ -983,7 +1041,7 @@ def train(
         n = len(chosen)
         part = rows[:n]
         gather(images, chosen, turn, part, x)
-        y = forward(table, values, part, x, arena, taps, classes, positive, statistics, True)
+        y = forward(table, values, part, x, arena, taps, offsets, classes, positive, statistics, True)
         dy = d_arena[end * n : (end + classes) * n].reshape((classes, n))
         if loss == NLL and hyper[6] > 0:
             losses[taken] = smoothed_nll_back(y, labels[chosen], dy, np.float32(hyper[6]))
@@ -995,7 +1053,7 @@ def train(
             dy[0] = dy[1]
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
-        backward(table, values, gradients, part, x, arena, d_arena, taps, turned, statistics)
+        backward(table, values, gradients, part, x, arena, d_arena, taps, offsets, statistics)
         if hyper[5] > 0:
             clip(gradients, hyper[5])
         taken += 1
@@ -1009,14 +1067,14 @@ def train(
 
 
 @jit
-def score(table, values, images, together, x, arena, taps, classes, positive, statistics, scores):
+def score(table, values, images, together, x, arena, taps, offsets, classes, positive, statistics, scores):
     """Write the scores (samples, classes) of the images, of which so many are computed together."""
     for begin in range(0, len(images), together):
         part = images[begin : begin + together]
         n = len(part)
         if table[0, KIND] != LINEAR:
             transpose(part, x[: part.size].reshape((part.shape[1], n)))
-        y = forward(table, values, part, x, arena, taps, classes, positive, statistics, False)
+        y = forward(table, values, part, x, arena, taps, offsets, classes, positive, statistics, False)
         for j in range(classes):
             for i in range(n):
                 scores[begin + i, j] = y[j, i]

@@ -150,8 +150,7 @@ class Program:
         self.x = np.empty(pixels * most, np.float32)
         self.arena = np.empty(size * most, np.float32)
         self.d_arena = np.empty(size * self.batch, np.float32)
-        self.taps = np.empty(max(1, table.taps), np.int64)
-        self.turned = np.empty(max(1, table.turned), np.float32)
+        self.taps, self.offsets = np.empty((2, max(1, table.taps)), np.int64)
         self.values = self.flat.values.detach().numpy()
         gradient = self.flat.values.grad
         assert gradient is not None
@@ -187,7 +186,7 @@ class Program:
         losses = np.zeros(-(-len(order) // self.batch), np.float32)
         self.step += self.kernels.train(
             *(self.table, self.values, self.gradients, images, labels, order, self.batch, self.rows, self.x),
-            *(self.arena, self.d_arena, self.taps, self.turned, self.classes, self.positive, self.statistics),
+            *(self.arena, self.d_arena, self.taps, self.offsets, self.classes, self.positive, self.statistics),
             *(self.loss, self.optimizer, self.first, self.second, self.largest, self.hyper),
             *(self.schedule[self.step : self.step + len(losses)], self.nesterov, self.step, losses),
         )
@@ -199,8 +198,8 @@ class Program:
         """Return the logarithms of the probabilities, (samples, classes) float32, of images (samples, pixels)."""
         scores = np.empty((len(images), self.classes), np.float32)
         self.kernels.score(
-            *(self.table, self.values, images, self.together, self.x, self.arena, self.taps, self.classes),
-            *(self.positive, self.statistics, scores),
+            *(self.table, self.values, images, self.together, self.x, self.arena, self.taps),
+            *(self.offsets, self.classes, self.positive, self.statistics, scores),
         )
         return scores
 

@@ -28,14 +28,14 @@ class Table:
     rows : of the table, each (kernels.COLUMNS,) int64
     classes : values that the last layer makes
     room : values of a sample that all layers make, but for the softmax
-    taps, turned : the most weights of one output channel, and of one layer, of convolutions
+    taps : the most weights that one value of a convolution goes through, or comes from
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
     """
 
     def __init__(self, kernels: Any, layers: Sequence[LayerSpec], model: nn.Sequential, image: Sequence[int]) -> None:
         self.k = kernels
         self.rows: list[np.ndarray] = []
-        self.at, self.room, self.taps, self.turned, self.statistics = -1, 0, 0, 0, 0
+        self.at, self.room, self.taps, self.statistics = -1, 0, 0, 0
         self.norms: list[tuple[Any, int]] = []
         self.learning = False  # whether a layer before has parameters: only then its output's gradient is wanted
         self.shape = tuple(image)
@@ -110,8 +110,7 @@ class Table:
                 (k.DILATION, dilation),
             ):
                 row[column : column + 3] = three
-            self.taps = max(self.taps, module.weight[0].numel())
-            self.turned = max(self.turned, module.weight.numel())
+            self.taps = max(self.taps, math.prod(kernel) * max(channels, outputs))
         self._parameters(row, module)
         self.shape = (outputs, *after[3 - len(sizes) :])
 
