@@ -70,54 +70,51 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe) -> dict[s
     labels, order = np.zeros(4 * n, np.int64), np.arange(4 * n)
     p.train(images, labels, order)
     out: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    part = min(n, p.part)  # so many samples go through the layers at a time
 
-    def add(name: str, seconds: float, operations: float = 0) -> None:
-        out[name][0] += seconds
-        out[name][1] += operations
+    def add(name: str, seconds: float, operations: float = 0, each: int = part) -> None:
+        out[name][0] += seconds * n / each
+        out[name][1] += operations * n / each
 
     turned = bool(p.table[0, k.KIND] != k.LINEAR)
-    chosen = order[:n]
-    add("images", least(lambda: k.gather(images, chosen, turned, p.rows, p.x)))
-    y = np.zeros((p.classes, n), np.float32)
+    chosen, rows = order[:part], p.rows[:part]
+    add("images", least(lambda: k.gather(images, chosen, turned, rows, p.x)))
+    y = np.zeros((p.classes, part), np.float32)
     softmax = least(lambda: k.log_softmax(y, y))
     add("softmax and loss", 2 * softmax)
 
-    def forward(rows: np.ndarray) -> float:
-        return least(
-            lambda: k.forward(
-                rows, p.values, p.rows, p.x, p.arena, p.taps, p.offsets, p.classes, p.positive, p.statistics, True
-            )
-        )
+    def forward(at: int) -> float:
+        shared = (rows, p.x, p.arena, p.taps, p.offsets, p.classes, p.positive, p.statistics, True)
+        return least(lambda: k.forward(p.table, at, at + 1, p.values, *shared))
 
-    def backward(rows: np.ndarray) -> float:
-        return least(
-            lambda: k.backward(
-                rows, p.values, p.gradients, p.rows, p.x, p.arena, p.d_arena, p.taps, p.offsets, p.statistics
-            )
-        )
+    def backward(table: np.ndarray, at: int, begin: int) -> float:
+        shared = (rows, p.x, p.arena, p.d_arena, p.taps, p.offsets, p.statistics, n, p.product)
+        return least(lambda: k.backward(table, begin, at, p.values, p.gradients, *shared))
 
-    for at in range(len(p.table)):
-        row = p.table[at : at + 1].copy()
-        name, operations = NAMES[row[0, k.KIND]], 2.0 * n * multiplications(k, row[0])
-        add(f"{name}, forward", max(0, forward(row) - softmax), operations)
-        wanted = bool(row[0, k.WANTED])
-        both = backward(row)
-        if operations and wanted:
-            row[0, k.WANTED] = 0
-            weight = min(both, backward(row))
+    for at, row in enumerate(p.table):
+        name, operations = NAMES[row[k.KIND]], 2.0 * part * multiplications(k, row)
+        last = at + 1 == len(p.table)
+        add(f"{name}, forward", max(0, forward(at) - last * softmax), operations)
+        both, one = backward(p.table, at, -1), p.table.copy()
+        one[at, k.WANTED] = 0
+        if row[k.KIND] == k.NORM:
+            add(f"{name}, sums", least(lambda at=at: k.count(p.table[at], p.x, p.arena, p.statistics, part, 0)))
+            both += backward(p.table, at, at)
+        if operations and row[k.WANTED]:
+            weight = min(both, backward(one, at, -1))
             add(f"{name}, weights", weight, operations)
             add(f"{name}, input", both - weight, operations)
         else:
             add(f"{name}, weights" if operations else f"{name}, backward", both, operations)
     step = [p.values, p.gradients, p.first, p.second]
     if recipe.optimizer == "SGD":
-        add("optimizer", least(lambda: k.step_sgd(*step[:3], p.hyper, p.nesterov, 5)))
+        add("optimizer", each=n, seconds=least(lambda: k.step_sgd(*step[:3], p.hyper, p.nesterov, 5)))
     elif len(p.largest):
-        add("optimizer", least(lambda: k.step_amsgrad(p.optimizer, *step, p.largest, p.hyper, 5)))
+        add("optimizer", each=n, seconds=least(lambda: k.step_amsgrad(p.optimizer, *step, p.largest, p.hyper, 5)))
     else:
-        add("optimizer", least(lambda: k.step_adam(p.optimizer, *step, p.hyper, 5)))
+        add("optimizer", each=n, seconds=least(lambda: k.step_adam(p.optimizer, *step, p.hyper, 5)))
     whole = least(lambda: p.train(images, labels, order)) / 4
-    add("whole step", whole, sum(operations for _, operations in out.values()))
+    add("whole step", whole, sum(operations for _, operations in out.values()), n)
     return {name: (seconds, operations) for name, (seconds, operations) in out.items()}
 
 

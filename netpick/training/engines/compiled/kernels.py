@@ -424,13 +424,13 @@ def linear(x, weight, bias, y):
 
 @jit
 def sum_rows(rows, sums):
-    """Write the sum of each row into `sums`."""
+    """Add the sum of each row to `sums`."""
     for j in range(len(sums)):
         row = rows[j]
         total = ZERO
         for i in range(len(row)):
             total += row[i]
-        sums[j] = total
+        sums[j] += total
 
 
 @jit
@@ -532,12 +532,11 @@ def conv(row, x, weight, bias, y, n, taps, offsets):
 
 @jit
 def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
-    """Write the gradients of a convolution's weights, and of its bias unless that is empty."""
+    """Add the gradients of a convolution's weights, and of its bias unless that is empty."""
     taps = find_taps(row, n, taps, offsets)
     outputs = row[OUTPUTS]
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
     plane, line = depths * heights * span, row[SHAPE + 2] * n
-    d_weight[:] = ZERO
     for d in range(depths):
         if row[STRIDE + 2] > 1:  # each place is by itself
             for h in range(heights):
@@ -688,47 +687,68 @@ def sum_of_products(x, shift, y, other):
 
 
 @jit
-def norm(x, weight, bias, y, statistics, training):
-    """Normalise x (channels, values) into y (Ioffe and Szegedy 2015, arXiv 1502.03167).
+def count_in(x, statistics, before):
+    """Count values x (channels, values) in, after so many a channel before: mean, and sum of squares around it.
 
-    statistics (4, channels): running mean and variance, which training updates, and mean and 1 / deviation of the
-    batch, which it leaves for `norm_back`.
+    Two parts as by Chan, Golub and LeVeque 1983 (The American Statistician 37): as exact as all at once.
     """
     channels, many = x.shape
     for c in range(channels):
-        if training:
-            mean = np.float32(sum_of(x[c]) / many)
-            variance = sum_of_products(x[c], mean, x[c], mean) / many
-            statistics[0, c] += MOMENTUM * (mean - statistics[0, c])
-            statistics[1, c] += MOMENTUM * (np.float32(variance * many / (many - 1)) - statistics[1, c])
-            statistics[2, c], statistics[3, c] = mean, np.float32(1 / math.sqrt(variance + EPSILON))
-            scale = statistics[3, c] * weight[c]
-        else:
-            mean = statistics[0, c]
-            scale = weight[c] / np.float32(math.sqrt(statistics[1, c] + EPSILON))
-        shift = bias[c] - mean * scale
+        mean = np.float32(sum_of(x[c]) / many)
+        squares = sum_of_products(x[c], mean, x[c], mean)
+        apart = mean - statistics[2, c] if before else ZERO
+        share = many / (before + many)
+        statistics[2, c] = statistics[2, c] + apart * share if before else mean
+        statistics[3, c] = squares + (statistics[3, c] + apart * apart * before * share if before else ZERO)
+
+
+@jit
+def count_out(statistics, many):
+    """Make of what `many` values were counted as what `norm` needs, and update the running statistics."""
+    for c in range(statistics.shape[1]):
+        mean, squares = statistics[2, c], statistics[3, c]
+        statistics[0, c] += MOMENTUM * (mean - statistics[0, c])
+        statistics[1, c] += MOMENTUM * (np.float32(squares / (many - 1)) - statistics[1, c])
+        statistics[3, c] = np.float32(1 / math.sqrt(squares / many + EPSILON))
+
+
+@jit
+def norm(x, weight, bias, y, statistics, training):
+    """Normalise x (channels, values) into y (Ioffe and Szegedy 2015, arXiv 1502.03167).
+
+    statistics (4, channels): running mean and variance, and mean and 1 / deviation of the batch, which count in
+    training.
+    """
+    channels, many = x.shape
+    for c in range(channels):
         if training:  # the mean first: what is left of two large numbers would be less exact
+            mean, scale = statistics[2, c], statistics[3, c] * weight[c]
             for i in range(many):
                 y[c, i] = (x[c, i] - mean) * scale + bias[c]
         else:
+            scale = weight[c] / np.float32(math.sqrt(statistics[1, c] + EPSILON))
+            shift = bias[c] - statistics[0, c] * scale
             for i in range(many):
                 y[c, i] = x[c, i] * scale + shift
 
 
 @jit
-def norm_back(x, weight, dy, dx, d_weight, d_bias, statistics, wanted):
-    """Write the gradients of a batch norm's weight, bias and, if it is wanted, input; dx and dy may be the same."""
-    channels, many = x.shape
-    for c in range(channels):
+def norm_back_weight(x, dy, d_weight, d_bias, statistics):
+    """Add the gradients of a batch norm's weight and bias."""
+    for c in range(len(x)):
+        d_bias[c] += np.float32(sum_of(dy[c]))
+        d_weight[c] += np.float32(sum_of_products(x[c], statistics[2, c], dy[c], ZERO) * statistics[3, c])
+
+
+@jit
+def norm_back_input(x, weight, dy, dx, d_weight, d_bias, statistics, whole):
+    """Write the gradient of a batch norm's input, of `whole` values a channel, once those of the others are there."""
+    for c in range(len(x)):
         mean, inverse = statistics[2, c], statistics[3, c]
-        total = sum_of(dy[c])
-        product = sum_of_products(x[c], mean, dy[c], ZERO) * inverse
-        d_bias[c], d_weight[c] = np.float32(total), np.float32(product)
-        if wanted:
-            scale = weight[c] * inverse
-            first, second = np.float32(total / many), np.float32(product / many) * inverse
-            for i in range(many):
-                dx[c, i] = scale * (dy[c, i] - first - (x[c, i] - mean) * second)
+        scale = weight[c] * inverse
+        first, second = np.float32(d_bias[c] / whole), np.float32(d_weight[c] / whole) * inverse
+        for i in range(x.shape[1]):
+            dx[c, i] = scale * (dy[c, i] - first - (x[c, i] - mean) * second)
 
 
 @jit
@@ -760,11 +780,14 @@ def binary_log_sigmoid(x, y, positive):
 
 
 @jit
-def loss_back(loss, y, labels, dy):
-    """Write the gradient of a loss of probabilities, before the softmax, into dy; return the loss."""
+def loss_back(loss, y, labels, dy, whole):
+    """Write the gradient of a loss of probabilities, before the softmax, into dy; return the loss.
+
+    All that is of these samples; the mean is of the `whole` batch.
+    """
     classes, n = y.shape
     sums = np.zeros(n, np.float32)
-    share = ONE / np.float32(n) if loss == DISTANCE else ONE / np.float32(n * classes)
+    share = ONE / np.float32(whole) if loss == DISTANCE else ONE / np.float32(whole * classes)
     total = ZERO
     for j in range(classes):
         for i in range(n):
@@ -788,11 +811,11 @@ def loss_back(loss, y, labels, dy):
 
 
 @jit
-def nll_back(y, labels, dy):
+def nll_back(y, labels, dy, whole):
     """Write the gradient of the mean negative log likelihood, before the softmax, into dy; return the loss."""
     classes, n = y.shape
     total = ZERO
-    share = ONE / np.float32(n)
+    share = ONE / np.float32(whole)
     for j in range(classes):
         for i in range(n):
             dy[j, i] = exp(y[j, i]) * share
@@ -803,11 +826,11 @@ def nll_back(y, labels, dy):
 
 
 @jit
-def smoothed_nll_back(y, labels, dy, smoothing):
+def smoothed_nll_back(y, labels, dy, smoothing, whole):
     """Do `nll_back` with a share of the wanted probability spread evenly over all classes."""
     classes, n = y.shape
     total = ZERO
-    share, spread = ONE / np.float32(n), smoothing / np.float32(classes)
+    share, spread = ONE / np.float32(whole), smoothing / np.float32(classes)
     for j in range(classes):
         for i in range(n):
             dy[j, i] = (exp(y[j, i]) - spread) * share
@@ -909,15 +932,17 @@ def statistics_of(row, statistics):
 
 
 @jit
-def forward(table, values, rows, x, arena, taps, offsets, classes, positive, statistics, training):
-    """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
+def forward(table, begin, end, values, rows, x, arena, taps, offsets, classes, positive, statistics, training):
+    """Compute the layers from `begin` to `end`, and after the last one the logarithms of the probabilities.
+
+    Those are returned, (classes, n).
 
     rows (n, pixels): the samples; x (pixels * n,): the same, batch last, where the first layer is a convolution or an
     activation; arena: room for the outputs of all layers, those of the softmax at the end; positive: the class whose
     probability is the sigmoid of the one output, -1 where there is an output a class.
     """
     n = len(rows)
-    for at in range(len(table)):
+    for at in range(begin, end):
         row = table[at]
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
         y = arena[row[OUTPUT] * n :]
@@ -953,6 +978,8 @@ def forward(table, values, rows, x, arena, taps, offsets, classes, positive, sta
     last = table[-1, OUTPUT]
     made = classes if positive < 0 else 1
     y = arena[(last + made) * n : (last + made + classes) * n].reshape((classes, n))
+    if end < len(table):
+        return y
     if positive < 0:
         log_softmax(arena[last * n : (last + classes) * n].reshape((classes, n)), y)
     else:
@@ -961,21 +988,28 @@ def forward(table, values, rows, x, arena, taps, offsets, classes, positive, sta
 
 
 @jit
-def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics):
-    """Write the gradients of all parameters; d_arena holds the gradient of the last layer's output."""
+def backward(table, begin, end, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, whole, product):
+    """Add the gradients of the parameters of the layers from `end` back to `begin`, both included.
+
+    d_arena holds the gradient of the output of `end`. A batch norm needs sums over the `whole` batch: where there is
+    one at `begin` only those are added to, where it is elsewhere they are there. product: room for the largest
+    gradient of a linear layer.
+    """
     n = len(rows)
-    for at in range(len(table) - 1, -1, -1):
+    for at in range(end, max(begin, 0) - 1, -1):
         row = table[at]
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
         dy = d_arena[row[OUTPUT] * n :]
         if kind == LINEAR:
             weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
-            d_weight = gradients[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
             g = dy[: outputs * n].reshape((outputs, n))
+            d_weight = product[: outputs * inputs].reshape((outputs, inputs))
             if row[INPUT] < 0:
                 np.dot(g, rows, d_weight)
             else:
                 np.dot(g, arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)).T, d_weight)
+            for i in range(outputs * inputs):
+                gradients[row[WEIGHT] + i] += product[i]
             if row[BIAS] >= 0:
                 sum_rows(g, gradients[row[BIAS] : row[BIAS] + outputs])
             if row[WANTED]:
@@ -985,12 +1019,12 @@ def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, s
         if kind == CONV:
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
-            begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
-            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets)
+            head, tail = row[WEIGHT], row[WEIGHT] + many * outputs
+            conv_back_weight(row, source, dy, gradients[head:tail], d_bias, n, taps, offsets)
             if row[WANTED]:
                 size = inputs * row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
                 dx = d_arena[row[INPUT] * n : (row[INPUT] + size) * n]
-                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets)
+                conv_back_input(row, values[head:tail], dy, dx, n, taps, offsets)
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
@@ -998,7 +1032,10 @@ def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, s
             d_weight = gradients[row[WEIGHT] : row[WEIGHT] + inputs]
             d_bias = gradients[row[BIAS] : row[BIAS] + inputs]
             weight = values[row[WEIGHT] : row[WEIGHT] + inputs]
-            norm_back(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), row[WANTED])
+            if at == begin:
+                norm_back_weight(a, g, d_weight, d_bias, statistics_of(row, statistics))
+            elif row[WANTED]:
+                norm_back_input(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), whole * (many // n))
         elif kind == PAD:
             if row[WANTED]:
                 pad_back(row, dy, d_arena[row[INPUT] * n :], n, row[OTHER])
@@ -1022,38 +1059,103 @@ def gather(images, chosen, turn, rows, x):
         transpose(rows, x[: rows.size].reshape((rows.shape[1], n)))
 
 
+@part
+def count(row, x, arena, statistics, n, before):
+    """Count the input of a batch norm in, of n samples after so many others."""
+    channels, places = row[INPUTS], row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
+    source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x
+    many = places * n
+    count_in(source[: channels * many].reshape((channels, many)), statistics_of(row, statistics), before * places)
+
+
+@part
+def loss_of(loss, y, labels, dy, positive, smoothing, whole):
+    """Write the gradient of the loss before the softmax, and return the samples' part of the loss."""
+    if loss == NLL and smoothing > 0:
+        value = smoothed_nll_back(y, labels, dy, np.float32(smoothing), whole)
+    elif loss == NLL:
+        value = nll_back(y, labels, dy, whole)
+    else:
+        value = loss_back(loss, y, labels, dy, whole)
+    if positive > 0:  # one output is as two, of which the other is always 0
+        dy[0] = dy[1]
+    return value
+
+
+@part
+def differentiate(
+    table, stops, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, size, taps, offsets,
+    classes, positive, statistics, loss, smoothing, product,
+):  # fmt: skip
+    """Write the gradients of the loss of the chosen samples, and return it; `size`: values of a sample in the arenas.
+
+    So many samples at a time as a part has go through all layers, forwards and back, for that their values stay in the
+    caches. Only at a batch norm, of which there is one at each of `stops` but the first and the last, all wait for
+    the others.
+    """
+    turn = table[0, KIND] != LINEAR
+    last = table[-1, OUTPUT]
+    whole, pixels, halts = len(chosen), images.shape[1], len(stops) - 2
+    total = ZERO
+    gradients[:] = ZERO
+    for at in range(halts + 1):
+        begin, end = stops[at], stops[at + 1]
+        back = begin if at else -1
+        for start in range(0, whole, part):
+            n = min(part, whole - start)
+            i = start if halts else 0  # values that are used up make room for those of the next part
+            some, y, dy = rows[i : i + n], arena[i * size :], d_arena[i * size :]
+            if at == 0:
+                gather(images, chosen[start : start + n], turn, some, x[i * pixels :])
+            scores = forward(
+                *(table, begin, end, values, some, x[i * pixels :], y, taps, offsets),
+                *(classes, positive, statistics, True),
+            )
+            if at < halts:
+                count(table[end], x[i * pixels :], y, statistics, n, start)
+                continue
+            after = dy[last * n : (last + classes) * n].reshape((classes, n))
+            total += loss_of(loss, scores, labels[chosen[start : start + n]], after, positive, smoothing, whole)
+            backward(
+                *(table, back, end - 1, values, gradients, some, x[i * pixels :], y, dy),
+                *(taps, offsets, statistics, whole, product),
+            )
+        if at < halts:
+            many = table[end, SHAPE] * table[end, SHAPE + 1] * table[end, SHAPE + 2] * whole
+            count_out(statistics_of(table[end], statistics), many)
+    for at in range(halts - 1, -1, -1):
+        back = stops[at] if at else -1
+        for start in range(0, whole, part):
+            n = min(part, whole - start)
+            backward(
+                *(table, back, stops[at + 1], values, gradients, rows[start : start + n]),
+                *(x[start * pixels :], arena[start * size :], d_arena[start * size :]),
+                *(taps, offsets, statistics, whole, product),
+            )
+    return total
+
+
 @jit
 def train(
-    table, values, gradients, images, labels, order, batch, rows, x, arena, d_arena, taps, offsets, classes, positive,
-    statistics, loss, optimizer, first, second, largest, hyper, schedule, nesterov, step, losses,
+    table, stops, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, size, taps, offsets,
+    classes, positive, statistics, loss, product, optimizer, first, second, largest, hyper, schedule, nesterov, step,
+    losses,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
     hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon, the gradient's largest norm or
     0, label smoothing; schedule: learning rate and momentum or beta 1 of each of these steps, empty where they stay;
-    `first`, `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before.
+    `first`, `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before. The
+    rest as for `differentiate`.
     """
-    turn = table[0, KIND] != LINEAR
-    end = table[-1, OUTPUT]
     taken = 0
     for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        n = len(chosen)
-        part = rows[:n]
-        gather(images, chosen, turn, part, x)
-        y = forward(table, values, part, x, arena, taps, offsets, classes, positive, statistics, True)
-        dy = d_arena[end * n : (end + classes) * n].reshape((classes, n))
-        if loss == NLL and hyper[6] > 0:
-            losses[taken] = smoothed_nll_back(y, labels[chosen], dy, np.float32(hyper[6]))
-        elif loss == NLL:
-            losses[taken] = nll_back(y, labels[chosen], dy)
-        else:
-            losses[taken] = loss_back(loss, y, labels[chosen], dy)
-        if positive > 0:  # one output is as two, of which the other is always 0
-            dy[0] = dy[1]
+        losses[taken] = differentiate(
+            table, stops, values, gradients, images, labels, order[start : start + batch], part, rows, x, arena,
+            d_arena, size, taps, offsets, classes, positive, statistics, loss, hyper[6], product,
+        )  # fmt: skip
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
-        backward(table, values, gradients, part, x, arena, d_arena, taps, offsets, statistics)
         if hyper[5] > 0:
             clip(gradients, hyper[5])
         taken += 1
@@ -1074,7 +1176,9 @@ def score(table, values, images, together, x, arena, taps, offsets, classes, pos
         n = len(part)
         if table[0, KIND] != LINEAR:
             transpose(part, x[: part.size].reshape((part.shape[1], n)))
-        y = forward(table, values, part, x, arena, taps, offsets, classes, positive, statistics, False)
+        y = forward(
+            *(table, 0, len(table), values, part, x, arena, taps, offsets, classes, positive, statistics, False)
+        )
         for j in range(classes):
             for i in range(n):
                 scores[begin + i, j] = y[j, i]

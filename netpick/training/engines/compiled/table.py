@@ -29,13 +29,14 @@ class Table:
     classes : values that the last layer makes
     room : values of a sample that all layers make, but for the softmax
     taps : the most weights that one value of a convolution goes through, or comes from
+    product : the most weights of one linear layer
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
     """
 
     def __init__(self, kernels: Any, layers: Sequence[LayerSpec], model: nn.Sequential, image: Sequence[int]) -> None:
         self.k = kernels
         self.rows: list[np.ndarray] = []
-        self.at, self.room, self.taps, self.statistics = -1, 0, 0, 0
+        self.at, self.room, self.taps, self.product, self.statistics = -1, 0, 0, 0, 0
         self.norms: list[tuple[Any, int]] = []
         self.learning = False  # whether a layer before has parameters: only then its output's gradient is wanted
         self.shape = tuple(image)
@@ -62,6 +63,8 @@ class Table:
         self.learning = True
         row[self.k.WEIGHT] = module.weight.storage_offset()
         row[self.k.BIAS] = -1 if module.bias is None else module.bias.storage_offset()
+        if row[self.k.KIND] == self.k.LINEAR:
+            self.product = max(self.product, module.weight.numel())
 
     def _layer(self, module: Any, after: Sequence[int]) -> None:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
