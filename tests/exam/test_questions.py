@@ -6,6 +6,7 @@ import textwrap
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from netpick.core.errors import NetpickError, WorkError
 from netpick.exam import plant
@@ -24,6 +25,7 @@ OWN = '''
 More words.
 """
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_info, threadpool_limits
 from netpick.exam import Answer
 
 def ask(run, *, at_most: int = 10, only: list[str] | None = None):
@@ -137,6 +139,19 @@ def test_a_users_question_is_loaded_and_asked(run, own):
 def test_a_users_question_is_read_anew_each_time(run, own):
     assert "odd" in run.ask(q.own_question(own(OWN))).text
     assert "ODD" in run.ask(q.own_question(own(OWN.replace("are odd", "are ODD")))).text
+
+
+def test_while_a_question_is_asked_products_of_matrices_take_one_thread(run, own):
+    def threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    said = """str({p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"})"""
+    text = OWN.replace('f"{len(table)} are odd."', said).replace(
+        "from netpick", "from threadpoolctl import *\nfrom netpick"
+    )
+    with threadpool_limits(2, "blas"):
+        assert run.ask(q.own_question(own(text))).text == "{1}"
+        assert threads() == {2}
 
 
 def test_nothing_of_the_users_is_imported_unless_its_file_is_given(run, own, tmp_path):

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from netpick.core.errors import NetpickError, WorkError, listed, suggest
 from netpick.exam.answer import Answer
 from netpick.exam.joined import Sides
@@ -95,9 +97,11 @@ def ask(run: Reader, question: str | Question, against: str | Path | None = None
                 f"question '{asked.name}' has no option '{key}'{suggest(key, asked.options)}: it has {known}"
             )
         values[key] = asked.options[key].value(value)
-    if not asked.own:
-        return asked.function(run, **values)
-    answer = guarded(asked, lambda: asked.function(run, **values))
+    # Two threads of one product wait for each other, and burn what they wait for, where others are at work too.
+    with threadpool_limits(1, "blas"):
+        if not asked.own:
+            return asked.function(run, **values)
+        answer = guarded(asked, lambda: asked.function(run, **values))
     if not isinstance(answer, Answer):
         raise WorkError(
             f"question '{asked.name}' ({asked.source}) gave a {type(answer).__name__}: `ask` is to return a "
