@@ -135,12 +135,14 @@ def students(run: Run, metric: str, split: str) -> pd.DataFrame:
         recipe = run.recipe_of(row["name"])
         args = recipe.pop("optimizer_args", {})
         own.append({
-            "name": row["name"], "design": _design(row), "levels": len(sizes := _sizes(layers[row["name"]])),
+            "name": row["name"], "design": row["layers"], "levels": len(sizes := _sizes(layers[row["name"]])),
             "width": max(sizes[:-1], default=np.nan),
             **{k: row[k] for k in PROPERTIES if k in row},
             **{CALLED.get(k, k): _plain(recipe.get(k)) for k in SWEEPABLE}, **args,
         })  # fmt: skip
     there = pd.DataFrame(own).set_index("name")
+    if any(there[key].map(str).nunique() > 1 for key in _keys(there)):  # else none is compared by it, and it takes long
+        there["design"] = [_design(row) for row in run.networks.to_dict("records")]
     return (
         there.loc[[name for name in there.index if name in frame.index]].join(frame).rename_axis("name").reset_index()
     )

@@ -113,8 +113,7 @@ class Reader:
 
     def recipe_of(self, network: str) -> dict[str, Any]:
         """Return how one network is trained: the run's recipe with the network's own values."""
-        rows = self.networks.loc[self.networks["name"] == network]
-        return {**self.recipe, **_own_recipe(rows["recipe"].iloc[0] if len(rows) and "recipe" in rows else None)}
+        return {**self.recipe, **_own_recipe(self._own_recipes.get(network))}
 
     @property
     def classes(self) -> list[str]:
@@ -298,6 +297,12 @@ class Reader:
     def _order(self) -> dict[str, int]:
         """Place of each network in the catalogue."""
         return {name: i for i, name in enumerate(self.networks["name"])}
+
+    @cached_property
+    def _own_recipes(self) -> dict[str, str | None]:
+        """What each network's recipe has of its own, where the run has such."""
+        table = self.networks
+        return dict(zip(table["name"], table["recipe"], strict=True)) if "recipe" in table else {}
 
     @cached_property
     def _prediction_columns(self) -> list[str]:
