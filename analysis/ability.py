@@ -5,10 +5,10 @@ question a difficulty and a discrimination, all on one scale. In the two-paramet
 network i is right on sample s is 1 / (1 + exp(-a_s (t_i - b_s))): t_i is the ability, b_s the difficulty (the ability
 at which half are right), a_s the discrimination (how steeply the chance rises with ability).
 
-Abilities are scaled to mean 0 and standard deviation 1 over the networks asked about. Of a run with folds a network is
-in the likelihood of those samples alone that it answered. With the split `left_out` networks of different folds share
-none, so that the networks of each fold, which were dealt out alike, have that mean and standard deviation; errors have
-in them how far these would be off by chance.
+Abilities are scaled to mean 0 and standard deviation 1 over the networks asked about (of more than 2,000, over those
+drawn; see Method). Of a run with folds a network is in the likelihood of those samples alone that it answered. With the
+split `left_out` networks of different folds share none, so that the networks of each fold, which were dealt out alike,
+have that mean and standard deviation; errors have in them how far these would be off by chance.
 
 Columns
 -------
@@ -48,13 +48,17 @@ which is the prior's doing, and neither the points' nor the rounds': it draws to
 little about. With 300 networks it is by 1 % where a tenth to nine tenths of them are right, and by 18 % where more than
 97 % are; with 40 networks by 6 % and 26 % (without a prior they come out too high, with 40 networks by a fifth). The
 steepest of all are steeper than a normal prior expects, if discriminations are skewed: that of the sample that tells
-most is then too low by about one standard error, so that the sentence gives it none. Time grows with samples, and
-little with networks; memory with wrong answers, or with right ones where these are fewer.
+most is then too low by about one standard error, so that the sentence gives it none. Time grows with samples and with
+wrong answers, or with right ones where these are fewer, as memory does: so of more than 2,000 networks a share of each
+family is drawn. The samples' parameters come from these alone, and mean 0 and standard deviation 1 are theirs; then all
+networks have abilities by these samples. The others come out somewhat nearer to the mean than those drawn, by 0.2 % of
+their distance where 2,000 are drawn, by 2 % of 200 and 5 % of 40.
 
-Quality of fit: samples' parameters are taken from one half of the networks, the abilities of the other half from
-their answers to one half of the samples, and what these predict of their answers to the other half is compared with
-the truth: area under the ROC curve, and mean log likelihood, beside a model whose samples all discriminate
-alike (Rasch 1960), and beside the samples' difficulty alone: how many of the first half of the networks are right.
+Quality of fit: samples' parameters are taken from one half of the networks (of those drawn, where some are), the
+abilities of the other half from their answers to one half of the samples, and what these predict of their answers to
+the other half is compared with the truth: area under the ROC curve, and mean log likelihood, beside a model whose
+samples all discriminate alike (Rasch 1960), and beside the samples' difficulty alone: how many of the first half of the
+networks are right.
 """
 
 from __future__ import annotations
@@ -84,6 +88,8 @@ def ask(
     *,
     rows: str = "samples",
     at: float = 0.9,
+    networks: int = exam.MANY,
+    seed: int = 0,
     everyone: bool = False,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
@@ -98,16 +104,22 @@ def ask(
         What a row of the table is: samples or networks.
     at : float
         Quantile of the abilities at which samples shall tell networks apart: 0.9 is between good and excellent.
+    networks : int
+        Where there are more, the samples' parameters are from so many, drawn, a share of each family.
+    seed : int
+        Of the networks that are drawn.
     """
     exam.check_choice("rows", rows, ROWS)
     at = exam.check_fraction("at", at)
+    exam.check_count("networks", networks, 4)
     chosen = exam.selected(run, everyone, good, gold, quantile, split)
     names, predicted, labels = exam.final(run, chosen["name"], split)
     if len(names) < 4:
         raise NetpickError(f"ability wants at least 4 networks, got {len(names)}: give a lower `good`, or ask everyone")
     chosen = chosen.set_index("name").loc[names].reset_index()
     right = exam.marked(predicted, labels)
-    model = item_response.fit(right)
+    drawn = exam.some_of(chosen, networks, seed).index.to_numpy()
+    model = item_response.fit(right) if len(drawn) == len(chosen) else item_response.fit_some(right, drawn)
     ability = float(np.quantile(model.ability, at))
     samples = pd.DataFrame(
         {
@@ -122,18 +134,23 @@ def ask(
     )
     samples = samples[samples["right"].notna()]
     samples = samples.sort_values("information", ascending=False, kind="stable", ignore_index=True)
-    networks = chosen[["name", "computation", "activation", "accuracy"]].assign(
+    students = chosen[["name", "computation", "activation", "accuracy"]].assign(
         ability=model.ability, error=model.errors, surprise=model.surprise(right), may_be_ablest=model.may_be_ablest()
     )
-    networks = networks.sort_values("ability", ascending=False, kind="stable", ignore_index=True)
-    text = f"{_text(samples, networks, at, run.classes, exam.whom(chosen, everyone))} {quality(right)}"
+    students = students.sort_values("ability", ascending=False, kind="stable", ignore_index=True)
+    text = _text(samples, students, at, run.classes, exam.whom(chosen, everyone))
+    if len(drawn) < len(chosen):
+        text += (
+            f" What the samples are like is taken from {len(drawn):,} of the networks, drawn, a share of each family."
+        )
+    text += f" {quality(right[drawn])}"
     backwards = int((model.slope < -0.1).sum())
     said = ""
     if backwards:
         are = "sample is" if backwards == 1 else "samples are"
         said = f"{backwards} {are} missed more often by the abler networks: look at the labels (`suspects`)"
     return Answer(
-        samples if rows == "samples" else networks,
+        samples if rows == "samples" else students,
         text,
         lambda: theme.finish(
             _draw(model, samples, ability, right, run.classes), _title(samples, chosen), exam.whom(chosen, everyone)
@@ -147,7 +164,7 @@ def ask(
         ),
         shares=("right",) if rows == "samples" else ("accuracy",),
         columns=COLUMNS[rows],
-        suggested="" if rows == "samples" else str(networks["name"].iloc[0]),
+        suggested="" if rows == "samples" else str(students["name"].iloc[0]),
     )
 
 

@@ -57,7 +57,7 @@ def ask(
     by: str = "family",
     shuffles: int = 199,
     seed: int = 0,
-    networks: int = 2_000,
+    networks: int = exam.MANY,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
     quantile: float | None = None,
@@ -84,8 +84,7 @@ def ask(
     frame = exam.selected(run, everyone, good, gold, quantile, split)
     who = exam.whom(frame, everyone)
     if len(frame) > networks:
-        share = frame.groupby(["computation", "activation"]).sample(frac=networks / len(frame), random_state=seed)
-        frame, who = share.sort_index(), f"{len(share):,} networks drawn from {who}"
+        frame, who = exam.some_of(frame, networks, seed), f"{networks:,} networks drawn from {who}"
     names, predicted, labels = exam.final(run, frame["name"], split)
     if len(names) < 2:
         raise NetpickError("agreement needs two networks and there is one: give a lower `good`, or ask `everyone`")

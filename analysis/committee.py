@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLOCK = 64  # networks at a time, so that what is added up stays in the processor's cache
+MOST = 500  # who may sit in a committee without being named: time grows with the candidates
 COSTS = ["params", "macs", "seconds"]
 SIZES = (1, 2, 3, 5, 9, 15, 31, 63, 127)
 """In the figure, and the largest."""
@@ -74,7 +75,7 @@ def ask(
     members : list of str
         Who may sit in a committee: names of networks, computations, or beginnings of names (Conv2dReLU). Without it,
         networks with at most twice the params of Basic; where fewer than 10 are that small, the smallest quarter of
-        all (or 10). One network alone sits with all its replicates.
+        all (or 10); of more than 500 a share of each family is drawn. One network alone sits with all its replicates.
     target : str
         The single network to match; without it the best one, chosen anew in each split. It is in no committee.
     largest : int
@@ -157,7 +158,8 @@ class Single:
         both = np.stack([splits.means(right, 1), splits.means(right)])
         if named:
             return cls(both[:, known.index(single)], "")
-        order = [known.index(name) for name in exam.preferred(frame) if name in set(known)]
+        place = {name: i for i, name in enumerate(known)}
+        order = [place[name] for name in exam.preferred(frame) if name in place]
         won = np.array(order)[splits.means(right, 0)[order].argmax(axis=0)]
         often = int((won == known.index(single)).sum())
         return cls(
@@ -282,6 +284,8 @@ def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, ever
         elif len(small) < 10:
             small = able.nsmallest(max(10, int(np.ceil(len(able) / 4))), "params", keep="first")
             who = "the smallest networks by params"
+        if len(small) > MOST:
+            small, who = exam.some_of(small, MOST), f"{MOST} drawn from {len(small):,} {who}"
         names = small["name"].tolist()
     else:
         words = [members] if isinstance(members, str) else list(members)

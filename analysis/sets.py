@@ -21,8 +21,8 @@ wrong_in_set : the first answer is wrong, but the truth is in the set
 wrong_unsure : the first answer is wrong, the truth not in the set, and the set has several classes (or is empty)
 wrong_sure : the first answer is wrong, and alone in the set
 
-Networks are ranked by the sum of the shares of the five kinds, each times its weight. Needs scores, of the last
-epoch, first replicate.
+Networks are ranked by the sum of the shares of the five kinds, each times its weight; of more than 2,000 a share of
+each family is drawn. Needs scores, of the last epoch, first replicate.
 
 Columns
 -------
@@ -45,7 +45,7 @@ tied : whether its `score`, below that of the network that is chosen, may be so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -86,6 +86,7 @@ def ask(
     wrong_in_set: float = 0.25,
     wrong_unsure: float = 0.0,
     wrong_sure: float = -1.0,
+    networks: int = exam.MANY,
     seed: int = 0,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
@@ -111,8 +112,10 @@ def ask(
         Leave empty sets empty.
     right_sure, right_unsure, wrong_in_set, wrong_unsure, wrong_sure : float
         Weight of this kind of answer.
+    networks : int
+        Where there are more, so many are drawn, a share of each family.
     seed : int
-        Of u, and of the splits in three.
+        Of u, of the splits in three, and of the networks that are drawn.
     """
     kind = {m.lower(): m for m in METHODS}.get(method.lower())
     if kind is None:
@@ -121,8 +124,13 @@ def ask(
         raise NetpickError(f"coverage is {coverage}: give a number above 0 and below 1")
     exam.check_fraction("lam", lam, 0, np.inf)
     exam.check_count("k_reg", k_reg, 0)
+    exam.check_count("networks", networks)
     compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
-    frame = exam.selected(run, everyone, good, gold, quantile, split).set_index("name")
+    frame = exam.selected(run, everyone, good, gold, quantile, split)
+    who = exam.whom(frame, everyone)
+    if len(frame) > networks:
+        frame, who = exam.some_of(frame, networks, seed), f"{networks:,} networks drawn from {who}"
+    frame = frame.set_index("name")
     how = How(kind, lam if kind == "RAPS" else 0.0, k_reg, randomised, empty, coverage, seed)
     found = Found.of(run, frame.index, split, how)
     splits, choosing, judging = found.splits, found.choosing, found.judging
@@ -154,7 +162,7 @@ def ask(
     if found.few:
         need = int(np.ceil(coverage / (1 - coverage) - 1e-9))
         said = f"{calibrated} samples are too few to calibrate {coverage:g}, which takes {need}: all sets are full"
-    text = sentence(table, kind, coverage, len(run.classes), exam.whom(frame, everyone), first)
+    text = sentence(table, kind, coverage, len(run.classes), who, first)
     few = exam.how_many(frame)
     return Answer(
         table, text, lambda: draw(table, kind, coverage, calibrated, few),
@@ -253,16 +261,15 @@ class Block(NamedTuple):
         cls, splits: Splits, level: np.ndarray, rank: np.ndarray, own: np.ndarray, coverage: float, empty: bool
     ) -> Block:
         """Count in each split on the part that chooses, calibrated on itself, and on that which judges."""
-        both: list[list[np.ndarray]] = [[], []]
-        few = False
-        for k in range(len(splits)):
-            for out, calibrating, part in zip(both, (1, 0), (1, 2), strict=True):
-                threshold = thresholds(own[:, splits.samples(k, calibrating)], coverage)
-                few = few or bool(np.isinf(threshold).any())
-                samples = splits.samples(k, part)
-                size = (level[:, samples] <= threshold[:, None, None]).sum(axis=2)
-                out.append(np.column_stack(judged(rank[:, samples], size if empty else np.maximum(size, 1))))
-        return cls(np.stack(both[0]), np.stack(both[1]), thresholds(own, coverage), few)
+        parts = [(k, part, calibrating) for part, calibrating in ((1, 1), (2, 0)) for k in range(len(splits))]
+        found = np.stack([thresholds(own[:, splits.samples(k, part)], coverage) for k, _, part in parts])
+        counted = []
+        for (k, part, _), size in zip(parts, sizes(level, found), strict=True):
+            samples = splits.samples(k, part)
+            judge = size[:, samples] if empty else np.maximum(size[:, samples], 1)
+            counted.append(np.column_stack(judged(rank[:, samples], judge)))
+        chose, judges = np.stack(counted[: len(splits)]), np.stack(counted[len(splits) :])
+        return cls(chose, judges, thresholds(own, coverage), bool(np.isinf(found).any()))
 
 
 class First(NamedTuple):
@@ -300,11 +307,30 @@ def nonconformity(scores: np.ndarray, method: str, u: np.ndarray, lam: float, k_
     return total
 
 
+def sizes(level: np.ndarray, thresholds: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield how many levels (networks, samples, classes) are up to each threshold (times, networks).
+
+    Nearly all levels are on the same side of all of a network's thresholds, and are counted once.
+    """
+    lowest, highest = thresholds.min(axis=0)[:, None, None], thresholds.max(axis=0)[:, None, None]
+    below = level <= lowest
+    base = below.sum(axis=2, dtype=np.int16)
+    network, sample, place = np.nonzero((level <= highest) & ~below)
+    values, where = level[network, sample, place], network * level.shape[1] + sample
+    for threshold in thresholds:
+        more = np.bincount(where[values <= threshold[network]], minlength=base.size)
+        yield base + more.reshape(base.shape)
+
+
 def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the place of the true class among a sample's answers, from 0; of equal scores the first class leads."""
     own = np.take_along_axis(scores, labels[None, :, None].astype(np.intp), axis=2)
-    before = np.arange(scores.shape[2])[None, None, :] < labels[None, :, None]
-    return (scores > own).sum(axis=2) + ((scores == own) & before).sum(axis=2)
+    out = np.zeros(scores.shape[:2], np.int16)
+    others = np.nonzero((scores >= own).sum(axis=2, dtype=np.int16) > 1)  # elsewhere it is ahead of all
+    these, mine, label = scores[others], own[others], labels[others[1]][:, None]
+    before = (these == mine) & (np.arange(scores.shape[2]) < label)
+    out[others] = (these > mine).sum(axis=1) + before.sum(axis=1)
+    return out
 
 
 def thresholds(own: np.ndarray, coverage: float) -> np.ndarray:

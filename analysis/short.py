@@ -26,7 +26,8 @@ activations where there are fewer than five) are dealt into five folds, samples 
 fold, and its networks are placed by their answers. The intervals are conformal: an interval reaches as many of the
 model's own standard errors as cover 90 % of the networks of a fold by those of the other four, each fold counting
 alike. The figure has beside it the plain share of as many samples drawn at
-random, and what is known without any answer: the mean accuracy of the networks that were not left out.
+random, and what is known without any answer: the mean accuracy of the networks that were not left out. Of more than
+2,000 networks a share of each family is drawn.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def ask(
     run: Run,
     *,
     items: int = 30,
+    networks: int = exam.MANY,
     everyone: bool = False,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
@@ -65,11 +67,18 @@ def ask(
     ----------
     items : int
         Samples of the short exam.
+    networks : int
+        Where there are more, so many are drawn, a share of each family.
     """
     exam.check_count("items", items, 2)
+    exam.check_count("networks", networks, examination.FEWEST)
     compared_on, split = exam.said_of_networks(run, split), exam.need_shared(run, split, "a short exam")
     frame, right, labels = examination.calibrating(run, everyone, good, gold, quantile, split)
     items = exam.check_count("items", items, 2, right.shape[1])
+    who = exam.whom(frame, everyone)
+    if len(frame) > networks:
+        frame, who = exam.some_of(frame, networks), f"{networks:,} networks drawn from {who}"
+        right = right[frame.index]
     model = short_exam.calibrated(right)
     taken = short_exam.chosen(model, items)
     folds, apart = short_exam.dealt(examination.families(frame))
@@ -85,17 +94,17 @@ def ask(
     )  # fmt: skip
     mine = errors.set_index("items").loc[items]
     reach = left.factor(off) * float(np.median(left.placed(None, items).spread))
-    who = "of families left out of the calibration" if apart else "left out of the calibration"
+    left_out = "of families left out of the calibration" if apart else "left out of the calibration"
     text = (
-        f"Answers to {items} of {right.shape[1]} samples, number {taken[0]} first, tell the accuracy of networks {who} "
-        f"to within {exam.points(mine['chosen'])} on average; as many drawn at random to within "
+        f"Answers to {items} of {right.shape[1]} samples, number {taken[0]} first, tell the accuracy of networks "
+        f"{left_out} to within {exam.points(mine['chosen'])} on average; as many drawn at random to within "
         f"{exam.points(mine['random'])}, and the mean of the other networks, without any answer, to within "
         f"{exam.points(mine['nothing'])}. Half of the 90 % intervals reach less than {exam.points(reach)}; they cover "
-        f"{percent(left.coverage(off), 1)} of these networks. Asked were {exam.whom(frame, everyone)}."
+        f"{percent(left.coverage(off), 1)} of these networks. Asked were {who}."
     )
     title = f"{items} samples tell a new network's accuracy to within {exam.points(mine['chosen'])}"
     return Answer(
-        table, text, lambda: theme.finish(_draw(errors, items), title, exam.whom(frame, everyone)),
+        table, text, lambda: theme.finish(_draw(errors, items), title, who),
         exam.notes(
             run, "" if apart else "there are too few families to leave some out: networks were", compared_on, first=True
         ),

@@ -29,8 +29,9 @@ only : whether the group, and nobody else, reads this sample: at least half of i
 
 Method: Fisher's exact test, one-sided, within strata (Birch 1964, "The detection of partial association"), for each
 sample and group; p-values of all of them together are corrected by Holm's method. Groups of fewer than `least` networks
-are left out. What a group has in common may still not be why: where all ResNetStyle networks have ReLU, say, they are
-compared with others that have it, but not with others of their size.
+are left out; of more than 2,000 networks a share of each family is drawn. What a group has in common may still not be
+why: where all ResNetStyle networks have ReLU, say, they are compared with others that have it, but not with others of
+their size.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def ask(
     stray: float = 0.02,
     least: int = 5,
     images: int = 12,
+    networks: int = exam.MANY,
+    seed: int = 0,
     everyone: bool = False,
     good: float = exam.GOOD,
     gold: float = exam.GOLD,
@@ -85,24 +88,32 @@ def ask(
         Networks that a group must have.
     images : int
         Samples in the figure.
+    networks : int
+        Where there are more, so many are drawn, a share of each family; time grows with their square.
+    seed : int
+        Of the networks that are drawn.
     """
+    exam.check_count("networks", networks)
     hard, alpha = exam.check_fraction("hard", hard), exam.check_fraction("alpha", alpha)
     stray = exam.check_fraction("stray", stray)
     least, images = exam.check_count("least", least), exam.check_count("images", images)
     chosen = exam.selected(run, everyone, good, gold, quantile, split)
+    who = exam.whom(chosen, everyone, split)
+    if len(chosen) > networks:
+        chosen, who = exam.some_of(chosen, networks, seed), f"{networks:,} networks drawn from {who}"
     names, predicted, labels = exam.final(run, chosen["name"], split)
     right = exam.marked(predicted, labels)
     share = exam.rates(right, 0)
     samples = np.flatnonzero(share < hard)
-    networks = run.networks.set_index("name").loc[names]
-    groups = groups_of(networks, least)
-    table = _compare(right, samples, groups, networks, least)
+    asked = run.networks.set_index("name").loc[names]
+    groups = groups_of(asked, least)
+    table = _compare(right, samples, groups, asked, least)
     if table is None:
         raise NetpickError(
             f"none of the groups that {len(names)} networks fall into has at least {least} and leaves others beside: "
             "give a lower `least`, or ask everyone"
         )
-    alike = also(networks, groups)
+    alike = also(asked, groups)
     table = table[(table["p"] <= alpha) & (table["share_within"] > table["others_within"])]
     table["only"] = (table["share"] >= 0.5) & (table["others"] <= stray)
     table["label"], table["right"] = labels[table["sample"]], share[table["sample"]]
@@ -116,7 +127,7 @@ def ask(
     votes = exam.votes(predicted[:, shown], len(run.classes))
     return Answer(
         table,
-        _text(table, len(samples), nobody, len(labels), exam.whom(chosen, everyone, split), alike),
+        _text(table, len(samples), nobody, len(labels), who, alike),
         lambda: _draw(run, table, shown, votes, alike, exam.how_many(chosen), split),
         exam.notes(run, exam.said_of_samples(run, split, (predicted >= 0).sum(axis=0), len(names)), first=True),
         shares=("right", "share", "others", "share_within", "others_within"),

@@ -62,6 +62,20 @@ def _covers(networks: int, samples: int) -> Callable[[np.random.Generator], bool
     return draw
 
 
+def _covers_others(networks: int, drawn: int) -> Callable[[np.random.Generator], bool]:
+    """Ask of one that was not drawn; the scale is that of those drawn."""
+
+    def draw(rng: np.random.Generator) -> bool:
+        ability, right = _exam(rng, networks, 360)
+        model, some = item_response.fit_some(right, np.arange(drawn)), ability[:drawn]
+        which = rng.integers(drawn, networks)
+        return bool(
+            abs(model.ability[which] - (ability[which] - some.mean()) / some.std()) < 1.96 * model.errors[which]
+        )
+
+    return draw
+
+
 def _slopes(networks: int, low: float) -> Callable[[np.random.Generator], bool]:
     def draw(rng: np.random.Generator) -> bool:
         ability, slope, right = _steep(rng, networks, 360)
@@ -155,6 +169,12 @@ CLAIMS: dict[str, tuple[str, Callable[[np.random.Generator], bool], float, float
     "ability_20": ("ability: ±1.96 errors cover, 20 networks × 200 samples", _covers(20, 200), 0.93, 0.97),
     "ability_40": ("ability: ±1.96 errors cover, 40 networks × 360 samples", _covers(40, 360), 0.93, 0.97),
     "ability_300": ("ability: ±1.96 errors cover, 300 networks × 360 samples", _covers(300, 360), 0.93, 0.97),
+    "ability_others": (
+        "ability: ±1.96 errors cover those not drawn, 200 of 600 networks × 360 samples",
+        _covers_others(600, 200),
+        0.93,
+        0.97,
+    ),
     "slopes_40": (
         "ability: middling samples' slopes are 0.85 to 1.05 of the true, 40 networks",
         _slopes(40, 0.85),

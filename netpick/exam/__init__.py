@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         notes,
     )
     from netpick.exam.designs import layers
+    from netpick.exam.drawn import MANY, some_of
     from netpick.exam.examination import examine
     from netpick.exam.exports import export
     from netpick.exam.first_look import look
@@ -120,6 +121,7 @@ __all__ = [
     "GOLD",
     "GOOD",
     "LEFT_OUT",
+    "MANY",
     "RELABELLED",
     "ROUNDS",
     "SHARED",
@@ -228,6 +230,7 @@ __all__ = [
     "selected",
     "short",
     "short_exam",
+    "some_of",
     "students",
     "suggest",
     "theme",
@@ -272,6 +275,7 @@ __getattr__, __dir__ = front_door(
         "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
+        "drawn": ("MANY", "some_of"),
         "timings": ("TIMED", "alone", "elsewhere", "layer_times", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),

@@ -15,8 +15,9 @@ from netpick.store.reader import Reader
 
 FEW = 0.1
 """Below this share of the networks, answers are read for them alone; else for all, once."""
-READ = 64
-"""Networks whose scores are read at a time where each answered some samples alone."""
+HELD, PIECE = 2**30, 2**27
+"""Bytes of scores that are read for all networks at once, and kept; and of those that are read at a time where they are
+more, or each network answered some samples alone."""
 
 
 def first_replicates(run: Reader, split: str = "test") -> dict[str, int]:
@@ -74,8 +75,11 @@ def _last(
             if name not in which:
                 need_network(run, name)
         wanted = [name for name in wanted if name in which]  # the others' files can't be read
-        if len(wanted) <= max(2, FEW * len(which)) and not run.has_kept(key):
+        few = len(wanted) <= max(2, FEW * len(which)) or not _held(run, what, len(which), len(labels))
+        if few and not run.has_kept(key):
             return wanted, _gather(read, {name: which[name] for name in wanted}, split), labels
+    if not _held(run, what, len(which), len(labels)):
+        return everyone, _gather(read, which, split), labels
     whole = run.once(key, lambda: _gather(read, which, split))
     if wanted == everyone:
         return everyone, whole, labels
@@ -83,6 +87,16 @@ def _last(
     rows = [place[name] for name in wanted]
     ranged = bool(rows) and rows == list(range(rows[0], rows[0] + len(rows)))
     return wanted, whole[rows[0] : rows[-1] + 1] if ranged else whole[rows], labels
+
+
+def _held(run: Reader, what: str, networks: int, samples: int) -> bool:
+    """Whether the answers of all networks are few enough to be read at once, and kept."""
+    return what != "scores" or _bytes_each(run, samples) * networks <= HELD
+
+
+def _bytes_each(run: Reader, samples: int) -> int:
+    """Return the bytes of a network's scores."""
+    return max(1, 4 * samples * len(run.classes))
 
 
 def final(
@@ -102,24 +116,28 @@ def final_scores(
     """Return the last scores: names (n), float32 (n, samples, classes), labels int16 (samples).
 
     As `final`. All scores take 400 MB for 1001 networks, 10,000 samples and 10 classes, and there is to be one copy of
-    them: a range of the students is given as a view, any other selection is a copy; work through it in blocks. Raises
-    RunError where scores were not kept.
+    them: a range of the students is given as a view, any other selection is a copy; work through it in blocks. Of more
+    than a gigabyte none are kept: those named are read, and `score_blocks` reads them in pieces. Raises RunError where
+    scores were not kept by the run.
     """
     return _last(run, "scores", run.scores, names, split)
 
 
 def score_blocks(run: Reader, names: Iterable[str], split: str = "test", block: int = 16) -> Iterator[np.ndarray]:
-    """Yield the last scores of networks, some of them at a time; of others' folds, NaN, there are never all at once."""
-    if split not in HOLES:
+    """Yield the last scores of networks, in the order of the catalogue, some of them at a time.
+
+    There are never all at once of those that are too many to be held, and of others' folds, where they are NaN.
+    """
+    which, samples, asked = first_replicates(run, split), len(run.labels(split)), set(names)
+    if split not in HOLES and _held(run, "scores", len(which), samples):
         known, scores, _ = final_scores(run, None, split)
-        asked = set(names)
         rows = [i for i, name in enumerate(known) if name in asked]
         yield from (scores[rows[start : start + block]] for start in range(0, len(rows), block))
         return
-    which = first_replicates(run, split)
-    wanted = [name for name in names if name in which]
-    for start in range(0, len(wanted), READ):
-        part = _gather(run.scores, {name: which[name] for name in wanted[start : start + READ]}, split)
+    wanted = [name for name in which if name in asked]
+    piece = max(1, PIECE // _bytes_each(run, samples) // block) * block
+    for start in range(0, len(wanted), piece):
+        part = _gather(run.scores, {name: which[name] for name in wanted[start : start + piece]}, split)
         yield from (part[i : i + block] for i in range(0, len(part), block))
 
 

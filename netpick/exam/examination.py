@@ -13,6 +13,7 @@ from netpick.core.words import counted_word, percent
 from netpick.exam import ballots, marks, short_exam, theme
 from netpick.exam.answer import Answer
 from netpick.exam.checks import notes
+from netpick.exam.drawn import MANY, some_of
 from netpick.exam.short_exam import LEVEL, LeftOut
 from netpick.store.reader import Reader
 
@@ -88,11 +89,12 @@ def examine(
     predicted = np.empty((len(names), 0), int) if predicted is None else predicted
     if len(items) and not 0 <= items.min() <= items.max() < len(labels):
         raise NetpickError(f"{run.path} has samples 0 to {len(labels) - 1}: give answers to these")
-    folds, apart = short_exam.dealt(families(frame))
-    model = run.once(("short model", everyone), lambda: short_exam.calibrated(right))
+    some = some_of(frame, MANY)
+    folds, apart = short_exam.dealt(families(some))
+    model = run.once(("short model", everyone), lambda: short_exam.calibrated(right[some.index]))
     given = predicted == labels[items]
     found = short_exam.placed(model, items, given)
-    left = run.once(("short left out", everyone), lambda: LeftOut.of(right, folds))
+    left = run.once(("short left out", everyone), lambda: LeftOut.of(right[some.index], folds))
     off = left.off(left.placed(items))
     reach = left.factor(off) * found.spread
     counted, wrong = given.sum(axis=1) / len(labels), (~given).sum(axis=1) / len(labels)
@@ -110,15 +112,17 @@ def examine(
         }
     )  # fmt: skip
     return Answer(
-        table, _text(table, len(frame), len(labels), left.coverage(off), apart),
+        table, _text(table, len(frame), len(some), len(labels), left.coverage(off), apart),
         lambda: _draw(table, marked), notes(run, first=True), shares=("right", "accuracy", "low", "high"),
         columns=COLUMNS,
     )  # fmt: skip
 
 
-def _text(table: pd.DataFrame, of: int, samples: int, covered: float, apart: bool) -> str:
+def _text(table: pd.DataFrame, of: int, drawn: int, samples: int, covered: float, apart: bool) -> str:
     said = [_place(row, of, samples) for row in table.head(3).to_dict("records")]
     who = "of families that played no part in the calibration" if apart else "that played no part in the calibration"
+    if drawn < of:
+        said.append(f"Samples are calibrated by {drawn:,} of these, drawn, a share of each family.")
     return f"{' '.join(said)} Such intervals cover {percent(covered, 1)} of networks {who}."
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from netpick.exam.answered import is_whole
 from netpick.exam.ballots import halves
-from netpick.exam.item_response import abilities, fit, logistic
+from netpick.exam.item_response import fit
+from netpick.exam.known_abilities import abilities, logistic
 from netpick.exam.response_table import ResponseTable
 
 

@@ -6,22 +6,17 @@ are in no likelihood.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from netpick.exam.answered import is_whole, rates
-from netpick.exam.response_table import ResponseTable
+from netpick.exam.known_abilities import Known, abilities, logistic
+from netpick.exam.response_table import ResponseTable, linked_sets
 
 NODES = 41
 """Abilities that stand for those of all networks together."""
-
-POINTS = 7
-"""Abilities that stand for what is known of one network."""
-
-REACH, GRID = 6, 64
-"""Abilities from minus to plus the first have their likelihood computed at so many points, to be read between them."""
 
 
 class Prior(NamedTuple):
@@ -111,101 +106,30 @@ def fit(right: np.ndarray, discriminate: bool = True, tolerance: float = 1e-4, m
         known = abilities(table, slope, logit).standardised(table.linked)
         if np.abs(known.mean - before).max() < tolerance:
             break
-    errors = known.spread
-    if table.linked.any():
-        errors = np.sqrt(errors**2 + (1 + known.mean**2 / 2) / np.bincount(table.linked)[table.linked])
+    errors = _errors(known, table.linked)
     return ResponseModel(known.mean, errors, slope, logit, np.sqrt(covariance[0, 0]), prior, rounds)
 
 
-class Known(NamedTuple):
-    """What is known of each ability: a distribution over some points, weights that add to 1 (networks, points)."""
+def fit_some(right: np.ndarray, rows: np.ndarray) -> ResponseModel:
+    """Fit the model's samples to the answers of some networks, `rows`, and find the abilities of all by these samples.
 
-    points: np.ndarray
-    weights: np.ndarray
-
-    @classmethod
-    def of_marks(cls, marks: np.ndarray) -> Known:
-        """Return the shares of right answers, taken as certain: a beginning."""
-        return cls(marks[:, None], np.ones((len(marks), 1)))
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Of each distribution."""
-        return (self.weights * self.points).sum(axis=1)
-
-    @property
-    def spread(self) -> np.ndarray:
-        """Their standard deviations."""
-        return np.sqrt((self.weights * (self.points - self.mean[:, None]) ** 2).sum(axis=1))
-
-    def standardised(self, linked: np.ndarray) -> Known:
-        """Return points such that the distributions of linked networks have mean 0 and standard deviation 1."""
-        mean, points = self.mean, np.empty_like(self.points)
-        for one in range(linked.max() + 1):
-            mine = linked == one
-            away = self.points[mine] - mean[mine].mean()
-            spread = float(np.sqrt((self.weights[mine] * away**2).sum(axis=1).mean()))
-            points[mine] = away / (spread if spread > 0 else 1)
-        return self._replace(points=points)
-
-
-def abilities(table: ResponseTable, slope: np.ndarray, logit: np.ndarray) -> Known:
-    """Return what the answers tell of each ability, which is normal (0, 1) before them, as a distribution."""
-    earned = table.over_samples(slope)
-    out = Known(*np.empty((2, len(earned), POINTS)))
-    for networks, samples in table.sheets:
-        out.points[networks], out.weights[networks] = _of_earned(earned[networks], slope[samples], logit[samples])
-    return out
-
-
-def _of_earned(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> Known:
-    """Return what is known of the abilities of networks that answered the same samples, from what each earned.
-
-    Earned is the sum of the slopes of what a network got right: the likelihood of an ability depends on it alone.
-    Gauss-Hermite points about its best value, as far apart as the likelihood is wide: few are enough, however
-    many samples there are, where fixed ones would miss a narrow likelihood altogether.
+    All are on the scale of those `rows`, whose abilities are as `fit` finds them without the others.
     """
-    from scipy.interpolate import CubicHermiteSpline
-
-    times = 1
-    while True:  # the best ability is where the expected sum of slopes, and the prior, meet what was earned
-        grid = np.linspace(-REACH * times, REACH * times, GRID * times)
-        expected, steepness, silence = _curves(grid, slope, logit)
-        if expected[0] < earned.min() and earned.max() < expected[-1]:
-            break
-        times *= 2
-    # Monotone in ability, since its derivative is 1 plus a sum of squares: it can be read the other way round.
-    best = CubicHermiteSpline(expected, grid, 1 / steepness)(earned)
-    width = 1 / np.sqrt(np.interp(best, grid, steepness))
-    nodes, weights = np.polynomial.hermite.hermgauss(POINTS)
-    points = best[:, None] + np.sqrt(2) * width[:, None] * nodes
-    log = earned[:, None] * points - CubicHermiteSpline(grid, silence, expected)(points) + nodes**2 + np.log(weights)
-    weights = np.exp(log - log.max(axis=1, keepdims=True))
-    return Known(points, weights / weights.sum(axis=1, keepdims=True))
+    model, sets = fit(right[rows]), linked_sets(right)
+    parts = [
+        abilities(ResponseTable.of(right[i : i + len(rows)]), model.slope, model.logit)
+        for i in range(0, len(right), len(rows))
+    ]
+    known = Known(*map(np.concatenate, zip(*parts, strict=True))).standardised(sets, rows)
+    return replace(model, ability=known.mean, errors=_errors(known, sets, rows))
 
 
-def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return three curves over ability, each the integral of the one before but for their order.
-
-    The expected sum of slopes plus ability (the prior's part), its derivative, and its integral: minus the logarithm of
-    the likelihood of having nothing right, and of the prior.
-    """
-    expected, steepness, silence = np.empty(len(grid)), np.empty(len(grid)), np.empty(len(grid))
-    for start in range(0, len(grid), 16):
-        part = slice(start, start + 16)
-        z = grid[part, None] * slope + logit
-        p = logistic(z)
-        expected[part] = p @ slope + grid[part]
-        steepness[part] = (p * (1 - p)) @ slope**2 + 1
-        silence[part] = np.logaddexp(0, z).sum(axis=1) + grid[part] ** 2 / 2
-    return expected, steepness, silence
-
-
-def logistic(z: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-z))."""
-    from scipy.special import expit
-
-    return expit(z)
+def _errors(known: Known, linked: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return the errors of abilities; of several sets of linked networks, each with a scale of its own, with that's."""
+    if not linked.any():
+        return known.spread
+    scaling = np.bincount(linked if rows is None else linked[rows], minlength=linked.max() + 1)
+    return np.sqrt(known.spread**2 + (1 + known.mean**2 / 2) / np.maximum(scaling, 1)[linked])
 
 
 def _nodes(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netpick.exam.answered import blocks
+from netpick.exam.answered import blocks, is_whole
 
 Numbers = np.ndarray | slice
 """Of networks or samples; all of them where nothing is missing."""
@@ -49,12 +49,9 @@ class ResponseTable:
         for part in parts:
             correct[part.samples] = part.answers.correct
             answered[part.samples] = part.answers.networks
-        if len(parts) == 1 and isinstance(parts[0].networks, slice):
-            whole: list[tuple[Numbers, Numbers]] = [(slice(None), slice(None))]
-            return cls(parts, whole, np.zeros(len(right), int), correct, answered)
-        in_part = np.zeros((len(right), len(parts)), bool)
-        for k, part in enumerate(parts):
-            in_part[part.networks, k] = True
+        if is_whole(right):
+            return cls(parts, [(slice(None), slice(None))], np.zeros(len(right), int), correct, answered)
+        in_part = _in_part([part.networks for part in parts], len(right))
         return cls(parts, _sheets(in_part, parts), _linked(in_part), correct, answered)
 
     def over_networks(self, values: np.ndarray) -> np.ndarray:
@@ -72,6 +69,21 @@ class ResponseTable:
         return out
 
 
+def linked_sets(right: np.ndarray) -> np.ndarray:
+    """Return for each network the number of the set that share samples, as in `ResponseTable`, without the table."""
+    if is_whole(right):
+        return np.zeros(len(right), int)
+    return _linked(_in_part([rows for rows, _ in blocks(right)], len(right)))
+
+
+def _in_part(parts: list[Numbers], networks: int) -> np.ndarray:
+    """Return which networks are in which part, bool (networks, parts)."""
+    out = np.zeros((networks, len(parts)), bool)
+    for k, rows in enumerate(parts):
+        out[rows, k] = True
+    return out
+
+
 def _sheets(in_part: np.ndarray, parts: list[Part]) -> list[tuple[Numbers, Numbers]]:
     kinds, which = np.unique(in_part, axis=0, return_inverse=True)
     samples = [[np.asarray(parts[k].samples) for k in np.flatnonzero(kind)] for kind in kinds]
@@ -82,10 +94,11 @@ def _sheets(in_part: np.ndarray, parts: list[Part]) -> list[tuple[Numbers, Numbe
 
 
 def _linked(in_part: np.ndarray) -> np.ndarray:
-    from scipy.sparse import csr_array
+    from scipy.sparse import block_array, csr_array
     from scipy.sparse.csgraph import connected_components
 
-    return connected_components(csr_array(in_part.astype(int) @ in_part.T.astype(int)), directed=False)[1]
+    between = csr_array(in_part, dtype=int)  # networks and parts: pairs of networks would be too many
+    return connected_components(block_array([[None, between], [between.T, None]]), directed=False)[1][: len(in_part)]
 
 
 class Answers:

@@ -51,6 +51,21 @@ def test_errors_cover_the_truth(networks, samples):
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
+def test_networks_are_placed_by_samples_that_others_calibrate():
+    """Those drawn are as they would be alone, and the errors of the others cover the truth as theirs do."""
+    covered, rows = [], np.arange(0, 300, 2)
+    for seed in range(3):
+        theta, _, _, right = exam(300, 360, seed, steep=1.4)
+        model, alone = item_response.fit_some(right, rows), item_response.fit(right[rows])
+        assert model.ability[rows] == pytest.approx(alone.ability, abs=1e-12)
+        assert model.errors[rows] == pytest.approx(alone.errors, abs=1e-12)
+        assert model.slope.tolist() == alone.slope.tolist()
+        others = np.setdiff1d(np.arange(300), rows)
+        truth = (theta - theta[rows].mean()) / theta[rows].std()
+        covered.append(abs(model.ability - truth)[others] < 1.96 * model.errors[others])
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
 def test_the_ablest_in_truth_is_among_those_that_may_be():
     held, many = 0, 0
     for seed in range(40):
@@ -233,3 +248,16 @@ def test_bad_input(run):
         run.ask("ability", at=2)
     with pytest.raises(NetpickError, match="at least 4 networks"):
         run.ask("ability", good=float(np.sort(run.epochs["accuracy"])[-2]))
+
+
+def test_of_too_many_networks_some_say_what_samples_are_like_and_all_have_abilities(run):
+    every, some = (run.ask("ability", rows="networks", everyone=True, networks=n) for n in (60, 24))
+    assert "drawn" not in every.text
+    assert "taken from 24 of the networks, drawn, a share of each family" in some.text
+    assert sorted(some.table["name"]) == sorted(every.table["name"])
+    beside = some.table.set_index("name")["ability"].loc[every.table["name"]]
+    assert spearmanr(beside, every.table["ability"]).statistic > 0.95
+    other = run.ask("ability", rows="networks", everyone=True, networks=24, seed=1)
+    assert not np.allclose(other.table["error"], some.table["error"])
+    samples = run.ask("ability", everyone=True, networks=24).table.set_index("sample").sort_index()
+    assert samples["right"].tolist() == pytest.approx((run.predicted() == run.labels()).mean(axis=0).tolist())

@@ -241,6 +241,17 @@ def test_of_too_many_networks_a_share_of_each_family_is_drawn(grouped):
     assert not np.allclose(other.table["kappa"], answer.table["kappa"])
 
 
+def test_as_many_are_drawn_as_were_wanted_of_each_family_its_share():
+    frame = pd.DataFrame({"computation": [f"C{n % 7}" for n in range(100)], "activation": [str(n) for n in range(100)]})
+    assert len(exam.some_of(frame, 30)) == 30  # where each family is one network
+    frame["activation"] = "ReLU"
+    some = exam.some_of(frame, 30, 1)
+    assert some.index.is_monotonic_increasing
+    assert some["computation"].value_counts().between(4, 5).all()
+    often = np.bincount(np.concatenate([exam.some_of(frame, 30, seed).index for seed in range(400)]))
+    assert abs(often - 120).max() < 45  # five standard deviations
+
+
 def test_a_figure_stays_as_it_is_when_saved_again(grouped):
     fig = agreement.ask(grouped[0]).figure()
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["pairs of the same family", "pairs of another"]

@@ -268,7 +268,7 @@ def test_one_network_alone_sits_with_its_replicates(tmp_path):
     assert committee.ask(run, members=[best], largest=2).table["size"].max() == 2
 
 
-def test_members_like_basic_by_default(tmp_path):
+def test_members_like_basic_by_default(tmp_path, monkeypatch):
     labels = np.arange(30) % 3
     names = ["Basic", *(f"N{i}" for i in range(14))]
     networks = {"Basic": {"params": 10}} | {f"N{i}": {"params": 8 + i} for i in range(14)}
@@ -276,6 +276,12 @@ def test_members_like_basic_by_default(tmp_path):
     pool, who = committee.pool_of(run, exam.students(run), None, everyone=False)
     assert pool == ["Basic", *(f"N{i}" for i in range(13))]
     assert who == "networks with at most twice the params of Basic"
+    monkeypatch.setattr(committee, "MOST", 5)
+    some, of = committee.pool_of(run, exam.students(run), None, everyone=False)
+    assert len(some) == 5
+    assert set(some) < set(pool)
+    assert of == "5 drawn from 14 networks with at most twice the params of Basic"
+    assert committee.pool_of(run, exam.students(run), pool, everyone=False)[0] == pool  # who is named is not drawn from
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,18 @@ def test_shares_add_up_and_the_score_is_their_weighted_sum(exam_run):
     assert table["score"].is_monotonic_decreasing
 
 
+def test_of_too_many_networks_some_are_drawn_and_come_out_as_alone(exam_run):
+    run = exam_run[0]
+    every = run.ask("sets", everyone=True).table.set_index("network")
+    answer = run.ask("sets", everyone=True, networks=2)
+    assert "2 networks drawn from 3 students" in answer.text
+    assert len(answer.table) == 2
+    alone = ["score", "accuracy", "coverage", "size", "threshold"]
+    beside = answer.table.set_index("network")[alone]
+    assert beside.equals(every.loc[beside.index, alone])
+    assert "drawn" not in run.ask("sets", everyone=True, networks=3).text
+
+
 def test_too_few_samples_to_calibrate_give_full_sets_and_a_note(exam_run):
     answer = sets.ask(exam_run[0], coverage=0.999, everyone=True)
     assert (answer.table["size"] == 5).all()

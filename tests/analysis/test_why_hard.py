@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Text
 from scipy.stats import fisher_exact
 
-from netpick import Run
+from netpick import Run, exam
 from netpick.analysis import _alike, why_hard
 from netpick.core.errors import NetpickError
 from netpick.exam import plant
@@ -91,6 +91,17 @@ def test_within_strata_p_is_the_share_of_all_ways_to_deal_out_the_members():
     assert found.share == pytest.approx(own / 5)
     others = (2 * right[2:5].mean(axis=0) + 3 * right[8:11].mean(axis=0)) / 5
     assert found.others == pytest.approx(others)
+
+
+def test_of_too_many_networks_some_are_drawn(run):
+    answer = run.ask("why_hard", networks=40)
+    assert "hard for 40 networks drawn from " in answer.text
+    groups = answer.table[answer.table["way"] == "computation"].set_index("group")["networks"]
+    chosen = exam.selected(run)
+    share = chosen["computation"].value_counts() * 40 / len(chosen)
+    assert len(groups)
+    assert all(abs(groups[[name]].iloc[0] - share[name]) < 4 for name in groups.index.unique())
+    assert "drawn" not in run.ask("why_hard", networks=80).text
 
 
 def test_groups_are_compared_with_those_of_the_same_computation_or_activation():

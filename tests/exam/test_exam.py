@@ -13,7 +13,7 @@ from scipy import stats
 
 from netpick import exam
 from netpick.core.errors import NetpickError, RunError
-from netpick.exam import plant
+from netpick.exam import ballots, plant
 from netpick.exam.run import Run
 
 
@@ -114,6 +114,21 @@ def test_final_scores_whole_range_few_and_mixed_agree(run, folder):
     mixed = exam.final_scores(run, [names[7], names[1], names[2]])
     assert np.array_equal(mixed[1], scores[[7, 1, 2]])
     assert np.shares_memory(exam.final_scores(run)[1], scores)
+
+
+def test_scores_that_are_too_many_to_be_held_are_read_in_pieces(run, folder, monkeypatch):
+    names, scores, _ = exam.final_scores(run)
+    some = [name for i, name in enumerate(names) if i % 3]
+    monkeypatch.setattr(ballots, "HELD", scores.nbytes - 1)
+    monkeypatch.setattr(ballots, "PIECE", scores[:9].nbytes)
+    large, read = Run(folder), []
+    monkeypatch.setattr(large, "scores", lambda **asked: read.append(asked["networks"]) or run.scores(**asked))
+    found = list(exam.score_blocks(large, some, block=4))
+    assert np.array_equal(np.concatenate(found), scores[[i for i in range(len(names)) if i % 3]])
+    assert {len(block) for block in found[:-1]} == {4}
+    assert max(map(len, read)) == 8
+    assert exam.final_scores(large, names[:-1])[0] == names[:-1]
+    assert len(read[-1]) == len(names) - 1  # not all of them, of which it then takes some
 
 
 def test_a_network_whose_first_replicate_failed_answers_with_its_second(tmp_path):

@@ -159,6 +159,11 @@ def test_answers_that_were_not_given_are_in_no_likelihood():
     apart = item_response.fit(right[:, 120:])  # nothing links the folds: each has its own mean
     assert [apart.ability[fold == k].mean() for k in range(3)] == pytest.approx([0, 0, 0], abs=1e-9)
     assert (apart.errors > 1 / np.sqrt(80)).all()
+    drawn = np.arange(0, 240, 2)
+    some = item_response.fit_some(right[:, 120:], drawn)
+    assert [some.ability[drawn][fold[drawn] == k].mean() for k in range(3)] == pytest.approx([0, 0, 0], abs=1e-9)
+    assert some.ability[drawn] == pytest.approx(item_response.fit(right[drawn, 120:]).ability, abs=1e-9)
+    assert (some.errors > 1 / np.sqrt(40)).all()
 
 
 def test_groups_are_compared_where_they_answered(planted, rows, good):

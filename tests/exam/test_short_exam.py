@@ -9,7 +9,7 @@ from scipy.stats import norm, spearmanr
 
 from netpick.cli import main
 from netpick.core.errors import NetpickError
-from netpick.exam import examine, item_response, plant, short_exam
+from netpick.exam import examination, examine, item_response, plant, short_exam
 from netpick.exam.run import Run
 
 
@@ -117,6 +117,22 @@ def test_the_question_says_what_the_samples_are_worth(run):
     answer.figure()
     with pytest.raises(NetpickError, match="wants 20 networks"):
         run.ask("short", good=0.96)
+
+
+def test_of_too_many_networks_some_calibrate_and_all_have_places(run, monkeypatch):
+    answer = run.ask("short", items=15, networks=24, everyone=True)
+    assert "Asked were 24 networks drawn from 40 students" in answer.text
+    with pytest.raises(NetpickError, match="networks is 19: give a whole number from 20"):
+        run.ask("short", networks=19)
+    accuracy = (run.predicted() == run.labels()).mean(axis=1)
+    items, one = answer.table["sample"].to_numpy(), int(accuracy.argmax())
+    assert "drawn" not in examine(Run(run.path), ["one"], items, run.predicted()[[one]][:, items], everyone=True).text
+    monkeypatch.setattr(examination, "MANY", 24)
+    found = examine(Run(run.path), ["one"], items, run.predicted()[[one]][:, items], everyone=True)
+    assert "among 40 networks" in found.text
+    assert "Samples are calibrated by 24 of these, drawn" in found.text
+    row = found.table.iloc[0]
+    assert row["rank"] == (accuracy > row["accuracy"]).sum() + 1
 
 
 def test_examine_places_a_classifier_that_answered_a_few(run, tmp_path, monkeypatch, capsys):

@@ -106,9 +106,12 @@ def samples(run: Run) -> pd.DataFrame:
 
 
 def _difficulty(run: Run) -> np.ndarray:
-    """Return the ability at which half have a sample right, of the model fitted to the good students; NaN without."""
+    """Return the ability at which half have a sample right, of the model fitted to the good students; NaN without.
+
+    Where these are many, to some of them, drawn, as `netpick ask ability` does.
+    """
     try:
-        names, predicted, labels = exam.final(run, exam.selected(run)["name"])
+        names, predicted, labels = exam.final(run, exam.some_of(exam.selected(run), exam.MANY)["name"])
     except NetpickError:
         names = []
     if len(names) < FEWEST:

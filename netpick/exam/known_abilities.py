@@ -1,0 +1,114 @@
+"""What answers tell of abilities, where it is known what the samples are like: distributions, in few points each.
+
+Arrays in, numbers out. Networks that answered the same samples are done together, as one sheet.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from netpick.exam.response_table import ResponseTable
+
+POINTS = 7
+"""Abilities that stand for what is known of one network."""
+
+REACH, GRID = 6, 64
+"""Abilities from minus to plus the first have their likelihood computed at so many points, to be read between them."""
+
+
+class Known(NamedTuple):
+    """What is known of each ability: a distribution over some points, weights that add to 1 (networks, points)."""
+
+    points: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of_marks(cls, marks: np.ndarray) -> Known:
+        """Return the shares of right answers, taken as certain: a beginning."""
+        return cls(marks[:, None], np.ones((len(marks), 1)))
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of each distribution."""
+        return (self.weights * self.points).sum(axis=1)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Their standard deviations."""
+        return np.sqrt((self.weights * (self.points - self.mean[:, None]) ** 2).sum(axis=1))
+
+    def standardised(self, linked: np.ndarray, rows: np.ndarray | None = None) -> Known:
+        """Return points such that the distributions of linked networks have mean 0 and standard deviation 1.
+
+        Or those of some of them, `rows`, whose scale the others then share.
+        """
+        mean, points = self.mean, np.empty_like(self.points)
+        some = np.ones(len(points), bool) if rows is None else np.isin(np.arange(len(points)), rows)
+        for one in range(linked.max() + 1):
+            mine = linked == one
+            scaling = mine & some if (mine & some).any() else mine
+            middle = mean[scaling].mean()
+            spread = np.sqrt((self.weights[scaling] * (self.points[scaling] - middle) ** 2).sum(axis=1).mean())
+            points[mine] = (self.points[mine] - middle) / (spread if spread > 0 else 1)
+        return self._replace(points=points)
+
+
+def abilities(table: ResponseTable, slope: np.ndarray, logit: np.ndarray) -> Known:
+    """Return what the answers tell of each ability, which is normal (0, 1) before them, as a distribution."""
+    earned = table.over_samples(slope)
+    out = Known(*np.empty((2, len(earned), POINTS)))
+    for networks, samples in table.sheets:
+        out.points[networks], out.weights[networks] = _of_earned(earned[networks], slope[samples], logit[samples])
+    return out
+
+
+def _of_earned(earned: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> Known:
+    """Return what is known of the abilities of networks that answered the same samples, from what each earned.
+
+    Earned is the sum of the slopes of what a network got right: the likelihood of an ability depends on it alone.
+    Gauss-Hermite points about its best value, as far apart as the likelihood is wide: few are enough, however
+    many samples there are, where fixed ones would miss a narrow likelihood altogether.
+    """
+    from scipy.interpolate import CubicHermiteSpline
+
+    times = 1
+    while True:  # the best ability is where the expected sum of slopes, and the prior, meet what was earned
+        grid = np.linspace(-REACH * times, REACH * times, GRID * times)
+        expected, steepness, silence = _curves(grid, slope, logit)
+        if expected[0] < earned.min() and earned.max() < expected[-1]:
+            break
+        times *= 2
+    # Monotone in ability, since its derivative is 1 plus a sum of squares: it can be read the other way round.
+    best = CubicHermiteSpline(expected, grid, 1 / steepness)(earned)
+    width = 1 / np.sqrt(np.interp(best, grid, steepness))
+    nodes, weights = np.polynomial.hermite.hermgauss(POINTS)
+    points = best[:, None] + np.sqrt(2) * width[:, None] * nodes
+    log = earned[:, None] * points - CubicHermiteSpline(grid, silence, expected)(points) + nodes**2 + np.log(weights)
+    weights = np.exp(log - log.max(axis=1, keepdims=True))
+    return Known(points, weights / weights.sum(axis=1, keepdims=True))
+
+
+def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return three curves over ability, each the integral of the one before but for their order.
+
+    The expected sum of slopes plus ability (the prior's part), its derivative, and its integral: minus the logarithm of
+    the likelihood of having nothing right, and of the prior.
+    """
+    expected, steepness, silence = np.empty(len(grid)), np.empty(len(grid)), np.empty(len(grid))
+    for start in range(0, len(grid), 16):
+        part = slice(start, start + 16)
+        z = grid[part, None] * slope + logit
+        p = logistic(z)
+        expected[part] = p @ slope + grid[part]
+        steepness[part] = (p * (1 - p)) @ slope**2 + 1
+        silence[part] = np.logaddexp(0, z).sum(axis=1) + grid[part] ** 2 / 2
+    return expected, steepness, silence
+
+
+def logistic(z: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-z))."""
+    from scipy.special import expit
+
+    return expit(z)
