@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,20 @@ def train_run(
         "coordinator_bytes": most,
         "worker_bytes": worker,
     }
+
+
+def idle_session(folder: Path, trainings: int) -> dict[str, Any]:
+    """Train 100 networks, as many replicates as it takes, without training: see `_idle.py`; the run is removed."""
+    given = ("--set", f"recipe.replicates={max(1, trainings // 100)}", "--set", "recipe.epochs=1")
+    run_netpick(
+        "generate", "netpicking", "--dataset", "digits", "--limit", min(trainings, 100), "--run", folder, *given
+    )
+    script = str(Path(__file__).with_name("_idle.py"))
+    done = subprocess.run([sys.executable, script, str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{script}: {done.stderr.strip().splitlines()[-1]}")
+    shutil.rmtree(folder)
+    return {"trainings": trainings, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def fill_store(folder: Path, networks: int, samples: int, classes: int = 10) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """How time, memory and disk grow with networks, epochs, samples and workers; writes the page SCALING.md.
 
 Shares of every family of `netpicking` are trained on the bundled digits by the real command line, with one thing
-changed at a time. Then stores of thousands of made-up networks are filled, merged, opened and asked. What a million
+changed at a time. Sessions of up to 100,000 trainings that take no time show what comes between two of them, and what
+memory they need. Then stores of thousands of made-up networks are filled, merged, opened and asked. What a million
 networks would need is worked out from these measurements, and which part would break first. Slopes are exponents of a
-power law: 1 means twice as much for twice as many.
+power law: 1 means twice as much for twice as many. The curves go into a figure beside the page.
 
 GPUs are measured with --device cuda where there are any, one card against several; else the page says that they were
 not.
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from _common import console, machine, main, new_parser, positive, print_machine, write_json
-from _growth import fill_store, slope, train_run
+from _curves import bend, draw
+from _growth import fill_store, idle_session, slope, train_run
 
 from netpick.core import devices as device
 
@@ -53,7 +55,8 @@ def run_section(title: str, key: str, runs: list[dict[str, Any]]) -> str:
         names = {"wall_seconds": "wall time", "worker_seconds": "the workers' time", "bytes": "disk"}
         names |= {"coordinator_bytes": "the coordinator's memory"}
         said = [f"{name} {slope(x, [one[what] for one in runs]):.2f}" for what, name in names.items()]
-    return f"## {title}\n\n{table(head, rows)}\n\n" + (f"Slopes: {', '.join(said)}.\n" if said else "")
+    text = f"## {title}\n\n{table(head, rows)}\n\n" + (f"Slopes: {', '.join(said)}.\n" if said else "")
+    return text + (bend(key, runs) if len(runs) > 2 else "")
 
 
 def workers_section(runs: list[dict[str, Any]]) -> str:
@@ -64,6 +67,32 @@ def workers_section(runs: list[dict[str, Any]]) -> str:
         f"{r['workers']} workers are {one['wall_seconds'] / r['wall_seconds']:.2f} times as fast" for r in runs[1:]
     ]
     return text + "\n" + "; ".join(gains) + ", start-up and merging included: see `workers.py` for a longer run.\n"
+
+
+def session_section(sessions: list[dict[str, Any]]) -> str:
+    """Return the section on sessions whose trainings take no time."""
+    rows = [
+        [
+            f"{one['trainings']:,}",
+            f"{one['first'][0]:.1f}",
+            *(f"{one['ms'][part]:.2f}" for part in (0, 4, -1)),
+            *(f"{one['mb'][part]:,.0f}" for part in (0, -1)),
+        ]
+        for one in sessions
+    ]
+    head = ["trainings", "until the first, s", "first tenth, ms", "fifth tenth, ms", "last tenth, ms"]
+    head += ["memory after a tenth, MB", "at the end, MB"]
+    return (
+        f"## A session\n\nTrainings that take no time, so that all that is left is what the session does between "
+        f"them: 100 networks, each with many replicates, no scores kept.\n\n{table(head, rows)}\n\nA training that is "
+        f"due takes {1e6 * held(sessions):,.0f} bytes of the session's memory, from the start on.\n"
+    )
+
+
+def held(sessions: list[dict[str, Any]]) -> float:
+    """Return the megabytes that a session needs for each training that is due."""
+    few, many = sessions[0], sessions[-1]
+    return float((many["mb"][0] - few["mb"][0]) / max(1, many["trainings"] - few["trainings"]))
 
 
 def store_section(stores: list[dict[str, Any]]) -> str:
@@ -98,8 +127,9 @@ def in_two_parts(key: str, short: dict[str, Any], long: dict[str, Any], rows: in
     return max(0.0, per_short - wide_short * by_row) + rows * by_row
 
 
-def paper_section(run: dict[str, Any], stores: list[dict[str, Any]], long: dict[str, Any], memory: float) -> str:
+def paper_section(found: dict[str, Any], memory: float) -> str:
     """Return what a million networks would need, from the largest run, the largest store and the widest commits."""
+    run, stores, long = found["networks"][-1], found["stores"], found["long"]
     big = stores[-1]
     rows_each = TARGET["epochs"] * TARGET["samples"]
     commit, merge = (in_two_parts(key, big, long, rows_each) for key in ("commit_seconds", "compact_seconds"))
@@ -107,7 +137,7 @@ def paper_section(run: dict[str, Any], stores: list[dict[str, Any]], long: dict[
     disk = MILLION * (rows_each * long["row_bytes"] + run["bytes_by_table"]["weights"] / run["trainings"])
     opened = MILLION * big["open_scattered_seconds"] / big["networks"]
     votes = MILLION * TARGET["samples"] * 2
-    scores = MILLION * TARGET["samples"] * TARGET["classes"] * 4
+    session = 1e6 * held(found["session"]) * MILLION
     rows = [
         ["training, if each took as long as here", f"{MILLION * each / 3600:,.0f} worker hours ({each:.2f} s each)"],
         ["commits by one coordinator", f"{MILLION * commit / 3600:,.1f} hours ({1 / commit:,.0f} trainings a second, "
@@ -122,11 +152,12 @@ def paper_section(run: dict[str, Any], stores: list[dict[str, Any]], long: dict[
         ["files of predictions after merging", f"{MILLION * rows_each // 10_000_000:,}"],
         ["networks.parquet", f"{MILLION * big['networks_bytes'] / big['networks'] / 1e6:,.0f} MB"],
         ["memory of a question about predicted classes", f"{votes / 1e9:,.0f} GB (int16)"],
-        ["memory of a question about scores", f"{scores / 1e9:,.0f} GB (float32)"],
+        ["memory of a question about scores", "1 GB: they are read in pieces"],
+        ["memory of the session that trains them", f"{session / 1e9:,.1f} GB"],
     ]  # fmt: skip
     limits = {
-        "a question about scores no longer fits into the memory of this machine": memory / (scores / MILLION),
-        "a question about predicted classes no longer fits into it": memory / (votes / MILLION),
+        "a question about predicted classes no longer fits into the memory of this machine": memory / (votes / MILLION),
+        "a session no longer fits into it": memory / (session / MILLION),
         "opening a run that isn't merged takes a minute": 60 / (opened / MILLION),
         "merging takes a day": 86400 / merge,
         "one coordinator needs a day for its commits": 86400 / commit,
@@ -139,12 +170,13 @@ def paper_section(run: dict[str, Any], stores: list[dict[str, Any]], long: dict[
         "worked out from the measurements above, as if everything went on growing like that.\n\n"
         f"{table(['what', 'a million networks'], rows)}\n\n"
         f"What breaks first:\n\n{listing}\n\n"
-        "Training itself needs nothing from anybody but its network and the data set, and trainings are given out by "
-        "joblib: another backend (Dask, Ray) brings as many machines as there are. The rest goes through one "
-        "coordinator and one folder. So runs would be split, some ten thousand networks each, with a coordinator for "
-        "every part; each part is merged by itself, and since the files are plain Parquet, DuckDB or Polars reads the "
-        "parts together without holding them in memory. What netpick's own questions hold whole (votes, scores) would "
-        "have to be read in pieces first.\n"
+        "Training itself needs nothing from anybody but its network and the data set: `netpick train --scheduler` "
+        "gives trainings to as many machines as a Dask cluster has, and with `--commit worker` these write the "
+        "predictions themselves (see `cluster.py`). The rest goes through one coordinator and one folder. So a "
+        "million networks would be some ten runs, with a coordinator each; each is merged by itself, and since the "
+        "files are plain Parquet, DuckDB or Polars reads them together without holding them in memory. netpick's own "
+        "questions read scores in pieces, and hold the predicted classes of one run; those that grow fastest draw "
+        "2,000 networks.\n"
     )
 
 
@@ -168,6 +200,10 @@ def measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         one = train(few, args.workers, f"recipe.train_samples={whole // share}")
         found["train_samples"].append({**one, "train_samples": whole // share})
     found["workers"] = [train(few, n) for n in range(1, args.workers + 1)]
+    found["session"] = []
+    for n in args.trainings:
+        found["session"].append(idle_session(scratch / f"idle-{n}", n))
+        console.print(f"{n:,} trainings that take no time: {found['session'][-1]['ms'][-1]:.2f} ms between the last")
     found["stores"] = []
     for n in args.planted:
         found["stores"].append(fill_store(scratch / f"store-{n}", n, args.samples))
@@ -192,15 +228,17 @@ def page(args: argparse.Namespace, facts: dict[str, Any], found: dict[str, Any])
         f"many.\n\n```\n{facts['command']}\n```\n\n{about}\n\n"
         f"Runs are shares of every family of `{args.template}` on {args.dataset} ({first['samples']} test samples), "
         f"{args.workers} workers and the template's epochs and training samples unless said. Wall time is that of "
-        f"`netpick train`, merging included; memory is the most that was seen resident. {gpus}"
+        f"`netpick train`, merging included; memory is the most that was seen resident.\n\n{gpus}"
+        f"![The curves of the tables below]({args.to.stem}.png)\n\n"
         + "\n".join(
             [
                 run_section("Networks", "networks", found["networks"]),
                 run_section("Epochs", "epochs", found["epochs"]),
                 run_section("Training samples", "train_samples", found["train_samples"]),
                 workers_section(found["workers"]),
+                session_section(found["session"]),
                 store_section(found["stores"]),
-                paper_section(found["networks"][-1], found["stores"], found["long"], facts["memory_gib"] * 2**30),
+                paper_section(found, facts["memory_gib"] * 2**30),
             ]
         )
     )
@@ -219,6 +257,13 @@ def work() -> None:
     parser.add_argument(
         "--planted", type=positive, nargs="+", default=[1000, 3000, 10_000], help="networks of stores (1000 3000 10000)"
     )
+    parser.add_argument(
+        "--trainings",
+        type=positive,
+        nargs="+",
+        default=[100, 1000, 10_000, 100_000],
+        help="trainings of sessions that do nothing (100 1000 10000 100000)",
+    )
     parser.add_argument("--samples", type=positive, default=500, help="samples of the stores (500)")
     parser.add_argument("--to", type=Path, default=Path(__file__).with_name("SCALING.md"), help="the page (SCALING.md)")
     args = parser.parse_args()
@@ -226,6 +271,7 @@ def work() -> None:
     print_machine(facts)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(args, Path(folder))
+    draw(found, args.to.with_suffix(".png"))
     args.to.write_text(page(args, facts, found), encoding="utf-8")
     console.print(f"written: {args.to}", soft_wrap=True)
     write_json(args.json, {"machine": facts, **found})
