@@ -17,6 +17,9 @@ from torch import Tensor
 from netpick.core.recipe import Augment
 from netpick.training.job import Job
 
+UNCHANGED = Augment()
+"""What a recipe says that leaves images as they are."""
+
 DOWN, ACROSS, FLIP, CROP, CROP_RATIO, CROP_TOP, CROP_LEFT, ERASE, AREA, RATIO, TOP, LEFT = range(12)
 """What the numbers of a row are for, each from 0 to below 1."""
 NUMBERS = 12
@@ -56,7 +59,7 @@ class Augmentation:
 
 def augmentation_of(job: Job, count: int) -> Augmentation | None:
     """Return what changes the images of a training, where its recipe says that they are changed."""
-    return None if job.recipe.augment == Augment() else Augmentation(job, count)
+    return None if job.recipe.augment == UNCHANGED else Augmentation(job, count)
 
 
 def augmented(images: Tensor, numbers: Tensor, how: Augment) -> Tensor:

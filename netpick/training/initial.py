@@ -23,12 +23,20 @@ def initial(job: Job) -> nn.Sequential:
 
     Other weights than each layer's own are drawn from the seed on, as if the layers had drawn none before.
     """
-    torch.manual_seed(job.seed)
+    _seed(job)
     model = build(job.spec.layers, tuned=job.plan.convolutions == "tuned")
     if job.recipe.init != "default":
-        torch.manual_seed(job.seed)
+        _seed(job)
         redraw(model, job.recipe.init)
     return model
+
+
+def _seed(job: Job) -> None:
+    """Begin the random numbers of a training anew."""
+    if job.kind == "cpu":  # `torch.manual_seed` also notes for all kinds of cards from where it was called
+        torch.default_generator.manual_seed(job.seed)
+    else:
+        torch.manual_seed(job.seed)
 
 
 @torch.no_grad()

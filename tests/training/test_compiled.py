@@ -343,13 +343,17 @@ class Compiler:
     """What is started to load the kernels; writes their files where there are none, and ends with what it is told."""
 
     def __init__(self, place, errors=()):
-        self.place, self.errors, self.ran = place, list(errors), 0
+        self.place, self.errors, self.commands = place, list(errors), []
+
+    @property
+    def ran(self):
+        return len(self.commands)
 
     def __call__(self, command, **options):
         assert command[:2] == [sys.executable, "-P"]
-        self.ran += 1
+        self.commands.append(command)
         time.sleep(0.02)
-        file = self.place / f"kernels.score-7.{VERSION}.nbi"
+        file = self.place / f"kernels.{command[-1]}-7.{VERSION}.nbi"
         error = self.errors.pop(0) if self.errors else "" if file.exists() else "it is not kept"
         if not file.exists():
             file.write_text("code")
@@ -372,10 +376,10 @@ def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, pl
     assert ready.make_ready([Plan(mode="explicit")], notes.append) == frozenset()
     assert compiler.ran == len(notes) == 0
     assert ready.make_ready([Plan(mode="explicit"), MACHINE_CODE], notes.append) == frozenset()
-    assert (compiler.ran, len(notes)) == (2, 1)  # one process compiles, another one loads what is kept
+    assert (compiler.ran, len(notes)) == (4, 1)  # two processes compile, two others load what is kept
     assert cache.is_checked(place)
     ready.make_ready([MACHINE_CODE], notes.append)
-    assert (compiler.ran, len(notes)) == (2, 1)
+    assert (compiler.ran, len(notes)) == (4, 1)
 
 
 def test_files_that_are_there_are_trusted_only_as_they_were_checked(monkeypatch, place):
@@ -422,7 +426,17 @@ def test_only_one_process_compiles_at_a_time(monkeypatch, place):
         thread.start()
     for thread in threads:
         thread.join()
-    assert compiler.ran == 2
+    assert compiler.ran == 4
+
+
+def test_what_is_kept_is_what_trainings_call():
+    """Nothing is compiled in a process that trains: the calls that compiled the kernels had the same types."""
+    assert_same_training(
+        network((1, 4, 4)), (1, 4, 4), optimizer="SGD", optimizer_args={"momentum": 0.9}, schedule="cosine"
+    )
+    for entry in (kernels().train, kernels().score):
+        assert len(entry.signatures) == len(entry.stats.cache_hits) == 1
+        assert not entry.stats.cache_misses
 
 
 def test_a_folder_that_can_be_written_is_found(monkeypatch, tmp_path):
@@ -467,6 +481,7 @@ def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_scores_to_the_bit_a
     # The process that finds nothing to load has it compiled, and loads it then: its own would give other bits.
     assert run_code(code, PYTHONPATH=tests) == scores_of_a_small_network().tobytes().hex()
     assert cache.is_checked(place)
+    assert {file.name.split("-")[0] for file in kept.glob("*.nbi")} == {"kernels.train", "kernels.score"}
     notes = []
     stamp = next(place.glob("*.checked")).stat().st_mtime_ns
     assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()

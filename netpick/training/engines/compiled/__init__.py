@@ -2,8 +2,8 @@
 
 For networks of linear layers, convolutions, residual blocks, batch norm and the usual activations that are so small
 that torch's kernels, made for larger ones, take longer to call than to compute. `table` writes a network down as
-numbers, `program` runs them, `kernels` are the functions that numba compiles, `cache` knows where they are kept, and
-`ready` has them compiled beforehand.
+numbers, `program` runs them, `kernels` are the functions that numba compiles, `loading` loads or compiles them, `cache`
+knows where they are kept, and `ready` has them compiled beforehand.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ LOSSES = ("nll", "mse", "l1", "distance")
 
 ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
 """Activations, without arguments of their own; numbered in the kernels in this order."""
+
+ENTRIES = ("train", "score")
+"""The kernels that Python calls. Each is compiled by a process of its own, so that its bits hang on nothing else."""
 
 SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""

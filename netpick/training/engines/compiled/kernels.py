@@ -53,13 +53,20 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}
 """Freedom for sums in another order, as every vectorised sum has it; infinities and NaN stay what they are."""
 
 
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
 def jit(function: Any, fast: set[str] = FAST) -> Any:
-    """Compile on the first call, or read what an earlier process compiled."""
-    options: dict[str, Any] = {"fastmath": fast, "nogil": True, "error_model": "numpy"}
+    """Compile for those that call it from here."""
+    return numba.njit(fastmath=fast, **OPTIONS)(function)
+
+
+def entry(function: Any) -> Any:
+    """Compile on the first call, or read what an earlier process compiled: for what netpick calls from Python."""
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, fastmath=FAST, **OPTIONS)(function)
     except RuntimeError:  # no folder for the cache can be written: every process compiles for itself
-        return numba.njit(**options)(function)
+        return numba.njit(fastmath=FAST, **OPTIONS)(function)
 
 
 def part(function: Any) -> Any:
@@ -412,14 +419,27 @@ def activate_back(function, x, y, dy, dx):
 
 
 @jit
-def linear(x, weight, bias, y):
-    """Write weight (out, in) times x (in, batch), plus bias (out,) unless it is empty, into y (out, batch)."""
-    np.dot(weight, x, y)
+def copy(source, out):
+    """Write the values of `source` into `out`: an assignment of slices would bring numpy's message about shapes."""
+    for i in range(len(out)):
+        out[i] = source[i]
+
+
+@jit
+def add_bias(bias, y):
+    """Add the bias of each row to its values; `bias` may be empty."""
     for j in range(len(bias)):
         b = bias[j]
         row = y[j]
         for i in range(len(row)):
             row[i] += b
+
+
+@jit
+def linear(x, weight, bias, y):
+    """Write weight (out, in) times x (in, batch), plus bias (out,) unless it is empty, into y (out, batch)."""
+    np.dot(weight, x, y)
+    add_bias(bias, y)
 
 
 @jit
@@ -635,7 +655,7 @@ def pad(row, x, y, n):
             for h in range(height):
                 a = ((c * depth + d) * height + h) * width * n
                 b = (((c * (depth + 2 * before) + d + before) * high + h + above) * wide + left) * n
-                y[b : b + width * n] = x[a : a + width * n]
+                copy(x[a : a + width * n], y[b : b + width * n])
 
 
 @jit
@@ -653,7 +673,7 @@ def pad_back(row, dy, dx, n, adds):
                     for i in range(width * n):
                         dx[a + i] += dy[b + i]
                 else:
-                    dx[a : a + width * n] = dy[b : b + width * n]
+                    copy(dy[b : b + width * n], dx[a : a + width * n])
 
 
 EPSILON, MOMENTUM = np.float32(1e-5), np.float32(0.1)
@@ -756,7 +776,7 @@ def log_softmax(x, y):
     """Write the logarithm of the softmax of x (classes, batch) over the classes into y."""
     classes, n = x.shape
     top, total = np.empty(n, np.float32), np.zeros(n, np.float32)
-    top[:] = x[0]
+    copy(x[0], top)
     for j in range(1, classes):
         for i in range(n):
             top[i] = top[i] if not x[j, i] > top[i] else x[j, i]
@@ -914,7 +934,9 @@ def transpose(rows, columns):
     """Write rows (batch, values) into columns (values, batch)."""
     n, many = rows.shape
     if min(n, many) < VECTOR:
-        columns[:] = rows.T
+        for j in range(many):
+            for i in range(n):
+                columns[j, i] = rows[i, j]
         return
     values, out = rows.reshape(n * many), columns.reshape(n * many)
     for start in range(0, many, VECTOR):
@@ -952,8 +974,7 @@ def forward(table, begin, end, values, rows, x, arena, taps, offsets, classes, p
             out = y[: outputs * n].reshape((outputs, n))
             if row[INPUT] < 0:
                 np.dot(weight, rows.T, out)
-                for j in range(len(bias)):
-                    out[j] += bias[j]
+                add_bias(bias, out)
             else:
                 linear(arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)), weight, bias, out)
             continue
@@ -1040,9 +1061,9 @@ def backward(table, begin, end, values, gradients, rows, x, arena, d_arena, taps
             if row[WANTED]:
                 pad_back(row, dy, d_arena[row[INPUT] * n :], n, row[OTHER])
         elif kind == ADD:
-            d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n] = dy[: inputs * n]
+            copy(dy, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n])
             if row[WANTED]:
-                d_arena[row[OTHER] * n : (row[OTHER] + inputs) * n] = dy[: inputs * n]
+                copy(dy, d_arena[row[OTHER] * n : (row[OTHER] + inputs) * n])
         elif row[WANTED]:
             y = arena[row[OUTPUT] * n : (row[OUTPUT] + inputs) * n]
             dx = d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n]
@@ -1054,7 +1075,7 @@ def gather(images, chosen, turn, rows, x):
     """Copy the chosen images into rows (n, pixels) and, if `turn`, batch last into x."""
     n = len(chosen)
     for i in range(n):
-        rows[i] = images[chosen[i]]
+        copy(images[chosen[i]], rows[i])
     if turn:
         transpose(rows, x[: rows.size].reshape((rows.shape[1], n)))
 
@@ -1078,7 +1099,7 @@ def loss_of(loss, y, labels, dy, positive, smoothing, whole):
     else:
         value = loss_back(loss, y, labels, dy, whole)
     if positive > 0:  # one output is as two, of which the other is always 0
-        dy[0] = dy[1]
+        copy(dy[1], dy[0])
     return value
 
 
@@ -1135,7 +1156,7 @@ def differentiate(
     return total
 
 
-@jit
+@entry
 def train(
     table, stops, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, size, taps, offsets,
     classes, positive, statistics, loss, product, optimizer, first, second, largest, hyper, schedule, nesterov, step,
@@ -1168,7 +1189,7 @@ def train(
     return taken
 
 
-@jit
+@entry
 def score(table, values, images, together, x, arena, taps, offsets, classes, positive, statistics, scores):
     """Write the scores (samples, classes) of the images, of which so many are computed together."""
     for begin in range(0, len(images), together):
@@ -1182,3 +1203,20 @@ def score(table, values, images, together, x, arena, taps, offsets, classes, pos
         for j in range(classes):
             for i in range(n):
                 scores[begin + i, j] = y[j, i]
+
+
+_INTEGERS, _TABLE, _VALUES, _ROWS = types.int64[::1], types.int64[:, ::1], types.float32[::1], types.float32[:, ::1]
+
+TYPES = {
+    "train": (
+        *(_TABLE, _INTEGERS, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS, _VALUES),
+        *(_VALUES, _VALUES, types.intp, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, types.intp, _VALUES),
+        *(types.intp, _VALUES, _VALUES, _VALUES, types.float64[::1], types.float64[:, ::1], types.boolean),
+        *(types.intp, _VALUES),
+    ),
+    "score": (
+        *(_TABLE, _VALUES, _ROWS, types.intp, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES),
+        _ROWS,
+    ),
+}
+"""Types of the arguments of what Python calls, which it is compiled for before it is called."""

@@ -1,7 +1,7 @@
 """Small networks trained and scored by the machine code of `kernels`.
 
-The numbers are those of the plain loop but for rounding. numba is loaded when a `Program` is made, and compiles for
-some twenty seconds the very first time (see `ready`).
+The numbers are those of the plain loop but for rounding. numba is loaded when a `Program` is made, once the
+kernels are compiled (see `ready`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import threadpoolctl
 import torch
 from torch import Tensor, nn
 
 from netpick.core.errors import PlanError
 from netpick.core.recipe import Recipe
-from netpick.networks.modules.build import build
-from netpick.networks.paper.spec import LayerSpec, layer
+from netpick.networks.paper.spec import LayerSpec
 from netpick.training.engines.compiled import LOSSES, OPTIMIZERS
-from netpick.training.engines.compiled.cache import in_use
+from netpick.training.engines.compiled.loading import load
 from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
 from netpick.training.job import STEPS_A_GATHER
@@ -62,29 +60,6 @@ def kernels() -> ModuleType:
     if (why := make_kept()) is not None:
         raise PlanError(f"machine code can't be had here: {why}")
     return load()
-
-
-@functools.lru_cache(maxsize=1)
-def load() -> ModuleType:
-    """Return the module `kernels`, on one thread: as many as a worker has, so that sums have one order everywhere."""
-    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that numba calls: loaded now, so that it can be told
-
-    with in_use():
-        from netpick.training.engines.compiled import kernels
-
-    threadpoolctl.threadpool_limits(1, "blas")
-    return kernels
-
-
-def prepare() -> bool:
-    """Compile the kernels, for some twenty seconds, unless they are in the cache; return whether they were."""
-    layers = [layer("Flatten"), layer("Linear", in_features=2, out_features=2), layer("LogSoftmax")]
-    program = Program(load(), layers, build(layers), Recipe(batch_size=2), (2,), 2)
-    images = np.ones((2, 2), np.float32)
-    program.train(images, np.zeros(2, np.int64), np.arange(2))
-    program.score(images)
-    used = (program.kernels.train.stats, program.kernels.score.stats)
-    return all(stats.cache_hits and not stats.cache_misses for stats in used)
 
 
 class CompiledEpochs:

@@ -1,8 +1,9 @@
-"""Getting the machine code of `kernels` ready before workers need it, by one process for all.
+"""Getting the machine code of `kernels` ready before workers need it, once for all of them.
 
 Without it every worker would compile for itself, at the same time, and the first networks would seem to take half a
-minute. What lies in the cache is trusted only when a process of its own could load it: a file that was cut off would
-fail every network, or take a worker down. Loads neither torch nor numba here.
+minute. Each function that Python calls is compiled by a process of its own, all at the same time. What lies in the
+cache is trusted only when a process of its own could load it: a file that was cut off would fail every network, or take
+a worker down. Loads neither torch nor numba here.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import filelock
 
-from netpick.training.engines.compiled import cache
+from netpick.training.engines.compiled import ENTRIES, cache
 from netpick.training.plan import Plan
 
 
@@ -29,7 +32,7 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozens
     """
     if all(plan.mode != "compiled" for plan in plans):
         return frozenset()
-    note = "compiling the training steps of small networks, once after an installation, for half a minute"
+    note = "compiling the training steps of small networks, once after an installation, for some ten seconds"
     why = make_kept(lambda: on_note(note))
     if why is None:
         return frozenset()
@@ -62,16 +65,23 @@ def _compile(place: Path) -> str | None:
 
 
 def _load() -> str | None:
-    """Load the kernels in a process of its own, which compiles what is not there; None if all was there, or why not.
+    """Load the kernels in processes of their own, which compile what is not there; None if all was there, or why not.
 
-    It looks for modules where this process does, not in the folder where the user stands.
+    They look for modules where this process does, not in the folder where the user stands.
     """
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
-        "from netpick.training.engines.compiled.program import prepare\n"
-        "sys.exit(None if prepare() else 'it is not kept')"
+        "from netpick.training.engines.compiled.loading import prepare\n"
+        "sys.exit(None if prepare(sys.argv[1]) else 'it is not kept')"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True)
+    with ThreadPoolExecutor() as pool:
+        return next(filter(None, pool.map(partial(_ended, code), ENTRIES)), None)
+
+
+def _ended(code: str, name: str) -> str | None:
+    """Run some code in a process of its own, with a name; return its complaint, if it has one."""
+    command = [sys.executable, "-P", "-c", code, name]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return None
     said = done.stderr.strip().splitlines()

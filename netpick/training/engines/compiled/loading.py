@@ -1,0 +1,75 @@
+"""Loading the machine code of `kernels`, and compiling it where it is not kept yet. Without torch: each costs a second.
+
+What is compiled here is optimised once, where Python calls it, whereas numba by itself optimises each function as soon
+as it is done, with all that it calls, and again in each function that calls it: three quarters of its work.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+from types import ModuleType
+from typing import Any
+
+import threadpoolctl
+
+from netpick.training.engines.compiled import ENTRIES
+from netpick.training.engines.compiled.cache import in_use
+
+
+@functools.lru_cache(maxsize=1)
+def load() -> ModuleType:
+    """Return the module `kernels`, on one thread: as many as a worker has, so that sums have one order everywhere."""
+    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that numba calls: loaded now, so that it can be told
+
+    with in_use():
+        from netpick.training.engines.compiled import kernels
+
+    threadpoolctl.threadpool_limits(1, "blas")
+    return kernels
+
+
+def prepare(name: str) -> bool:
+    """Load one of `ENTRIES`, or compile it; return whether it was there. For processes of their own."""
+    gc.disable()  # looks at what the compiler makes again and again, for an eighth of the time, and finds little
+    kernels = load()
+    link_parts(kernels)
+    getattr(kernels, name).compile(kernels.TYPES[name])
+    stats = getattr(kernels, name).stats
+    return bool(stats.cache_hits and not stats.cache_misses)
+
+
+def link_parts(kernels: ModuleType) -> None:
+    """Have numba link an entry with all that it calls before any of it is optimised, in this process from now on."""
+    from numba.core import codegen
+    from numba.core.dispatcher import Dispatcher
+
+    for name, function in vars(kernels).items():
+        if isinstance(function, Dispatcher) and name not in ENTRIES:  # Python doesn't call it here
+            function.targetoptions.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+    class Linked(codegen.JITCodeLibrary):
+        """The code of a function, which is finished only where it can be called from outside."""
+
+        def add_linking_library(self, library: Any) -> None:
+            """Link another function's code as this one is finished, and what that calls."""
+            self._linking_libraries += [library, *library._linking_libraries]
+
+        def _ensure_finalized(self) -> None:
+            """Leave it as it is."""
+
+        def get_pointer_to_function(self, name: str) -> int:
+            """Return where a function begins; 0 if there is none, as for all that only others here call."""
+            if not self._finalized:
+                if all(function.name != name for function in self._final_module.functions):
+                    return 0
+                self.finalize()
+            return int(super().get_pointer_to_function(name))
+
+    def set_env(self: codegen.JITCPUCodegen, name: str, env: Any) -> None:
+        """Tell a function of its environment, where it has been finished."""
+        if self._engine.is_symbol_defined(name):
+            tell(self, name, env)
+
+    tell, codegen.JITCPUCodegen.set_env = codegen.JITCPUCodegen.set_env, set_env
+    codegen.JITCPUCodegen._library_class = Linked
