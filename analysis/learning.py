@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-BLOCK_BYTES = 128 * 2**20
+BLOCK_BYTES = 64 * 2**20
 """Scores that are held at a time."""
 
 COLOURS = {"easy": "#0072B2", "ambiguous": "#E69F00", "hard": "#882255"}
