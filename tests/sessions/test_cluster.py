@@ -165,6 +165,16 @@ def test_what_fails_or_has_no_memory_is_a_failure_after_a_second_try_alone(sched
     assert attempts == {"fail": 1, "oom": 2, "oom1": 2, "plain": 1}
 
 
+def test_workers_that_are_there_are_seen_whatever_the_client_asks_beside(scheduler):
+    """Dask's client asks now and then for no workers at all, and keeps that answer where the last one was."""
+    import dask
+
+    scheduler.wait_for_workers(2)
+    often = {"distributed.client.scheduler-info-interval": "1 ms"}
+    with dask.config.set(often), connected(Address(scheduler.scheduler_address)) as there:
+        assert {len(there.workers(anew=True)) for _ in range(300)} == {2}
+
+
 def test_the_data_set_is_sent_where_it_is_not(scheduler, tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 255, (60, 6, 6), dtype=np.uint8)
     labels = np.arange(60) % 3

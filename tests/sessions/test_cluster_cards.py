@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle
+from types import SimpleNamespace
 
 import pytest
 from test_session import STATUSES, TEMPLATE, Recorder
@@ -35,6 +36,7 @@ class Client:
     """What a cluster asks of Dask: a scheduler that knows some workers, each of which sees some cards."""
 
     status = "running"
+    scheduler = SimpleNamespace(identity=None)
 
     def __init__(self, seen):
         self.facts = {
@@ -44,7 +46,7 @@ class Client:
             for n, s in enumerate(seen)
         }
 
-    def scheduler_info(self, n_workers):
+    def sync(self, identity, n_workers):
         return {"workers": {address: {"status": "running", "nthreads": 1} for address in self.facts}}
 
     def run(self, function, choice, token, workers, on_error):
