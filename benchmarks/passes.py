@@ -85,23 +85,19 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe) -> dict[s
 
     def forward(at: int) -> float:
         shared = (rows, p.x, p.arena, p.taps, p.offsets, p.classes, p.positive, p.statistics, True)
-        return least(lambda: k.forward(p.table, at, at + 1, p.values, *shared))
+        return least(lambda: k.forward(p.table[at : at + 1], p.values, *shared))
 
-    def backward(table: np.ndarray, at: int, begin: int) -> float:
-        shared = (rows, p.x, p.arena, p.d_arena, p.taps, p.offsets, p.statistics, n, p.product)
-        return least(lambda: k.backward(table, begin, at, p.values, p.gradients, *shared))
+    def backward(row: np.ndarray) -> float:
+        shared = (rows, p.x, p.arena, p.d_arena, p.taps, p.offsets, p.statistics, p.product, False)
+        return least(lambda: k.backward(row[None], p.values, p.gradients, *shared))
 
     for at, row in enumerate(p.table):
         name, operations = NAMES[row[k.KIND]], 2.0 * part * multiplications(k, row)
-        last = at + 1 == len(p.table)
-        add(f"{name}, forward", max(0, forward(at) - last * softmax), operations)
-        both, one = backward(p.table, at, -1), p.table.copy()
-        one[at, k.WANTED] = 0
-        if row[k.KIND] == k.NORM:
-            add(f"{name}, sums", least(lambda at=at: k.count(p.table[at], p.x, p.arena, p.statistics, part, 0)))
-            both += backward(p.table, at, at)
+        add(f"{name}, forward", max(0, forward(at) - softmax), operations)
+        both, unwanted = backward(row), row.copy()
+        unwanted[k.WANTED] = 0
         if operations and row[k.WANTED]:
-            weight = min(both, backward(one, at, -1))
+            weight = min(both, backward(unwanted))
             add(f"{name}, weights", weight, operations)
             add(f"{name}, input", both - weight, operations)
         else:

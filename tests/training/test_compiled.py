@@ -140,6 +140,14 @@ def test_convolutions_of_any_number_of_outputs_learn_from_batches_of_any_size(ba
     assert_same_training(spec, (2, 3, 6), batch_size=batch_size, count=batch_size + 5, tested=100)
 
 
+@pytest.mark.parametrize("values", [{}, {"loss": "mse"}, {"label_smoothing": 0.1}], ids=str)
+def test_a_large_batch_that_is_trained_on_in_parts_gives_the_gradients_of_all_of_it(values):
+    """230 samples are three parts, the rest of 70 is one."""
+    conv = layer("Conv2d", in_channels=1, out_channels=2, kernel_size=3, stride=2, bias=True)
+    spec = network((1, 9, 8), conv, layer("Tanh"))
+    assert_same_training(spec, (1, 9, 8), batch_size=230, count=300, tested=20, **values)
+
+
 def test_tanh_is_exact_to_all_its_digits():
     """Relative to itself, as small as it may be."""
     x = np.concatenate([np.linspace(-12, 12, 20_001), np.geomspace(1e-30, 1, 1000)]).astype(np.float32)

@@ -462,24 +462,24 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
     """
     outputs = len(begin)
     blocks = (outputs + ROWS - 1) // ROWS
+    most = (outputs + blocks - 1) // blocks
     width = len(WIDTHS) - (1 if outputs <= FEW else 2)
     while n < WIDTHS[width]:
         width -= 1
     for start in range(0, n, WIDTHS[width]):
         i = min(start, n - WIDTHS[width])
-        for block in range(blocks):
-            o, end = block * outputs // blocks, (block + 1) * outputs // blocks
+        for o in range(0, outputs, most):
             tile(
                 *(y, to + o * apart + i, apart, source, at + i, taps, weight, o * next_row, next_row),
-                *(offsets, first, many, begin[o:], end - o, width),
+                *(offsets, first, many, begin[o:], min(most, outputs - o), width),
             )
 
 
 @jit
-def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along, size):
+def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along, size, sums):
     """Add the sums of values[of + r * apart + i] * source[at + tap + i], i below `size`, to into[r, t].
 
-    Of all rows r and taps t; runs, down and along as for `dots`.
+    Of all rows r and taps t; runs, down and along as for `dots`, to which `sums` are given.
     """
     many = len(taps)
     if size < VECTOR:
@@ -492,7 +492,6 @@ def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along,
                         total += values[a + i] * source[b + i]
                 into[r * many + t] += total
         return
-    sums = np.empty(VECTOR, np.float32)
     for r in range(0, rows, UP):
         up = min(UP, rows - r)
         for t in range(0, many, ACROSS):
@@ -557,12 +556,13 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
     outputs = row[OUTPUTS]
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
     plane, line = depths * heights * span, row[SHAPE + 2] * n
+    sums = np.empty(VECTOR, np.float32)
     for d in range(depths):
         if row[STRIDE + 2] > 1:  # each place is by itself
             for h in range(heights):
                 at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
                 of = (d * heights + h) * span
-                dot_taps(d_weight, dy, of, plane, outputs, x, at, taps, span // n, n, row[STRIDE + 2] * n, n)
+                dot_taps(d_weight, dy, of, plane, outputs, x, at, taps, span // n, n, row[STRIDE + 2] * n, n, sums)
             continue
         pieces = max(1, (span + TILE - 1) // TILE)
         together = max(1, TILE // span)
@@ -572,7 +572,7 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
             for piece in range(pieces):
                 i, end = piece * span // pieces, (piece + 1) * span // pieces
                 along = row[STRIDE + 1] * line
-                dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i)
+                dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i, sums)
     if len(d_bias):
         sum_rows(dy[: outputs * plane].reshape((outputs, plane)), d_bias)
 
@@ -582,26 +582,26 @@ def reaching(row, axis):
     """Return which positions of a convolution's kernel reach an input along an axis, as parts of a list of all.
 
     Input i is reached by those from low[i] to high[i] in the list, which is in the order of their places in a stride.
+    Each of them comes from output `through[i]`, less what `back` says of the position.
     """
     size, stride, dilation = row[SHAPE + axis], row[STRIDE + axis], row[DILATION + axis]
-    order = np.empty(row[KERNEL + axis], np.int64)
-    low, high = np.empty(size, np.int64), np.empty(size, np.int64)
+    order, back = np.empty((2, row[KERNEL + axis]), np.int64)
+    low, high, through = np.empty((3, size), np.int64)
     count, end = places(row, axis), 0
     for phase in range(min(stride, size)):
         begin = end
         for k in range(len(order)):
             if k * dilation % stride == phase:
-                order[end] = k
+                order[end], back[end] = k, k * dilation // stride
                 end += 1
-        for i in range(phase, size, stride):
-            a = begin
-            while a < end and i // stride - order[a] * dilation // stride >= count:
-                a += 1
-            b = a
-            while b < end and i // stride >= order[b] * dilation // stride:
+        a = b = begin
+        for number, i in enumerate(range(phase, size, stride)):
+            while b < end and number >= back[b]:
                 b += 1
-            low[i], high[i] = a, b
-    return order[:end], low, high
+            while a < b and number - back[a] >= count:
+                a += 1
+            low[i], high[i], through[i] = a, b, number
+    return order[:end], back, low, high, through
 
 
 @jit
@@ -610,37 +610,44 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets):
     outputs, channels = row[OUTPUTS], row[INPUTS]
     heights, widths = places(row, 1), places(row, 2)
     plane = places(row, 0) * heights * widths * n
-    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
-    kernel = row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
-    (ds, d_from, d_to), (hs, h_from, h_to), (ws, w_from, w_to) = reaching(row, 0), reaching(row, 1), reaching(row, 2)
+    depth, height, width, stride = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2], row[STRIDE + 2]
+    kernel_h, kernel_w = row[KERNEL + 1], row[KERNEL + 2]
+    kernel = row[KERNEL] * kernel_h * kernel_w
+    ds, d_back, d_from, d_to, d_through = reaching(row, 0)
+    hs, h_back, h_from, h_to, h_through = reaching(row, 1)
+    ws, w_back, w_from, w_to, w_through = reaching(row, 2)
     begin = np.zeros(channels, np.float32)
-    for z in range(depth):
-        x = 0
+    d_first = d_last = w_first = w_last = -1  # of the positions that the list of taps is of
+    each = 0  # taps of it for each position in height
+    for phase in range(stride):
+        x = phase
         while x < width:
             wide = 1  # neighbours that the same weights reach
-            if row[STRIDE + 2] == 1:
+            if stride == 1:
                 while x + wide < width and w_from[x + wide] == w_from[x] and w_to[x + wide] == w_to[x]:
                     wide += 1
-            t = 0
-            for h in hs:
-                for d in ds[d_from[z] : d_to[z]]:
-                    for w in ws[w_from[x] : w_to[x]]:
-                        back = d * row[DILATION] // row[STRIDE] * heights + h * row[DILATION + 1] // row[STRIDE + 1]
-                        back = (back * widths + w * row[DILATION + 2] // row[STRIDE + 2]) * n
-                        for o in range(outputs):
-                            taps[t] = o * plane - back
-                            offsets[t] = o * channels * kernel + (d * row[KERNEL + 1] + h) * row[KERNEL + 2] + w
-                            t += 1
-            each = t // max(1, len(hs))
-            for y in range(height):
-                at = ((z // row[STRIDE] * heights + y // row[STRIDE + 1]) * widths + x // row[STRIDE + 2]) * n
-                to = ((z * height + y) * width + x) * n
-                first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
-                weigh_taps(
-                    *(dx, to, depth * height * width * n, dy, at, taps, weight, kernel, offsets),
-                    *(first, many, begin, wide * n),
-                )
-            x += wide
+            for z in range(depth):
+                if (d_first, d_last, w_first, w_last) != (d_from[z], d_to[z], w_from[x], w_to[x]):
+                    d_first, d_last, w_first, w_last = d_from[z], d_to[z], w_from[x], w_to[x]
+                    each = (d_last - d_first) * (w_last - w_first) * outputs
+                    t = 0
+                    for h in range(len(hs)):
+                        for d in range(d_first, d_last):
+                            for w in range(w_first, w_last):
+                                back = ((d_back[d] * heights + h_back[h]) * widths + w_back[w]) * n
+                                at = (ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]
+                                for o in range(outputs):
+                                    taps[t], offsets[t] = o * plane - back, o * channels * kernel + at
+                                    t += 1
+                for y in range(height):
+                    at = ((d_through[z] * heights + h_through[y]) * widths + w_through[x]) * n
+                    to = ((z * height + y) * width + x) * n
+                    first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
+                    weigh_taps(
+                        *(dx, to, depth * height * width * n, dy, at, taps, weight, kernel, offsets),
+                        *(first, many, begin, wide * n),
+                    )
+            x += wide if stride == 1 else stride
 
 
 @jit
@@ -707,68 +714,47 @@ def sum_of_products(x, shift, y, other):
 
 
 @jit
-def count_in(x, statistics, before):
-    """Count values x (channels, values) in, after so many a channel before: mean, and sum of squares around it.
-
-    Two parts as by Chan, Golub and LeVeque 1983 (The American Statistician 37): as exact as all at once.
-    """
-    channels, many = x.shape
-    for c in range(channels):
-        mean = np.float32(sum_of(x[c]) / many)
-        squares = sum_of_products(x[c], mean, x[c], mean)
-        apart = mean - statistics[2, c] if before else ZERO
-        share = many / (before + many)
-        statistics[2, c] = statistics[2, c] + apart * share if before else mean
-        statistics[3, c] = squares + (statistics[3, c] + apart * apart * before * share if before else ZERO)
-
-
-@jit
-def count_out(statistics, many):
-    """Make of what `many` values were counted as what `norm` needs, and update the running statistics."""
-    for c in range(statistics.shape[1]):
-        mean, squares = statistics[2, c], statistics[3, c]
-        statistics[0, c] += MOMENTUM * (mean - statistics[0, c])
-        statistics[1, c] += MOMENTUM * (np.float32(squares / (many - 1)) - statistics[1, c])
-        statistics[3, c] = np.float32(1 / math.sqrt(squares / many + EPSILON))
-
-
-@jit
 def norm(x, weight, bias, y, statistics, training):
     """Normalise x (channels, values) into y (Ioffe and Szegedy 2015, arXiv 1502.03167).
 
-    statistics (4, channels): running mean and variance, and mean and 1 / deviation of the batch, which count in
-    training.
+    statistics (4, channels): running mean and variance, which training updates, and mean and 1 / deviation of the
+    batch, which it leaves for `norm_back`.
     """
     channels, many = x.shape
     for c in range(channels):
+        if training:
+            mean = np.float32(sum_of(x[c]) / many)
+            variance = sum_of_products(x[c], mean, x[c], mean) / many
+            statistics[0, c] += MOMENTUM * (mean - statistics[0, c])
+            statistics[1, c] += MOMENTUM * (np.float32(variance * many / (many - 1)) - statistics[1, c])
+            statistics[2, c], statistics[3, c] = mean, np.float32(1 / math.sqrt(variance + EPSILON))
+            scale = statistics[3, c] * weight[c]
+        else:
+            mean = statistics[0, c]
+            scale = weight[c] / np.float32(math.sqrt(statistics[1, c] + EPSILON))
+        shift = bias[c] - mean * scale
         if training:  # the mean first: what is left of two large numbers would be less exact
-            mean, scale = statistics[2, c], statistics[3, c] * weight[c]
             for i in range(many):
                 y[c, i] = (x[c, i] - mean) * scale + bias[c]
         else:
-            scale = weight[c] / np.float32(math.sqrt(statistics[1, c] + EPSILON))
-            shift = bias[c] - statistics[0, c] * scale
             for i in range(many):
                 y[c, i] = x[c, i] * scale + shift
 
 
 @jit
-def norm_back_weight(x, dy, d_weight, d_bias, statistics):
-    """Add the gradients of a batch norm's weight and bias."""
-    for c in range(len(x)):
-        d_bias[c] += np.float32(sum_of(dy[c]))
-        d_weight[c] += np.float32(sum_of_products(x[c], statistics[2, c], dy[c], ZERO) * statistics[3, c])
-
-
-@jit
-def norm_back_input(x, weight, dy, dx, d_weight, d_bias, statistics, whole):
-    """Write the gradient of a batch norm's input, of `whole` values a channel, once those of the others are there."""
-    for c in range(len(x)):
+def norm_back(x, weight, dy, dx, d_weight, d_bias, statistics, wanted):
+    """Write the gradients of a batch norm's weight, bias and, if it is wanted, input; dx and dy may be the same."""
+    channels, many = x.shape
+    for c in range(channels):
         mean, inverse = statistics[2, c], statistics[3, c]
-        scale = weight[c] * inverse
-        first, second = np.float32(d_bias[c] / whole), np.float32(d_weight[c] / whole) * inverse
-        for i in range(x.shape[1]):
-            dx[c, i] = scale * (dy[c, i] - first - (x[c, i] - mean) * second)
+        total = sum_of(dy[c])
+        product = sum_of_products(x[c], mean, dy[c], ZERO) * inverse
+        d_bias[c], d_weight[c] = np.float32(total), np.float32(product)
+        if wanted:
+            scale = weight[c] * inverse
+            first, second = np.float32(total / many), np.float32(product / many) * inverse
+            for i in range(many):
+                dx[c, i] = scale * (dy[c, i] - first - (x[c, i] - mean) * second)
 
 
 @jit
@@ -954,17 +940,15 @@ def statistics_of(row, statistics):
 
 
 @jit
-def forward(table, begin, end, values, rows, x, arena, taps, offsets, classes, positive, statistics, training):
-    """Compute the layers from `begin` to `end`, and after the last one the logarithms of the probabilities.
-
-    Those are returned, (classes, n).
+def forward(table, values, rows, x, arena, taps, offsets, classes, positive, statistics, training):
+    """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
 
     rows (n, pixels): the samples; x (pixels * n,): the same, batch last, where the first layer is a convolution or an
     activation; arena: room for the outputs of all layers, those of the softmax at the end; positive: the class whose
     probability is the sigmoid of the one output, -1 where there is an output a class.
     """
     n = len(rows)
-    for at in range(begin, end):
+    for at in range(len(table)):
         row = table[at]
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
         y = arena[row[OUTPUT] * n :]
@@ -999,8 +983,6 @@ def forward(table, begin, end, values, rows, x, arena, taps, offsets, classes, p
     last = table[-1, OUTPUT]
     made = classes if positive < 0 else 1
     y = arena[(last + made) * n : (last + made + classes) * n].reshape((classes, n))
-    if end < len(table):
-        return y
     if positive < 0:
         log_softmax(arena[last * n : (last + classes) * n].reshape((classes, n)), y)
     else:
@@ -1009,28 +991,29 @@ def forward(table, begin, end, values, rows, x, arena, taps, offsets, classes, p
 
 
 @jit
-def backward(table, begin, end, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, whole, product):
-    """Add the gradients of the parameters of the layers from `end` back to `begin`, both included.
+def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, product, adds):
+    """Add the gradients of all parameters; d_arena holds the gradient of the last layer's output.
 
-    d_arena holds the gradient of the output of `end`. A batch norm needs sums over the `whole` batch: where there is
-    one at `begin` only those are added to, where it is elsewhere they are there. product: room for the largest
-    gradient of a linear layer.
+    Those of a batch norm, which has all of the batch before it, are written, and those of linear layers unless `adds`
+    says that there are some of other samples. product: room for the largest gradient of a linear layer.
     """
     n = len(rows)
-    for at in range(end, max(begin, 0) - 1, -1):
+    for at in range(len(table) - 1, -1, -1):
         row = table[at]
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
         dy = d_arena[row[OUTPUT] * n :]
         if kind == LINEAR:
             weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
+            into = gradients[row[WEIGHT] : row[WEIGHT] + inputs * outputs]
+            d_weight = (product[: outputs * inputs] if adds else into).reshape((outputs, inputs))
             g = dy[: outputs * n].reshape((outputs, n))
-            d_weight = product[: outputs * inputs].reshape((outputs, inputs))
             if row[INPUT] < 0:
                 np.dot(g, rows, d_weight)
             else:
                 np.dot(g, arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)).T, d_weight)
-            for i in range(outputs * inputs):
-                gradients[row[WEIGHT] + i] += product[i]
+            if adds:
+                for i in range(outputs * inputs):
+                    into[i] += product[i]
             if row[BIAS] >= 0:
                 sum_rows(g, gradients[row[BIAS] : row[BIAS] + outputs])
             if row[WANTED]:
@@ -1040,12 +1023,12 @@ def backward(table, begin, end, values, gradients, rows, x, arena, d_arena, taps
         if kind == CONV:
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
-            head, tail = row[WEIGHT], row[WEIGHT] + many * outputs
-            conv_back_weight(row, source, dy, gradients[head:tail], d_bias, n, taps, offsets)
+            begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
+            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets)
             if row[WANTED]:
                 size = inputs * row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
                 dx = d_arena[row[INPUT] * n : (row[INPUT] + size) * n]
-                conv_back_input(row, values[head:tail], dy, dx, n, taps, offsets)
+                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets)
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
@@ -1053,10 +1036,7 @@ def backward(table, begin, end, values, gradients, rows, x, arena, d_arena, taps
             d_weight = gradients[row[WEIGHT] : row[WEIGHT] + inputs]
             d_bias = gradients[row[BIAS] : row[BIAS] + inputs]
             weight = values[row[WEIGHT] : row[WEIGHT] + inputs]
-            if at == begin:
-                norm_back_weight(a, g, d_weight, d_bias, statistics_of(row, statistics))
-            elif row[WANTED]:
-                norm_back_input(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), whole * (many // n))
+            norm_back(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), row[WANTED])
         elif kind == PAD:
             if row[WANTED]:
                 pad_back(row, dy, d_arena[row[INPUT] * n :], n, row[OTHER])
@@ -1081,15 +1061,6 @@ def gather(images, chosen, turn, rows, x):
 
 
 @part
-def count(row, x, arena, statistics, n, before):
-    """Count the input of a batch norm in, of n samples after so many others."""
-    channels, places = row[INPUTS], row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
-    source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x
-    many = places * n
-    count_in(source[: channels * many].reshape((channels, many)), statistics_of(row, statistics), before * places)
-
-
-@part
 def loss_of(loss, y, labels, dy, positive, smoothing, whole):
     """Write the gradient of the loss before the softmax, and return the samples' part of the loss."""
     if loss == NLL and smoothing > 0:
@@ -1105,62 +1076,34 @@ def loss_of(loss, y, labels, dy, positive, smoothing, whole):
 
 @part
 def differentiate(
-    table, stops, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, size, taps, offsets,
-    classes, positive, statistics, loss, smoothing, product,
+    table, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, taps, offsets, classes, positive,
+    statistics, loss, smoothing, product,
 ):  # fmt: skip
-    """Write the gradients of the loss of the chosen samples, and return it; `size`: values of a sample in the arenas.
+    """Write the gradients of the loss of the chosen samples, and return it.
 
     So many samples at a time as a part has go through all layers, forwards and back, for that their values stay in the
-    caches. Only at a batch norm, of which there is one at each of `stops` but the first and the last, all wait for
-    the others.
+    caches.
     """
     turn = table[0, KIND] != LINEAR
     last = table[-1, OUTPUT]
-    whole, pixels, halts = len(chosen), images.shape[1], len(stops) - 2
+    whole = len(chosen)
     total = ZERO
     gradients[:] = ZERO
-    for at in range(halts + 1):
-        begin, end = stops[at], stops[at + 1]
-        back = begin if at else -1
-        for start in range(0, whole, part):
-            n = min(part, whole - start)
-            i = start if halts else 0  # values that are used up make room for those of the next part
-            some, y, dy = rows[i : i + n], arena[i * size :], d_arena[i * size :]
-            if at == 0:
-                gather(images, chosen[start : start + n], turn, some, x[i * pixels :])
-            scores = forward(
-                *(table, begin, end, values, some, x[i * pixels :], y, taps, offsets),
-                *(classes, positive, statistics, True),
-            )
-            if at < halts:
-                count(table[end], x[i * pixels :], y, statistics, n, start)
-                continue
-            after = dy[last * n : (last + classes) * n].reshape((classes, n))
-            total += loss_of(loss, scores, labels[chosen[start : start + n]], after, positive, smoothing, whole)
-            backward(
-                *(table, back, end - 1, values, gradients, some, x[i * pixels :], y, dy),
-                *(taps, offsets, statistics, whole, product),
-            )
-        if at < halts:
-            many = table[end, SHAPE] * table[end, SHAPE + 1] * table[end, SHAPE + 2] * whole
-            count_out(statistics_of(table[end], statistics), many)
-    for at in range(halts - 1, -1, -1):
-        back = stops[at] if at else -1
-        for start in range(0, whole, part):
-            n = min(part, whole - start)
-            backward(
-                *(table, back, stops[at + 1], values, gradients, rows[start : start + n]),
-                *(x[start * pixels :], arena[start * size :], d_arena[start * size :]),
-                *(taps, offsets, statistics, whole, product),
-            )
+    for start in range(0, whole, part):
+        some = chosen[start : start + part]
+        n = len(some)
+        gather(images, some, turn, rows[:n], x)
+        y = forward(table, values, rows[:n], x, arena, taps, offsets, classes, positive, statistics, True)
+        dy = d_arena[last * n : (last + classes) * n].reshape((classes, n))
+        total += loss_of(loss, y, labels[some], dy, positive, smoothing, whole)
+        backward(table, values, gradients, rows[:n], x, arena, d_arena, taps, offsets, statistics, product, start > 0)
     return total
 
 
 @entry
 def train(
-    table, stops, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, size, taps, offsets,
-    classes, positive, statistics, loss, product, optimizer, first, second, largest, hyper, schedule, nesterov, step,
-    losses,
+    table, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, taps, offsets, classes,
+    positive, statistics, loss, product, optimizer, first, second, largest, hyper, schedule, nesterov, step, losses,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
@@ -1172,8 +1115,8 @@ def train(
     taken = 0
     for start in range(0, len(order), batch):
         losses[taken] = differentiate(
-            table, stops, values, gradients, images, labels, order[start : start + batch], part, rows, x, arena,
-            d_arena, size, taps, offsets, classes, positive, statistics, loss, hyper[6], product,
+            table, values, gradients, images, labels, order[start : start + batch], part, rows, x, arena, d_arena,
+            taps, offsets, classes, positive, statistics, loss, hyper[6], product,
         )  # fmt: skip
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
@@ -1197,9 +1140,7 @@ def score(table, values, images, together, x, arena, taps, offsets, classes, pos
         n = len(part)
         if table[0, KIND] != LINEAR:
             transpose(part, x[: part.size].reshape((part.shape[1], n)))
-        y = forward(
-            *(table, 0, len(table), values, part, x, arena, taps, offsets, classes, positive, statistics, False)
-        )
+        y = forward(table, values, part, x, arena, taps, offsets, classes, positive, statistics, False)
         for j in range(classes):
             for i in range(n):
                 scores[begin + i, j] = y[j, i]

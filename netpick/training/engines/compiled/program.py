@@ -39,13 +39,13 @@ def scored_together(values: int, turned: bool) -> int:
     return max(16, min(TOGETHER[turned], VALUES_TOGETHER // values // 16 * 16))
 
 
-LEAST_TOGETHER, TRAINED_TOGETHER = 32, 64
-"""Samples of a batch that are trained on at a time, at least and at most; `VALUES_TOGETHER` as for those scored."""
+TRAINED_TOGETHER = 100
+"""Samples of a batch that are trained on at a time, at most, where images are turned and nothing is normalised."""
 
 
-def trained_together(values: int) -> int:
-    """Return how many samples of a batch are trained on at a time, where a sample makes so many values."""
-    return max(LEAST_TOGETHER, min(TRAINED_TOGETHER, VALUES_TOGETHER // values // 16 * 16))
+def trained_together(batch: int, turned: bool, norms: bool) -> int:
+    """Return how many samples of a batch are trained on at a time: equal parts, as far as it pays to have several."""
+    return math.ceil(batch / math.ceil(batch / TRAINED_TOGETHER)) if turned and not norms else batch
 
 
 @functools.lru_cache(maxsize=1)
@@ -128,15 +128,13 @@ class Program:
         self.norms = [self._adopt(norm, begin) for norm, begin in table.norms]
         turned = bool(self.table[0, kernels.KIND] != kernels.LINEAR)
         self.batch, self.together = min(recipe.batch_size, samples), scored_together(size, turned)
-        self.part, self.size, kinds = trained_together(size), size, self.table[:, kernels.KIND]
-        self.stops = np.array([0, *np.flatnonzero(kinds == kernels.NORM), len(kinds)])
-        held = self.batch if table.norms else min(self.batch, self.part)
-        most = max(held, self.together)
+        self.part = trained_together(self.batch, turned, bool(table.norms))
+        most = max(self.part, self.together)
         pixels = math.prod(image)
-        self.rows = np.empty((held, pixels), np.float32)
+        self.rows = np.empty((self.part, pixels), np.float32)
         self.x = np.empty(pixels * most, np.float32)
         self.arena = np.empty(size * most, np.float32)
-        self.d_arena = np.empty(size * held, np.float32)
+        self.d_arena = np.empty(size * self.part, np.float32)
         self.taps, self.offsets = np.empty((2, max(1, table.taps)), np.int64)
         self.product = np.empty(max(1, table.product), np.float32)
         self.values = self.flat.values.detach().numpy()
@@ -173,9 +171,9 @@ class Program:
         """
         losses = np.zeros(-(-len(order) // self.batch), np.float32)
         self.step += self.kernels.train(
-            *(self.table, self.stops, self.values, self.gradients, images, labels, order, self.batch, self.part),
-            *(self.rows, self.x, self.arena, self.d_arena, self.size, self.taps, self.offsets, self.classes),
-            *(self.positive, self.statistics, self.loss, self.product),
+            *(self.table, self.values, self.gradients, images, labels, order, self.batch, self.part, self.rows),
+            *(self.x, self.arena, self.d_arena, self.taps, self.offsets, self.classes, self.positive),
+            *(self.statistics, self.loss, self.product),
             *(self.optimizer, self.first, self.second, self.largest, self.hyper),
             *(self.schedule[self.step : self.step + len(losses)], self.nesterov, self.step, losses),
         )
