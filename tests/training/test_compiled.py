@@ -412,8 +412,17 @@ def test_files_that_are_there_are_trusted_only_as_they_were_checked(monkeypatch,
     assert not cache.is_checked(place)
 
 
+def test_where_numba_cannot_be_had_to_link_first_it_compiles_as_it_does(monkeypatch, place):
+    compiler, notes = Compiler(place, 8 * ["AttributeError: another numba"]), []
+    monkeypatch.setattr(ready.subprocess, "run", compiler)
+    assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()
+    linked = [", True)" in command[3] for command in compiler.commands]
+    assert linked == 8 * [True] + 4 * [False]
+    assert cache.is_checked(place)
+
+
 def test_code_that_can_be_neither_loaded_nor_compiled_leaves_the_networks_to_another_engine(monkeypatch, place):
-    compiler, notes = Compiler(place, ["Traceback\nOSError: No space left on device"] * 9), []
+    compiler, notes = Compiler(place, ["Traceback\nOSError: No space left on device"] * 12), []
     monkeypatch.setattr(ready.subprocess, "run", compiler)
     missing = ready.make_ready([MACHINE_CODE], notes.append)
     assert missing == {"compiled"}

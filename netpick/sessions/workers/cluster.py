@@ -115,10 +115,11 @@ class Cluster:
         """
         if time.monotonic() < self._seen + FRESH_SECONDS:
             return
-        if self.client.status != "running":
+        scheduler = self.client.scheduler
+        if self.client.status != "running" or scheduler is None:
             raise ConnectionError(f"the connection is {self.client.status}")
         # Not `scheduler_info`, whose answer a look of the client's own, which asks for no workers, may replace.
-        info = self.client.sync(self.client.scheduler.identity, n_workers=-1)
+        info = self.client.sync(scheduler.identity, n_workers=-1)
         self._there, self._seen = dict(info["workers"]), time.monotonic()
         for known in (self._fit, self._unfit):
             for address in known.keys() - self._there.keys():

@@ -1150,8 +1150,8 @@ _INTEGERS, _TABLE, _VALUES, _ROWS = types.int64[::1], types.int64[:, ::1], types
 
 TYPES = {
     "train": (
-        *(_TABLE, _INTEGERS, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS, _VALUES),
-        *(_VALUES, _VALUES, types.intp, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, types.intp, _VALUES),
+        *(_TABLE, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS, _VALUES),
+        *(_VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, types.intp, _VALUES),
         *(types.intp, _VALUES, _VALUES, _VALUES, types.float64[::1], types.float64[:, ::1], types.boolean),
         *(types.intp, _VALUES),
     ),

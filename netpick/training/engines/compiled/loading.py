@@ -29,11 +29,15 @@ def load() -> ModuleType:
     return kernels
 
 
-def prepare(name: str) -> bool:
-    """Load one of `ENTRIES`, or compile it; return whether it was there. For processes of their own."""
+def prepare(name: str, linked: bool = True) -> bool:
+    """Load one of `ENTRIES`, or compile it, `linked` or as numba does; return whether it was there.
+
+    For processes of their own.
+    """
     gc.disable()  # looks at what the compiler makes again and again, for an eighth of the time, and finds little
     kernels = load()
-    link_parts(kernels)
+    if linked:
+        link_parts(kernels)
     getattr(kernels, name).compile(kernels.TYPES[name])
     stats = getattr(kernels, name).stats
     return bool(stats.cache_hits and not stats.cache_misses)

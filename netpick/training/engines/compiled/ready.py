@@ -55,16 +55,17 @@ def make_kept(on_begin: Callable[[], None] = lambda: None) -> str | None:
 
 def _compile(place: Path) -> str | None:
     """Fill the cache, anew where that is needed; return why that can't be done, or None."""
-    why = _load() and _load()  # the first one may have had to compile
-    if why is not None:
+    why = None
+    for linked in (True, True, False):  # what lies there may be spoilt; and numba's insides be others than are known
+        why = _load(linked) and _load(linked)  # the first one may have had to compile
+        if why is None:
+            cache.mark_checked(place)
+            return None
         cache.clear(place)
-        why = _load() and _load()
-    if why is None:
-        cache.mark_checked(place)
     return why
 
 
-def _load() -> str | None:
+def _load(linked: bool) -> str | None:
     """Load the kernels in processes of their own, which compile what is not there; None if all was there, or why not.
 
     They look for modules where this process does, not in the folder where the user stands.
@@ -72,7 +73,7 @@ def _load() -> str | None:
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from netpick.training.engines.compiled.loading import prepare\n"
-        "sys.exit(None if prepare(sys.argv[1]) else 'it is not kept')"
+        f"sys.exit(None if prepare(sys.argv[1], {linked}) else 'it is not kept')"
     )
     with ThreadPoolExecutor() as pool:
         return next(filter(None, pool.map(partial(_ended, code), ENTRIES)), None)
