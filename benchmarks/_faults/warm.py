@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -65,6 +66,7 @@ def give(words: list[str], log: str, pooled: str, folder: str) -> None:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
+    threading._shutdown()  # type: ignore[attr-defined]  # as any command that ends: it waits for its workers
     os._exit(code)
 
 

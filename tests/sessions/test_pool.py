@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -109,6 +112,35 @@ def test_a_worker_that_is_stopped_when_all_is_done_does_not_stay(tmp_path):
     os.kill(idle, signal.SIGSTOP)
     assert [name_of(r) for r in results] == ["nap_2"]
     assert psutil.wait_procs([psutil.Process(idle)] if psutil.pid_exists(idle) else [], timeout=10)[1] == []
+
+
+STOPPED_LATE = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from pool_work import work
+from test_pool import tasks
+from netpick.sessions.workers import pool, process
+from netpick.sessions.workers.pool import stream
+
+if __name__ == "__main__":
+    process.STOPPED_LOOKS, process.LOOK_SECONDS, pool.LOOK_SECONDS = 3, 0.1, 0.1
+    (one,) = {{ended.outcome for ended in stream(tasks(Path({folder!r}), "plain"), work, 1)}}
+    os.kill(one, signal.SIGSTOP)
+    print(one)
+"""
+
+
+def test_a_worker_that_is_stopped_after_that_does_not_outlast_the_coordinator(tmp_path):
+    (script := tmp_path / "late.py").write_text(
+        STOPPED_LATE.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    with (tmp_path / "said").open("w") as said:  # no pipe, which the worker would hold open
+        command, env = [sys.executable, script], {**os.environ, "PYTHONPATH": path}
+        subprocess.run(command, stdout=said, check=True, env=env, timeout=60)
+    pid = int((tmp_path / "said").read_text())
+    assert psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)[1] == []
 
 
 def test_nothing_to_do_starts_nothing():

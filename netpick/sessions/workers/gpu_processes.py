@@ -31,7 +31,15 @@ from netpick.data.shared import attach
 from netpick.networks.paper.whole_networks import is_baseline
 from netpick.sessions.workers.gpu_budget import Budget, Layout
 from netpick.sessions.workers.gpu_feeder import DeviceLost, Feeder, Training
-from netpick.sessions.workers.process import ended_where_stopped, resident, started_without_ctrl_c, train_task, watch
+from netpick.sessions.workers.process import (
+    LOOK_SECONDS,
+    look_for_stopped,
+    looking,
+    resident,
+    started_without_ctrl_c,
+    train_task,
+    watch,
+)
 from netpick.sessions.workers.process import prepare as prepare_worker
 from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 from netpick.training import cards
@@ -202,7 +210,7 @@ def stream(
     places = [_Process(device, layout, prepare) for _ in range(layout.processes) for device in devices]
     places = places[: max(1, len(tasks))] if tasks else []
     single = _Process(devices[0], Layout(1, 1), prepare)
-    with ended_where_stopped(lambda: [place.process.pid for place in (*places, single) if place.open]):
+    with looking(look_for_stopped(lambda: [p.process.pid for p in (*places, single) if p.open]), LOOK_SECONDS):
         yield from _run(waiting, again, places, on_start)
         if again:
             yield from _run(deque(again), [], [single], on_start)

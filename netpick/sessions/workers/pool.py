@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
+import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,11 +20,14 @@ from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+import psutil
+
 from netpick.core.processes import safe_path
 from netpick.sessions.workers.process import (
+    LOOK_SECONDS,
     attempt,
-    ended_where_stopped,
     is_stopped,
+    look_for_stopped,
     looking,
     started_without_ctrl_c,
     watch,
@@ -135,12 +140,13 @@ def _parallel(
         with started_without_ctrl_c():
             outcomes = pool(calls())
             executor = _executor(pool)
+            _look_after(executor)
         # joblib replaces a worker whose memory has grown, between two tasks; nothing is lost by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         # and what is in hand when the stream is closed is dropped: that is what closing is for
         warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
         try:
-            with _no_waiting_for_the_dead(pool), ended_where_stopped(lambda: list(_processes(pool))):
+            with _no_waiting_for_the_dead(pool):
                 yield from outcomes
         finally:
             outcomes.close()
@@ -148,6 +154,27 @@ def _parallel(
             # missing, is not to find a worker that lacks it.
             if any(map(is_stopped, _processes_of(executor))) or (again and not queue):
                 executor.shutdown(kill_workers=True)
+
+
+def _look_after(executor: Any) -> None:
+    """End workers that stay stopped, for as long as there are any: when all is done too, for an exit waits for them."""
+    seen: dict[int, psutil.Process] = {}
+
+    def living() -> list[int]:
+        for pid in _processes_of(executor).keys() - seen.keys():
+            with contextlib.suppress(psutil.Error):
+                seen[pid] = psutil.Process(pid)
+        return [pid for pid, process in seen.items() if process.is_running()]  # joblib forgets those that it waits for
+
+    def look_again_and_again() -> None:
+        look = look_for_stopped(living)
+        while living():
+            time.sleep(LOOK_SECONDS)
+            look()
+
+    if _processes_of(executor) and not hasattr(executor, "is_looked_after"):
+        executor.is_looked_after = True
+        threading.Thread(target=look_again_and_again, daemon=True).start()
 
 
 @contextlib.contextmanager

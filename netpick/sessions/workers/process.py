@@ -124,9 +124,8 @@ STOPPED_LOOKS = 10
 """Looks in a row at which a worker is found stopped before it is ended."""
 
 
-@contextlib.contextmanager
-def ended_where_stopped(pids: Callable[[], Iterable[int]]) -> Iterator[None]:
-    """End meanwhile those of some processes that stay stopped, as by SIGSTOP: what they were at would never end.
+def look_for_stopped(pids: Callable[[], Iterable[int]]) -> Callable[[], bool]:
+    """Return a look that ends those of some processes that stay stopped, as by SIGSTOP: what they are at never ends.
 
     What counts are looks of this process, not seconds: those that stop and go on together with it, as by Ctrl-Z, stay.
     """
@@ -141,8 +140,7 @@ def ended_where_stopped(pids: Callable[[], Iterable[int]]) -> Iterator[None]:
                     psutil.Process(pid).kill()
         return False
 
-    with looking(look, LOOK_SECONDS):
-        yield
+    return look
 
 
 @contextlib.contextmanager
