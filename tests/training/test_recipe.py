@@ -235,9 +235,6 @@ STEPS = 15  # 3 epochs of 70 samples, 16 at a time
 )
 @pytest.mark.parametrize("plan", PLANS)
 def test_one_cycle_is_fastais(plan, optimizer, args, key):
-    if plan == "compiled" and optimizer == "RMSprop":
-        pytest.skip("no machine code for RMSprop")
-
     def each(optimizer, step):
         (group,) = optimizer.param_groups
         group["lr"] = one_cycle(0.02 / 25, 0.02, 0.02 / 1e5, step / STEPS)

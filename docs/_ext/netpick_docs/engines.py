@@ -17,7 +17,7 @@ def compiled() -> str:
     """Return a sentence about the networks that machine code is for."""
     return (
         f"Compiled are networks of up to {machine_code.MOST_MACS:,} macs ({machine_code.MOST_LINEAR_MACS:,} of linear "
-        f"layers alone) that consist of convolutions without groups, `BasicBlock`, {code(machine_code.OTHERS)}, "
-        f"{code(machine_code.ACTIVATIONS)}, begin with `Reshape`, or `Flatten` and a linear layer, and are trained by "
-        f"{code(machine_code.OPTIMIZERS)}, whatever the loss and the schedule.\n"
+        "layers alone) that begin with `Reshape`, or `Flatten` and a linear layer: of all layers, with all their "
+        f"arguments, but for {code(machine_code.MISSING)}, linear layers of images, and a batch norm without momentum. "
+        f"Optimizers are {code(machine_code.OPTIMIZERS)}, whatever the loss and the schedule.\n"
     )

@@ -1,9 +1,9 @@
 """Whole epochs of small networks in machine code of our own, without torch: in float32 on the CPU.
 
-For networks of linear layers, convolutions, residual blocks, batch norm and the usual activations that are so small
-that torch's kernels, made for larger ones, take longer to call than to compute. `table` writes a network down as
-numbers, `program` runs them, `kernels` are the functions that numba compiles, `loading` loads or compiles them, `cache`
-knows where they are kept, and `ready` has them compiled beforehand.
+For networks that are so small that torch's kernels, made for larger ones, take longer to call than to compute: of
+linear layers, convolutions, residual blocks, poolings, norms, dropout and activations. `table` writes a network down
+as numbers, with the help of `activations` and `windows`, `program` runs them, `kernels` are the functions that numba
+compiles, `loading` loads or compiles them, `cache` knows where they are kept, and `ready` has them compiled beforehand.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from netpick.core.result import TrainingResult
 from netpick.networks.paper.operations import ENDS, OPERATIONS
 from netpick.networks.paper.spec import LayerSpec, shapes
+from netpick.training.engines.compiled.activations import ACTIVATIONS
 from netpick.training.engines.engine import Refusal, only_fp32_on_the_cpu
 from netpick.training.job import Data, Job
 from netpick.training.sizes import input_of, macs_of
@@ -21,14 +22,15 @@ OPTIMIZERS = {
     "SGD": ("momentum", "dampening", "weight_decay", "nesterov"),
     "Adam": ("betas", "eps", "weight_decay", "amsgrad"),
     "AdamW": ("betas", "eps", "weight_decay", "amsgrad"),
+    "RMSprop": ("alpha", "eps", "weight_decay", "momentum", "centered"),
 }
 """Optimizers, and the arguments that there is machine code for; numbered in the kernels in this order."""
 
+UNFUSED = ("RMSprop",)
+"""Those of which torch has no fused kernel: their plans say foreach."""
+
 LOSSES = ("nll", "mse", "l1", "distance")
 """Losses; numbered in the kernels in this order."""
-
-ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "SELU", "ELU", "LeakyReLU", "GELU", "SiLU")
-"""Activations, without arguments of their own; numbered in the kernels in this order."""
 
 ENTRIES = ("train", "score")
 """The kernels that Python calls. Each is compiled by a process of its own, so that its bits hang on nothing else."""
@@ -36,11 +38,8 @@ ENTRIES = ("train", "score")
 SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""
 
-OTHERS = ("Linear", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-"""Operations that there is machine code for, beside convolutions and residual blocks."""
-
-OPTIONS = ("inplace",)
-"""Arguments other than torch's defaults that make no difference: no output takes the place of another here."""
+MISSING = ("RReLU", "Softmax", "Add", "Concat")
+"""Operations that there is no machine code for: the slopes that RReLU draws depend on what it gets."""
 
 MOST_MACS = 1_000_000
 """Multiply-accumulates of a sample up to which machine code is faster than torch's kernels."""
@@ -57,7 +56,7 @@ def refuses(job: Job) -> Refusal | None:
         return Refusal(refusal.reason, whatever=job.kind != "cpu" or not chosen)
     if plan.convolutions == "tuned":
         return Refusal("compiled has convolutions of its own, got tuned: say plain", whatever=True)
-    if plan.kernel != "fused":
+    if plan.kernel != "fused" and recipe.optimizer not in UNFUSED:
         return Refusal(f"compiled has optimizers of its own, got {plan.kernel}")
     if missing := {*recipe.optimizer_args} - {*OPTIMIZERS.get(recipe.optimizer, ())}:
         return Refusal(f"no machine code for {recipe.optimizer} with {', '.join(sorted(missing))}")
@@ -93,11 +92,9 @@ def train(job: Job, data: Data) -> TrainingResult:
 
 
 def _known(layer: LayerSpec) -> bool:
-    """Return whether there is machine code for a layer."""
-    if {*layer.options} - {*OPTIONS} or layer.resolved.get("padding") == "same":
-        return False
-    if layer.op in ("Conv1d", "Conv2d", "Conv3d"):
-        return bool(layer.resolved["groups"] == 1)
+    """Return whether there is machine code for a layer before the last."""
     if layer.op == "BasicBlock":
-        return layer.resolved["activation"] in ("None", *ACTIVATIONS)
-    return layer.op in (*SHAPES, *OTHERS, *ACTIVATIONS)
+        return layer.resolved["activation"] in ("None", "PReLU", *ACTIVATIONS)
+    if layer.op.startswith("BatchNorm"):  # without a momentum the mean of all batches, which takes counting them
+        return layer.resolved.get("momentum", 0.1) is not None
+    return layer.op in OPERATIONS and layer.op not in (*MISSING, *ENDS)

@@ -24,30 +24,38 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LINEAR, CONV, ACTIVATION, PAD, NORM, ADD = range(6)
+LINEAR, CONV, ACTIVATION, PAD, NORM, ADD, SLOPE, LARGEST, MEAN, SAMPLE_NORM, DROPOUT = range(11)
 """Kinds of layers. PAD puts zeros around an image, for the CONV after it; NORM is batch norm, ADD ends a residual
-block."""
+block. SLOPE is PReLU; LARGEST and MEAN are poolings, and MEAN all other paddings; SAMPLE_NORM normalises each sample by
+itself."""
 
 KIND, INPUT, OUTPUT, INPUTS, OUTPUTS, WEIGHT, BIAS, FUNCTION, WANTED, OTHER = range(10)
 """Columns of the table of layers. INPUT and OUTPUT: where the values of a layer's input and output begin, in values of
-a sample; -1 for the network's input. INPUTS and OUTPUTS: how many there are; for CONV, PAD and NORM the channels.
-WEIGHT and BIAS: where they begin in the flat parameters; BIAS is -1 where there is none. WANTED: whether the gradient
-of the input is; of ADD, of what is added. OTHER: of ADD, where what is added begins; of NORM, where its statistics
-begin; of PAD, whether its gradient is added to what is there."""
+a sample; of the network's input -1, and -1 - i from its value i on. INPUTS and OUTPUTS: how many there are; for CONV,
+PAD, NORM, SLOPE and DROPOUT the channels; INPUTS of LARGEST and MEAN too, OUTPUTS the values of a channel; of
+SAMPLE_NORM the groups, and the values of a group. WEIGHT and BIAS: where they begin in the flat parameters; -1 where
+there is none. WANTED: whether the gradient of the input is; of ADD, of what is added. OTHER: of ADD, where what is
+added begins; of NORM, where its statistics begin; of PAD, whether its gradient is added to what is there; of LARGEST
+and MEAN, where its links begin; of DROPOUT, where its mask begins, in those of a sample."""
 
 SHAPE, KERNEL, STRIDE, DILATION = 10, 13, 16, 19
-"""First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding,
-and of NORM the product of SHAPE counts."""
+"""First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding.
+Of NORM, SLOPE, LARGEST, MEAN and DROPOUT the last of SHAPE are the values of a channel. Of SAMPLE_NORM SHAPE is how
+many values in a row have one weight, how many weights there are, and what is multiplied: 1."""
 
-COLUMNS = 22
+KEPT = 22
+"""Where begins, in values of a sample, what a layer keeps for its way back."""
+
+COLUMNS = 23
 
 RELU, TANH, SIGMOID, SELU, ELU, LEAKY_RELU, GELU, SILU = range(8)
-"""Activations, in the order in which the face of the engine names them; so are the optimizers."""
+CLAMP, SHRINK, SOFTPLUS, HARDSWISH, SOFTSIGN, MISH, TANHSHRINK, GELU_TANH = range(8, 16)
+"""Functions; `activations` says which of them, with which numbers, an activation is."""
 
-SGD, ADAM, ADAMW = range(3)
+SGD, ADAM, ADAMW, RMSPROP = range(4)
+"""Optimizers, in the order in which the face of the engine names them; so are the losses."""
 
 NLL, MSE, L1, DISTANCE = range(4)
-"""Losses, likewise."""
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 """Freedom for sums in another order, as every vectorised sum has it; infinities and NaN stay what they are."""
@@ -303,7 +311,7 @@ def turn(context: Any, rows: Any, columns: Any, apart: Any, wide: Any) -> Any:
     return types.void(rows, columns, types.intp, types.intp), generate
 
 
-ONE, HALF, TWO, ZERO = np.float32(1), np.float32(0.5), np.float32(2), np.float32(0)
+ZERO, HALF, ONE, TWO, THREE, FOUR = (np.float32(value) for value in (0, 0.5, 1, 2, 3, 4))
 _LOG2E, _LN2_HIGH, _LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _E = [np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)]
 _E0, _E1, _E2, _E3, _E4, _E5 = _E
@@ -322,7 +330,6 @@ def exp(x):
 
 
 _ALPHA, _SCALE = np.float32(1.6732632423543772848170429916717), np.float32(1.0507009873554804934193349852946)
-_LEAK = np.float32(0.01)
 _ROOT_HALF, _ROOT_2PI = np.float32(math.sqrt(0.5)), np.float32(1 / math.sqrt(2 * math.pi))
 _P, _A1, _A2, _A3, _A4, _A5 = (
     np.float32(c) for c in (0.3275911, 0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
@@ -358,9 +365,48 @@ def tanh(x):
 
 
 @jit
-def activate(function, x, y):
-    """Write an activation of x into y; they may be the same."""
+def sigmoid(x):
+    """The share of the logistic distribution below x."""
+    return ONE / (ONE + exp(-x))
+
+
+_THIRDS = [np.float32(1 / odd) for odd in range(3, 17, 2)]
+_S0, _S1, _S2, _S3, _S4, _S5, _S6 = _THIRDS
+
+
+@jit
+def softplus(x):
+    """The logarithm of 1 + e^x: of 1 + e^-|x| by the series of the area tangent, exact relative to itself."""
+    e = exp(-abs(x))
+    s = e / (TWO + e)
+    q = s * s
+    series = ((((((_S6 * q + _S5) * q + _S4) * q + _S3) * q + _S2) * q + _S1) * q + _S0) * q + ONE
+    return (x if not x < ZERO else ZERO) + TWO * s * series
+
+
+_ENOUGH = np.float32(20)
+
+
+@jit
+def mish(x, back):
+    """Return x times the tanh of its softplus, or the slope of that: all of it from one power of e."""
+    e = exp(x if not x > _ENOUGH else _ENOUGH)
+    w = e * (e + TWO)
+    t = w / (w + TWO)
+    if not back:
+        return x * t
+    return t + x * (e / (ONE + e)) * (FOUR * (w + ONE) / ((w + TWO) * (w + TWO)))
+
+
+_BEND, _CUBE = np.float32(2 * math.sqrt(2 / math.pi)), np.float32(0.044715)
+_SIXTH, _THIRD = np.float32(1 / 6), np.float32(1 / 3)
+
+
+@jit
+def activate(function, numbers, x, y):
+    """Write an activation of x into y, they may be the same; numbers (4,): of the function, as `activations` says."""
     n = len(x)
+    a, b, c, d = numbers[0], numbers[1], numbers[2], numbers[3]
     if function == RELU:
         for i in range(n):
             y[i] = x[i] if not x[i] < ZERO else ZERO
@@ -375,22 +421,51 @@ def activate(function, x, y):
             y[i] = _SCALE * (x[i] if not x[i] < ZERO else _ALPHA * (exp(x[i]) - ONE))
     elif function == ELU:
         for i in range(n):
-            y[i] = x[i] if not x[i] < ZERO else exp(x[i]) - ONE
+            y[i] = x[i] if not x[i] < ZERO else a * (exp(b * x[i]) - ONE)
     elif function == LEAKY_RELU:
         for i in range(n):
-            y[i] = x[i] if not x[i] < ZERO else _LEAK * x[i]
+            y[i] = x[i] if not x[i] < ZERO else a * x[i]
     elif function == GELU:
         for i in range(n):
             y[i] = x[i] * normal_cdf(x[i])
-    else:
+    elif function == SILU:
         for i in range(n):
             y[i] = x[i] / (ONE + exp(-x[i]))
+    elif function == CLAMP:
+        for i in range(n):
+            z = c * x[i] + d
+            y[i] = a if z < a else b if z > b else z
+    elif function == SHRINK:
+        for i in range(n):
+            away = x[i] - b if x[i] > ZERO else x[i] + b
+            y[i] = ZERO if x[i] >= -a and x[i] <= a else away
+    elif function == SOFTPLUS:
+        for i in range(n):
+            z = a * x[i]
+            y[i] = x[i] if z > b else softplus(z) * c
+    elif function == HARDSWISH:
+        for i in range(n):
+            z = x[i] * _SIXTH + HALF
+            y[i] = x[i] * (ZERO if z < ZERO else ONE if z > ONE else z)
+    elif function == SOFTSIGN:
+        for i in range(n):
+            y[i] = x[i] / (ONE + abs(x[i]))
+    elif function == MISH:
+        for i in range(n):
+            y[i] = mish(x[i], False)
+    elif function == TANHSHRINK:
+        for i in range(n):
+            y[i] = x[i] - tanh(x[i])
+    else:
+        for i in range(n):
+            y[i] = x[i] * sigmoid(_BEND * (x[i] + _CUBE * x[i] * x[i] * x[i]))
 
 
 @jit
-def activate_back(function, x, y, dy, dx):
+def activate_back(function, numbers, x, y, dy, dx):
     """Write the gradient of an activation's input x, of which y is the output, into dx; dx and dy may be the same."""
     n = len(x)
+    a, b, c, d = numbers[0], numbers[1], numbers[2], numbers[3]
     if function == RELU:
         for i in range(n):
             dx[i] = dy[i] if y[i] > ZERO else ZERO
@@ -405,17 +480,48 @@ def activate_back(function, x, y, dy, dx):
             dx[i] = dy[i] * (_SCALE if y[i] > ZERO else y[i] + _ALPHA * _SCALE)
     elif function == ELU:
         for i in range(n):
-            dx[i] = dy[i] * (ONE if y[i] > ZERO else y[i] + ONE)
+            dx[i] = dy[i] * (ONE if x[i] > ZERO else b * (y[i] + a))
     elif function == LEAKY_RELU:
         for i in range(n):
-            dx[i] = dy[i] if y[i] > ZERO else _LEAK * dy[i]
+            dx[i] = dy[i] if x[i] > ZERO else a * dy[i]
     elif function == GELU:
         for i in range(n):
             dx[i] = dy[i] * (normal_cdf(x[i]) + x[i] * _ROOT_2PI * exp(-HALF * x[i] * x[i]))
-    else:
+    elif function == SILU:
         for i in range(n):
             s = ONE / (ONE + exp(-x[i]))
             dx[i] = dy[i] * s * (ONE + x[i] * (ONE - s))
+    elif function == CLAMP:
+        for i in range(n):
+            z = c * x[i] + d
+            dx[i] = c * dy[i] if z > a and z < b else ZERO
+    elif function == SHRINK:
+        for i in range(n):
+            dx[i] = ZERO if x[i] >= -a and x[i] <= a else dy[i]
+    elif function == SOFTPLUS:
+        for i in range(n):
+            z = a * x[i]
+            dx[i] = dy[i] if z > b else a * c * dy[i] * sigmoid(z)
+    elif function == HARDSWISH:
+        for i in range(n):
+            slope = x[i] * _THIRD + HALF
+            dx[i] = dy[i] * (ZERO if x[i] <= -THREE else ONE if x[i] >= THREE else slope)
+    elif function == SOFTSIGN:
+        for i in range(n):
+            s = ONE / (ONE + abs(x[i]))
+            dx[i] = dy[i] * s * s
+    elif function == MISH:
+        for i in range(n):
+            dx[i] = dy[i] * mish(x[i], True)
+    elif function == TANHSHRINK:
+        for i in range(n):
+            t = tanh(x[i])
+            dx[i] = dy[i] * t * t
+    else:
+        for i in range(n):
+            square = _CUBE * x[i] * x[i]
+            s = sigmoid(_BEND * x[i] * (ONE + square))
+            dx[i] = dy[i] * s * (ONE + x[i] * (ONE - s) * _BEND * (ONE + THREE * square))
 
 
 @jit
@@ -683,8 +789,101 @@ def pad_back(row, dy, dx, n, adds):
                     copy(dy[b : b + width * n], dx[a : a + width * n])
 
 
-EPSILON, MOMENTUM = np.float32(1e-5), np.float32(0.1)
-"""Of batch norm, as torch has them by default."""
+@jit
+def pool_largest(row, links, x, y, kept, n):
+    """Write the largest of the values that each place of the output is linked to, and which of them that is.
+
+    As in torch: the first of several, and NaN before all numbers. links: of each place, and behind the last, where its
+    own begin; what a mean is divided by; then, for each place in turn, places of the input, channel by channel alike.
+    """
+    first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
+    for c in range(row[INPUTS]):
+        source = x[c * places * n :]
+        for o in range(many):
+            begin, at = links[first + o], (c * many + o) * n
+            best, which = y[at : at + n], kept[at : at + n]
+            best[:] = -np.inf
+            which[:] = ZERO
+            for link in range(begin, links[first + o + 1]):
+                values, number = source[links[link] * n :], np.float32(link - begin)
+                for i in range(n):
+                    better = values[i] > best[i] or values[i] != values[i]
+                    which[i] = number if better else which[i]
+                    best[i] = values[i] if better else best[i]
+
+
+@jit
+def pool_largest_back(row, links, kept, dy, dx, n):
+    """Add the gradient of each place of the output to that of the value that was taken."""
+    first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
+    dx[: row[INPUTS] * places * n] = ZERO
+    for c in range(row[INPUTS]):
+        into = dx[c * places * n :]
+        for o in range(many):
+            begin, at = links[first + o], (c * many + o) * n
+            slope, which = dy[at : at + n], kept[at : at + n]
+            for link in range(begin, links[first + o + 1]):
+                place, number = into[links[link] * n :], np.float32(link - begin)
+                for i in range(n):
+                    place[i] += slope[i] if which[i] == number else ZERO
+
+
+@jit
+def pool_mean(row, links, x, y, n):
+    """Write the mean of the values that each place of the output is linked to: see `pool_largest`."""
+    first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
+    for c in range(row[INPUTS]):
+        source = x[c * places * n :]
+        for o in range(many):
+            total = y[(c * many + o) * n : (c * many + o + 1) * n]
+            share = ONE / np.float32(links[first + many + 1 + o])
+            total[:] = ZERO
+            for link in range(links[first + o], links[first + o + 1]):
+                values = source[links[link] * n :]
+                for i in range(n):
+                    total[i] += share * values[i]
+
+
+@jit
+def pool_mean_back(row, links, dy, dx, n):
+    """Spread the gradient of each place of the output over what it is the mean of."""
+    first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
+    dx[: row[INPUTS] * places * n] = ZERO
+    for c in range(row[INPUTS]):
+        into = dx[c * places * n :]
+        for o in range(many):
+            slope = dy[(c * many + o) * n : (c * many + o + 1) * n]
+            share = ONE / np.float32(links[first + many + 1 + o])
+            for link in range(links[first + o], links[first + o + 1]):
+                place = into[links[link] * n :]
+                for i in range(n):
+                    place[i] += share * slope[i]
+
+
+@jit
+def drop(row, numbers, x, masks, y, kept, n):
+    """Write x times what a mask lets pass, of each channel; masks (n, channels) is kept with the batch last."""
+    channels, many = row[INPUTS], row[SHAPE + 2]
+    transpose(masks.reshape((n, channels)), kept.reshape((channels, n)))
+    scale, passed, dropped = numbers[0], numbers[1], numbers[2]
+    for c in range(channels):
+        mask = kept[c * n : (c + 1) * n]
+        for j in range(c * many, (c + 1) * many):
+            values, into = x[j * n : (j + 1) * n], y[j * n : (j + 1) * n]
+            for i in range(n):
+                into[i] = values[i] * (mask[i] * scale) + (passed if mask[i] > ZERO else dropped)
+
+
+@jit
+def drop_back(row, numbers, kept, dy, dx, n):
+    """Write the gradient of what passed."""
+    many = row[SHAPE + 2]
+    for c in range(row[INPUTS]):
+        mask = kept[c * n : (c + 1) * n]
+        for j in range(c * many, (c + 1) * many):
+            slope, into = dy[j * n : (j + 1) * n], dx[j * n : (j + 1) * n]
+            for i in range(n):
+                into[i] = slope[i] * (mask[i] * numbers[0])
 
 
 @jit
@@ -714,28 +913,30 @@ def sum_of_products(x, shift, y, other):
 
 
 @jit
-def norm(x, weight, bias, y, statistics, training):
+def norm(x, weight, bias, y, statistics, numbers, training):
     """Normalise x (channels, values) into y (Ioffe and Szegedy 2015, arXiv 1502.03167).
 
-    statistics (4, channels): running mean and variance, which training updates, and mean and 1 / deviation of the
-    batch, which it leaves for `norm_back`.
+    weight and bias may be empty; statistics (4, channels): running mean and variance, which training updates, and mean
+    and 1 / deviation of the batch, which it leaves for `norm_back`; numbers: epsilon and momentum.
     """
     channels, many = x.shape
+    epsilon, momentum = numbers[0], numbers[1]
     for c in range(channels):
+        w, b = weight[c] if len(weight) else ONE, bias[c] if len(bias) else ZERO
         if training:
             mean = np.float32(sum_of(x[c]) / many)
             variance = sum_of_products(x[c], mean, x[c], mean) / many
-            statistics[0, c] += MOMENTUM * (mean - statistics[0, c])
-            statistics[1, c] += MOMENTUM * (np.float32(variance * many / (many - 1)) - statistics[1, c])
-            statistics[2, c], statistics[3, c] = mean, np.float32(1 / math.sqrt(variance + EPSILON))
-            scale = statistics[3, c] * weight[c]
+            statistics[0, c] += momentum * (mean - statistics[0, c])
+            statistics[1, c] += momentum * (np.float32(variance * many / (many - 1)) - statistics[1, c])
+            statistics[2, c], statistics[3, c] = mean, np.float32(1 / math.sqrt(variance + epsilon))
+            scale = statistics[3, c] * w
         else:
             mean = statistics[0, c]
-            scale = weight[c] / np.float32(math.sqrt(statistics[1, c] + EPSILON))
-        shift = bias[c] - mean * scale
+            scale = w / np.float32(math.sqrt(statistics[1, c] + epsilon))
+        shift = b - mean * scale
         if training:  # the mean first: what is left of two large numbers would be less exact
             for i in range(many):
-                y[c, i] = (x[c, i] - mean) * scale + bias[c]
+                y[c, i] = (x[c, i] - mean) * scale + b
         else:
             for i in range(many):
                 y[c, i] = x[c, i] * scale + shift
@@ -749,12 +950,104 @@ def norm_back(x, weight, dy, dx, d_weight, d_bias, statistics, wanted):
         mean, inverse = statistics[2, c], statistics[3, c]
         total = sum_of(dy[c])
         product = sum_of_products(x[c], mean, dy[c], ZERO) * inverse
-        d_bias[c], d_weight[c] = np.float32(total), np.float32(product)
+        if len(d_weight):
+            d_weight[c] = np.float32(product)
+        if len(d_bias):
+            d_bias[c] = np.float32(total)
         if wanted:
-            scale = weight[c] * inverse
+            scale = (weight[c] if len(weight) else ONE) * inverse
             first, second = np.float32(total / many), np.float32(product / many) * inverse
             for i in range(many):
                 dx[c, i] = scale * (dy[c, i] - first - (x[c, i] - mean) * second)
+
+
+@jit
+def sample_norm(row, epsilon, x, weight, bias, y, kept, n):
+    """Normalise each group of values of each sample by itself; its mean and 1 / deviation are kept.
+
+    LayerNorm (Ba et al. 2016, arXiv 1607.06450) and GroupNorm (Wu and He 2018, arXiv 1803.08494).
+    """
+    many, span, weights = row[OUTPUTS], row[SHAPE], row[SHAPE + 1]
+    total = np.empty(n, np.float64)
+    for group in range(row[INPUTS]):
+        begin = group * many
+        mean, inverse = kept[2 * group * n : (2 * group + 1) * n], kept[(2 * group + 1) * n : (2 * group + 2) * n]
+        total[:] = 0.0
+        for j in range(begin, begin + many):
+            values = x[j * n : (j + 1) * n]
+            for i in range(n):
+                total[i] += values[i]
+        for i in range(n):
+            mean[i] = np.float32(total[i] / many)
+        total[:] = 0.0
+        for j in range(begin, begin + many):
+            values = x[j * n : (j + 1) * n]
+            for i in range(n):
+                total[i] += (values[i] - mean[i]) * (values[i] - mean[i])
+        for i in range(n):
+            inverse[i] = np.float32(1 / math.sqrt(total[i] / many + epsilon))
+        for j in range(begin, begin + many):
+            values, into, number = x[j * n : (j + 1) * n], y[j * n : (j + 1) * n], j // span % weights
+            w, b = weight[number] if len(weight) else ONE, bias[number] if len(bias) else ZERO
+            for i in range(n):
+                into[i] = (values[i] - mean[i]) * inverse[i] * w + b
+
+
+@jit
+def sample_norm_back(row, x, weight, kept, dy, dx, d_weight, d_bias, n):
+    """Add the gradients of weight and bias, unless they are empty, and write that of the input."""
+    many, span, weights = row[OUTPUTS], row[SHAPE], row[SHAPE + 1]
+    first, second = np.empty(n, np.float64), np.empty(n, np.float64)
+    for group in range(row[INPUTS]):
+        begin = group * many
+        mean, inverse = kept[2 * group * n : (2 * group + 1) * n], kept[(2 * group + 1) * n : (2 * group + 2) * n]
+        first[:] = 0.0
+        second[:] = 0.0
+        for j in range(begin, begin + many):
+            values, slope, number = x[j * n : (j + 1) * n], dy[j * n : (j + 1) * n], j // span % weights
+            w = weight[number] if len(weight) else ONE
+            total = product = ZERO
+            for i in range(n):
+                apart = slope[i] * (values[i] - mean[i]) * inverse[i]
+                total += slope[i]
+                product += apart
+                first[i] += w * slope[i]
+                second[i] += w * apart
+            if len(d_weight):
+                d_weight[number] += product
+            if len(d_bias):
+                d_bias[number] += total
+        for i in range(n):
+            first[i] /= many
+            second[i] *= inverse[i] / many
+        for j in range(begin, begin + many):
+            values, slope, into = x[j * n : (j + 1) * n], dy[j * n : (j + 1) * n], dx[j * n : (j + 1) * n]
+            w = weight[j // span % weights] if len(weight) else ONE
+            for i in range(n):
+                rest = np.float32(first[i]) + (values[i] - mean[i]) * np.float32(second[i])
+                into[i] = inverse[i] * (w * slope[i] - rest)
+
+
+@jit
+def slopes(x, weight, y):
+    """Write x (channels, values), times the weight of its channel where it is negative, into y."""
+    for c in range(len(weight)):
+        w = weight[c]
+        for i in range(x.shape[1]):
+            y[c, i] = x[c, i] if x[c, i] > ZERO else w * x[c, i]
+
+
+@jit
+def slopes_back(x, weight, dy, dx, d_weight, wanted):
+    """Add the gradients of the weights of `slopes` and, if it is wanted, write that of its input."""
+    for c in range(len(weight)):
+        w, total = weight[c], 0.0
+        for i in range(x.shape[1]):
+            total += ZERO if x[c, i] > ZERO else x[c, i] * dy[c, i]
+        d_weight[c] += np.float32(total)
+        if wanted:
+            for i in range(x.shape[1]):
+                dx[c, i] = dy[c, i] if x[c, i] > ZERO else w * dy[c, i]
 
 
 @jit
@@ -916,6 +1209,26 @@ def step_amsgrad(kind, values, gradients, first, second, largest, hyper, step):
 
 
 @jit
+def step_rmsprop(values, gradients, first, second, mean, hyper):
+    """Take a step of RMSprop, as torch.optim documents it; `mean` of the gradients is empty unless it is centered."""
+    lr, decay, momentum = np.float32(hyper[0]), np.float32(hyper[1]), np.float32(hyper[2])
+    alpha, rest, eps = np.float32(hyper[3]), np.float32(1 - hyper[3]), np.float32(hyper[4])
+    centered, moving = len(mean) > 0, momentum > ZERO
+    for i in range(len(values)):
+        g = gradients[i] + decay * values[i]
+        second[i] = alpha * second[i] + rest * g * g
+        size = second[i]
+        if centered:
+            mean[i] += rest * (g - mean[i])
+            size -= mean[i] * mean[i]
+        move = g / (np.float32(math.sqrt(size)) + eps)
+        if moving:
+            first[i] = momentum * first[i] + move
+            move = first[i]
+        values[i] -= lr * move
+
+
+@jit
 def transpose(rows, columns):
     """Write rows (batch, values) into columns (values, batch)."""
     n, many = rows.shape
@@ -939,13 +1252,66 @@ def statistics_of(row, statistics):
     return statistics[begin : begin + 4 * row[INPUTS]].reshape((4, row[INPUTS]))
 
 
+@part
+def parameters_of(row, values, many):
+    """Return a layer's weights and biases, as many of each, or none."""
+    weight = values[row[WEIGHT] : row[WEIGHT] + many] if row[WEIGHT] >= 0 else values[:0]
+    return weight, values[row[BIAS] : row[BIAS] + many] if row[BIAS] >= 0 else values[:0]
+
+
 @jit
-def forward(table, values, rows, x, arena, taps, offsets, classes, positive, statistics, training):
+def forward_rest(row, numbers, links, values, source, y, kept, masks, n, training):
+    """Compute one layer of the kinds from SLOPE on."""
+    kind, inputs, many = row[KIND], row[INPUTS], row[SHAPE + 2] * n
+    if kind == SLOPE:
+        size = inputs * many
+        weight, _ = parameters_of(row, values, inputs)
+        slopes(source[:size].reshape((inputs, many)), weight, y[:size].reshape((inputs, many)))
+    elif kind == LARGEST:
+        pool_largest(row, links, source, y, kept, n)
+    elif kind == MEAN:
+        pool_mean(row, links, source, y, n)
+    elif kind == SAMPLE_NORM:
+        weight, bias = parameters_of(row, values, row[SHAPE + 1])
+        sample_norm(row, numbers[0], source, weight, bias, y, kept, n)
+    elif training:
+        drop(row, numbers, source, masks[row[OTHER] * n : (row[OTHER] + inputs) * n], y, kept[: inputs * n], n)
+    else:
+        copy(source, y[: inputs * many])
+
+
+@jit
+def backward_rest(row, numbers, links, values, gradients, source, kept, dy, dx, n):
+    """Add the gradients of one layer of the kinds from SLOPE on, and write that of its input."""
+    kind, inputs, many = row[KIND], row[INPUTS], row[SHAPE + 2] * n
+    if kind == SLOPE:
+        size, shape = inputs * many, (inputs, many)
+        weight, _ = parameters_of(row, values, inputs)
+        d_weight, _ = parameters_of(row, gradients, inputs)
+        a, g = source[:size].reshape(shape), dy[:size].reshape(shape)
+        slopes_back(a, weight, g, dx[:size].reshape(shape) if row[WANTED] else g, d_weight, row[WANTED])
+    elif kind == LARGEST:
+        pool_largest_back(row, links, kept, dy, dx, n)
+    elif kind == MEAN:
+        pool_mean_back(row, links, dy, dx, n)
+    elif kind == SAMPLE_NORM:
+        weight, _ = parameters_of(row, values, row[SHAPE + 1])
+        d_weight, d_bias = parameters_of(row, gradients, row[SHAPE + 1])
+        sample_norm_back(row, source, weight, kept, dy, dx if row[WANTED] else dy, d_weight, d_bias, n)
+    else:
+        drop_back(row, numbers, kept, dy, dx, n)
+
+
+@jit
+def forward(
+    table, numbers, links, values, rows, x, arena, taps, offsets, classes, positive, statistics, masks, training,
+):  # fmt: skip
     """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
 
-    rows (n, pixels): the samples; x (pixels * n,): the same, batch last, where the first layer is a convolution or an
-    activation; arena: room for the outputs of all layers, those of the softmax at the end; positive: the class whose
-    probability is the sigmoid of the one output, -1 where there is an output a class.
+    numbers (layers, 4): arguments of each; links: what poolings read; rows (n, pixels): the samples; x (pixels * n,):
+    the same, batch last, unless the first layer is linear; arena: room for the outputs of all layers, those of the
+    softmax at the end; positive: the class whose probability is the sigmoid of the one output, -1 where there is an
+    output a class; masks: of all layers of dropout, 1 for what passes, one after another, each (n, channels).
     """
     n = len(rows)
     for at in range(len(table)):
@@ -962,7 +1328,7 @@ def forward(table, values, rows, x, arena, taps, offsets, classes, positive, sta
             else:
                 linear(arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)), weight, bias, out)
             continue
-        source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x
+        source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x[(-1 - row[INPUT]) * n :]
         if kind == CONV:
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
@@ -972,14 +1338,17 @@ def forward(table, values, rows, x, arena, taps, offsets, classes, positive, sta
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, b = source[: inputs * many].reshape((inputs, many)), y[: inputs * many].reshape((inputs, many))
-            weight, bias = values[row[WEIGHT] : row[WEIGHT] + inputs], values[row[BIAS] : row[BIAS] + inputs]
-            norm(a, weight, bias, b, statistics_of(row, statistics), training)
+            weight, bias = parameters_of(row, values, inputs)
+            norm(a, weight, bias, b, statistics_of(row, statistics), numbers[at], training)
         elif kind == ADD:
             other = arena[row[OTHER] * n :] if row[OTHER] >= 0 else x
             for i in range(inputs * n):
                 y[i] = source[i] + other[i]
+        elif kind == ACTIVATION:
+            activate(row[FUNCTION], numbers[at], source[: inputs * n], y[: inputs * n])
         else:
-            activate(row[FUNCTION], source[: inputs * n], y[: inputs * n])
+            kept = arena[row[KEPT] * n :]
+            forward_rest(row, numbers[at], links, values, source, y, kept, masks, n, training)
     last = table[-1, OUTPUT]
     made = classes if positive < 0 else 1
     y = arena[(last + made) * n : (last + made + classes) * n].reshape((classes, n))
@@ -991,7 +1360,9 @@ def forward(table, values, rows, x, arena, taps, offsets, classes, positive, sta
 
 
 @jit
-def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, product, adds):
+def backward(
+    table, numbers, links, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, product, adds,
+):  # fmt: skip
     """Add the gradients of all parameters; d_arena holds the gradient of the last layer's output.
 
     Those of a batch norm, which has all of the batch before it, are written, and those of linear layers unless `adds`
@@ -1019,7 +1390,7 @@ def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, s
             if row[WANTED]:
                 np.dot(weight.T, g, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)))
             continue
-        source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x
+        source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x[(-1 - row[INPUT]) * n :]
         if kind == CONV:
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
@@ -1033,9 +1404,8 @@ def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, s
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
             dx = d_arena[row[INPUT] * n : row[INPUT] * n + inputs * many].reshape((inputs, many)) if row[WANTED] else g
-            d_weight = gradients[row[WEIGHT] : row[WEIGHT] + inputs]
-            d_bias = gradients[row[BIAS] : row[BIAS] + inputs]
-            weight = values[row[WEIGHT] : row[WEIGHT] + inputs]
+            weight, _ = parameters_of(row, values, inputs)
+            d_weight, d_bias = parameters_of(row, gradients, inputs)
             norm_back(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), row[WANTED])
         elif kind == PAD:
             if row[WANTED]:
@@ -1044,10 +1414,14 @@ def backward(table, values, gradients, rows, x, arena, d_arena, taps, offsets, s
             copy(dy, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n])
             if row[WANTED]:
                 copy(dy, d_arena[row[OTHER] * n : (row[OTHER] + inputs) * n])
-        elif row[WANTED]:
-            y = arena[row[OUTPUT] * n : (row[OUTPUT] + inputs) * n]
-            dx = d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n]
-            activate_back(row[FUNCTION], source[: inputs * n], y, dy[: inputs * n], dx)
+        elif kind == ACTIVATION:
+            if row[WANTED]:
+                y = arena[row[OUTPUT] * n : (row[OUTPUT] + inputs) * n]
+                dx = d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n]
+                activate_back(row[FUNCTION], numbers[at], source[: inputs * n], y, dy[: inputs * n], dx)
+        elif row[WANTED] or row[WEIGHT] >= 0:
+            dx = d_arena[max(0, row[INPUT]) * n :]
+            backward_rest(row, numbers[at], links, values, gradients, source, arena[row[KEPT] * n :], dy, dx, n)
 
 
 @jit
@@ -1076,8 +1450,8 @@ def loss_of(loss, y, labels, dy, positive, smoothing, whole):
 
 @part
 def differentiate(
-    table, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, taps, offsets, classes, positive,
-    statistics, loss, smoothing, product,
+    table, numbers, links, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, taps, offsets,
+    classes, positive, statistics, masks, loss, smoothing, product,
 ):  # fmt: skip
     """Write the gradients of the loss of the chosen samples, and return it.
 
@@ -1093,30 +1467,40 @@ def differentiate(
         some = chosen[start : start + part]
         n = len(some)
         gather(images, some, turn, rows[:n], x)
-        y = forward(table, values, rows[:n], x, arena, taps, offsets, classes, positive, statistics, True)
+        y = forward(
+            table, numbers, links, values, rows[:n], x, arena, taps, offsets, classes, positive, statistics, masks,
+            True,
+        )  # fmt: skip
         dy = d_arena[last * n : (last + classes) * n].reshape((classes, n))
         total += loss_of(loss, y, labels[some], dy, positive, smoothing, whole)
-        backward(table, values, gradients, rows[:n], x, arena, d_arena, taps, offsets, statistics, product, start > 0)
+        backward(
+            table, numbers, links, values, gradients, rows[:n], x, arena, d_arena, taps, offsets, statistics, product,
+            start > 0,
+        )  # fmt: skip
     return total
 
 
 @entry
 def train(
-    table, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, taps, offsets, classes,
-    positive, statistics, loss, product, optimizer, first, second, largest, hyper, schedule, nesterov, step, losses,
+    table, numbers, links, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, taps,
+    offsets, classes, positive, statistics, masks, loss, product, optimizer, first, second, largest, hyper, schedule,
+    nesterov, step, losses,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
-    hyper: learning rate, weight decay, momentum or beta 1, dampening or beta 2, epsilon, the gradient's largest norm or
-    0, label smoothing; schedule: learning rate and momentum or beta 1 of each of these steps, empty where they stay;
-    `first`, `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before. The
-    rest as for `differentiate`.
+    masks: of dropout, those of one step after those of another, each as `forward` wants them; hyper: learning rate,
+    weight decay, momentum or beta 1, dampening or beta 2 or alpha, epsilon, the gradient's largest norm or 0, label
+    smoothing; schedule: learning rate and momentum or beta 1 of each of these steps, empty where they stay; `first`,
+    `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before. The rest as for
+    `differentiate`.
     """
+    masked = len(masks) // len(order)
     taken = 0
     for start in range(0, len(order), batch):
         losses[taken] = differentiate(
-            table, values, gradients, images, labels, order[start : start + batch], part, rows, x, arena, d_arena,
-            taps, offsets, classes, positive, statistics, loss, hyper[6], product,
+            table, numbers, links, values, gradients, images, labels, order[start : start + batch], part, rows, x,
+            arena, d_arena, taps, offsets, classes, positive, statistics, masks[start * masked :], loss, hyper[6],
+            product,
         )  # fmt: skip
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
@@ -1125,6 +1509,8 @@ def train(
         taken += 1
         if optimizer == SGD:
             step_sgd(values, gradients, first, hyper, nesterov, step + taken)
+        elif optimizer == RMSPROP:
+            step_rmsprop(values, gradients, first, second, largest, hyper)
         elif len(largest):
             step_amsgrad(optimizer, values, gradients, first, second, largest, hyper, step + taken)
         else:
@@ -1133,14 +1519,18 @@ def train(
 
 
 @entry
-def score(table, values, images, together, x, arena, taps, offsets, classes, positive, statistics, scores):
+def score(
+    table, numbers, links, values, images, together, x, arena, taps, offsets, classes, positive, statistics, scores,
+):  # fmt: skip
     """Write the scores (samples, classes) of the images, of which so many are computed together."""
     for begin in range(0, len(images), together):
         part = images[begin : begin + together]
         n = len(part)
         if table[0, KIND] != LINEAR:
             transpose(part, x[: part.size].reshape((part.shape[1], n)))
-        y = forward(table, values, part, x, arena, taps, offsets, classes, positive, statistics, False)
+        y = forward(
+            table, numbers, links, values, part, x, arena, taps, offsets, classes, positive, statistics, x[:0], False,
+        )  # fmt: skip
         for j in range(classes):
             for i in range(n):
                 scores[begin + i, j] = y[j, i]
@@ -1150,14 +1540,15 @@ _INTEGERS, _TABLE, _VALUES, _ROWS = types.int64[::1], types.int64[:, ::1], types
 
 TYPES = {
     "train": (
-        *(_TABLE, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS, _VALUES),
-        *(_VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, types.intp, _VALUES),
+        *(_TABLE, _ROWS, _INTEGERS, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS),
+        *(_VALUES, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, _VALUES, types.intp),
+        _VALUES,
         *(types.intp, _VALUES, _VALUES, _VALUES, types.float64[::1], types.float64[:, ::1], types.boolean),
         *(types.intp, _VALUES),
     ),
     "score": (
-        *(_TABLE, _VALUES, _ROWS, types.intp, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES),
-        _ROWS,
+        *(_TABLE, _ROWS, _INTEGERS, _VALUES, _ROWS, types.intp, _VALUES, _VALUES, _INTEGERS, _INTEGERS),
+        *(types.intp, types.intp, _VALUES, _ROWS),
     ),
 }
 """Types of the arguments of what Python calls, which it is compiled for before it is called."""

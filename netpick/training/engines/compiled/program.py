@@ -30,6 +30,9 @@ from netpick.training.steps import FlatParameters
 TOGETHER = {True: 48, False: 96}
 """Samples that are scored at a time: fewer where images are turned, batch last; multiples of a vector's sixteen."""
 
+DRAWN_TOGETHER = 2**20
+"""Numbers of the masks of dropout that are drawn at a time, as far as they are more than those of a step: 4 MB."""
+
 VALUES_TOGETHER = 200_000
 """Outputs of all layers of the samples that are scored at a time, as far as there are 16: they stay in the cache."""
 
@@ -40,12 +43,15 @@ def scored_together(values: int, turned: bool) -> int:
 
 
 TRAINED_TOGETHER = 100
-"""Samples of a batch that are trained on at a time, at most, where images are turned and nothing is normalised."""
+"""Samples of a batch that are trained on at a time, at most, where images are turned and the batch isn't wanted."""
 
 
-def trained_together(batch: int, turned: bool, norms: bool) -> int:
-    """Return how many samples of a batch are trained on at a time: equal parts, as far as it pays to have several."""
-    return math.ceil(batch / math.ceil(batch / TRAINED_TOGETHER)) if turned and not norms else batch
+def trained_together(batch: int, turned: bool, whole: bool) -> int:
+    """Return how many samples of a batch are trained on at a time: equal parts, as far as it pays to have several.
+
+    whole : whether a layer wants all of the batch at once, as batch norm does, and dropout, whose masks are drawn so
+    """
+    return math.ceil(batch / math.ceil(batch / TRAINED_TOGETHER)) if turned and not whole else batch
 
 
 @functools.lru_cache(maxsize=1)
@@ -79,7 +85,7 @@ class CompiledEpochs:
         indices = torch.arange(count) if order is None else order
         total = 0.0
         # Where a batch of one sample is left out, it is the last one that there is.
-        span = batch_size * STEPS_A_GATHER
+        span = batch_size * self.program.steps_a_gather
         for number, part in enumerate(indices[: setup.count].split(span)):
             sizes = np.full(-(-len(part) // batch_size), batch_size)
             sizes[-1] = (len(part) - 1) % batch_size + 1
@@ -124,11 +130,14 @@ class Program:
         self.flat = FlatParameters(model)
         table = Table(kernels, layers, model, image)
         self.table, self.classes, size = np.stack(table.rows), table.classes, table.room + table.classes
+        self.numbers, self.links = np.array(table.numbers, np.float32), np.array([*table.links, 0], np.int64)
         self.statistics = np.zeros(max(1, table.statistics), np.float32)
         self.norms = [self._adopt(norm, begin) for norm, begin in table.norms]
         turned = bool(self.table[0, kernels.KIND] != kernels.LINEAR)
         self.batch, self.together = min(recipe.batch_size, samples), scored_together(size, turned)
-        self.part = trained_together(self.batch, turned, bool(table.norms))
+        self.dropouts, self.masked = table.dropouts, sum(many for many, _ in table.dropouts)
+        self.steps_a_gather = max(1, min(STEPS_A_GATHER, DRAWN_TOGETHER // max(1, self.masked * self.batch)))
+        self.part = trained_together(self.batch, turned, bool(table.norms or table.dropouts))
         most = max(self.part, self.together)
         pixels = math.prod(image)
         self.rows = np.empty((self.part, pixels), np.float32)
@@ -143,9 +152,12 @@ class Program:
         self.gradients = gradient.numpy()
         self.optimizer = [*OPTIMIZERS].index(recipe.optimizer)
         self.hyper = hyperparameters(recipe)
-        self.nesterov, amsgrad = (bool(recipe.optimizer_args.get(name)) for name in ("nesterov", "amsgrad"))
+        self.nesterov, amsgrad, centered = (
+            bool(recipe.optimizer_args.get(name)) for name in ("nesterov", "amsgrad", "centered")
+        )
         self.first, self.second, self.largest = (
-            np.zeros(len(self.values) if used else 0, np.float32) for used in (True, recipe.optimizer != "SGD", amsgrad)
+            np.zeros(len(self.values) if used else 0, np.float32)
+            for used in (True, recipe.optimizer != "SGD", amsgrad or centered)
         )
         self.step = 0
         self.schedule = np.empty((0, 2)) if schedule is None else schedule
@@ -171,9 +183,9 @@ class Program:
         """
         losses = np.zeros(-(-len(order) // self.batch), np.float32)
         self.step += self.kernels.train(
-            *(self.table, self.values, self.gradients, images, labels, order, self.batch, self.part, self.rows),
-            *(self.x, self.arena, self.d_arena, self.taps, self.offsets, self.classes, self.positive),
-            *(self.statistics, self.loss, self.product),
+            *(self.table, self.numbers, self.links, self.values, self.gradients, images, labels, order, self.batch),
+            *(self.part, self.rows, self.x, self.arena, self.d_arena, self.taps, self.offsets, self.classes),
+            *(self.positive, self.statistics, self._draw(len(order)), self.loss, self.product),
             *(self.optimizer, self.first, self.second, self.largest, self.hyper),
             *(self.schedule[self.step : self.step + len(losses)], self.nesterov, self.step, losses),
         )
@@ -181,12 +193,26 @@ class Program:
             module.num_batches_tracked.add_(len(losses))
         return losses
 
+    def _draw(self, samples: int) -> np.ndarray:
+        """Return the masks of dropout for the batches of some samples, from torch's generator, in its own order.
+
+        Each layer of each step draws by itself, as it would in torch, whose numbers depend on how many are drawn.
+        """
+        masks = torch.empty(samples * self.masked)
+        begin = 0
+        for start in range(0, samples if self.dropouts else 0, self.batch):
+            for many, p in self.dropouts:
+                end = begin + min(self.batch, samples - start) * many
+                masks[begin:end].bernoulli_(1 - p)
+                begin = end
+        return masks.numpy()
+
     def score(self, images: np.ndarray) -> np.ndarray:
         """Return the logarithms of the probabilities, (samples, classes) float32, of images (samples, pixels)."""
         scores = np.empty((len(images), self.classes), np.float32)
         self.kernels.score(
-            *(self.table, self.values, images, self.together, self.x, self.arena, self.taps),
-            *(self.offsets, self.classes, self.positive, self.statistics, scores),
+            *(self.table, self.numbers, self.links, self.values, images, self.together, self.x, self.arena),
+            *(self.taps, self.offsets, self.classes, self.positive, self.statistics, scores),
         )
         return scores
 
@@ -196,6 +222,8 @@ def hyperparameters(recipe: Recipe) -> np.ndarray:
     given: dict[str, Any] = dict(recipe.optimizer_args)
     if recipe.optimizer == "SGD":
         moments = (given.get("momentum", 0.0), given.get("dampening", 0.0))
+    elif recipe.optimizer == "RMSprop":
+        moments = (given.get("momentum", 0.0), given.get("alpha", 0.99))
     else:
         moments = tuple(given.get("betas", (0.9, 0.999)))
     decay = given.get("weight_decay", 0.01 if recipe.optimizer == "AdamW" else 0.0)

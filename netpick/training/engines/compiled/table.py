@@ -12,7 +12,12 @@ from torch import nn
 from netpick.networks.modules.build import BasicBlock
 from netpick.networks.paper.operations import ENDS
 from netpick.networks.paper.spec import LayerSpec, shapes
-from netpick.training.engines.compiled import ACTIVATIONS, SHAPES
+from netpick.training.engines.compiled import SHAPES
+from netpick.training.engines.compiled.activations import ACTIVATIONS
+from netpick.training.engines.compiled.windows import padded, pooled
+
+ALPHA = 1.7580993408473766
+"""Of AlphaDropout: what SELU comes to for numbers far below 0, in size (Klambauer et al. 2017, arXiv 1706.02515)."""
 
 
 class Table:
@@ -26,16 +31,22 @@ class Table:
     Attributes
     ----------
     rows : of the table, each (kernels.COLUMNS,) int64
+    numbers : four of each row
+    links : what poolings read, those of all rows one after another
     classes : values that the last layer makes
     room : values of a sample that all layers make, but for the softmax
     taps : the most weights that one value of a convolution goes through, or comes from
     product : the most weights of one linear layer
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
+    dropouts : of each, the masks' numbers of a sample, and the share of them that is 0
     """
 
     def __init__(self, kernels: Any, layers: Sequence[LayerSpec], model: nn.Sequential, image: Sequence[int]) -> None:
         self.k = kernels
         self.rows: list[np.ndarray] = []
+        self.numbers: list[tuple[float, ...]] = []
+        self.links: list[int] = []
+        self.dropouts: list[tuple[int, float]] = []
         self.at, self.room, self.taps, self.product, self.statistics = -1, 0, 0, 0, 0
         self.norms: list[tuple[Any, int]] = []
         self.learning = False  # whether a layer before has parameters: only then its output's gradient is wanted
@@ -43,87 +54,149 @@ class Table:
         for layer, module, after in zip(layers, model, shapes(layers, self.shape), strict=True):
             if isinstance(module, BasicBlock):
                 self._block(module)
-            elif layer.op not in (*SHAPES, *ENDS):
+            elif layer.op not in ENDS:
                 self._layer(module, after)
             self.shape = after
         (self.classes,) = self.shape
 
-    def _row(self, kind: int, inputs: int, outputs: int, values: int) -> np.ndarray:
+    def _row(self, kind: int, inputs: int, outputs: int, values: int, numbers: Sequence[float] = ()) -> np.ndarray:
         """Append a row that takes the values that the last one made; `values` is how many it makes itself."""
         k = self.k
         row = np.zeros(k.COLUMNS, np.int64)
         row[[k.KIND, k.INPUT, k.OUTPUT, k.WANTED]] = kind, self.at, self.room, self.learning
-        row[[k.INPUTS, k.OUTPUTS]] = inputs, outputs
+        row[[k.INPUTS, k.OUTPUTS, k.WEIGHT, k.BIAS]] = inputs, outputs, -1, -1
         self.rows.append(row)
+        self.numbers.append((*numbers, *(0.0 for _ in range(4 - len(numbers)))))
         self.at = self.room
         self.room += values
         return row
 
     def _parameters(self, row: np.ndarray, module: Any) -> None:
-        self.learning = True
-        row[self.k.WEIGHT] = module.weight.storage_offset()
-        row[self.k.BIAS] = -1 if module.bias is None else module.bias.storage_offset()
+        for column, name in ((self.k.WEIGHT, "weight"), (self.k.BIAS, "bias")):
+            values = getattr(module, name, None)
+            if values is not None:
+                self.learning = True
+                row[column] = values.storage_offset()
         if row[self.k.KIND] == self.k.LINEAR:
             self.product = max(self.product, module.weight.numel())
 
-    def _layer(self, module: Any, after: Sequence[int]) -> None:
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            self._conv(module)
-        elif isinstance(module, nn.Linear):
-            self._parameters(self._row(self.k.LINEAR, module.in_features, module.out_features, after[0]), module)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            self._norm(module)
-        else:
-            self._activation(type(module).__name__)
+    def _kept(self, row: np.ndarray, values: int) -> None:
+        """Have room for what a layer keeps for its way back."""
+        row[self.k.KEPT] = self.room
+        self.room += values
 
-    def _activation(self, name: str) -> None:
-        size = math.prod(self.shape)
-        row = self._row(self.k.ACTIVATION, size, size, size)
-        row[self.k.FUNCTION] = ACTIVATIONS.index(name)
+    def _layer(self, module: Any, after: Sequence[int]) -> None:
+        name = getattr(module, "name", type(module).__name__)  # of an activation that works in place
+        if name.startswith("Conv"):
+            self._conv(module)
+        elif name == "Linear":
+            self._parameters(self._row(self.k.LINEAR, module.in_features, module.out_features, after[0]), module)
+        elif name.startswith("BatchNorm"):
+            self._norm(module)
+        elif name in ("LayerNorm", "GroupNorm"):
+            self._sample_norm(module)
+        elif "Pool" in name:
+            self._linked(self.k.LARGEST if "Max" in name else self.k.MEAN, pooled(module, self.shape[1:], after[1:]))
+        elif "Dropout" in name:
+            self._dropout(module)
+        elif name == "PReLU":
+            self._slopes(module)
+        elif name not in SHAPES:
+            size = math.prod(self.shape)
+            function, *numbers = ACTIVATIONS[name](module)
+            self._row(self.k.ACTIVATION, size, size, size, numbers)[self.k.FUNCTION] = getattr(self.k, function)
+
+    def _linked(self, kind: int, links: np.ndarray) -> None:
+        """Append a row whose values are made of some of its channel's, at the end of `self.links`."""
+        k, first = self.k, len(self.links)
+        channels, places = self.shape[0], int(links[0] - 1) // 2
+        links[: places + 1] += first
+        self.links += links.tolist()
+        row = self._row(kind, channels, places, channels * places)
+        row[k.SHAPE + 2], row[k.OTHER] = math.prod(self.shape[1:]), first
+        if kind == k.LARGEST:
+            self._kept(row, channels * places)
+
+    def _dropout(self, module: Any) -> None:
+        k, p, size = self.k, module.p, math.prod(self.shape)
+        if p == 0:
+            return  # torch draws nothing either
+        numbers = [1 / (1 - p)]
+        if isinstance(module, nn.AlphaDropout):
+            scale = 1 / math.sqrt((ALPHA**2 * p + 1) * (1 - p))
+            numbers = [scale, ALPHA * scale * p, ALPHA * scale * (p - 1)]
+        channels = size if isinstance(module, nn.Dropout | nn.AlphaDropout) else self.shape[0]
+        row = self._row(k.DROPOUT, channels, channels, size, numbers)
+        row[k.SHAPE + 2], row[k.OTHER] = size // channels, sum(many for many, _ in self.dropouts)
+        self.dropouts.append((channels, p))
+        self._kept(row, channels)
+
+    def _slopes(self, module: Any) -> None:
+        size, slopes = math.prod(self.shape), module.num_parameters
+        row = self._row(self.k.SLOPE, slopes, slopes, size)
+        row[self.k.SHAPE + 2] = size // slopes
+        self._parameters(row, module)
 
     def _conv(self, module: Any) -> None:
         k = self.k
         channels, *sizes = self.shape
-        padding, stride, kernel, dilation = (
-            (*(fill for _ in range(3 - len(sizes))), *given)
-            for fill, given in (
-                (0, module.padding),
-                (1, module.stride),
-                (1, module.kernel_size),
-                (1, module.dilation),
-            )
+        flat = 3 - len(sizes)
+        stride, kernel, dilation = (
+            (*(1,) * flat, *getattr(module, name)) for name in ("stride", "kernel_size", "dilation")
         )
-        spatial = (*(1 for _ in range(3 - len(sizes))), *sizes)
-        if any(padding):
-            wider = tuple(size + 2 * more for size, more in zip(spatial, padding, strict=True))
-            row = self._row(k.PAD, channels, channels * math.prod(wider), channels * math.prod(wider))
-            row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, padding
+        spatial = (*(1,) * flat, *sizes)
+        around = [(0, 0)] * flat + _around(module)
+        if any(map(any, around)):
+            wider = tuple(size + sum(more) for size, more in zip(spatial, around, strict=True))
+            if module.padding_mode == "zeros" and all(before == behind for before, behind in around):
+                row = self._row(k.PAD, channels, channels * math.prod(wider), channels * math.prod(wider))
+                row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, [before for before, _ in around]
+            else:
+                self._linked(k.MEAN, padded(module.padding_mode, spatial, around))
             spatial = wider
         zipped = zip(spatial, dilation, kernel, stride, strict=True)
         after = [(size - d * (span - 1) - 1) // step + 1 for size, d, span, step in zipped]
-        outputs = module.out_channels
-        if kernel == spatial:  # it covers all of its input: a matrix product
-            row = self._row(k.LINEAR, channels * math.prod(spatial), outputs, outputs)
+        outputs, groups = module.out_channels, module.groups
+        if kernel == spatial and groups == 1:  # it covers all of its input: a matrix product
+            self._parameters(self._row(k.LINEAR, channels * math.prod(spatial), outputs, outputs), module)
         else:
-            row = self._row(k.CONV, channels, outputs, outputs * math.prod(after))
-            for column, three in (
-                (k.SHAPE, spatial),
-                (k.KERNEL, kernel),
-                (k.STRIDE, stride),
-                (k.DILATION, dilation),
-            ):
-                row[column : column + 3] = three
-            self.taps = max(self.taps, math.prod(kernel) * max(channels, outputs))
-        self._parameters(row, module)
-        self.shape = (outputs, *after[3 - len(sizes) :])
+            first, begin, wanted, weights = self.at, self.room, self.learning, module.weight.numel() // groups
+            for group in range(groups):  # each of them a convolution by itself
+                self.learning, before = wanted, group * (channels // groups) * math.prod(spatial)
+                self.at = first + before if first >= 0 else first - before
+                row = self._row(k.CONV, channels // groups, outputs // groups, outputs // groups * math.prod(after))
+                for column, three in zip(
+                    (k.SHAPE, k.KERNEL, k.STRIDE, k.DILATION), (spatial, kernel, stride, dilation), strict=True
+                ):
+                    row[column : column + 3] = three
+                self._parameters(row, module)
+                row[k.WEIGHT] += group * weights
+                row[k.BIAS] += group * (outputs // groups) if module.bias is not None else 0
+            self.at = begin
+            self.taps = max(self.taps, math.prod(kernel) * max(channels, outputs) // groups)
+        self.shape = (outputs, *after[flat:])
 
     def _norm(self, module: Any) -> None:
         k = self.k
         channels, *sizes = self.shape
-        row = self._row(k.NORM, channels, channels, math.prod(self.shape))
+        row = self._row(k.NORM, channels, channels, math.prod(self.shape), (module.eps, module.momentum))
         row[k.SHAPE : k.SHAPE + 3], row[k.OTHER] = (1, 1, math.prod(sizes)), self.statistics
         self.norms.append((module, self.statistics))
         self.statistics += 4 * channels
+        self._parameters(row, module)
+
+    def _sample_norm(self, module: Any) -> None:
+        """Append a norm of each sample: all groups have the weights of a LayerNorm, each channel one of a GroupNorm."""
+        k, size = self.k, math.prod(self.shape)
+        if isinstance(module, nn.LayerNorm):
+            span, weights = 1, math.prod(module.normalized_shape)
+            groups = size // weights
+        else:
+            groups, weights = module.num_groups, module.num_channels
+            span = size // weights
+        row = self._row(k.SAMPLE_NORM, groups, size // groups, size, (module.eps,))
+        row[k.SHAPE : k.SHAPE + 3] = span, weights, 1
+        self._kept(row, 2 * groups)
         self._parameters(row, module)
 
     def _block(self, block: BasicBlock) -> None:
@@ -135,7 +208,7 @@ class Table:
         # On the way back the short way writes the gradient of the block's input first, and the main way adds its own.
         self.rows[first][k.OTHER] = True
         self._norm(block.bn1)
-        self._named(block.activation1)
+        self._layer(block.activation1, self.shape)
         self._conv(block.conv2)
         self._norm(block.bn2)
         main = self.at
@@ -149,10 +222,12 @@ class Table:
         size = math.prod(self.shape)
         row = self._row(k.ADD, size, size, size)
         row[k.OTHER], row[k.WANTED] = short, wanted or len(block.shortcut) > 0
-        self._named(block.activation2)
+        self._layer(block.activation2, self.shape)
 
-    def _named(self, activation: nn.Module) -> None:
-        """Append the activation of a block, if it has one."""
-        name = getattr(activation, "name", type(activation).__name__)
-        if name != "Identity":
-            self._activation(name)
+
+def _around(module: Any) -> list[tuple[int, int]]:
+    """Return what a convolution puts before and behind its input along each axis."""
+    if module.padding != "same":
+        return [(more, more) for more in module.padding]
+    spans = zip(module.kernel_size, module.dilation, strict=True)
+    return [(more // 2, more - more // 2) for more in (step * (span - 1) for span, step in spans)]
