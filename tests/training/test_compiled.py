@@ -281,8 +281,7 @@ def test_a_large_batch_that_is_trained_on_in_parts_gives_the_gradients_of_all_of
 def test_tanh_is_exact_to_all_its_digits():
     """Relative to itself, as small as it may be."""
     x = np.concatenate([np.linspace(-12, 12, 20_001), np.geomspace(1e-30, 1, 1000)]).astype(np.float32)
-    y = np.empty_like(x)
-    kernels().activate(kernels().TANH, np.zeros(4, np.float32), x, y)
+    y = np.array([kernels().tanh(one) for one in x], np.float32)
     np.testing.assert_allclose(y, np.tanh(x.astype(np.float64)), rtol=5e-7)
 
 

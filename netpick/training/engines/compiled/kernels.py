@@ -790,6 +790,12 @@ def pad_back(row, dy, dx, n, adds):
 
 
 @jit
+def line(values, number, n):
+    """Return n values: those with a number, where all have n. A slice, which takes long to compile, written once."""
+    return values[number * n : (number + 1) * n]
+
+
+@jit
 def pool_largest(row, links, x, y, kept, n):
     """Write the largest of the values that each place of the output is linked to, and which of them that is.
 
@@ -798,14 +804,13 @@ def pool_largest(row, links, x, y, kept, n):
     """
     first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
     for c in range(row[INPUTS]):
-        source = x[c * places * n :]
         for o in range(many):
-            begin, at = links[first + o], (c * many + o) * n
-            best, which = y[at : at + n], kept[at : at + n]
-            best[:] = -np.inf
-            which[:] = ZERO
+            best, which = line(y, c * many + o, n), line(kept, c * many + o, n)
+            for i in range(n):
+                best[i], which[i] = -np.inf, ZERO
+            begin = links[first + o]
             for link in range(begin, links[first + o + 1]):
-                values, number = source[links[link] * n :], np.float32(link - begin)
+                values, number = line(x, c * places + links[link], n), np.float32(link - begin)
                 for i in range(n):
                     better = values[i] > best[i] or values[i] != values[i]
                     which[i] = number if better else which[i]
@@ -816,14 +821,14 @@ def pool_largest(row, links, x, y, kept, n):
 def pool_largest_back(row, links, kept, dy, dx, n):
     """Add the gradient of each place of the output to that of the value that was taken."""
     first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
-    dx[: row[INPUTS] * places * n] = ZERO
+    for i in range(row[INPUTS] * places * n):
+        dx[i] = ZERO
     for c in range(row[INPUTS]):
-        into = dx[c * places * n :]
         for o in range(many):
-            begin, at = links[first + o], (c * many + o) * n
-            slope, which = dy[at : at + n], kept[at : at + n]
+            slope, which = line(dy, c * many + o, n), line(kept, c * many + o, n)
+            begin = links[first + o]
             for link in range(begin, links[first + o + 1]):
-                place, number = into[links[link] * n :], np.float32(link - begin)
+                place, number = line(dx, c * places + links[link], n), np.float32(link - begin)
                 for i in range(n):
                     place[i] += slope[i] if which[i] == number else ZERO
 
@@ -833,13 +838,12 @@ def pool_mean(row, links, x, y, n):
     """Write the mean of the values that each place of the output is linked to: see `pool_largest`."""
     first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
     for c in range(row[INPUTS]):
-        source = x[c * places * n :]
         for o in range(many):
-            total = y[(c * many + o) * n : (c * many + o + 1) * n]
-            share = ONE / np.float32(links[first + many + 1 + o])
-            total[:] = ZERO
+            total, share = line(y, c * many + o, n), ONE / np.float32(links[first + many + 1 + o])
+            for i in range(n):
+                total[i] = ZERO
             for link in range(links[first + o], links[first + o + 1]):
-                values = source[links[link] * n :]
+                values = line(x, c * places + links[link], n)
                 for i in range(n):
                     total[i] += share * values[i]
 
@@ -848,14 +852,13 @@ def pool_mean(row, links, x, y, n):
 def pool_mean_back(row, links, dy, dx, n):
     """Spread the gradient of each place of the output over what it is the mean of."""
     first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
-    dx[: row[INPUTS] * places * n] = ZERO
+    for i in range(row[INPUTS] * places * n):
+        dx[i] = ZERO
     for c in range(row[INPUTS]):
-        into = dx[c * places * n :]
         for o in range(many):
-            slope = dy[(c * many + o) * n : (c * many + o + 1) * n]
-            share = ONE / np.float32(links[first + many + 1 + o])
+            slope, share = line(dy, c * many + o, n), ONE / np.float32(links[first + many + 1 + o])
             for link in range(links[first + o], links[first + o + 1]):
-                place = into[links[link] * n :]
+                place = line(dx, c * places + links[link], n)
                 for i in range(n):
                     place[i] += share * slope[i]
 
@@ -864,12 +867,13 @@ def pool_mean_back(row, links, dy, dx, n):
 def drop(row, numbers, x, masks, y, kept, n):
     """Write x times what a mask lets pass, of each channel; masks (n, channels) is kept with the batch last."""
     channels, many = row[INPUTS], row[SHAPE + 2]
-    transpose(masks.reshape((n, channels)), kept.reshape((channels, n)))
     scale, passed, dropped = numbers[0], numbers[1], numbers[2]
     for c in range(channels):
-        mask = kept[c * n : (c + 1) * n]
+        mask = line(kept, c, n)
+        for i in range(n):
+            mask[i] = masks[i * channels + c]
         for j in range(c * many, (c + 1) * many):
-            values, into = x[j * n : (j + 1) * n], y[j * n : (j + 1) * n]
+            values, into = line(x, j, n), line(y, j, n)
             for i in range(n):
                 into[i] = values[i] * (mask[i] * scale) + (passed if mask[i] > ZERO else dropped)
 
@@ -879,9 +883,9 @@ def drop_back(row, numbers, kept, dy, dx, n):
     """Write the gradient of what passed."""
     many = row[SHAPE + 2]
     for c in range(row[INPUTS]):
-        mask = kept[c * n : (c + 1) * n]
+        mask = line(kept, c, n)
         for j in range(c * many, (c + 1) * many):
-            slope, into = dy[j * n : (j + 1) * n], dx[j * n : (j + 1) * n]
+            slope, into = line(dy, j, n), line(dx, j, n)
             for i in range(n):
                 into[i] = slope[i] * (mask[i] * numbers[0])
 
@@ -971,23 +975,25 @@ def sample_norm(row, epsilon, x, weight, bias, y, kept, n):
     total = np.empty(n, np.float64)
     for group in range(row[INPUTS]):
         begin = group * many
-        mean, inverse = kept[2 * group * n : (2 * group + 1) * n], kept[(2 * group + 1) * n : (2 * group + 2) * n]
-        total[:] = 0.0
+        mean, inverse = line(kept, 2 * group, n), line(kept, 2 * group + 1, n)
+        for i in range(n):
+            total[i] = 0.0
         for j in range(begin, begin + many):
-            values = x[j * n : (j + 1) * n]
+            values = line(x, j, n)
             for i in range(n):
                 total[i] += values[i]
         for i in range(n):
             mean[i] = np.float32(total[i] / many)
-        total[:] = 0.0
+        for i in range(n):
+            total[i] = 0.0
         for j in range(begin, begin + many):
-            values = x[j * n : (j + 1) * n]
+            values = line(x, j, n)
             for i in range(n):
                 total[i] += (values[i] - mean[i]) * (values[i] - mean[i])
         for i in range(n):
             inverse[i] = np.float32(1 / math.sqrt(total[i] / many + epsilon))
         for j in range(begin, begin + many):
-            values, into, number = x[j * n : (j + 1) * n], y[j * n : (j + 1) * n], j // span % weights
+            values, into, number = line(x, j, n), line(y, j, n), j // span % weights
             w, b = weight[number] if len(weight) else ONE, bias[number] if len(bias) else ZERO
             for i in range(n):
                 into[i] = (values[i] - mean[i]) * inverse[i] * w + b
@@ -1000,11 +1006,11 @@ def sample_norm_back(row, x, weight, kept, dy, dx, d_weight, d_bias, n):
     first, second = np.empty(n, np.float64), np.empty(n, np.float64)
     for group in range(row[INPUTS]):
         begin = group * many
-        mean, inverse = kept[2 * group * n : (2 * group + 1) * n], kept[(2 * group + 1) * n : (2 * group + 2) * n]
-        first[:] = 0.0
-        second[:] = 0.0
+        mean, inverse = line(kept, 2 * group, n), line(kept, 2 * group + 1, n)
+        for i in range(n):
+            first[i] = second[i] = 0.0
         for j in range(begin, begin + many):
-            values, slope, number = x[j * n : (j + 1) * n], dy[j * n : (j + 1) * n], j // span % weights
+            values, slope, number = line(x, j, n), line(dy, j, n), j // span % weights
             w = weight[number] if len(weight) else ONE
             total = product = ZERO
             for i in range(n):
@@ -1021,7 +1027,7 @@ def sample_norm_back(row, x, weight, kept, dy, dx, d_weight, d_bias, n):
             first[i] /= many
             second[i] *= inverse[i] / many
         for j in range(begin, begin + many):
-            values, slope, into = x[j * n : (j + 1) * n], dy[j * n : (j + 1) * n], dx[j * n : (j + 1) * n]
+            values, slope, into = line(x, j, n), line(dy, j, n), line(dx, j, n)
             w = weight[j // span % weights] if len(weight) else ONE
             for i in range(n):
                 rest = np.float32(first[i]) + (values[i] - mean[i]) * np.float32(second[i])
@@ -1029,25 +1035,23 @@ def sample_norm_back(row, x, weight, kept, dy, dx, d_weight, d_bias, n):
 
 
 @jit
-def slopes(x, weight, y):
-    """Write x (channels, values), times the weight of its channel where it is negative, into y."""
+def slopes(x, weight, y, n):
+    """Write x, of which so many values have one weight, times that where it is negative, into y."""
     for c in range(len(weight)):
-        w = weight[c]
-        for i in range(x.shape[1]):
-            y[c, i] = x[c, i] if x[c, i] > ZERO else w * x[c, i]
+        w, values, into = weight[c], line(x, c, n), line(y, c, n)
+        for i in range(n):
+            into[i] = values[i] if values[i] > ZERO else w * values[i]
 
 
 @jit
-def slopes_back(x, weight, dy, dx, d_weight, wanted):
-    """Add the gradients of the weights of `slopes` and, if it is wanted, write that of its input."""
+def slopes_back(x, weight, dy, dx, d_weight, n):
+    """Add the gradients of the weights of `slopes`, and write that of its input; dx and dy may be the same."""
     for c in range(len(weight)):
-        w, total = weight[c], 0.0
-        for i in range(x.shape[1]):
-            total += ZERO if x[c, i] > ZERO else x[c, i] * dy[c, i]
+        w, values, slope, into, total = weight[c], line(x, c, n), line(dy, c, n), line(dx, c, n), 0.0
+        for i in range(n):
+            total += ZERO if values[i] > ZERO else values[i] * slope[i]
+            into[i] = slope[i] if values[i] > ZERO else w * slope[i]
         d_weight[c] += np.float32(total)
-        if wanted:
-            for i in range(x.shape[1]):
-                dx[c, i] = dy[c, i] if x[c, i] > ZERO else w * dy[c, i]
 
 
 @jit
@@ -1252,7 +1256,7 @@ def statistics_of(row, statistics):
     return statistics[begin : begin + 4 * row[INPUTS]].reshape((4, row[INPUTS]))
 
 
-@part
+@jit
 def parameters_of(row, values, many):
     """Return a layer's weights and biases, as many of each, or none."""
     weight = values[row[WEIGHT] : row[WEIGHT] + many] if row[WEIGHT] >= 0 else values[:0]
@@ -1263,16 +1267,14 @@ def parameters_of(row, values, many):
 def forward_rest(row, numbers, links, values, source, y, kept, masks, n, training):
     """Compute one layer of the kinds from SLOPE on."""
     kind, inputs, many = row[KIND], row[INPUTS], row[SHAPE + 2] * n
+    weight, bias = parameters_of(row, values, row[SHAPE + 1] if kind == SAMPLE_NORM else inputs)
     if kind == SLOPE:
-        size = inputs * many
-        weight, _ = parameters_of(row, values, inputs)
-        slopes(source[:size].reshape((inputs, many)), weight, y[:size].reshape((inputs, many)))
+        slopes(source, weight, y, many)
     elif kind == LARGEST:
         pool_largest(row, links, source, y, kept, n)
     elif kind == MEAN:
         pool_mean(row, links, source, y, n)
     elif kind == SAMPLE_NORM:
-        weight, bias = parameters_of(row, values, row[SHAPE + 1])
         sample_norm(row, numbers[0], source, weight, bias, y, kept, n)
     elif training:
         drop(row, numbers, source, masks[row[OTHER] * n : (row[OTHER] + inputs) * n], y, kept[: inputs * n], n)
@@ -1283,21 +1285,19 @@ def forward_rest(row, numbers, links, values, source, y, kept, masks, n, trainin
 @jit
 def backward_rest(row, numbers, links, values, gradients, source, kept, dy, dx, n):
     """Add the gradients of one layer of the kinds from SLOPE on, and write that of its input."""
-    kind, inputs, many = row[KIND], row[INPUTS], row[SHAPE + 2] * n
+    kind = row[KIND]
+    many = row[SHAPE + 1] if kind == SAMPLE_NORM else row[INPUTS]
+    weight, _ = parameters_of(row, values, many)
+    d_weight, d_bias = parameters_of(row, gradients, many)
+    into = dx if row[WANTED] else dy  # which nobody needs any more
     if kind == SLOPE:
-        size, shape = inputs * many, (inputs, many)
-        weight, _ = parameters_of(row, values, inputs)
-        d_weight, _ = parameters_of(row, gradients, inputs)
-        a, g = source[:size].reshape(shape), dy[:size].reshape(shape)
-        slopes_back(a, weight, g, dx[:size].reshape(shape) if row[WANTED] else g, d_weight, row[WANTED])
+        slopes_back(source, weight, dy, into, d_weight, row[SHAPE + 2] * n)
     elif kind == LARGEST:
         pool_largest_back(row, links, kept, dy, dx, n)
     elif kind == MEAN:
         pool_mean_back(row, links, dy, dx, n)
     elif kind == SAMPLE_NORM:
-        weight, _ = parameters_of(row, values, row[SHAPE + 1])
-        d_weight, d_bias = parameters_of(row, gradients, row[SHAPE + 1])
-        sample_norm_back(row, source, weight, kept, dy, dx if row[WANTED] else dy, d_weight, d_bias, n)
+        sample_norm_back(row, source, weight, kept, dy, into, d_weight, d_bias, n)
     else:
         drop_back(row, numbers, kept, dy, dx, n)
 
