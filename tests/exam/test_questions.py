@@ -25,7 +25,6 @@ OWN = '''
 More words.
 """
 from matplotlib.figure import Figure
-from threadpoolctl import threadpool_info, threadpool_limits
 from netpick.exam import Answer
 
 def ask(run, *, at_most: int = 10, only: list[str] | None = None):

@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import threading
-import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -167,9 +166,9 @@ def _look_after(executor: Any) -> None:
         return [pid for pid, process in seen.items() if process.is_running()]  # joblib forgets those that it waits for
 
     def look_again_and_again() -> None:
-        look = look_for_stopped(living)
+        look, never = look_for_stopped(living), threading.Event()
         while living():
-            time.sleep(LOOK_SECONDS)
+            never.wait(LOOK_SECONDS)
             look()
 
     if _processes_of(executor) and not hasattr(executor, "is_looked_after"):
