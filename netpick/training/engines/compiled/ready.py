@@ -76,7 +76,8 @@ def _load(linked: bool) -> str | None:
         f"sys.exit(None if prepare(sys.argv[1], {linked}) else 'it is not kept')"
     )
     with ThreadPoolExecutor() as pool:
-        return next(filter(None, pool.map(partial(_ended, code), ENTRIES)), None)
+        said = list(pool.map(partial(_ended, code), ENTRIES))  # all: `map` drops what has not begun when it is left
+    return next(filter(None, said), None)
 
 
 def _ended(code: str, name: str) -> str | None:
