@@ -82,9 +82,7 @@ def ask(
     exam.check_count("networks", networks)
     compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
     frame = exam.selected(run, everyone, good, gold, quantile, split)
-    who = exam.whom(frame, everyone)
-    if len(frame) > networks:
-        frame, who = exam.some_of(frame, networks, seed), f"{networks:,} networks drawn from {who}"
+    frame, who = exam.drawn_of(frame, networks, exam.whom(frame, everyone), seed)
     names, predicted, labels = exam.final(run, frame["name"], split)
     if len(names) < 2:
         raise NetpickError("agreement needs two networks and there is one: give a lower `good`, or ask `everyone`")

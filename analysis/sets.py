@@ -127,9 +127,7 @@ def ask(
     exam.check_count("networks", networks)
     compared_on, split = exam.said_of_networks(run, split), exam.comparing_split(run, split)
     frame = exam.selected(run, everyone, good, gold, quantile, split)
-    who = exam.whom(frame, everyone)
-    if len(frame) > networks:
-        frame, who = exam.some_of(frame, networks, seed), f"{networks:,} networks drawn from {who}"
+    frame, who = exam.drawn_of(frame, networks, exam.whom(frame, everyone), seed)
     frame = frame.set_index("name")
     how = How(kind, lam if kind == "RAPS" else 0.0, k_reg, randomised, empty, coverage, seed)
     found = Found.of(run, frame.index, split, how)

@@ -75,9 +75,8 @@ def ask(
     compared_on, split = exam.said_of_networks(run, split), exam.need_shared(run, split, "a short exam")
     frame, right, labels = examination.calibrating(run, everyone, good, gold, quantile, split)
     items = exam.check_count("items", items, 2, right.shape[1])
-    who = exam.whom(frame, everyone)
-    if len(frame) > networks:
-        frame, who = exam.some_of(frame, networks), f"{networks:,} networks drawn from {who}"
+    frame, who = exam.drawn_of(frame, networks, exam.whom(frame, everyone))
+    if len(frame) < len(right):
         right = right[frame.index]
     model = short_exam.calibrated(right)
     taken = short_exam.chosen(model, items)

@@ -98,9 +98,7 @@ def ask(
     stray = exam.check_fraction("stray", stray)
     least, images = exam.check_count("least", least), exam.check_count("images", images)
     chosen = exam.selected(run, everyone, good, gold, quantile, split)
-    who = exam.whom(chosen, everyone, split)
-    if len(chosen) > networks:
-        chosen, who = exam.some_of(chosen, networks, seed), f"{networks:,} networks drawn from {who}"
+    chosen, who = exam.drawn_of(chosen, networks, exam.whom(chosen, everyone, split), seed)
     names, predicted, labels = exam.final(run, chosen["name"], split)
     right = exam.marked(predicted, labels)
     share = exam.rates(right, 0)

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         notes,
     )
     from netpick.exam.designs import layers
-    from netpick.exam.drawn import MANY, some_of
+    from netpick.exam.drawn import MANY, drawn_of, some_of
     from netpick.exam.examination import examine
     from netpick.exam.exports import export
     from netpick.exam.first_look import look
@@ -171,6 +171,7 @@ __all__ = [
     "counted_word",
     "difference",
     "done",
+    "drawn_of",
     "elsewhere",
     "enough",
     "evaluations",
@@ -275,7 +276,7 @@ __getattr__, __dir__ = front_door(
         "fixes": ("write_fixes",),
         "prediction": ("Prediction", "predict"),
         "designs": ("layers",),
-        "drawn": ("MANY", "some_of"),
+        "drawn": ("MANY", "drawn_of", "some_of"),
         "timings": ("TIMED", "alone", "elsewhere", "layer_times", "timed", "times"),
         "marks": (
             *("GOOD", "GOLD", "ENOUGH", "TINY", "DIGITS", "evaluations", "last_evaluations", "attempts", "students"),

@@ -23,3 +23,10 @@ def some_of(frame: pd.DataFrame, most: int, seed: int = 0) -> pd.DataFrame:
     lined_up = shuffled[np.argsort(family[shuffled], kind="stable")]
     places = (np.arange(most) + rng.random()) * len(frame) / most
     return frame.iloc[np.sort(lined_up[places.astype(int)])]
+
+
+def drawn_of(frame: pd.DataFrame, most: int, who: str, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    """Return `some_of` students, and in words who they are: `who` says it of all."""
+    if len(frame) <= most:
+        return frame, who
+    return some_of(frame, most, seed), f"{most:,} networks drawn from {who}"

@@ -163,6 +163,14 @@ def _cases(builder: Any, number: Any, cases: dict[int, Any]) -> None:
     builder.position_at_end(end)
 
 
+def _place(context: Any, builder: Any, signature: Any, arguments: Any, position: int, *by: int) -> Any:
+    """Return the pointer to an argument, which is an array, moved on by others."""
+    data = context.make_array(signature.args[position])(context, builder, arguments[position]).data
+    for one in by:
+        data = builder.gep(data, [arguments[one]])
+    return data
+
+
 @intrinsic
 def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets, first, many, begin, rows, width):
     """Write begin[r] + the sum of weight[of + r * next_row + offsets[t]] * source[at + taps[t] :] into y.
@@ -173,12 +181,7 @@ def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets,
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def array(position: int, *by: int) -> Any:
-            data = context.make_array(signature.args[position])(context, builder, arguments[position]).data
-            for one in by:
-                data = builder.gep(data, [arguments[one]])
-            return data
-
+        array = functools.partial(_place, context, builder, signature, arguments)
         pointers = array(0, 1), array(3, 4), array(5, 10), array(6, 7), array(9, 10), array(12)
         apart, next_row, many, rows, width = (arguments[at] for at in (2, 8, 11, 13, 14))
         shapes = [(n, r) for n in range(len(WIDTHS)) for r in range(1, (ROWS if n + 1 < len(WIDTHS) else FEW) + 1)]
@@ -259,12 +262,7 @@ def dots(context, sums, values, of, apart, source, at, taps, first, runs, down, 
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def array(position: int, *by: int) -> Any:
-            data = context.make_array(signature.args[position])(context, builder, arguments[position]).data
-            for one in by:
-                data = builder.gep(data, [arguments[one]])
-            return data
-
+        array = functools.partial(_place, context, builder, signature, arguments)
         pointers = array(0), array(1, 2), array(4, 5), array(6, 7)
         steps = tuple(arguments[at] for at in (3, 8, 9, 10))
         number = builder.add(builder.mul(arguments[12], arguments[12].type(ACROSS)), arguments[13])
