@@ -3,8 +3,11 @@
 Two processes are held, one in each checkout, with the packages of its own `.venv`. In every round both do the same, one
 after the other, the second one first in every other round, so that whatever the machine does meanwhile does it to both.
 What a round gives is a ratio, this checkout to the other; the median of the rounds counts, and the geometric mean of
-all. Networks are those of `panel.py`, trained for an epoch as a worker does it; with --run the questions are asked of a
-run instead, each in a process of its own, and their processor time is compared.
+all. Networks are those of `panel.py`, or with --template every so manieth of a template, with its recipe; they are
+trained for an epoch as a worker does it. Of these the seconds of the optimisation steps and of evaluation are compared,
+and the processor time of the whole training, which other work on the machine changes less; and since a template's time
+is spent on its large networks, the sums over all of what a sample takes. With --run the questions are asked of a run
+instead, each in a process of its own, and their processor time is compared.
 """
 
 from __future__ import annotations
@@ -23,20 +26,35 @@ from _common import console, machine, main, new_parser, positive, print_machine,
 HERE = Path(__file__).resolve().parents[1]
 
 TRAINER = """
-import argparse, json, sys, tempfile
+import argparse, dataclasses, json, sys, tempfile, time
 from pathlib import Path
 sys.path[:0] = ["benchmarks", "."]
+import msgspec
 import torch
 torch.set_num_threads(1)
 import _peers, panel
-wanted = argparse.Namespace(dataset="mnist", data_dir=sys.argv[1] or None, seed=0, train_samples=6000, networks=[])
+from netpick.networks import generate
+from netpick.networks.catalogue.template import load
+folder, template, limit, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+wanted = argparse.Namespace(dataset="mnist", data_dir=folder or None, seed=0, train_samples=6000, networks=[])
 with tempfile.TemporaryDirectory() as scratch:
     jobs = {job.spec.name: job for job in panel.make_jobs(wanted, Path(scratch))}
-    print(json.dumps(list(jobs)), flush=True)
+    if template:
+        drawn, one = load(template), next(iter(jobs.values()))
+        specs = generate(drawn, (1, 28, 28), 10)
+        specs = specs[:: max(1, len(specs) // limit)][:limit]
+        jobs = {spec.name: dataclasses.replace(one, spec=spec, recipe=drawn.recipe) for spec in specs}
+    for name, job in jobs.items():
+        recipe = msgspec.structs.replace(job.recipe, batch_size=batch or job.recipe.batch_size)
+        jobs[name] = dataclasses.replace(job, recipe=recipe)
+    print(json.dumps([[job.spec.name, job.spec.hash] for job in jobs.values()]), flush=True)
     for line in sys.stdin:
         name, samples = line.split()
-        done = _peers.train_netpick(jobs[name].cut(int(samples), min(1000, int(samples))))
-        print(json.dumps([done.train_seconds, done.eval_seconds, done.accuracy]), flush=True)
+        job = jobs[name].cut(int(samples), min(1000, int(samples)))
+        start = time.process_time()
+        done = _peers.train_netpick(job)
+        took = time.process_time() - start
+        print(json.dumps([done.train_seconds, done.eval_seconds, took, done.accuracy]), flush=True)
 """
 
 QUESTION = """
@@ -73,15 +91,18 @@ def ratios(rounds: list[list[list[float]]], at: int) -> list[float]:
 
 
 def networks(trees: list[Path], args: Any) -> list[dict[str, Any]]:
-    """Train the networks of the panel."""
+    """Train the networks of the panel, or of a template."""
+    words = [args.data_dir or "", args.template or "", str(args.limit), str(args.batch_size or 0)]
     held = {
         tree: subprocess.Popen(
-            [python(tree), "-c", TRAINER, args.data_dir or ""], cwd=tree, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
+            [python(tree), "-c", TRAINER, *words], cwd=tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for tree in trees
-    }  # fmt: skip
-    names = [json.loads(process.stdout.readline()) for process in held.values()][1]  # type: ignore[union-attr]
+    }
+    known = [json.loads(process.stdout.readline()) for process in held.values()]  # type: ignore[union-attr]
+    if known[0] != known[1]:
+        sys.exit("the checkouts draw different networks: name others with --template, or none for the panel's")
+    names = [name for name, _ in known[1]]
 
     def ask(tree: Path, name: str, samples: int) -> list[float]:
         process = held[tree]
@@ -97,9 +118,11 @@ def networks(trees: list[Path], args: Any) -> list[dict[str, Any]]:
             ask(tree, name, 100)
         samples = min(6000, max(200, int(100 * args.slice / ask(HERE, name, 100)[0]) // 25 * 25))
         rounds = in_turns(trees, args.rounds, lambda tree, name=name, samples=samples: ask(tree, name, samples))
-        same = rounds[-1][0][2] == rounds[-1][1][2]
-        rows.append({"what": name, "train": ratios(rounds, 0), "eval": ratios(rounds, 1), "same accuracy": same})
-        console.print(f"{name}: train {median(rows[-1]['train']):.3f}, evaluation {median(rows[-1]['eval']):.3f}")
+        same = rounds[-1][0][3] == rounds[-1][1][3]
+        seconds = tuple(median(said[tree][0] for said in rounds) / samples for tree in (0, 1))
+        kinds = dict(zip(("train", "eval", "processor"), (ratios(rounds, at) for at in range(3)), strict=True))
+        rows.append({"what": name, **kinds, "same accuracy": same, "seconds a sample": seconds})
+        console.print(f"{name}: {', '.join(f'{kind} {median(values):.3f}' for kind, values in kinds.items())}")
     for process in held.values():
         process.kill()
     return rows
@@ -128,6 +151,9 @@ def work() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("other", metavar="TREE", help="the other checkout, with its .venv")
     parser.add_argument("--run", metavar="FOLDER", help="ask the questions of this run instead of training")
+    parser.add_argument("--template", metavar="NAME", help="train networks of this template instead of the panel's")
+    parser.add_argument("--limit", type=positive, default=26, help="so many of a template (%(default)s)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="another than the recipe's")
     parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="these networks, or questions, alone")
     parser.add_argument("--data-dir", help="where data sets lie; else $NETPICK_DATA, else ./data")
     parser.add_argument("--slice", type=float, default=1.0, metavar="S", help="seconds of a training (1)")
@@ -145,6 +171,9 @@ def work() -> None:
     shown = [(row["what"], *(f"{median(row[kind]):.3f}" for kind in kinds)) for row in rows]
     mean = [f"{exp(fmean(log(median(row[kind])) for row in rows)):.3f}" for kind in kinds]
     print_table("This checkout / the other", ("", *kinds), [*shown, ("geometric mean", *mean)])
+    if not args.run:
+        there, here = (sum(row["seconds a sample"][at] for row in rows) for at in (0, 1))
+        console.print(f"steps of all networks together, by what a sample takes: {here / there:.3f}")
     write_json(args.json, {"machine": facts, "other": str(args.other), "rounds": args.rounds, "rows": rows})
 
 

@@ -30,7 +30,10 @@ from netpick.training import Job, Plan
 from netpick.training.engines import compiled
 from netpick.training.engines.compiled.program import Program, kernels
 
-NAMES = ("linear", "convolution", "activation", "padding", "batch norm", "addition")
+NAMES = (
+    *("linear", "convolution", "activation", "padding", "batch norm", "addition", "slope", "largest", "mean"),
+    *("sample norm", "dropout"),
+)
 REPEATS = 7
 
 
@@ -83,21 +86,25 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe) -> dict[s
     softmax = least(lambda: k.log_softmax(y, y))
     add("softmax and loss", 2 * softmax)
 
-    def forward(at: int) -> float:
-        shared = (rows, p.x, p.arena, p.taps, p.offsets, p.classes, p.positive, p.statistics, True)
-        return least(lambda: k.forward(p.table[at : at + 1], p.values, *shared))
+    masks = np.ones(part * p.masked, np.float32)
 
-    def backward(row: np.ndarray) -> float:
-        shared = (rows, p.x, p.arena, p.d_arena, p.taps, p.offsets, p.statistics, p.product, False)
-        return least(lambda: k.backward(row[None], p.values, p.gradients, *shared))
+    def forward(at: int) -> float:
+        layer = (p.table[at : at + 1], p.numbers[at : at + 1], p.links, p.values, rows, p.x, p.arena)
+        shared = (p.taps, p.offsets, p.classes, p.positive, p.statistics, masks, True)
+        return least(lambda: k.forward(*layer, *shared))
+
+    def backward(at: int, row: np.ndarray) -> float:
+        layer = (row[None], p.numbers[at : at + 1], p.links, p.values, p.gradients, rows, p.x, p.arena, p.d_arena)
+        shared = (p.taps, p.offsets, p.statistics, p.product, False)
+        return least(lambda: k.backward(*layer, *shared))
 
     for at, row in enumerate(p.table):
         name, operations = NAMES[row[k.KIND]], 2.0 * part * multiplications(k, row)
         add(f"{name}, forward", max(0, forward(at) - softmax), operations)
-        both, unwanted = backward(row), row.copy()
+        both, unwanted = backward(at, row), row.copy()
         unwanted[k.WANTED] = 0
         if operations and row[k.WANTED]:
-            weight = min(both, backward(unwanted))
+            weight = min(both, backward(at, unwanted))
             add(f"{name}, weights", weight, operations)
             add(f"{name}, input", both - weight, operations)
         else:
@@ -105,6 +112,8 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe) -> dict[s
     step = [p.values, p.gradients, p.first, p.second]
     if recipe.optimizer == "SGD":
         add("optimizer", each=n, seconds=least(lambda: k.step_sgd(*step[:3], p.hyper, p.nesterov, 5)))
+    elif recipe.optimizer == "RMSprop":
+        add("optimizer", each=n, seconds=least(lambda: k.step_rmsprop(*step, p.largest, p.hyper)))
     elif len(p.largest):
         add("optimizer", each=n, seconds=least(lambda: k.step_amsgrad(p.optimizer, *step, p.largest, p.hyper, 5)))
     else:
