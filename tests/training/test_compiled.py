@@ -179,6 +179,18 @@ def test_poolings_of_all_kinds_learn_as_in_the_plain_loop(drawn, batch_size, cou
     assert_same_training(network(image, *layers), image, optimizer="SGD", batch_size=batch_size, count=count)
 
 
+@pytest.mark.parametrize("last", [
+    layer("MaxPool2d", kernel_size=[4, 3]), layer("Dropout", p=0.3), layer("GroupNorm", num_groups=1, num_channels=CLASSES), layer("ReLU"),
+], ids=lambda one: one.op)  # fmt: skip
+def test_layers_that_keep_something_or_work_in_place_may_be_the_last_one(last):
+    image = (2, 4, 3)
+    one = layer("Conv2d", in_channels=2, out_channels=CLASSES, kernel_size=[1, 1])
+    pool = layer("AvgPool2d", kernel_size=[4, 3])
+    layers = (layer("Reshape", shape=list(image)), one, *((last,) if "Pool" in last.op else (pool, last)))
+    spec = NetworkSpec("N", "Mixed", "None", (*layers, layer("Flatten"), layer("LogSoftmax")))
+    assert_same_training(spec, image, batch_size=20, count=50, optimizer="SGD")
+
+
 def test_of_equal_values_the_first_is_the_largest_for_its_gradient():
     """A norm makes the same of all pixels of an even image, and has a bias for each of them."""
     image = (1, 4, 6)
@@ -272,7 +284,7 @@ def test_convolutions_of_any_number_of_outputs_learn_from_batches_of_any_size(ba
 
 @pytest.mark.parametrize("values", [{}, {"loss": "mse"}, {"label_smoothing": 0.1}], ids=str)
 def test_a_large_batch_that_is_trained_on_in_parts_gives_the_gradients_of_all_of_it(values):
-    """230 samples are three parts, the rest of 70 is one."""
+    """230 samples are three parts; the rest of 70 is one."""
     conv = layer("Conv2d", in_channels=1, out_channels=2, kernel_size=3, stride=2, bias=True)
     spec = network((1, 9, 8), conv, layer("Tanh"))
     assert_same_training(spec, (1, 9, 8), batch_size=230, count=300, tested=20, **values)

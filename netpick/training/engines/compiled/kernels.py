@@ -522,11 +522,40 @@ def activate_back(function, numbers, x, y, dy, dx):
             dx[i] = dy[i] * s * (ONE + x[i] * (ONE - s) * _BEND * (ONE + THREE * square))
 
 
+TILE = 1024
+"""Values that are worked on at a time: with those they are multiplied with they stay in the first cache."""
+
+
 @jit
 def copy(source, out):
     """Write the values of `source` into `out`: an assignment of slices would bring numpy's message about shapes."""
     for i in range(len(out)):
         out[i] = source[i]
+
+
+@jit
+def activate_there(function, numbers, x):
+    """Write an activation of x in its place.
+
+    Through a copy of a few at a time: of two arrays that may overlap the compiler takes one value after another.
+    """
+    some = np.empty(TILE, np.float32)
+    for start in range(0, len(x), TILE):
+        part = x[start : start + TILE]
+        before = some[: len(part)]
+        copy(part, before)
+        activate(function, numbers, before, part)
+
+
+@jit
+def activate_back_there(function, numbers, y, dy):
+    """Write the gradient of the input of `activate_there` in the place of that of its output."""
+    some = np.empty(TILE, np.float32)
+    for start in range(0, len(y), TILE):
+        made, part = y[start : start + TILE], dy[start : start + TILE]
+        before = some[: len(part)]
+        copy(part, before)
+        activate_back(function, numbers, made, made, before, part)
 
 
 @jit
@@ -537,13 +566,6 @@ def add_bias(bias, y):
         row = y[j]
         for i in range(len(row)):
             row[i] += b
-
-
-@jit
-def linear(x, weight, bias, y):
-    """Write weight (out, in) times x (in, batch), plus bias (out,) unless it is empty, into y (out, batch)."""
-    np.dot(weight, x, y)
-    add_bias(bias, y)
 
 
 @jit
@@ -606,6 +628,91 @@ def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along,
                     into[(r + i) * many + t + j] += sums[i * ACROSS + j]
 
 
+OWN_WEIGHTS, OWN_OUTPUTS, OWN_SAMPLES = 2**16, 16, 32
+"""Weights of a linear layer up to which BLAS, which first copies what it multiplies, is slower than `tile` and `dots`;
+of layers after the first with more outputs, and so few samples that they don't fill the registers, it is faster."""
+
+
+@jit
+def steps(by, many, out):
+    """Write 0, by, 2 by, ... into the first of `out`, and return them."""
+    for i in range(many):
+        out[i] = i * by
+    return out[:many]
+
+
+@jit
+def is_own(row, n):
+    """Return whether a linear layer after the first is computed by `tile`, and not by BLAS."""
+    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    return inputs * outputs <= OWN_WEIGHTS and (outputs <= OWN_OUTPUTS or n >= OWN_SAMPLES)
+
+
+@jit
+def linear(row, rows, x, weight, bias, y, n, taps, offsets):
+    """Write weight (out, in) times the samples, plus bias unless it is empty, into y (out, n).
+
+    Of the first layer the samples are rows (n, in), of others x (in, n).
+    """
+    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    begin = bias if len(bias) else np.zeros(outputs, np.float32)
+    factor, out = weight.reshape((outputs, inputs)), y[: outputs * n].reshape((outputs, n))
+    if row[INPUT] < 0 and len(weight) <= OWN_WEIGHTS:
+        for j in range(outputs):
+            for i in range(n):
+                out[j, i] = begin[j]
+        sums = np.empty(VECTOR, np.float32)
+        dot_taps(
+            y, weight, 0, inputs, outputs, rows.reshape(n * inputs), 0, steps(inputs, n, taps), 1, 0, 0, inputs, sums
+        )
+    elif row[INPUT] >= 0 and is_own(row, n):
+        places, columns = steps(n, inputs, taps), steps(1, inputs, offsets)
+        weigh_taps(y, 0, n, x, 0, places, weight, inputs, columns, 0, inputs, begin, n)
+    else:
+        if row[INPUT] < 0:
+            np.dot(factor, rows.T, out)
+        else:
+            np.dot(factor, x[: inputs * n].reshape((inputs, n)), out)
+        add_bias(bias, out)
+
+
+@jit
+def linear_back_weight(row, rows, x, dy, d_weight, d_bias, n, taps, offsets, product, adds):
+    """Write the gradient of a linear layer's weights, or add it if `adds`, and add that of its bias."""
+    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    slope = dy[: outputs * n].reshape((outputs, n))
+    if row[INPUT] >= 0 and outputs <= OWN_OUTPUTS and n >= 2 * OWN_SAMPLES:
+        sums = np.empty(VECTOR, np.float32)
+        dot_taps(d_weight, dy, 0, n, outputs, x, 0, steps(n, inputs, taps), 1, 0, 0, n, sums)
+    else:
+        into = product[: outputs * inputs] if adds else d_weight
+        if row[INPUT] >= 0:
+            np.dot(slope, x[: inputs * n].reshape((inputs, n)).T, into.reshape((outputs, inputs)))
+        elif len(d_weight) <= OWN_WEIGHTS:
+            samples, columns = steps(inputs, n, taps), steps(1, n, offsets)
+            begin, images = np.zeros(outputs, np.float32), rows.reshape(n * inputs)
+            weigh_taps(into, 0, inputs, images, 0, samples, dy, n, columns, 0, n, begin, inputs)
+        else:
+            np.dot(slope, rows, into.reshape((outputs, inputs)))
+        if adds:
+            for i in range(outputs * inputs):
+                d_weight[i] += product[i]
+    if len(d_bias):
+        sum_rows(slope, d_bias)
+
+
+@jit
+def linear_back_input(row, weight, dy, dx, n, taps, offsets):
+    """Write the gradient of a linear layer's input (in, n) into dx."""
+    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    if is_own(row, n):
+        places, columns, begin = steps(n, outputs, taps), steps(inputs, outputs, offsets), np.zeros(inputs, np.float32)
+        weigh_taps(dx, 0, n, dy, 0, places, weight, 1, columns, 0, outputs, begin, n)
+    else:
+        slope, out = dy[: outputs * n].reshape((outputs, n)), dx[: inputs * n].reshape((inputs, n))
+        np.dot(weight.reshape((outputs, inputs)).T, slope, out)
+
+
 @jit
 def find_taps(row, n, taps, offsets):
     """Write where each weight of an output channel reads, from its first: (channels, kd, kh, kw) in order."""
@@ -619,10 +726,6 @@ def find_taps(row, n, taps, offsets):
                     taps[t], offsets[t] = (((c * depth + z) * height + y) * width + x) * n, t
                     t += 1
     return taps[:t]
-
-
-TILE = 1024
-"""Values that are worked on at a time: with those they are multiplied with they stay in the first cache."""
 
 
 @jit
@@ -1317,14 +1420,9 @@ def forward(
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
         y = arena[row[OUTPUT] * n :]
         if kind == LINEAR:
-            weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
+            weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs]
             bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
-            out = y[: outputs * n].reshape((outputs, n))
-            if row[INPUT] < 0:
-                np.dot(weight, rows.T, out)
-                add_bias(bias, out)
-            else:
-                linear(arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)), weight, bias, out)
+            linear(row, rows, arena[max(0, row[INPUT]) * n :], weight, bias, y, n, taps, offsets)
             continue
         source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x[(-1 - row[INPUT]) * n :]
         if kind == CONV:
@@ -1342,6 +1440,8 @@ def forward(
             other = arena[row[OTHER] * n :] if row[OTHER] >= 0 else x
             for i in range(inputs * n):
                 y[i] = source[i] + other[i]
+        elif kind == ACTIVATION and row[INPUT] == row[OUTPUT]:
+            activate_there(row[FUNCTION], numbers[at], y[: inputs * n])
         elif kind == ACTIVATION:
             activate(row[FUNCTION], numbers[at], source[: inputs * n], y[: inputs * n])
         else:
@@ -1372,21 +1472,12 @@ def backward(
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
         dy = d_arena[row[OUTPUT] * n :]
         if kind == LINEAR:
-            weight = values[row[WEIGHT] : row[WEIGHT] + inputs * outputs].reshape((outputs, inputs))
-            into = gradients[row[WEIGHT] : row[WEIGHT] + inputs * outputs]
-            d_weight = (product[: outputs * inputs] if adds else into).reshape((outputs, inputs))
-            g = dy[: outputs * n].reshape((outputs, n))
-            if row[INPUT] < 0:
-                np.dot(g, rows, d_weight)
-            else:
-                np.dot(g, arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)).T, d_weight)
-            if adds:
-                for i in range(outputs * inputs):
-                    into[i] += product[i]
-            if row[BIAS] >= 0:
-                sum_rows(g, gradients[row[BIAS] : row[BIAS] + outputs])
+            begin, end = row[WEIGHT], row[WEIGHT] + inputs * outputs
+            d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
+            source = arena[max(0, row[INPUT]) * n :]
+            linear_back_weight(row, rows, source, dy, gradients[begin:end], d_bias, n, taps, offsets, product, adds)
             if row[WANTED]:
-                np.dot(weight.T, g, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n].reshape((inputs, n)))
+                linear_back_input(row, values[begin:end], dy, d_arena[row[INPUT] * n :], n, taps, offsets)
             continue
         source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x[(-1 - row[INPUT]) * n :]
         if kind == CONV:
@@ -1412,6 +1503,9 @@ def backward(
             copy(dy, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n])
             if row[WANTED]:
                 copy(dy, d_arena[row[OTHER] * n : (row[OTHER] + inputs) * n])
+        elif kind == ACTIVATION and row[INPUT] == row[OUTPUT]:
+            if row[WANTED]:
+                activate_back_there(row[FUNCTION], numbers[at], source[: inputs * n], dy[: inputs * n])
         elif kind == ACTIVATION:
             if row[WANTED]:
                 y = arena[row[OUTPUT] * n : (row[OUTPUT] + inputs) * n]
@@ -1454,15 +1548,18 @@ def differentiate(
     """Write the gradients of the loss of the chosen samples, and return it.
 
     So many samples at a time as a part has go through all layers, forwards and back, for that their values stay in the
-    caches.
+    caches; with the last ones go those that would be less than a register's.
     """
     turn = table[0, KIND] != LINEAR
     last = table[-1, OUTPUT]
     whole = len(chosen)
     total = ZERO
     gradients[:] = ZERO
-    for start in range(0, whole, part):
-        some = chosen[start : start + part]
+    end = 0
+    while end < whole:
+        start = end
+        end = start + part if whole - start >= part + VECTOR else whole
+        some = chosen[start:end]
         n = len(some)
         gather(images, some, turn, rows[:n], x)
         y = forward(

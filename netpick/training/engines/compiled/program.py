@@ -42,16 +42,28 @@ def scored_together(values: int, turned: bool) -> int:
     return max(16, min(TOGETHER[turned], VALUES_TOGETHER // values // 16 * 16))
 
 
-TRAINED_TOGETHER = 100
-"""Samples of a batch that are trained on at a time, at most, where images are turned and the batch isn't wanted."""
+TRAINED_TOGETHER = (32, 48, 64, 96)
+"""Samples of a batch that may be trained on at a time: all values of one place then begin where a cache line does."""
+
+TRAINED_VALUES = 90_000
+"""Outputs of all layers of the samples that are trained on at a time, as far as there may be fewer: they, and their
+gradients, stay in the second cache."""
+
+LINE = 64
+"""Bytes of a cache line; a register of as many that isn't read from where one begins is read twice."""
 
 
-def trained_together(batch: int, turned: bool, whole: bool) -> int:
-    """Return how many samples of a batch are trained on at a time: equal parts, as far as it pays to have several.
+def trained_together(values: int, turned: bool) -> int:
+    """Return how many samples of a batch are trained on at a time, where a sample makes so many values."""
+    fitting = [n for n in TRAINED_TOGETHER if n * values <= TRAINED_VALUES]
+    return max(fitting, default=TRAINED_TOGETHER[0]) if turned else TRAINED_TOGETHER[-1]
 
-    whole : whether a layer wants all of the batch at once, as batch norm does, and dropout, whose masks are drawn so
-    """
-    return math.ceil(batch / math.ceil(batch / TRAINED_TOGETHER)) if turned and not whole else batch
+
+def empty(size: int) -> np.ndarray:
+    """Return room for so many values, which begins where a cache line does."""
+    raw = np.empty(4 * size + LINE, np.uint8)
+    begin = -raw.ctypes.data % LINE
+    return raw[begin : begin + 4 * size].view(np.float32)
 
 
 @functools.lru_cache(maxsize=1)
@@ -137,14 +149,14 @@ class Program:
         self.batch, self.together = min(recipe.batch_size, samples), scored_together(size, turned)
         self.dropouts, self.masked = table.dropouts, sum(many for many, _ in table.dropouts)
         self.steps_a_gather = max(1, min(STEPS_A_GATHER, DRAWN_TOGETHER // max(1, self.masked * self.batch)))
-        self.part = trained_together(self.batch, turned, bool(table.norms or table.dropouts))
-        most = max(self.part, self.together)
+        whole = bool(table.norms or table.dropouts)  # which want all of a batch, the latter since masks are drawn so
+        self.part = self.batch if whole else min(self.batch, trained_together(size, turned))
+        room = min(self.batch, self.part + kernels.VECTOR - 1)  # the last part has up to so many
+        most = max(room, self.together)
         pixels = math.prod(image)
-        self.rows = np.empty((self.part, pixels), np.float32)
-        self.x = np.empty(pixels * most, np.float32)
-        self.arena = np.empty(size * most, np.float32)
-        self.d_arena = np.empty(size * self.part, np.float32)
-        self.taps, self.offsets = np.empty((2, max(1, table.taps)), np.int64)
+        self.rows = empty(room * pixels).reshape(room, pixels)
+        self.x, self.arena, self.d_arena = empty(pixels * most), empty(size * most), empty(size * room)
+        self.taps, self.offsets = np.empty((2, max(most, table.taps)), np.int64)
         self.product = np.empty(max(1, table.product), np.float32)
         self.values = self.flat.values.detach().numpy()
         gradient = self.flat.values.grad

@@ -19,6 +19,9 @@ from netpick.training.engines.compiled.windows import padded, pooled
 ALPHA = 1.7580993408473766
 """Of AlphaDropout: what SELU comes to for numbers far below 0, in size (Klambauer et al. 2017, arXiv 1706.02515)."""
 
+IN_PLACE = ("RELU", "TANH", "SIGMOID", "SELU", "ELU", "LEAKY_RELU")
+"""Activations whose slope follows from what they make; of the last two, if their first number isn't below 0."""
+
 
 class Table:
     """What `kernels` works through: a row for each layer that computes, and the room that all of them need.
@@ -35,7 +38,7 @@ class Table:
     links : what poolings read, those of all rows one after another
     classes : values that the last layer makes
     room : values of a sample that all layers make, but for the softmax
-    taps : the most weights that one value of a convolution goes through, or comes from
+    taps : the most weights that one value of a layer goes through, or comes from
     product : the most weights of one linear layer
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
     dropouts : of each, the masks' numbers of a sample, and the share of them that is 0
@@ -79,11 +82,12 @@ class Table:
                 row[column] = values.storage_offset()
         if row[self.k.KIND] == self.k.LINEAR:
             self.product = max(self.product, module.weight.numel())
+            self.taps = max(self.taps, int(row[self.k.INPUTS]), int(row[self.k.OUTPUTS]))
 
-    def _kept(self, row: np.ndarray, values: int) -> None:
-        """Have room for what a layer keeps for its way back."""
-        row[self.k.KEPT] = self.room
+    def _keep(self, values: int) -> int:
+        """Return where there is room for what the next layer keeps for its way back."""
         self.room += values
+        return self.room - values
 
     def _layer(self, module: Any, after: Sequence[int]) -> None:
         name = getattr(module, "name", type(module).__name__)  # of an activation that works in place
@@ -102,9 +106,18 @@ class Table:
         elif name == "PReLU":
             self._slopes(module)
         elif name not in SHAPES:
-            size = math.prod(self.shape)
-            function, *numbers = ACTIVATIONS[name](module)
-            self._row(self.k.ACTIVATION, size, size, size, numbers)[self.k.FUNCTION] = getattr(self.k, function)
+            self._activation(*ACTIVATIONS[name](module))
+
+    def _activation(self, function: str, *numbers: float) -> None:
+        """Append an activation: in the place of its input, where neither that nor what made it wants it again."""
+        k, size = self.k, math.prod(self.shape)
+        falls = function in IN_PLACE and min(numbers[:1], default=0.0) < 0
+        alone = self.at >= 0 and self.rows[-1][k.KIND] != k.ACTIVATION
+        there = self.at if function in IN_PLACE and alone and not falls else None
+        row = self._row(k.ACTIVATION, size, size, size if there is None else 0, numbers)
+        row[k.FUNCTION] = getattr(k, function)
+        if there is not None:
+            row[k.OUTPUT] = self.at = there
 
     def _linked(self, kind: int, links: np.ndarray) -> None:
         """Append a row whose values are made of some of its channel's, at the end of `self.links`."""
@@ -112,10 +125,9 @@ class Table:
         channels, places = self.shape[0], int(links[0] - 1) // 2
         links[: places + 1] += first
         self.links += links.tolist()
+        kept = self._keep(channels * places if kind == k.LARGEST else 0)
         row = self._row(kind, channels, places, channels * places)
-        row[k.SHAPE + 2], row[k.OTHER] = math.prod(self.shape[1:]), first
-        if kind == k.LARGEST:
-            self._kept(row, channels * places)
+        row[k.SHAPE + 2], row[k.OTHER], row[k.KEPT] = math.prod(self.shape[1:]), first, kept
 
     def _dropout(self, module: Any) -> None:
         k, p, size = self.k, module.p, math.prod(self.shape)
@@ -126,10 +138,10 @@ class Table:
             scale = 1 / math.sqrt((ALPHA**2 * p + 1) * (1 - p))
             numbers = [scale, ALPHA * scale * p, ALPHA * scale * (p - 1)]
         channels = size if isinstance(module, nn.Dropout | nn.AlphaDropout) else self.shape[0]
+        kept = self._keep(channels)
         row = self._row(k.DROPOUT, channels, channels, size, numbers)
-        row[k.SHAPE + 2], row[k.OTHER] = size // channels, sum(many for many, _ in self.dropouts)
+        row[k.SHAPE + 2], row[k.OTHER], row[k.KEPT] = size // channels, sum(many for many, _ in self.dropouts), kept
         self.dropouts.append((channels, p))
-        self._kept(row, channels)
 
     def _slopes(self, module: Any) -> None:
         size, slopes = math.prod(self.shape), module.num_parameters
@@ -194,9 +206,9 @@ class Table:
         else:
             groups, weights = module.num_groups, module.num_channels
             span = size // weights
+        kept = self._keep(2 * groups)
         row = self._row(k.SAMPLE_NORM, groups, size // groups, size, (module.eps,))
-        row[k.SHAPE : k.SHAPE + 3] = span, weights, 1
-        self._kept(row, 2 * groups)
+        row[k.SHAPE : k.SHAPE + 3], row[k.KEPT] = (span, weights, 1), kept
         self._parameters(row, module)
 
     def _block(self, block: BasicBlock) -> None:
