@@ -35,8 +35,8 @@ a sample; of the network's input -1, and -1 - i from its value i on. INPUTS and 
 PAD, NORM, SLOPE and DROPOUT the channels; INPUTS of LARGEST and MEAN too, OUTPUTS the values of a channel; of
 SAMPLE_NORM the groups, and the values of a group. WEIGHT and BIAS: where they begin in the flat parameters; -1 where
 there is none. WANTED: whether the gradient of the input is; of ADD, of what is added. OTHER: of ADD, where what is
-added begins; of NORM, where its statistics begin; of PAD, whether its gradient is added to what is there; of LARGEST
-and MEAN, where its links begin; of DROPOUT, where its mask begins, in those of a sample."""
+added begins; of NORM, where its statistics begin; of PAD, whether its gradient is added to what is there, or CONV has
+written it there; of LARGEST and MEAN, where its links begin; of DROPOUT, where its mask does, in those of a sample."""
 
 SHAPE, KERNEL, STRIDE, DILATION = 10, 13, 16, 19
 """First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding.
@@ -46,7 +46,14 @@ many values in a row have one weight, how many weights there are, and what is mu
 KEPT = 22
 """Where begins, in values of a sample, what a layer keeps for its way back."""
 
-COLUMNS = 23
+INPUT_SLOPE, OUTPUT_SLOPE, OTHER_SLOPE = 23, 24, 25
+"""Where the gradients of a layer's input, of its output and of what ADD adds begin, in values of a sample. They are in
+the same place where one is the other, and those that nobody needs any more make room for others."""
+
+AROUND = 26
+"""First of three columns: of a CONV after a PAD the padding, whose gradient nobody wants."""
+
+COLUMNS = 29
 
 RELU, TANH, SIGMOID, SELU, ELU, LEAKY_RELU, GELU, SILU = range(8)
 CLAMP, SHRINK, SOFTPLUS, HARDSWISH, SOFTSIGN, MISH, TANHSHRINK, GELU_TANH = range(8, 16)
@@ -812,28 +819,60 @@ def reaching(row, axis):
 
 
 @jit
-def conv_back_input(row, weight, dy, dx, n, taps, offsets):
-    """Write the gradient of a convolution's input into dx: each value is the sum of all that it went into."""
-    outputs, channels = row[OUTPUTS], row[INPUTS]
+def widen(x, lines, size, side, out):
+    """Write so many lines of `size` values into `out`, each between `side` zeros on both sides."""
+    apart = size + 2 * side
+    for number in range(lines):
+        begin, first = number * apart, number * size
+        for i in range(begin, begin + side):
+            out[i] = ZERO
+        copy(x[first : first + size], out[begin + side : begin + side + size])
+        for i in range(begin + side + size, begin + apart):
+            out[i] = ZERO
+
+
+@jit
+def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
+    """Write the gradient of a convolution's input, without its padding, into dx.
+
+    Each value is the sum of all that it went into. Those of a row differ in that only at its ends, unless there is a
+    stride: so the gradient of the output is given zeros at its sides first, where that isn't much more work, and whole
+    rows are computed at once; `room` is for that.
+    """
+    outputs, channels, stride, dilation = row[OUTPUTS], row[INPUTS], row[STRIDE + 2], row[DILATION + 2]
     heights, widths = places(row, 1), places(row, 2)
-    plane = places(row, 0) * heights * widths * n
-    depth, height, width, stride = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2], row[STRIDE + 2]
+    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    front, top, left = row[AROUND], row[AROUND + 1], row[AROUND + 2]
+    inner_h, inner_w = height - 2 * top, width - 2 * left
     kernel_h, kernel_w = row[KERNEL + 1], row[KERNEL + 2]
     kernel = row[KERNEL] * kernel_h * kernel_w
     ds, d_back, d_from, d_to, d_through = reaching(row, 0)
     hs, h_back, h_from, h_to, h_through = reaching(row, 1)
     ws, w_back, w_from, w_to, w_through = reaching(row, 2)
+    slope = dy
+    if stride == 1 and inner_w <= 2 * widths:
+        side = max(0, dilation * (kernel_w - 1) - left)
+        if side > 0:
+            widen(dy, outputs * places(row, 0) * heights, widths * n, side * n, room)
+            slope = room
+        widths += 2 * side
+        for w in range(kernel_w):
+            ws[w], w_back[w] = w, w * dilation - side
+        for x in range(width):
+            w_from[x], w_to[x], w_through[x] = 0, kernel_w, x
+    plane = places(row, 0) * heights * widths * n
+    channel = (depth - 2 * front) * inner_h * inner_w * n
     begin = np.zeros(channels, np.float32)
     d_first = d_last = w_first = w_last = -1  # of the positions that the list of taps is of
     each = 0  # taps of it for each position in height
     for phase in range(stride):
-        x = phase
-        while x < width:
+        x = left + phase
+        while x < width - left:
             wide = 1  # neighbours that the same weights reach
             if stride == 1:
-                while x + wide < width and w_from[x + wide] == w_from[x] and w_to[x + wide] == w_to[x]:
+                while x + wide < width - left and w_from[x + wide] == w_from[x] and w_to[x + wide] == w_to[x]:
                     wide += 1
-            for z in range(depth):
+            for z in range(front, depth - front):
                 if (d_first, d_last, w_first, w_last) != (d_from[z], d_to[z], w_from[x], w_to[x]):
                     d_first, d_last, w_first, w_last = d_from[z], d_to[z], w_from[x], w_to[x]
                     each = (d_last - d_first) * (w_last - w_first) * outputs
@@ -846,12 +885,17 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets):
                                 for o in range(outputs):
                                     taps[t], offsets[t] = o * plane - back, o * channels * kernel + at
                                     t += 1
-                for y in range(height):
+                for y in range(top, height - top):
                     at = ((d_through[z] * heights + h_through[y]) * widths + w_through[x]) * n
-                    to = ((z * height + y) * width + x) * n
+                    to = (((z - front) * inner_h + y - top) * inner_w + x - left) * n
                     first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
+                    if many == 0:  # as most of what strides pass over
+                        for c in range(channels):
+                            for i in range(to + c * channel, to + c * channel + wide * n):
+                                dx[i] = ZERO
+                        continue
                     weigh_taps(
-                        *(dx, to, depth * height * width * n, dy, at, taps, weight, kernel, offsets),
+                        *(dx, to, channel, slope, at, taps, weight, kernel, offsets),
                         *(first, many, begin, wide * n),
                     )
             x += wide if stride == 1 else stride
@@ -870,24 +914,6 @@ def pad(row, x, y, n):
                 a = ((c * depth + d) * height + h) * width * n
                 b = (((c * (depth + 2 * before) + d + before) * high + h + above) * wide + left) * n
                 copy(x[a : a + width * n], y[b : b + width * n])
-
-
-@jit
-def pad_back(row, dy, dx, n, adds):
-    """Write the gradient of what was padded into dx, or add it to what is there."""
-    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
-    before, above, left = row[KERNEL], row[KERNEL + 1], row[KERNEL + 2]
-    high, wide = height + 2 * above, width + 2 * left
-    for c in range(row[INPUTS]):
-        for d in range(depth):
-            for h in range(height):
-                a = ((c * depth + d) * height + h) * width * n
-                b = (((c * (depth + 2 * before) + d + before) * high + h + above) * wide + left) * n
-                if adds:
-                    for i in range(width * n):
-                        dx[a + i] += dy[b + i]
-                else:
-                    copy(dy[b : b + width * n], dx[a : a + width * n])
 
 
 @jit
@@ -1470,14 +1496,14 @@ def backward(
     for at in range(len(table) - 1, -1, -1):
         row = table[at]
         kind, inputs, outputs = row[KIND], row[INPUTS], row[OUTPUTS]
-        dy = d_arena[row[OUTPUT] * n :]
+        dy, dx = d_arena[row[OUTPUT_SLOPE] * n :], d_arena[row[INPUT_SLOPE] * n :]
         if kind == LINEAR:
             begin, end = row[WEIGHT], row[WEIGHT] + inputs * outputs
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
             source = arena[max(0, row[INPUT]) * n :]
             linear_back_weight(row, rows, source, dy, gradients[begin:end], d_bias, n, taps, offsets, product, adds)
             if row[WANTED]:
-                linear_back_input(row, values[begin:end], dy, d_arena[row[INPUT] * n :], n, taps, offsets)
+                linear_back_input(row, values[begin:end], dy, dx, n, taps, offsets)
             continue
         source = arena[row[INPUT] * n :] if row[INPUT] >= 0 else x[(-1 - row[INPUT]) * n :]
         if kind == CONV:
@@ -1486,33 +1512,29 @@ def backward(
             begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
             conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets)
             if row[WANTED]:
-                size = inputs * row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2]
-                dx = d_arena[row[INPUT] * n : (row[INPUT] + size) * n]
-                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets)
+                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets, arena[row[OUTPUT] * n :])
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
-            dx = d_arena[row[INPUT] * n : row[INPUT] * n + inputs * many].reshape((inputs, many)) if row[WANTED] else g
+            into = dx[: inputs * many].reshape((inputs, many)) if row[WANTED] else g
             weight, _ = parameters_of(row, values, inputs)
             d_weight, d_bias = parameters_of(row, gradients, inputs)
-            norm_back(a, weight, g, dx, d_weight, d_bias, statistics_of(row, statistics), row[WANTED])
+            norm_back(a, weight, g, into, d_weight, d_bias, statistics_of(row, statistics), row[WANTED])
         elif kind == PAD:
-            if row[WANTED]:
-                pad_back(row, dy, d_arena[row[INPUT] * n :], n, row[OTHER])
+            if row[WANTED] and row[OTHER]:
+                for i in range(inputs * row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n):
+                    dx[i] += dy[i]
         elif kind == ADD:
-            copy(dy, d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n])
             if row[WANTED]:
-                copy(dy, d_arena[row[OTHER] * n : (row[OTHER] + inputs) * n])
+                copy(dy, d_arena[row[OTHER_SLOPE] * n : (row[OTHER_SLOPE] + inputs) * n])
         elif kind == ACTIVATION and row[INPUT] == row[OUTPUT]:
             if row[WANTED]:
                 activate_back_there(row[FUNCTION], numbers[at], source[: inputs * n], dy[: inputs * n])
         elif kind == ACTIVATION:
             if row[WANTED]:
                 y = arena[row[OUTPUT] * n : (row[OUTPUT] + inputs) * n]
-                dx = d_arena[row[INPUT] * n : (row[INPUT] + inputs) * n]
                 activate_back(row[FUNCTION], numbers[at], source[: inputs * n], y, dy[: inputs * n], dx)
         elif row[WANTED] or row[WEIGHT] >= 0:
-            dx = d_arena[max(0, row[INPUT]) * n :]
             backward_rest(row, numbers[at], links, values, gradients, source, arena[row[KEPT] * n :], dy, dx, n)
 
 
@@ -1551,7 +1573,7 @@ def differentiate(
     caches; with the last ones go those that would be less than a register's.
     """
     turn = table[0, KIND] != LINEAR
-    last = table[-1, OUTPUT]
+    first = table[-1, OUTPUT_SLOPE]
     whole = len(chosen)
     total = ZERO
     gradients[:] = ZERO
@@ -1566,7 +1588,7 @@ def differentiate(
             table, numbers, links, values, rows[:n], x, arena, taps, offsets, classes, positive, statistics, masks,
             True,
         )  # fmt: skip
-        dy = d_arena[last * n : (last + classes) * n].reshape((classes, n))
+        dy = d_arena[first * n : (first + classes) * n].reshape((classes, n))
         total += loss_of(loss, y, labels[some], dy, positive, smoothing, whole)
         backward(
             table, numbers, links, values, gradients, rows[:n], x, arena, d_arena, taps, offsets, statistics, product,

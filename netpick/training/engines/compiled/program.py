@@ -141,7 +141,7 @@ class Program:
         self.kernels = kernels
         self.flat = FlatParameters(model)
         table = Table(kernels, layers, model, image)
-        self.table, self.classes, size = np.stack(table.rows), table.classes, table.room + table.classes
+        self.table, self.classes, size = np.stack(table.rows), table.classes, table.room
         self.numbers, self.links = np.array(table.numbers, np.float32), np.array([*table.links, 0], np.int64)
         self.statistics = np.zeros(max(1, table.statistics), np.float32)
         self.norms = [self._adopt(norm, begin) for norm, begin in table.norms]
@@ -155,7 +155,7 @@ class Program:
         most = max(room, self.together)
         pixels = math.prod(image)
         self.rows = empty(room * pixels).reshape(room, pixels)
-        self.x, self.arena, self.d_arena = empty(pixels * most), empty(size * most), empty(size * room)
+        self.x, self.arena, self.d_arena = empty(pixels * most), empty(size * most), empty(table.slopes * room)
         self.taps, self.offsets = np.empty((2, max(most, table.taps)), np.int64)
         self.product = np.empty(max(1, table.product), np.float32)
         self.values = self.flat.values.detach().numpy()

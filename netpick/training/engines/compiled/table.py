@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +38,8 @@ class Table:
     numbers : four of each row
     links : what poolings read, those of all rows one after another
     classes : values that the last layer makes
-    room : values of a sample that all layers make, but for the softmax
+    room : values of a sample that all layers make, with the softmax, and that some need for a while
+    slopes : gradients of a sample that there are at the same time, at most
     taps : the most weights that one value of a layer goes through, or comes from
     product : the most weights of one linear layer
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
@@ -50,8 +52,9 @@ class Table:
         self.numbers: list[tuple[float, ...]] = []
         self.links: list[int] = []
         self.dropouts: list[tuple[int, float]] = []
-        self.at, self.room, self.taps, self.product, self.statistics = -1, 0, 0, 0, 0
+        self.at, self.room, self.reach, self.taps, self.product, self.statistics = -1, 0, 0, 0, 0, 0
         self.norms: list[tuple[Any, int]] = []
+        self.made: list[tuple[int, int]] = []  # what layers make: where it begins, and how many gradients it has
         self.learning = False  # whether a layer before has parameters: only then its output's gradient is wanted
         self.shape = tuple(image)
         for layer, module, after in zip(layers, model, shapes(layers, self.shape), strict=True):
@@ -61,6 +64,9 @@ class Table:
                 self._layer(module, after)
             self.shape = after
         (self.classes,) = self.shape
+        self.reach = max(self.reach, self.room + self.classes)
+        self._place_slopes()
+        self.room = self.reach
 
     def _row(self, kind: int, inputs: int, outputs: int, values: int, numbers: Sequence[float] = ()) -> np.ndarray:
         """Append a row that takes the values that the last one made; `values` is how many it makes itself."""
@@ -70,6 +76,8 @@ class Table:
         row[[k.INPUTS, k.OUTPUTS, k.WEIGHT, k.BIAS]] = inputs, outputs, -1, -1
         self.rows.append(row)
         self.numbers.append((*numbers, *(0.0 for _ in range(4 - len(numbers)))))
+        if values:
+            self.made.append((self.room, values))
         self.at = self.room
         self.room += values
         return row
@@ -158,33 +166,44 @@ class Table:
         )
         spatial = (*(1,) * flat, *sizes)
         around = [(0, 0)] * flat + _around(module)
+        beside = [0, 0, 0]
         if any(map(any, around)):
             wider = tuple(size + sum(more) for size, more in zip(spatial, around, strict=True))
             if module.padding_mode == "zeros" and all(before == behind for before, behind in around):
                 row = self._row(k.PAD, channels, channels * math.prod(wider), channels * math.prod(wider))
-                row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, [before for before, _ in around]
+                beside = [before for before, _ in around]
+                row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, beside
+                self.made[-1] = self.at, channels * math.prod(spatial)
             else:
                 self._linked(k.MEAN, padded(module.padding_mode, spatial, around))
             spatial = wider
         zipped = zip(spatial, dilation, kernel, stride, strict=True)
         after = [(size - d * (span - 1) - 1) // step + 1 for size, d, span, step in zipped]
         outputs, groups = module.out_channels, module.groups
-        if kernel == spatial and groups == 1:  # it covers all of its input: a matrix product
+        if kernel == spatial and groups == 1 and not any(beside):  # it covers all of its input: a matrix product
             self._parameters(self._row(k.LINEAR, channels * math.prod(spatial), outputs, outputs), module)
         else:
             first, begin, wanted, weights = self.at, self.room, self.learning, module.weight.numel() // groups
+            inner = math.prod(size - 2 * more for size, more in zip(spatial, beside, strict=True))
             for group in range(groups):  # each of them a convolution by itself
                 self.learning, before = wanted, group * (channels // groups) * math.prod(spatial)
                 self.at = first + before if first >= 0 else first - before
+                widened = outputs // groups * after[0] * after[1] * (after[2] + 2 * dilation[2] * (kernel[2] - 1))
+                self.reach = max(self.reach, self.room + widened)
                 row = self._row(k.CONV, channels // groups, outputs // groups, outputs // groups * math.prod(after))
                 for column, three in zip(
                     (k.SHAPE, k.KERNEL, k.STRIDE, k.DILATION), (spatial, kernel, stride, dilation), strict=True
                 ):
                     row[column : column + 3] = three
                 self._parameters(row, module)
+                row[k.AROUND : k.AROUND + 3] = beside
+                # From where those of the first one begin.
+                row[k.INPUT_SLOPE] = group * (channels // groups) * inner
+                row[k.OUTPUT_SLOPE] = group * (outputs // groups) * math.prod(after)
                 row[k.WEIGHT] += group * weights
                 row[k.BIAS] += group * (outputs // groups) if module.bias is not None else 0
             self.at = begin
+            self.made[-groups:] = [(begin, self.room - begin)]
             self.taps = max(self.taps, math.prod(kernel) * max(channels, outputs) // groups)
         self.shape = (outputs, *after[flat:])
 
@@ -235,6 +254,60 @@ class Table:
         row = self._row(k.ADD, size, size, size)
         row[k.OTHER], row[k.WANTED] = short, wanted or len(block.shortcut) > 0
         self._layer(block.activation2, self.shape)
+
+    def _place_slopes(self) -> None:
+        """Write where gradients lie: one gives its place away when the layer that made the value has used it up."""
+        k = self.k
+        begins = [begin for begin, _ in self.made]
+        same = list(range(len(begins)))  # of each, one that lies in the same place
+
+        def number(offset: int) -> int:
+            return same[bisect.bisect_right(begins, offset) - 1]
+
+        for row in self.rows:
+            alone = row[k.KIND] == k.ADD or (row[k.KIND] == k.PAD and not row[k.OTHER])
+            if alone and row[k.INPUT] >= 0:
+                same[bisect.bisect_right(begins, row[k.OUTPUT]) - 1] = number(row[k.INPUT])
+        sizes, first, last = [0] * len(begins), [len(self.rows)] * len(begins), [-1] * len(begins)
+        for which, (_, size) in zip(same, self.made, strict=True):
+            sizes[which] = max(sizes[which], size)
+        end = number(self.rows[-1][k.OUTPUT])
+        sizes[end], last[end] = max(sizes[end], self.classes), len(self.rows)
+        for at, row in enumerate(self.rows):
+            first[number(row[k.OUTPUT])] = min(first[number(row[k.OUTPUT])], at)
+            for column in (k.INPUT, k.OTHER) if row[k.KIND] == k.ADD else (k.INPUT,):
+                if row[column] >= 0:
+                    last[number(row[column])] = max(last[number(row[column])], at)
+        offsets, self.slopes = place(list(zip(sizes, first, last, strict=True)))
+        for row in self.rows:
+            row[k.OUTPUT_SLOPE] += offsets[number(row[k.OUTPUT])]
+            if row[k.INPUT] >= 0:
+                row[k.INPUT_SLOPE] += offsets[number(row[k.INPUT])]
+            if row[k.KIND] == k.ADD and row[k.OTHER] >= 0:
+                row[k.OTHER_SLOPE] = offsets[number(row[k.OTHER])]
+
+
+def place(spans: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """Return where values may lie, and the room for all of them.
+
+    Parameters
+    ----------
+    spans : of each value its size, and the first and the last moment of its life; those who live at the same time don't
+        overlap
+    """
+    offsets = [0] * len(spans)
+    placed: list[int] = []
+    for which in sorted(range(len(spans)), key=lambda which: -spans[which][0]):  # the largest first
+        size, first, last = spans[which]
+        beside = [other for other in placed if spans[other][1] <= last and first <= spans[other][2]]
+        at = 0
+        for begin, end in sorted((offsets[other], offsets[other] + spans[other][0]) for other in beside):
+            if begin - at >= size:
+                break
+            at = max(at, end)
+        offsets[which] = at
+        placed.append(which)
+    return offsets, max((at + span[0] for at, span in zip(offsets, spans, strict=True)), default=0)
 
 
 def _around(module: Any) -> list[tuple[int, int]]:
