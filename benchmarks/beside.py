@@ -99,7 +99,9 @@ def networks(trees: list[Path], args: Any) -> list[dict[str, Any]]:
         )
         for tree in trees
     }
-    known = [json.loads(process.stdout.readline()) for process in held.values()]  # type: ignore[union-attr]
+    known = [json.loads(process.stdout.readline() or "null") for process in held.values()]  # type: ignore[union-attr]
+    if not all(known):
+        sys.exit("a checkout could not begin: the last line above says why")
     if known[0] != known[1]:
         sys.exit("the checkouts draw different networks: name others with --template, or none for the panel's")
     names = [name for name, _ in known[1]]

@@ -207,8 +207,8 @@ def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets,
 
 def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size: Any) -> None:
     """Write the code of `dots` for so many rows and columns of sums."""
-    sums, values, source, taps = pointers
-    apart, runs, down, along = steps
+    into, values, source, taps = pointers
+    next_row, apart, runs, down, along = steps
     kind, number = ir.VectorType(ir.FloatType(), VECTOR), ir.IntType(64)
     zero = kind(None)
     totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(columns)] for _ in range(rows)]
@@ -250,7 +250,11 @@ def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size
             builder.fadd(builder.shuffle_vector(*pair, first), builder.shuffle_vector(*pair, second)) for pair in pairs
         ]
         step *= 2
-    builder.store(lines[0], _pointer(builder, sums, number(0), VECTOR), align=4)
+    for r in range(rows):
+        place = _pointer(builder, builder.gep(into, [builder.mul(next_row, number(r))]), number(0), columns)
+        mine = ir.VectorType(ir.IntType(32), columns)([r * ACROSS + c for c in range(columns)])
+        total = builder.shuffle_vector(lines[0], lines[0], mine)
+        builder.store(builder.fadd(builder.load(place, align=4), total), place, align=4)
 
 
 def _exchanged(step: int) -> tuple[Any, Any]:
@@ -261,8 +265,8 @@ def _exchanged(step: int) -> tuple[Any, Any]:
 
 
 @intrinsic
-def dots(context, sums, values, of, apart, source, at, taps, first, runs, down, along, size, rows, columns):
-    """Write the sums of values[of + r * apart + i] * source[at + taps[first + c] + i] into sums[r * ACROSS + c].
+def dots(context, y, to, next_row, values, of, apart, source, at, taps, first, runs, down, along, size, rows, columns):
+    """Add the sums of values[of + r * apart + i] * source[at + taps[first + c] + i] to y[to + r * next_row + c].
 
     Of `rows` rows r, at most UP, and of `columns` taps c, at most ACROSS, over all i below `size`, which is at least
     VECTOR; all that for so many runs, each of them further down in the values and further along in the source.
@@ -270,11 +274,11 @@ def dots(context, sums, values, of, apart, source, at, taps, first, runs, down, 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = functools.partial(_place, context, builder, signature, arguments)
-        pointers = array(0), array(1, 2), array(4, 5), array(6, 7)
-        steps = tuple(arguments[at] for at in (3, 8, 9, 10))
-        number = builder.add(builder.mul(arguments[12], arguments[12].type(ACROSS)), arguments[13])
+        pointers = array(0, 1), array(3, 4), array(6, 7), array(8, 9)
+        steps = tuple(arguments[at] for at in (2, 5, 10, 11, 12))
+        number = builder.add(builder.mul(arguments[14], arguments[14].type(ACROSS)), arguments[15])
         cases = {
-            r * ACROSS + c: functools.partial(_dots, builder, r, c, pointers, steps, arguments[11])
+            r * ACROSS + c: functools.partial(_dots, builder, r, c, pointers, steps, arguments[13])
             for r in range(1, UP + 1)
             for c in range(1, ACROSS + 1)
         }
@@ -283,7 +287,7 @@ def dots(context, sums, values, of, apart, source, at, taps, first, runs, down, 
 
     del context
     n = types.intp
-    return types.void(sums, values, n, n, source, n, taps, n, n, n, n, n, n, n), generate
+    return types.void(y, n, n, values, n, n, source, n, taps, n, n, n, n, n, n, n), generate
 
 
 @intrinsic
@@ -609,10 +613,10 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
 
 
 @jit
-def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along, size, sums):
+def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along, size):
     """Add the sums of values[of + r * apart + i] * source[at + tap + i], i below `size`, to into[r, t].
 
-    Of all rows r and taps t; runs, down and along as for `dots`, to which `sums` are given.
+    Of all rows r and taps t; runs, down and along as for `dots`.
     """
     many = len(taps)
     if size < VECTOR:
@@ -628,11 +632,10 @@ def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along,
     for r in range(0, rows, UP):
         up = min(UP, rows - r)
         for t in range(0, many, ACROSS):
-            across = min(ACROSS, many - t)
-            dots(sums, values, of + r * apart, apart, source, at, taps, t, runs, down, along, size, up, across)
-            for i in range(up):
-                for j in range(across):
-                    into[(r + i) * many + t + j] += sums[i * ACROSS + j]
+            dots(
+                *(into, r * many + t, many, values, of + r * apart, apart, source, at, taps, t, runs, down, along),
+                *(size, up, min(ACROSS, many - t)),
+            )
 
 
 OWN_WEIGHTS, OWN_OUTPUTS, OWN_SAMPLES = 2**16, 16, 32
@@ -668,10 +671,7 @@ def linear(row, rows, x, weight, bias, y, n, taps, offsets):
         for j in range(outputs):
             for i in range(n):
                 out[j, i] = begin[j]
-        sums = np.empty(VECTOR, np.float32)
-        dot_taps(
-            y, weight, 0, inputs, outputs, rows.reshape(n * inputs), 0, steps(inputs, n, taps), 1, 0, 0, inputs, sums
-        )
+        dot_taps(y, weight, 0, inputs, outputs, rows.reshape(n * inputs), 0, steps(inputs, n, taps), 1, 0, 0, inputs)
     elif row[INPUT] >= 0 and is_own(row, n):
         places, columns = steps(n, inputs, taps), steps(1, inputs, offsets)
         weigh_taps(y, 0, n, x, 0, places, weight, inputs, columns, 0, inputs, begin, n)
@@ -688,9 +688,8 @@ def linear_back_weight(row, rows, x, dy, d_weight, d_bias, n, taps, offsets, pro
     """Write the gradient of a linear layer's weights, or add it if `adds`, and add that of its bias."""
     inputs, outputs = row[INPUTS], row[OUTPUTS]
     slope = dy[: outputs * n].reshape((outputs, n))
-    if row[INPUT] >= 0 and outputs <= OWN_OUTPUTS and n >= 2 * OWN_SAMPLES:
-        sums = np.empty(VECTOR, np.float32)
-        dot_taps(d_weight, dy, 0, n, outputs, x, 0, steps(n, inputs, taps), 1, 0, 0, n, sums)
+    if row[INPUT] >= 0 and is_own(row, n):
+        dot_taps(d_weight, dy, 0, n, outputs, x, 0, steps(n, inputs, taps), 1, 0, 0, n)
     else:
         into = product[: outputs * inputs] if adds else d_weight
         if row[INPUT] >= 0:
@@ -770,13 +769,12 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
     outputs = row[OUTPUTS]
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
     plane, line = depths * heights * span, row[SHAPE + 2] * n
-    sums = np.empty(VECTOR, np.float32)
     for d in range(depths):
         if row[STRIDE + 2] > 1:  # each place is by itself
             for h in range(heights):
                 at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
                 of = (d * heights + h) * span
-                dot_taps(d_weight, dy, of, plane, outputs, x, at, taps, span // n, n, row[STRIDE + 2] * n, n, sums)
+                dot_taps(d_weight, dy, of, plane, outputs, x, at, taps, span // n, n, row[STRIDE + 2] * n, n)
             continue
         pieces = max(1, (span + TILE - 1) // TILE)
         together = max(1, TILE // span)
@@ -786,7 +784,7 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
             for piece in range(pieces):
                 i, end = piece * span // pieces, (piece + 1) * span // pieces
                 along = row[STRIDE + 1] * line
-                dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i, sums)
+                dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i)
     if len(d_bias):
         sum_rows(dy[: outputs * plane].reshape((outputs, plane)), d_bias)
 
