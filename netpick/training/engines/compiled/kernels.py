@@ -545,6 +545,13 @@ def copy(source, out):
 
 
 @jit
+def clear(values):
+    """Write zeros."""
+    for i in range(len(values)):
+        values[i] = ZERO
+
+
+@jit
 def activate_there(function, numbers, x):
     """Write an activation of x in its place.
 
@@ -782,7 +789,8 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
             at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
             of, runs = (d * heights + h) * span, min(together, heights - h)
             for piece in range(pieces):
-                i, end = piece * span // pieces, (piece + 1) * span // pieces
+                i = piece * span // pieces // VECTOR * VECTOR
+                end = span if piece == pieces - 1 else (piece + 1) * span // pieces // VECTOR * VECTOR
                 along = row[STRIDE + 1] * line
                 dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i)
     if len(d_bias):
@@ -822,11 +830,9 @@ def widen(x, lines, size, side, out):
     apart = size + 2 * side
     for number in range(lines):
         begin, first = number * apart, number * size
-        for i in range(begin, begin + side):
-            out[i] = ZERO
+        clear(out[begin : begin + side])
         copy(x[first : first + size], out[begin + side : begin + side + size])
-        for i in range(begin + side + size, begin + apart):
-            out[i] = ZERO
+        clear(out[begin + side + size : begin + apart])
 
 
 @jit
@@ -835,7 +841,7 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
 
     Each value is the sum of all that it went into. Those of a row differ in that only at its ends, unless there is a
     stride: so the gradient of the output is given zeros at its sides first, where that isn't much more work, and whole
-    rows are computed at once; `room` is for that.
+    rows are computed at once. With a stride those are that the same weights reach. `room` is for both.
     """
     outputs, channels, stride, dilation = row[OUTPUTS], row[INPUTS], row[STRIDE + 2], row[DILATION + 2]
     heights, widths = places(row, 1), places(row, 2)
@@ -866,10 +872,10 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
     for phase in range(stride):
         x = left + phase
         while x < width - left:
-            wide = 1  # neighbours that the same weights reach
-            if stride == 1:
-                while x + wide < width - left and w_from[x + wide] == w_from[x] and w_to[x + wide] == w_to[x]:
-                    wide += 1
+            end = x + stride  # of those that the same weights reach
+            while end < width - left and w_from[end] == w_from[x] and w_to[end] == w_to[x]:
+                end += stride
+            wide = (end - x) // stride
             for z in range(front, depth - front):
                 if (d_first, d_last, w_first, w_last) != (d_from[z], d_to[z], w_from[x], w_to[x]):
                     d_first, d_last, w_first, w_last = d_from[z], d_to[z], w_from[x], w_to[x]
@@ -887,31 +893,41 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
                     at = ((d_through[z] * heights + h_through[y]) * widths + w_through[x]) * n
                     to = (((z - front) * inner_h + y - top) * inner_w + x - left) * n
                     first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
-                    if many == 0:  # as most of what strides pass over
-                        for c in range(channels):
-                            for i in range(to + c * channel, to + c * channel + wide * n):
-                                dx[i] = ZERO
+                    if stride == 1:
+                        weigh_taps(
+                            *(dx, to, channel, slope, at, taps, weight, kernel, offsets, first, many, begin, wide * n),
+                        )
                         continue
-                    weigh_taps(
-                        *(dx, to, channel, slope, at, taps, weight, kernel, offsets),
-                        *(first, many, begin, wide * n),
-                    )
-            x += wide if stride == 1 else stride
+                    apart = wide * n
+                    if many > 0:  # of those that strides pass over there may be none
+                        weigh_taps(
+                            *(room, 0, apart, slope, at, taps, weight, kernel, offsets, first, many, begin, apart),
+                        )
+                    else:
+                        clear(room[: channels * apart])
+                    for c in range(channels):
+                        for i in range(wide):
+                            place = to + c * channel + i * stride * n
+                            copy(room[c * apart + i * n :], dx[place : place + n])
+            x = end
 
 
 @jit
 def pad(row, x, y, n):
     """Copy images x into y with zeros around them."""
-    y[:] = ZERO
-    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    depth, size = row[SHAPE], row[SHAPE + 1] * row[SHAPE + 2] * n
     before, above, left = row[KERNEL], row[KERNEL + 1], row[KERNEL + 2]
-    high, wide = height + 2 * above, width + 2 * left
-    for c in range(row[INPUTS]):
-        for d in range(depth):
-            for h in range(height):
-                a = ((c * depth + d) * height + h) * width * n
-                b = (((c * (depth + 2 * before) + d + before) * high + h + above) * wide + left) * n
-                copy(x[a : a + width * n], y[b : b + width * n])
+    wide = (row[SHAPE + 2] + 2 * left) * n
+    plane, edge = (row[SHAPE + 1] + 2 * above) * wide, above * wide
+    for number in range(row[INPUTS] * (depth + 2 * before)):
+        c, d = number // (depth + 2 * before), number % (depth + 2 * before) - before
+        out = y[number * plane : (number + 1) * plane]
+        if d < 0 or d >= depth:
+            clear(out)
+        else:
+            clear(out[:edge])
+            widen(x[(c * depth + d) * size :], row[SHAPE + 1], row[SHAPE + 2] * n, left * n, out[edge:])
+            clear(out[plane - edge :])
 
 
 @jit
@@ -946,8 +962,7 @@ def pool_largest(row, links, x, y, kept, n):
 def pool_largest_back(row, links, kept, dy, dx, n):
     """Add the gradient of each place of the output to that of the value that was taken."""
     first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
-    for i in range(row[INPUTS] * places * n):
-        dx[i] = ZERO
+    clear(dx[: row[INPUTS] * places * n])
     for c in range(row[INPUTS]):
         for o in range(many):
             slope, which = line(dy, c * many + o, n), line(kept, c * many + o, n)
@@ -977,8 +992,7 @@ def pool_mean(row, links, x, y, n):
 def pool_mean_back(row, links, dy, dx, n):
     """Spread the gradient of each place of the output over what it is the mean of."""
     first, many, places = row[OTHER], row[OUTPUTS], row[SHAPE + 2]
-    for i in range(row[INPUTS] * places * n):
-        dx[i] = ZERO
+    clear(dx[: row[INPUTS] * places * n])
     for c in range(row[INPUTS]):
         for o in range(many):
             slope, share = line(dy, c * many + o, n), ONE / np.float32(links[first + many + 1 + o])
@@ -1016,29 +1030,18 @@ def drop_back(row, numbers, kept, dy, dx, n):
 
 
 @jit
-def sum_of(x):
-    """Return the sum of many values, about as exact as in float64."""
-    total = 0.0
-    for start in range(0, len(x), TILE):
-        part = x[start : start + TILE]
-        s = ZERO
-        for i in range(len(part)):
-            s += part[i]
-        total += s
-    return total
-
-
-@jit
-def sum_of_products(x, shift, y, other):
-    """Return the sum of (x - shift) (y - other), about as exact as in float64."""
-    total = 0.0
+def sums_of(x, shift, y, other):
+    """Return the sums of y - other, and of (x - shift) (y - other), of many values, about as exact as in float64."""
+    total = products = 0.0
     for start in range(0, len(x), TILE):
         a, b = x[start : start + TILE], y[start : start + TILE]
-        s = ZERO
+        s = p = ZERO
         for i in range(len(a)):
-            s += (a[i] - shift) * (b[i] - other)
+            s += b[i] - other
+            p += (a[i] - shift) * (b[i] - other)
         total += s
-    return total
+        products += p
+    return total, products
 
 
 @jit
@@ -1053,8 +1056,10 @@ def norm(x, weight, bias, y, statistics, numbers, training):
     for c in range(channels):
         w, b = weight[c] if len(weight) else ONE, bias[c] if len(bias) else ZERO
         if training:
-            mean = np.float32(sum_of(x[c]) / many)
-            variance = sum_of_products(x[c], mean, x[c], mean) / many
+            start = x[c, 0]  # about as far from the mean as any: little is lost in the difference of squares
+            total, squares = sums_of(x[c], start, x[c], start)
+            mean = np.float32(start + total / many)
+            variance = max(0.0, squares / many - (total / many) ** 2)
             statistics[0, c] += momentum * (mean - statistics[0, c])
             statistics[1, c] += momentum * (np.float32(variance * many / (many - 1)) - statistics[1, c])
             statistics[2, c], statistics[3, c] = mean, np.float32(1 / math.sqrt(variance + epsilon))
@@ -1077,8 +1082,8 @@ def norm_back(x, weight, dy, dx, d_weight, d_bias, statistics, wanted):
     channels, many = x.shape
     for c in range(channels):
         mean, inverse = statistics[2, c], statistics[3, c]
-        total = sum_of(dy[c])
-        product = sum_of_products(x[c], mean, dy[c], ZERO) * inverse
+        total, product = sums_of(x[c], mean, dy[c], ZERO)
+        product *= inverse
         if len(d_weight):
             d_weight[c] = np.float32(product)
         if len(d_bias):

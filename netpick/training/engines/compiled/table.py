@@ -189,7 +189,7 @@ class Table:
                 self.learning, before = wanted, group * (channels // groups) * math.prod(spatial)
                 self.at = first + before if first >= 0 else first - before
                 widened = outputs // groups * after[0] * after[1] * (after[2] + 2 * dilation[2] * (kernel[2] - 1))
-                self.reach = max(self.reach, self.room + widened)
+                self.reach = max(self.reach, self.room + max(widened, channels // groups * spatial[2]))
                 row = self._row(k.CONV, channels // groups, outputs // groups, outputs // groups * math.prod(after))
                 for column, three in zip(
                     (k.SHAPE, k.KERNEL, k.STRIDE, k.DILATION), (spatial, kernel, stride, dilation), strict=True
