@@ -23,7 +23,7 @@ from netpick.networks.modules.build import build
 from netpick.networks.paper.spec import NetworkSpec, layer, shapes
 from netpick.training import Job, Plan, choose, train
 from netpick.training.engines import compiled
-from netpick.training.engines.compiled import ACTIVATIONS, MOST_MACS, cache, program, ready
+from netpick.training.engines.compiled import ACTIVATIONS, MOST_MACS, cache, program, ready, slopes
 from netpick.training.engines.compiled.program import kernels
 
 CLASSES = 3
@@ -179,8 +179,24 @@ def test_poolings_of_all_kinds_learn_as_in_the_plain_loop(drawn, batch_size, cou
     assert_same_training(network(image, *layers), image, optimizer="SGD", batch_size=batch_size, count=count)
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 6)), max_size=12))
+def test_gradients_that_are_needed_at_the_same_time_do_not_overlap(drawn):
+    spans = [(size, min(a, b), max(a, b)) for size, a, b in drawn]
+    places, room = slopes.place(spans)
+    taken = [set() for _ in range(7)]
+    for (size, first, last), begin in zip(spans, places, strict=True):
+        values = set(range(begin, begin + size))
+        assert begin >= 0
+        assert begin + size <= room
+        for moment in range(first, last + 1):
+            assert not taken[moment] & values
+            taken[moment] |= values
+    assert room <= sum(size for size, _, _ in spans)
+
+
 @pytest.mark.parametrize("last", [
-    layer("MaxPool2d", kernel_size=[4, 3]), layer("Dropout", p=0.3), layer("GroupNorm", num_groups=1, num_channels=CLASSES), layer("ReLU"),
+    layer("MaxPool2d", kernel_size=[4, 3]), layer("Dropout", p=0.3), layer("ReLU"),
+    layer("GroupNorm", num_groups=1, num_channels=CLASSES),
 ], ids=lambda one: one.op)  # fmt: skip
 def test_layers_that_keep_something_or_work_in_place_may_be_the_last_one(last):
     image = (2, 4, 3)

@@ -42,10 +42,10 @@ def scored_together(values: int, turned: bool) -> int:
     return max(16, min(TOGETHER[turned], VALUES_TOGETHER // values // 16 * 16))
 
 
-TRAINED_TOGETHER = (32, 48, 64, 96)
+TRAINED_TOGETHER = (32, 64, 96)
 """Samples of a batch that may be trained on at a time: all values of one place then begin where a cache line does."""
 
-TRAINED_VALUES = 90_000
+TRAINED_VALUES = 140_000
 """Outputs of all layers of the samples that are trained on at a time, as far as there may be fewer: they, and their
 gradients, stay in the second cache."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from netpick.networks.paper.operations import ENDS
 from netpick.networks.paper.spec import LayerSpec, shapes
 from netpick.training.engines.compiled import SHAPES
 from netpick.training.engines.compiled.activations import ACTIVATIONS
+from netpick.training.engines.compiled.slopes import place_slopes
 from netpick.training.engines.compiled.windows import padded, pooled
 
 ALPHA = 1.7580993408473766
@@ -65,7 +65,7 @@ class Table:
             self.shape = after
         (self.classes,) = self.shape
         self.reach = max(self.reach, self.room + self.classes)
-        self._place_slopes()
+        self.slopes = place_slopes(kernels, self.rows, self.made, self.classes)
         self.room = self.reach
 
     def _row(self, kind: int, inputs: int, outputs: int, values: int, numbers: Sequence[float] = ()) -> np.ndarray:
@@ -254,60 +254,6 @@ class Table:
         row = self._row(k.ADD, size, size, size)
         row[k.OTHER], row[k.WANTED] = short, wanted or len(block.shortcut) > 0
         self._layer(block.activation2, self.shape)
-
-    def _place_slopes(self) -> None:
-        """Write where gradients lie: one gives its place away when the layer that made the value has used it up."""
-        k = self.k
-        begins = [begin for begin, _ in self.made]
-        same = list(range(len(begins)))  # of each, one that lies in the same place
-
-        def number(offset: int) -> int:
-            return same[bisect.bisect_right(begins, offset) - 1]
-
-        for row in self.rows:
-            alone = row[k.KIND] == k.ADD or (row[k.KIND] == k.PAD and not row[k.OTHER])
-            if alone and row[k.INPUT] >= 0:
-                same[bisect.bisect_right(begins, row[k.OUTPUT]) - 1] = number(row[k.INPUT])
-        sizes, first, last = [0] * len(begins), [len(self.rows)] * len(begins), [-1] * len(begins)
-        for which, (_, size) in zip(same, self.made, strict=True):
-            sizes[which] = max(sizes[which], size)
-        end = number(self.rows[-1][k.OUTPUT])
-        sizes[end], last[end] = max(sizes[end], self.classes), len(self.rows)
-        for at, row in enumerate(self.rows):
-            first[number(row[k.OUTPUT])] = min(first[number(row[k.OUTPUT])], at)
-            for column in (k.INPUT, k.OTHER) if row[k.KIND] == k.ADD else (k.INPUT,):
-                if row[column] >= 0:
-                    last[number(row[column])] = max(last[number(row[column])], at)
-        offsets, self.slopes = place(list(zip(sizes, first, last, strict=True)))
-        for row in self.rows:
-            row[k.OUTPUT_SLOPE] += offsets[number(row[k.OUTPUT])]
-            if row[k.INPUT] >= 0:
-                row[k.INPUT_SLOPE] += offsets[number(row[k.INPUT])]
-            if row[k.KIND] == k.ADD and row[k.OTHER] >= 0:
-                row[k.OTHER_SLOPE] = offsets[number(row[k.OTHER])]
-
-
-def place(spans: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
-    """Return where values may lie, and the room for all of them.
-
-    Parameters
-    ----------
-    spans : of each value its size, and the first and the last moment of its life; those who live at the same time don't
-        overlap
-    """
-    offsets = [0] * len(spans)
-    placed: list[int] = []
-    for which in sorted(range(len(spans)), key=lambda which: -spans[which][0]):  # the largest first
-        size, first, last = spans[which]
-        beside = [other for other in placed if spans[other][1] <= last and first <= spans[other][2]]
-        at = 0
-        for begin, end in sorted((offsets[other], offsets[other] + spans[other][0]) for other in beside):
-            if begin - at >= size:
-                break
-            at = max(at, end)
-        offsets[which] = at
-        placed.append(which)
-    return offsets, max((at + span[0] for at, span in zip(offsets, spans, strict=True)), default=0)
 
 
 def _around(module: Any) -> list[tuple[int, int]]:
