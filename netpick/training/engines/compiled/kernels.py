@@ -646,8 +646,9 @@ def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along,
 
 
 OWN_WEIGHTS, OWN_OUTPUTS, OWN_SAMPLES = 2**16, 16, 32
-"""Weights of a linear layer up to which BLAS, which first copies what it multiplies, is slower than `tile` and `dots`;
-of layers after the first with more outputs, and so few samples that they don't fill the registers, it is faster."""
+"""Weights of a linear layer up to which BLAS, which first copies what it multiplies, is slower than `tile` and `dots`.
+Of layers after the first it is slower, up to so many outputs, whatever the weights; from more on it is faster where
+there are fewer samples than these."""
 
 
 @jit
@@ -661,8 +662,7 @@ def steps(by, many, out):
 @jit
 def is_own(row, n):
     """Return whether a linear layer after the first is computed by `tile`, and not by BLAS."""
-    inputs, outputs = row[INPUTS], row[OUTPUTS]
-    return inputs * outputs <= OWN_WEIGHTS and (outputs <= OWN_OUTPUTS or n >= OWN_SAMPLES)
+    return row[OUTPUTS] <= OWN_OUTPUTS or (n >= OWN_SAMPLES and row[INPUTS] * row[OUTPUTS] <= OWN_WEIGHTS)
 
 
 @jit
