@@ -149,7 +149,7 @@ def _train_due(situation: Situation, options: Options, listener: Listener, clust
         hand_out = None if cluster is None else timing_on(cluster, situation)
         can_time = cluster is None or hand_out is not None
         budget = outlook.before_training if options.estimate and can_time else outlook.never
-        ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note, hand_out)
+        ahead = outlook.look_ahead(situation, tasks, budget, options.compact, listener.note, hand_out, begun=True)
     except NetpickError:
         discard(store)
         raise

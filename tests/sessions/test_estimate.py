@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,9 @@ from netpick.core.errors import NetpickError, RunError
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Listener, Options, estimate_run, train_run
-from netpick.sessions.forecast import calibration, estimate, outlook
-from netpick.sessions.forecast.estimate import Overheads, disk, predict, size
+from netpick.sessions.forecast import bookkeeping, calibration, estimate, outlook
+from netpick.sessions.forecast.bookkeeping import EPOCHS, Bookkeeping, MadeUp, of_epochs
+from netpick.sessions.forecast.estimate import HANDLING_SECONDS, Overheads, disk, predict, size
 from netpick.sessions.forecast.model import Timed, fit, rough
 from netpick.sessions.forecast.probe import time_task
 from netpick.sessions.forecast.work import workloads_of
@@ -121,7 +124,8 @@ def test_the_disk_is_as_was_said_and_the_rest_is_estimated_from_what_is_done(cal
     assert on_disk(folder) == pytest.approx(before.bytes, rel=0.15)
     (start,) = heard
     assert start.estimate.basis == "timed"  # the session uses the calibration that is there
-    assert start.estimate.seconds == pytest.approx(before.seconds)
+    # It is asked when torch and the data are loaded, which the time said beforehand has in it.
+    assert start.estimate.seconds == pytest.approx(before.seconds - estimate.LOADING_SECONDS)
     assert sum(start.cost.values()) == pytest.approx(sum(row["seconds"] for row in before.costliest), abs=0.005)
     over = estimate_run(folder, CPU)
     assert (over.due, over.text) == (0, f"{folder}: all 8 trainings have ended, nothing is left to do")
@@ -205,13 +209,49 @@ def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
     works = works_of(made)
     model = fit(works, [Timed(work.key, 0.01, 1e-5, 0.1) for work in works])
     each = works[0].steps * 0.01 + 200 * 1e-5 + 0.1
-    said = predict(model, works, 3, 4, Overheads(commit=1.0, merge=0.5))
+    said = predict(model, works, 3, 4, Overheads(Bookkeeping(commit=0.05, core=0.05, merge=0.5)))
     # Three workers on four cores: the coordinator has a core of its own. 8 equal ones on 3 workers: three rounds.
     assert said.seconds == pytest.approx(Overheads().start + 8 * 0.5 + 3 * each)
     assert said.worker_seconds == pytest.approx(8 * each)
     assert said.low < said.seconds < said.high
-    said = predict(model, works, 4, 4, Overheads(commit=1.0, merge=0.0, start=2.5))
-    assert said.seconds == pytest.approx(2.5 + 2 * (each + 1.0))
+    # Without one it takes from the workers what it does on a core; waiting for the disk takes nothing from them.
+    said = predict(model, works, 4, 4, Overheads(Bookkeeping(commit=0.04, core=0.02, merge=0.0), start=2.5))
+    assert said.seconds == pytest.approx(2.5 + 2 * (each + 0.02 + HANDLING_SECONDS))
+    assert said.worker_seconds == pytest.approx(8 * each)
+    # However many workers there are, results are written down one after the other.
+    for cores in (4, 64, None):
+        slow = predict(model, works, 4, cores, Overheads(Bookkeeping(commit=1.0, core=0.1, merge=0.25), start=2.5))
+        assert slow.seconds == pytest.approx(2.5 + 8 * 1.0 + 8 * 0.25)
+
+
+def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_training(tmp_path, monkeypatch):
+    """On a clock that goes on by what a commit, a wait and a merged training are made to take."""
+    clock, core, waited, held = [0.0], [0.0], [0.0], Counter()
+
+    def commit(store, result, labels):
+        held[store.path] += 1
+        first = held[store.path] == 1  # which loads what is loaded once
+        clock[0] += 0.5 + (9.0 if first else 0.01 * len(result.epochs))
+        core[0] += 0.002
+        waited[0] += 0.5
+
+    def compact(store):
+        clock[0] += 3.0 + 0.25 * held[store.path]
+
+    monkeypatch.setattr(Store, "commit", commit)
+    monkeypatch.setattr(Store, "compact", compact)
+    clocks = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: core[0])
+    monkeypatch.setattr(bookkeeping, "time", clocks)
+    monkeypatch.setattr(bookkeeping, "waited_for_core", lambda: waited[0])
+    timed = []
+    for epochs in EPOCHS:
+        run = MadeUp(tmp_path, ["a", "b"], 20, epochs)
+        timed.append(Bookkeeping(*run.write(), run.merge()))
+    assert timed[0].commit == pytest.approx(0.01)
+    assert timed[1].commit == pytest.approx(0.03)
+    assert [each.core for each in timed] == pytest.approx([0.002, 0.002])
+    assert [each.merge for each in timed] == pytest.approx([0.25, 0.25])
+    assert of_epochs(timed, 6).commit == pytest.approx(0.06)
 
 
 def test_bytes_by_hand():

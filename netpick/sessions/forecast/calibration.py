@@ -22,28 +22,23 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from netpick.core.devices import describe
 from netpick.core.files import atomic_write, read_text
-from netpick.core.metrics import evaluate
 from netpick.core.provenance import PACKAGE, versions
-from netpick.core.result import EpochResult, TrainingResult
-from netpick.networks.paper.spec import NetworkSpec, layer
+from netpick.sessions.forecast.bookkeeping import EPOCHS, Bookkeeping, MadeUp
 from netpick.sessions.forecast.model import Model, Timed, rough
 from netpick.sessions.forecast.probe import time_task
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import Samples, Situation
 from netpick.sessions.workers import pool
 from netpick.sessions.workers.task import Ended, Failure, Task
-from netpick.store.folder import Store
-from netpick.store.schema import columns
 
 HandOut = Callable[[Sequence[Task], Callable[[Task], Any]], Generator[Ended[Any], None, None]]
 """Does some tasks, and yields each as it ends."""
 
 FILE = "calibration.json"
-FORMAT = 2
+FORMAT = 3
 """Raised when what is in the file changes its meaning."""
 
 MOST_BYTES = 2**20
@@ -61,14 +56,14 @@ START_SECONDS = 4.0
 class Calibration:
     """What was timed.
 
-    `timed` are the networks that worked; `start` the seconds until the first worker had begun; `commit` the seconds
-    that it takes to write a training down: those besides its epochs, and those an epoch. None where not measured.
+    `timed` are the networks that worked; `start` the seconds until the first worker had begun, None where that is not
+    known; `bookkeeping` what the session takes for trainings of `bookkeeping.EPOCHS` epochs, empty where not measured.
     `took` is the wall time of all that, and `samples` the numbers of samples that it was made with.
     """
 
     timed: list[Timed]
     start: float | None = None
-    commit: tuple[float, float] | None = None
+    bookkeeping: tuple[Bookkeeping, ...] = ()
     took: float = 0.0
     samples: Samples | None = None
 
@@ -129,7 +124,8 @@ def calibrate(
     places = [place for first in range(3) for place in places[first::3]]
     chosen = [replace(tasks[place], job=replace(tasks[place].job, keep_weights=False)) for place in places]
     timed: list[Timed] = []
-    start = commit = None
+    start: float | None = None
+    made_up: list[tuple[MadeUp, tuple[float, float]]] = []
     clock = time.monotonic()
     deadline = clock + max(seconds, 2 * START_SECONDS)
     work = partial(time_task, budget=useful / len(chosen))
@@ -137,51 +133,24 @@ def calibrate(
         stream = hand_out(chosen, work)
     else:
         stream = pool.stream(chosen, work, situation.workers, situation.devices)
-    with contextlib.closing(stream):
-        for ended in stream:
-            if isinstance(ended.outcome, Failure):
-                took = ended.outcome.seconds
-            else:
-                times, took = ended.outcome
-                timed.append(times)
-            if start is None:
-                start = max(0.0, time.monotonic() - clock - took)
-            elif commit is None:  # while the workers are busy, as in earnest
-                commit = _commit_line(situation.classes, situation.samples.evaluated)
-            if time.monotonic() > deadline and len(timed) >= 8:
-                break
-    return Calibration(timed, start, commit, time.monotonic() - clock, situation.samples)
-
-
-def _commit_line(classes: list[str], evaluated: int) -> tuple[float, float]:
-    """Return the seconds of writing a training down: those besides its epochs, and those an epoch."""
-    single, triple = (commit_seconds(classes, evaluated, epochs) for epochs in (1, 3))
-    slope = max(0.0, triple - single) / 2
-    return max(0.0, single - slope), slope
-
-
-def commit_seconds(classes: list[str], samples: int, epochs: int) -> float:
-    """Return the seconds that it takes here to write one training down.
-
-    Scores that are noise are written into a run of one network in a temporary folder, as the coordinator does it.
-    """
-    spec = NetworkSpec("N", "Linear", "None", (layer("Flatten"),))
-    row = {"name": "N", "hash": spec.hash, "computation": "Linear", "activation": "None", "layers": spec.layers_json()}
-    counts = dict.fromkeys((c.name for c in columns("networks") if c.type in ("int64", "float64")), 0)
-    rest: dict[str, Any] = dict.fromkeys(c.name for c in columns("networks"))
-    random = np.random.default_rng(0)
-    labels = random.integers(0, len(classes), samples)
-    splits = [evaluate("test", random.normal(size=(samples, len(classes))), labels, 0.0) for _ in range(epochs)]
-    result = TrainingResult(
-        *("N", spec.hash, 0, "done", 0, "cpu", "", datetime.now(UTC), 0.0),
-        epochs=tuple(EpochResult(n + 1, 0.0, 0.0, None, (split,)) for n, split in enumerate(splits)),
-    )
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.create(Path(folder, "run"), {"classes": classes}, [{**rest, **counts, **row}])
-        store.recover()
-        clock = time.perf_counter()
-        store.commit(result, {"test": labels})
-        return time.perf_counter() - clock
+        with contextlib.closing(stream):
+            for ended in stream:
+                if isinstance(ended.outcome, Failure):
+                    took = ended.outcome.seconds
+                else:
+                    times, took = ended.outcome
+                    timed.append(times)
+                if start is None:
+                    start = max(0.0, time.monotonic() - clock - took)
+                elif not made_up:  # while the workers are busy, as in earnest; files are merged when they are not
+                    sizes = situation.classes, situation.samples.evaluated
+                    runs = [MadeUp(Path(folder), *sizes, epochs) for epochs in EPOCHS]
+                    made_up = [(run, run.write()) for run in runs]
+                if time.monotonic() > deadline and len(timed) >= 8:
+                    break
+        bookkeeping = tuple(Bookkeeping(*seconds, run.merge()) for run, seconds in made_up)
+    return Calibration(timed, start, bookkeeping, time.monotonic() - clock, situation.samples)
 
 
 def circumstances(situation: Situation) -> dict[str, Any]:

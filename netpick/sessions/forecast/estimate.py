@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from netpick.core.errors import listed
 from netpick.core.words import counted_word as counted
 from netpick.core.words import duration, size
+from netpick.sessions.forecast.bookkeeping import Bookkeeping
 from netpick.sessions.forecast.model import Model, futures, schedule
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import RunNetwork, Samples
@@ -138,12 +139,15 @@ class Estimate:
         return "\n".join([*lines, *([self.note] if self.note else [])])
 
 
+HANDLING_SECONDS = 0.003
+"""On a core, for what passes between session and worker for a training, and for the log: two thirds in the session."""
+
+
 @dataclass(frozen=True)
 class Overheads:
-    """Seconds: to write one training down, to merge its files at the end, and until the workers have begun."""
+    """What passes besides the trainings: for each of them, and seconds until the workers have begun."""
 
-    commit: float = 0.08
-    merge: float = 0.04
+    each: Bookkeeping = field(default_factory=Bookkeeping)
     start: float = 5.0
 
 
@@ -163,16 +167,16 @@ def predict(
     """Return what some trainings will take on some workers, which share some cores with the session, or None."""
     if not loads:
         return Prediction()
-    # Where every core has a worker, the coordinator takes its time from them.
-    extra = overheads.commit if cores is not None and workers >= cores else 0.0
-    model = replace(model, fixed=model.fixed + extra)
-    outside = overheads.start + overheads.merge * len(loads)
-    seconds = sorted((model.seconds(load) for load in loads), reverse=True)
-    low, high = np.quantile(futures(model, loads, workers), (0.05, 0.95))
-    wall = schedule(seconds, workers)
-    if cores is None:  # many workers elsewhere wait for the one that writes their results down
-        wall = max(wall, overheads.commit * len(loads))
-    return Prediction(outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), sum(seconds))
+    each, number = overheads.each, len(loads)
+    # Where every core has a worker, the session takes its time from them.
+    extra = each.core + HANDLING_SECONDS if cores is not None and workers >= cores else 0.0
+    busy = replace(model, fixed=model.fixed + extra)
+    outside = overheads.start + each.merge * number
+    low, high = np.quantile(futures(busy, loads, workers), (0.05, 0.95))
+    wall = schedule(sorted(map(busy.seconds, loads), reverse=True), workers)
+    wall = max(wall, each.commit * number)  # many workers wait for the one that writes their results down
+    seconds = sum(map(model.seconds, loads))
+    return Prediction(outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), seconds)
 
 
 def disk(

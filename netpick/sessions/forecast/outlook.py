@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from netpick.core.devices import free_memory, usable_cores
 from netpick.sessions.forecast import calibration, estimate
+from netpick.sessions.forecast.bookkeeping import of_epochs
 from netpick.sessions.forecast.calibration import MOST_SECONDS, Calibration, HandOut
 from netpick.sessions.forecast.estimate import Estimate, Overheads, Prediction, predict
 from netpick.sessions.forecast.model import UNTRAINED, Model, Timed, fit, rough
@@ -99,6 +100,7 @@ def look_ahead(
     compact: bool,
     on_note: Callable[[str], None],
     hand_out: HandOut | None = None,
+    begun: bool = False,
 ) -> Outlook:
     """Look at what is due.
 
@@ -110,6 +112,7 @@ def look_ahead(
     compact : whether files are merged at the end
     on_note : told what takes a while
     hand_out : does tasks elsewhere than on this machine, for a calibration
+    begun : whether the session has begun that trains them: then torch and the data are loaded
     """
     assert situation.samples is not None
     loads = workloads_of(situation, situation.samples)
@@ -126,7 +129,7 @@ def look_ahead(
     model = rough(device)
     if known.times:
         model = fit([loads[key] for key in known.times], list(known.times.values()), device=device)
-    return Outlook(loads, model, _estimate(situation, due, model, known, compact))
+    return Outlook(loads, model, _estimate(situation, due, model, known, compact, begun))
 
 
 def kept_samples(situation: Situation) -> Samples | None:
@@ -167,12 +170,14 @@ def _ended(situation: Situation, loads: Mapping[TrainingKey, Workload]) -> list[
     return out
 
 
-def _estimate(situation: Situation, due: Sequence[Workload], model: Model, known: _Known, compact: bool) -> Estimate:
+def _estimate(
+    situation: Situation, due: Sequence[Workload], model: Model, known: _Known, compact: bool, begun: bool
+) -> Estimate:
     samples, store = situation.samples, situation.store
     assert samples is not None
     networks = [training.network for training in situation.due]
     pixels = math.prod(situation.image)
-    overheads = _overheads(known.calibration, [network.recipe.epochs for network in networks])
+    overheads = _overheads(known.calibration, [network.recipe.epochs for network in networks], begun)
     said: Prediction = predict(model, due, situation.workers, _cores(situation), overheads)
     measured = [times.memory_bytes for times in model.known.values() if times.memory_bytes]
     on_card = situation.devices[0].startswith("cuda")
@@ -211,12 +216,11 @@ def _cores(situation: Situation) -> int | None:
     return None if situation.cluster else usable_cores()
 
 
-def _overheads(timed: Calibration, epochs: Sequence[int]) -> Overheads:
-    """Return what the coordinator needs, as it was measured, or else as it usually is."""
-    usual = Overheads()
-    if timed.commit is None or not epochs:
-        return usual
-    commit = timed.commit[0] + timed.commit[1] * fmean(epochs)
-    # Merging reads and writes once more what a commit wrote, without waiting for the disk at every file.
-    start = usual.start if timed.start is None else estimate.LOADING_SECONDS + timed.start
-    return Overheads(commit, commit / 2, start)
+def _overheads(timed: Calibration, epochs: Sequence[int], begun: bool) -> Overheads:
+    """Return what the session needs, as it was measured, or else as it usually is."""
+    out = Overheads()
+    if timed.start is not None:
+        out = replace(out, start=estimate.LOADING_SECONDS + timed.start)
+    if timed.bookkeeping and epochs:
+        out = replace(out, each=of_epochs(timed.bookkeeping, fmean(epochs)))
+    return replace(out, start=out.start - estimate.LOADING_SECONDS) if begun else out

@@ -1,0 +1,104 @@
+"""What the session itself takes for a training: to write it down, and to merge its files once all have ended.
+
+Timed with made-up results in runs of one network in a folder of their own, by the code that does it in earnest. What it
+takes follows from the numbers of samples, classes and epochs, and from no network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from netpick.core.metrics import evaluate
+from netpick.core.processes import waited_for_core
+from netpick.core.result import EpochResult, TrainingResult
+from netpick.networks.paper.spec import NetworkSpec, layer
+from netpick.store.folder import Store
+from netpick.store.schema import columns
+
+EPOCHS = (1, 3)
+"""Of the made-up trainings: what any number of epochs takes lies on the line through both."""
+
+FEW, MANY = 2, 8
+"""Trainings whose files are merged: what both take beside their trainings is no part of the difference."""
+
+WEIGHTS = 10_000
+"""Values of the weights that are written; what a file takes hangs little on its size."""
+
+
+@dataclass(frozen=True)
+class Bookkeeping:
+    """Seconds for one training: until it is written down, those of them on a core, and to merge its files.
+
+    Waiting for a core that others have is no part of `commit`: whoever predicts adds up what the cores have to do.
+    """
+
+    commit: float = 0.08
+    core: float = 0.08
+    merge: float = 0.04
+
+
+class MadeUp:
+    """Two runs of made-up trainings of so many epochs: `write` them down, then `merge` their files."""
+
+    def __init__(self, folder: Path, classes: Sequence[str], samples: int, epochs: int) -> None:
+        self._runs = [(_run(folder / f"{epochs}-{number}", classes), number) for number in (FEW, MANY)]
+        random = np.random.default_rng(0)
+        self._labels = {"test": random.integers(0, len(classes), samples)}
+        self._epochs = tuple(
+            EpochResult(n + 1, 0.0, 0.0, None, (evaluate("test", scores, self._labels["test"], 0.0),))
+            for n, scores in enumerate(random.normal(size=(epochs, samples, len(classes))))
+        )
+
+    def write(self) -> tuple[float, float]:
+        """Return the seconds until a training is written down, and those of them on a core."""
+        taken = []
+        weights = {"0.weight": np.zeros(WEIGHTS, np.float32)}
+        for run, number in self._runs:
+            (row,) = run.networks()
+            result = TrainingResult(row["name"], row["hash"], 0, "done", 0, "cpu", "", datetime.now(UTC), 0.0)
+            result = result.with_(epochs=self._epochs, weights=weights)
+            for n in range(number):
+                clock, waited, core = time.perf_counter(), waited_for_core(), time.thread_time()
+                run.commit(replace(result, replicate=n), self._labels)
+                core = time.thread_time() - core
+                taken.append((time.perf_counter() - clock - (waited_for_core() - waited), core))
+        commits, cores = zip(*taken, strict=True)
+        return median(commits), median(cores)
+
+    def merge(self) -> float:
+        """Return the seconds of merging the files of one training more."""
+        took = []
+        for run, _ in self._runs:
+            clock = time.perf_counter()
+            run.compact()
+            took.append(time.perf_counter() - clock)
+        return max(0.0, took[1] - took[0]) / (MANY - FEW)
+
+
+def of_epochs(timed: Sequence[Bookkeeping], epochs: float) -> Bookkeeping:
+    """Return what a training of so many epochs takes, from what those of `EPOCHS` took; it never takes less of more."""
+    few, many = timed
+    share = (epochs - EPOCHS[0]) / (EPOCHS[1] - EPOCHS[0])
+
+    def at(a: float, b: float) -> float:
+        return a + max(0.0, b - a) * share
+
+    return Bookkeeping(at(few.commit, many.commit), at(few.core, many.core), at(few.merge, many.merge))
+
+
+def _run(folder: Path, classes: Sequence[str]) -> Store:
+    spec = NetworkSpec("N", "Linear", "None", (layer("Flatten"),))
+    row = {"name": "N", "hash": spec.hash, "computation": "Linear", "activation": "None", "layers": spec.layers_json()}
+    counts = dict.fromkeys((c.name for c in columns("networks") if c.type in ("int64", "float64")), 0)
+    rest: dict[str, Any] = dict.fromkeys(c.name for c in columns("networks"))
+    store = Store.create(folder, {"classes": list(classes)}, [{**rest, **counts, **row}])
+    store.recover()
+    return store
