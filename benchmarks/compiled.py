@@ -73,7 +73,6 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, repeats: 
     ]
     explicit, ours = best(*(way.epoch for way in ways), repeats)
     tested = torch.randn(EVALUATED, *image)
-    ways[0].setup.model.eval()
     with torch.inference_mode():
         pair = best(*(partial(way.score, tested) for way in ways), max(3, repeats // 2))
     return {

@@ -66,16 +66,19 @@ def one_versus_rest_auc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     samples, classes = scores.shape
     out = np.full(classes, np.nan)
-    for c in range(classes):
-        column = np.ascontiguousarray(scores[:, c])
-        ordered = np.sort(column)  # NaN sorts last
-        positives = np.sort(column[labels == c])  # sorted needles make searchsorted several times faster
-        p, n = len(positives), samples - len(positives)
-        if p == 0 or n == 0 or np.isnan(ordered[-1]):
+    by_class = labels.astype(np.int32).argsort(kind="stable")
+    own = scores[np.arange(samples), labels][by_class]  # of the true class, one class after the other
+    ends = np.bincount(labels, minlength=classes).cumsum().tolist()
+    for c, (column, begin, end) in enumerate(zip(np.array(scores.T, order="C"), [0, *ends], ends, strict=False)):
+        p, n = end - begin, samples - (end - begin)
+        column.sort()  # NaN sorts last
+        if p == 0 or n == 0 or column[-1] != column[-1]:
             continue
+        positives = own[begin:end]
+        positives.sort()  # sorted needles make searchsorted several times faster
         # Equal scores lie at places first+1 ... last, so that their average rank is (first + last + 1) / 2.
-        first = np.searchsorted(ordered, positives, "left").sum(dtype=np.int64)
-        last = np.searchsorted(ordered, positives, "right").sum(dtype=np.int64)
+        first = int(column.searchsorted(positives).sum())
+        last = int(column.searchsorted(positives, "right").sum())
         ranks = (first + last + p) / 2
         out[c] = (ranks - p * (p + 1) / 2) / (p * n)
     return out

@@ -63,10 +63,10 @@ class Augment(Strict, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         """Take defaults for what equals them, so that one way to change images has one written form."""
-        for field in msgspec.structs.fields(self):
-            if getattr(self, field.name) == field.default:
+        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if getattr(self, name) == default:
                 # `omit_defaults` leaves out the very object that is the default, not one of another process.
-                msgspec.structs.force_setattr(self, field.name, field.default)
+                msgspec.structs.force_setattr(self, name, default)
 
 
 class Recipe(Strict, frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ class Trainer(Protocol):
     """What an engine makes of a setup."""
 
     def epoch(self) -> float:
-        """Train one epoch, to its end; return the mean loss over its samples."""
+        """Train one epoch, to its end; return the mean loss over its samples. The model's mode is the trainer's own."""
 
     def score(self, inputs: Tensor) -> np.ndarray:
         """Return the scores (samples, classes) float32 of the model as it is."""
@@ -76,7 +76,9 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
     course = Course(job, parts.count)
     devices.reset_peak_memory(job.device)
     smallest = smallest_batch(job.spec, job.recipe, parts.count, tuple(parts.inputs.shape[1:]))
-    model = initial(job).to(job.device)
+    model = initial(job)
+    if job.kind != "cpu":  # where it is already: torch would look at each tensor
+        model.to(job.device)
     order = Order(job, parts.count, parts.chosen)
     steps = job.recipe.epochs * steps_of(parts.count, job.recipe.batch_size, smallest)
     schedule = schedule_of(job.recipe, steps)
@@ -84,7 +86,6 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
     trainer = make(Setup(job, model, parts.inputs, parts.labels, order, smallest, schedule, augment, course.check_time))
     with course:
         for epoch in range(1, job.recipe.epochs + 1):
-            model.train()
             devices.synchronize(job.device)
             start = time.perf_counter()
             if augment is not None:
@@ -92,7 +93,6 @@ def train_epochs(job: Job, data: Data, make: Callable[[Setup], Trainer]) -> Trai
             loss = trainer.epoch()  # reads the loss from the device, and so waits for it
             seconds = time.perf_counter() - start
             course.check_loss(loss, epoch)
-            model.eval()
             splits = tuple(_evaluate(trainer, course, order, parts, split, epoch) for split in parts.evaluated)
             course.add(EpochResult(epoch, loss, seconds, devices.peak_memory(job.device), splits))
     return course.result(arrays_of(model) if course.keeps_weights else None)

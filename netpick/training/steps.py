@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def evaluated_together(job: Job, inputs: Tensor) -> int:
 
 
 def scores_of(model: nn.Module, job: Job, inputs: Tensor) -> np.ndarray:
-    """Return the scores (samples, classes) float32 of a model in evaluation mode, as torch computes them."""
+    """Return the scores (samples, classes) float32 of a model as torch computes them; leave it in evaluation mode."""
+    model.eval()
     with autocast(job.plan, job.device):
         scores = torch.cat([model(x).float() for x in inputs.split(evaluated_together(job, inputs))])
     array: np.ndarray = scores.cpu().numpy()
@@ -181,17 +183,22 @@ class FlatParameters:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        parameters = list(model.parameters())
-        starts, end = [], 0
-        for p in parameters:
-            starts.append(end)
+        self._starts: dict[nn.Parameter, int] = {}
+        end = 0
+        for p in model.parameters():
+            self._starts[p] = end
             end += -(-p.numel() // ALIGNMENT) * ALIGNMENT
         self.values = nn.Parameter(torch.zeros(end))
         self.values.grad = torch.zeros(end)
-        self.gradients: dict[nn.Parameter, Tensor] = {}
         flat = self.values.detach()
-        for p, start in zip(parameters, starts, strict=True):
+        for p, start in self._starts.items():
             view = flat[start : start + p.numel()].view(p.shape)
             view.copy_(p.detach())
             p.data = view
-            self.gradients[p] = self.values.grad[start : start + p.numel()].view(p.shape)
+
+    @cached_property
+    def gradients(self) -> dict[nn.Parameter, Tensor]:
+        """The gradient of each parameter, for those who want them one by one."""
+        gradient = self.values.grad
+        assert gradient is not None
+        return {p: gradient[start : start + p.numel()].view(p.shape) for p, start in self._starts.items()}

@@ -73,6 +73,21 @@ def scores(result, name="test"):
     return [next(one.scores for one in epoch.splits if one.split == name) for epoch in result.epochs]
 
 
+@pytest.mark.parametrize("mode", ["reference", "eager", "explicit", "compiled"])
+def test_modules_that_are_not_run_are_not_told_the_mode_either(mode, monkeypatch):
+    told, train_module = [], torch.nn.Module.train
+
+    def tell(module, training=True):
+        told.append(training)
+        return train_module(module, training)
+
+    monkeypatch.setattr(torch.nn.Sequential, "train", tell)
+    recipe = Recipe(batch_size=25, epochs=2)
+    result = train(Job(CONV, recipe, 7, choose(recipe, "cpu", CONV, pin=mode)), DATA)
+    assert result.plan.split("/")[1] == mode
+    assert told == ([] if mode == "compiled" else [True, False, True, False])
+
+
 def plain_loop(spec, make_optimizer, epochs=2, batch_size=2, seed=7, order="shuffled"):
     """What a tutorial would write; the losses of the epochs, and the scores of the test split after each."""
     images, labels = DATA["train"]

@@ -23,6 +23,7 @@ class Autograd:
     def epoch(self) -> float:
         """Train one epoch."""
         setup, job = self.setup, self.setup.job
+        setup.model.train()
         exact = torch.float32 if job.kind == "mps" else torch.float64  # MPS has no 64 bits
         total = torch.zeros((), dtype=exact, device=job.device)
         size, order = job.recipe.batch_size, setup.order.draw()

@@ -95,6 +95,7 @@ class ExplicitEpochs:
     def epoch(self) -> float:
         """Train one epoch."""
         setup = self.setup
+        setup.model.train()
         size, order = setup.job.recipe.batch_size, setup.order.draw()
         parts = batches(setup.inputs, setup.labels, size, order, setup.augment)
         for loss, (x, y) in zip(self.each, parts, strict=True):

@@ -28,6 +28,7 @@ class PlainLoop:
         setup, batch_size = self.setup, self.setup.job.recipe.batch_size
         count = setup.order.count
         order = setup.order.draw()
+        setup.model.train()
         indices = torch.arange(count) if order is None else order
         total, seen = 0.0, 0
         for start in range(0, count, batch_size):
