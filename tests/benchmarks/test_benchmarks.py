@@ -1,5 +1,6 @@
 import importlib
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from netpick import Run
+from netpick.core.result import EpochResult, SplitResult, TrainingResult
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -57,3 +59,24 @@ def test_a_filled_store_has_all_networks_in_few_files(script, tmp_path, monkeypa
     assert found["asked"]["easy"] == {"asked": 13}
     run = Run(tmp_path / "store")
     assert run.predicted().shape == (13, 60)
+
+
+def test_what_lies_between_two_trainings_is_told_from_when_they_began_and_what_they_took(script):
+    """Three trainings on one worker, of 1 s, 2 s and 1 s, with 5 ms and 250 ms between; the second one failed."""
+
+    def training(name, begun, seconds, status, *epochs):
+        splits = (SplitResult("test", 0.0, 0.0, (), (), 0.1, np.zeros((1, 2))),)
+        made = tuple(EpochResult(n, 0.0, took, None, splits) for n, took in enumerate(epochs, 1))
+        began = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=begun)
+        plan = "fp32/compiled/fused/plain"
+        return TrainingResult(name, name, 0, status, 0, "cpu", plan, began, seconds, epochs=made)
+
+    results = [
+        training("c", 3.255, 1.0, "done", 0.3, 0.3),
+        training("a", 0.0, 1.0, "done", 0.44, 0.35),
+        training("b", 1.005, 2.0, "failed", 0.4),
+    ]
+    first, last = script("gaps").rows_of(results)
+    assert (first["network"], first["between"], last["network"]) == ("a", None, "c")
+    assert (first["own"], first["first"], first["inside"]) == pytest.approx((10, 90, 990))
+    assert (last["own"], last["first"], last["between"]) == pytest.approx((200, 0, 250))
