@@ -139,8 +139,8 @@ class Estimate:
         return "\n".join([*lines, *([self.note] if self.note else [])])
 
 
-HANDLING_SECONDS = 0.003
-"""On a core, for what passes between session and worker for a training, and for the log: two thirds in the session."""
+HANDLING_SECONDS = 0.005
+"""For a training, where all cores are busy: messages between session and worker, the log, and waiting for each other."""
 
 
 @dataclass(frozen=True)
