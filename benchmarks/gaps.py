@@ -14,6 +14,7 @@ The session writes results down meanwhile. What that takes is timed by itself, a
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from _common import console, machine, main, new_run_parser, print_machine, print
 
 from netpick.core.result import TrainingResult
 from netpick.sessions import Listener, Options, generate_run, train_run
-from netpick.sessions.forecast.bookkeeping import MadeUp
+from netpick.sessions.forecast.bookkeeping import of_epochs, time_bookkeeping
 
 PLANS = ("auto", "explicit")
 FIRST_MS = 30.0
@@ -108,10 +109,12 @@ def work() -> None:
             rows += rows_of(heard.all)
         epochs = heard.all[0].epochs
         samples = sum(len(split.scores) for split in epochs[-1].splits)
-        commit, core = MadeUp(Path(scratch), made.store.manifest["classes"], samples, len(epochs)).write()
+        writing = of_epochs(time_bookkeeping(made.store.manifest["classes"], samples), len(epochs))
     print_plans(rows)
-    console.print(f"to write a training down: {1000 * commit:.1f} ms, {1000 * core:.1f} of them on a core")
-    write_json(args.json, {"machine": facts, "rows": rows, "commit": commit, "commit_core": core})
+    console.print(
+        f"to write a training down: {1000 * writing.commit:.1f} ms, {1000 * writing.core:.1f} of them on a core"
+    )
+    write_json(args.json, {"machine": facts, "rows": rows, "writing": asdict(writing)})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Listener, Options, estimate_run, train_run
 from netpick.sessions.forecast import bookkeeping, calibration, estimate, outlook
-from netpick.sessions.forecast.bookkeeping import EPOCHS, Bookkeeping, MadeUp, of_epochs
+from netpick.sessions.forecast.bookkeeping import Bookkeeping, of_epochs
 from netpick.sessions.forecast.estimate import HANDLING_SECONDS, Overheads, disk, predict, size
 from netpick.sessions.forecast.model import Timed, fit, rough
 from netpick.sessions.forecast.probe import time_task
@@ -224,7 +224,7 @@ def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
         assert slow.seconds == pytest.approx(2.5 + 8 * 1.0 + 8 * 0.25)
 
 
-def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_training(tmp_path, monkeypatch):
+def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_training(monkeypatch):
     """On a clock that goes on by what a commit, a wait and a merged training are made to take."""
     clock, core, waited, held = [0.0], [0.0], [0.0], Counter()
 
@@ -243,10 +243,7 @@ def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_tr
     clocks = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: core[0])
     monkeypatch.setattr(bookkeeping, "time", clocks)
     monkeypatch.setattr(bookkeeping, "waited_for_core", lambda: waited[0])
-    timed = []
-    for epochs in EPOCHS:
-        run = MadeUp(tmp_path, ["a", "b"], 20, epochs)
-        timed.append(Bookkeeping(*run.write(), run.merge()))
+    timed = bookkeeping.time_bookkeeping(["a", "b"], 20)
     assert timed[0].commit == pytest.approx(0.01)
     assert timed[1].commit == pytest.approx(0.03)
     assert [each.core for each in timed] == pytest.approx([0.002, 0.002])

@@ -6,6 +6,7 @@ takes follows from the numbers of samples, classes and epochs, and from no netwo
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from netpick.store.schema import columns
 EPOCHS = (1, 3)
 """Of the made-up trainings: what any number of epochs takes lies on the line through both."""
 
-FEW, MANY = 2, 8
+FEW, MANY = 2, 6
 """Trainings whose files are merged: what both take beside their trainings is no part of the difference."""
 
 WEIGHTS = 10_000
@@ -45,7 +46,14 @@ class Bookkeeping:
     merge: float = 0.04
 
 
-class MadeUp:
+def time_bookkeeping(classes: Sequence[str], samples: int) -> tuple[Bookkeeping, ...]:
+    """Return what trainings of each of `EPOCHS` take, in a folder that is made for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [_MadeUp(Path(folder), classes, samples, epochs) for epochs in EPOCHS]
+        return tuple(Bookkeeping(*run.write(), run.merge()) for run in runs)
+
+
+class _MadeUp:
     """Two runs of made-up trainings of so many epochs: `write` them down, then `merge` their files."""
 
     def __init__(self, folder: Path, classes: Sequence[str], samples: int, epochs: int) -> None:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +24,7 @@ import msgspec
 from netpick.core.devices import describe
 from netpick.core.files import atomic_write, read_text
 from netpick.core.provenance import PACKAGE, versions
-from netpick.sessions.forecast.bookkeeping import EPOCHS, Bookkeeping, MadeUp
+from netpick.sessions.forecast.bookkeeping import Bookkeeping, time_bookkeeping
 from netpick.sessions.forecast.model import Model, Timed, rough
 from netpick.sessions.forecast.probe import time_task
 from netpick.sessions.forecast.work import Workload
@@ -125,7 +123,6 @@ def calibrate(
     chosen = [replace(tasks[place], job=replace(tasks[place].job, keep_weights=False)) for place in places]
     timed: list[Timed] = []
     start: float | None = None
-    made_up: list[tuple[MadeUp, tuple[float, float]]] = []
     clock = time.monotonic()
     deadline = clock + max(seconds, 2 * START_SECONDS)
     work = partial(time_task, budget=useful / len(chosen))
@@ -133,23 +130,18 @@ def calibrate(
         stream = hand_out(chosen, work)
     else:
         stream = pool.stream(chosen, work, situation.workers, situation.devices)
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.closing(stream):
-            for ended in stream:
-                if isinstance(ended.outcome, Failure):
-                    took = ended.outcome.seconds
-                else:
-                    times, took = ended.outcome
-                    timed.append(times)
-                if start is None:
-                    start = max(0.0, time.monotonic() - clock - took)
-                elif not made_up:  # while the workers are busy, as in earnest; files are merged when they are not
-                    sizes = situation.classes, situation.samples.evaluated
-                    runs = [MadeUp(Path(folder), *sizes, epochs) for epochs in EPOCHS]
-                    made_up = [(run, run.write()) for run in runs]
-                if time.monotonic() > deadline and len(timed) >= 8:
-                    break
-        bookkeeping = tuple(Bookkeeping(*seconds, run.merge()) for run, seconds in made_up)
+    with contextlib.closing(stream):
+        for ended in stream:
+            if isinstance(ended.outcome, Failure):
+                took = ended.outcome.seconds
+            else:
+                times, took = ended.outcome
+                timed.append(times)
+            if start is None:
+                start = max(0.0, time.monotonic() - clock - took)
+            if time.monotonic() > deadline and len(timed) >= 8:
+                break
+    bookkeeping = time_bookkeeping(situation.classes, situation.samples.evaluated) if timed else ()
     return Calibration(timed, start, bookkeeping, time.monotonic() - clock, situation.samples)
 
 

@@ -140,7 +140,7 @@ class Estimate:
 
 
 HANDLING_SECONDS = 0.005
-"""For a training, where all cores are busy: messages between session and worker, the log, and waiting for each other."""
+"""For a training where all cores are busy: messages between session and worker, the log, waiting for each other."""
 
 
 @dataclass(frozen=True)
