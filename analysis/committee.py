@@ -140,6 +140,10 @@ def ask(
     )  # fmt: skip
 
 
+Margins = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From members in their order, and numbers of hard samples, to (classes - 1, members, samples)."""
+
+
 @dataclass(frozen=True)
 class Single:
     """The accuracy of the network to match, and which network that is, in words, if it was not named.
@@ -217,42 +221,43 @@ class Bench:
         right = (self.predicted[:, samples] == self.labels[samples]).mean(axis=1)
         return np.lexsort((self.costs[:, 1], -right))
 
-    def margins(self, run: Run, rule: str, largest: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what gives the margins of the members in an order of rank, on the hard samples."""
+    def margins(self, run: Run, rule: str, largest: int) -> Margins:
+        """Return what gives the margins of the members in an order of rank, on some of the hard samples."""
         labels = self.labels[self.hard]
         if rule == "votes":
             given = self.predicted[:, self.hard]
-            return lambda order: vote_margins(given[order], labels, self.classes, largest)
-        made = probability_margins(self.scores()[:, self.hard], labels)
-        return lambda order: made[:, order]
+            return lambda order, some: vote_margins(given[np.ix_(order, some)], labels[some], self.classes, largest)
+        made = probability_margins(self.scores(), labels, self.hard)
+        return lambda order, some: made[:, order[:, None], some]
 
 
 def committees(
-    bench: Bench, rule: str, margins: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray, splits: Splits,
-    single: np.ndarray,
+    bench: Bench, rule: str, margins: Margins, drawn: np.ndarray, splits: Splits, single: np.ndarray
 ) -> tuple[list[pd.DataFrame], list[Tried]]:  # fmt: skip
     """Return the rows of random committees, `drawn` (draws, members), and of the greedy one, and what both come to.
 
     `single` has the judged accuracy of the network to match in each split.
     """
     largest = drawn.shape[1]
-    random, one_by_one, costs = [], [], []
-    for k in range(len(splits)):
-        order = bench.ranked(splits.samples(k, 0))
-        of_all, place = margins(order), order.argsort()
-        chosen = greedy(of_all[:, :, np.isin(bench.hard, splits.samples(k, 0))], largest)
-        lineups = [np.array(chosen), *place[drawn]]
-        both = np.array([_course(of_all, lineups, bench.hard, splits.samples(k, part)) for part in (1, 2)])
-        one_by_one.append(both[:, 0])
-        random.append(both[:, 1:])
-        costs.append(np.cumsum(bench.costs[order[chosen]], axis=0))
+
+    def in_split(k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the accuracies of the greedy committee and the random ones on two parts, and the former's costs."""
+        samples = [splits.samples(k, part) for part in range(splits.parts)]
+        hard = [np.flatnonzero(np.isin(bench.hard, these)) for these in samples]
+        order = bench.ranked(samples[0])
+        chosen = greedy(margins(order, hard[0]), largest)
+        lineups = [np.array(chosen), *order.argsort()[drawn]]
+        both = [_course(margins(order, hard[part]), lineups, len(samples[part])) for part in (1, 2)]
+        return np.array(both), np.cumsum(bench.costs[order[chosen]], axis=0)
+
+    courses, costs = map(np.array, zip(*exam.ahead(in_split, range(len(splits))), strict=True))
     order = bench.ranked(np.arange(len(bench.labels)))
-    names = [bench.names[order[i]] for i in greedy(margins(order), largest)]
-    by_draw = np.array(random).transpose(1, 2, 0, 3)
-    chosen_ones = np.array(one_by_one).transpose(1, 0, 2)
+    names = [bench.names[order[i]] for i in greedy(margins(order, np.arange(len(bench.hard))), largest)]
+    by_draw = courses[:, :, 1:].transpose(1, 2, 0, 3)
+    chosen_ones = courses[:, :, 0].transpose(1, 0, 2)
     return [
         _rows("random", rule, by_draw[1], np.cumsum(bench.costs[drawn], axis=1), splits, single),
-        _rows("greedy", rule, chosen_ones[1][None], np.array(costs), splits, single, names),
+        _rows("greedy", rule, chosen_ones[1][None], costs, splits, single, names),
     ], [
         Tried("random", rule, *by_draw.mean(axis=1).transpose(0, 2, 1)),
         Tried("greedy", rule, *chosen_ones.transpose(0, 2, 1)),
@@ -266,10 +271,9 @@ def _chosen(table: pd.DataFrame, found: dict[str, Enough]) -> np.ndarray:
     return np.array([picked.get(key, np.nan if key[0] == "single" else 0.0) for key in known])
 
 
-def _course(margins: np.ndarray, lineups: list[np.ndarray], hard: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Return the accuracy on samples of the first 1, 2, ... members of each line-up; `margins` are of the hard ones."""
-    these = margins[:, :, np.isin(hard, samples)]
-    return 1 - (1 - np.array([accuracies(these[:, one]) for one in lineups])) * these.shape[2] / len(samples)
+def _course(margins: np.ndarray, lineups: list[np.ndarray], samples: int) -> np.ndarray:
+    """Return the accuracy of the first 1, 2, ... members of each line-up; `margins` are of the hard ones of samples."""
+    return 1 - (1 - np.array([accuracies(margins[:, one]) for one in lineups])) * margins.shape[2] / samples
 
 
 def pool_of(run: Run, frame: pd.DataFrame, members: list[str] | str | None, everyone: bool) -> tuple[list[str], str]:
@@ -333,13 +337,18 @@ def vote_margins(predicted: np.ndarray, labels: np.ndarray, classes: int, larges
     return out
 
 
-def probability_margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the probabilities of each wrong class less the true one's; shape and meaning as in `vote_margins`."""
+def probability_margins(
+    scores: np.ndarray, labels: np.ndarray, samples: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """Return the probabilities of each wrong class less the true one's; shape and meaning as in `vote_margins`.
+
+    `labels` are those of some `samples` of the scores.
+    """
     classes = scores.shape[2]
     place = np.arange(len(labels))
-    out = np.empty((classes - 1, *scores.shape[:2]), np.float32)
+    out = np.empty((classes - 1, len(scores), len(labels)), np.float32)
     for start in range(0, len(scores), BLOCK):
-        part = np.exp(scores[start : start + BLOCK])
+        part = np.exp(scores[start : start + BLOCK, samples])
         own = part[:, place, labels]
         for j in range(1, classes):
             out[j - 1, start : start + BLOCK] = part[:, place, (labels + j) % classes] - own

@@ -32,6 +32,8 @@ networks of each computation and judged by the other, in ten splits, with interv
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -44,8 +46,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-BLOCK_BYTES = 64 * 2**20
-"""Scores that are held at a time."""
+BLOCK = 64
+"""Networks that are followed at a time, so that what is known of them stays in the processor's cache."""
+
+PIECE = 25_000_000
+"""Networks times samples of which sums are held at a time: 500 megabytes."""
 
 COLOURS = {"easy": "#0072B2", "ambiguous": "#E69F00", "hard": "#882255"}
 
@@ -132,21 +137,24 @@ def _events(
         shape = (len(members), samples)
         ever, often = np.zeros(shape, bool), np.zeros(shape, np.uint16)
         since = np.zeros(shape, np.int16)  # the epoch from which it has been right, 0 where it is wrong now
-        for epoch in range(1, epochs + 1):
-            given = run.predicted(epoch, split, members, replicate)
-            right = given == labels
-            lost = ~right & (since > 0)
-            often += lost
-            ever |= right
-            since = np.where(right, np.where(since > 0, since, epoch), 0).astype(np.int16)
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(members), BLOCK)]
+        read = partial(run.predicted, split=split, networks=members, replicate=replicate)
+        for epoch, given in enumerate(exam.ahead(read, range(1, epochs + 1), threads=1), 1):
+            for some in blocks:
+                right, before = given[some] == labels, since[some]
+                often[some] += ~right & (before > 0)
+                ever[some] |= right
+                since[some] = np.where(right, np.where(before > 0, before, epoch), 0)
         at = [place[name] for name in members]
         events[at], there[at] = often, given >= 0
-        answered += there[at].sum(axis=0)
-        forgot += (often > 0).sum(axis=0)
-        never += (~ever & there[at]).sum(axis=0)
-        kept += (ever & (often == 0)).sum(axis=0)
-        last += (since > 0).sum(axis=0)
-        settled_sum += since.sum(axis=0)
+        for some in blocks:
+            asked = given[some] >= 0
+            answered += asked.sum(axis=0)
+            forgot += (often[some] > 0).sum(axis=0)
+            never += (~ever[some] & asked).sum(axis=0)
+            kept += (ever[some] & (often[some] == 0)).sum(axis=0)
+            last += (since[some] > 0).sum(axis=0)
+            settled_sum += since[some].sum(axis=0)
     with np.errstate(invalid="ignore"):
         settled = settled_sum / last
     if not there.all():
@@ -163,24 +171,26 @@ def _events(
 
 
 def _sureness(run: Run, names: list[str], which: dict[str, int], epochs: int, split: str) -> np.ndarray:
-    """Sum confidence and variability over those who answered, (2, samples); networks are read in blocks, by epoch."""
-    labels = run.labels(split)
-    samples = len(labels)
-    block = max(1, BLOCK_BYTES // (4 * samples * len(run.classes)))
-    rows = np.arange(samples)
+    """Sum confidence and variability over those who answered, (2, samples); some networks at a time."""
+    samples = len(run.labels(split))
     total, spread = np.zeros(samples), np.zeros(samples)
+    size, pieces = max(1, PIECE // samples), []
     for replicate, members in _by_replicate(names, which).items():
-        for start in range(0, len(members), block):
-            part = members[start : start + block]
-            sums, squares = np.zeros((2, len(part), samples))
-            for epoch in range(1, epochs + 1):
-                scores = run.scores(epoch, split, part, replicate)
-                given = np.exp(scores[:, rows, labels].astype(float))
-                sums += given
-                squares += given**2
-            mean = sums / epochs
-            total += np.nansum(mean, axis=0)
-            spread += np.nansum(np.sqrt(np.maximum(squares / epochs - mean**2, 0)), axis=0)
+        ordered = sorted(members)  # as merged files have them
+        pieces += [(ordered[start : start + size], replicate) for start in range(0, len(ordered), size)]
+    asked = ((epoch, split, *piece) for piece in pieces for epoch in range(1, epochs + 1))
+    read = exam.ahead(lambda one: run.label_scores(*one), asked, threads=1)
+    for part, _ in pieces:
+        sums, squares = np.zeros((2, len(part), samples))
+        for scores in islice(read, epochs):
+            for i, own in enumerate(scores):
+                given = np.exp(own.astype(float))
+                sums[i] += given
+                squares[i] += given**2
+        for i, own in enumerate(sums):
+            mean = own / epochs
+            total += np.nan_to_num(mean)
+            spread += np.nan_to_num(np.sqrt(np.maximum(squares[i] / epochs - mean**2, 0)))
     return np.stack([total, spread])
 
 

@@ -68,8 +68,8 @@ IN_WORDS = {
     "wrong_sure": ("wrong, and names one class", "#B03A00"),
 }
 """What the figure calls the kinds, and their colours."""
-BLOCK = 32
-"""Networks at a time."""
+BLOCK_BYTES = 2**24
+"""Scores at a time: what becomes of them stays near the processor, and each of several threads holds a block."""
 
 
 def ask(
@@ -208,25 +208,38 @@ class Found(NamedTuple):
         u = np.random.default_rng(how.seed).random(len(labels), dtype=np.float32)
         u = (u if how.randomised else np.ones(len(labels))).astype(np.float32)
         fold, answered = exam.folds_of(run, names, split)
-        blocks, sizes, order = [], [], []
-        for number, samples in answered.items():
-            mine = np.flatnonzero(fold == number)
-            here = Splits(splits.part[:, samples], splits.parts, splits.seed)
-            for scores in exam.score_blocks(run, [names[i] for i in mine], split, BLOCK):
-                part = scores[:, samples]
-                level = nonconformity(part, how.kind, u[samples], how.penalty, how.k_reg)
-                rank = ranks(part, labels[samples])
-                own = np.take_along_axis(level, rank[:, :, None], axis=2)[:, :, 0]
-                blocks.append(Block.of(here, level, rank, own, how.coverage, how.empty))
-            sizes.append((len(here.samples(0, 0)), len(here.samples(0, 2))))
-            order.append(mine)
-        rows = np.concatenate(order)
+        sizes, order, met = [], [], []
+        networks = max(1, BLOCK_BYTES // (4 * len(labels) * len(run.classes)))
+
+        def asked() -> Iterator[tuple[np.ndarray, Splits, np.ndarray | slice]]:
+            """Yield scores, with the splits of their samples and the samples' u, and note whose they are."""
+            for number, samples in answered.items():
+                mine = np.flatnonzero(fold == number)
+                here = Splits(splits.part[:, samples], splits.parts, splits.seed)
+                for some, scores in exam.score_blocks(run, [names[i] for i in mine], split, networks):
+                    met.extend(some)
+                    yield scores[:, samples], here, samples
+                sizes.append((len(here.samples(0, 0)), len(here.samples(0, 2))))
+                order.append(mine)
+
+        def block(one: tuple[np.ndarray, Splits, np.ndarray | slice]) -> Block:
+            scores, here, samples = one
+            level = nonconformity(scores, how.kind, u[samples], how.penalty, how.k_reg)
+            rank = ranks(scores, labels[samples])
+            own = np.take_along_axis(level, rank[:, :, None], axis=2)[:, :, 0]
+            return Block.of(here, level, rank, own, how.coverage, how.empty)
+
+        blocks = list(exam.ahead(block, asked()))
+        place, mine = {name: i for i, name in enumerate(met)}, np.concatenate(order)
+        known = [names[i] for i in mine]
+        rows = [place[name] for name in known]
         choosing, judging = (
-            np.concatenate(each, axis=1) for each in zip(*((b.choosing, b.judging) for b in blocks), strict=True)
+            np.concatenate(each, axis=1)[:, rows]
+            for each in zip(*((b.choosing, b.judging) for b in blocks), strict=True)
         )
         return cls(
-            [names[i] for i in rows], fold[rows], splits, choosing, judging,
-            np.concatenate([b.threshold for b in blocks]), any(b.few for b in blocks), min(sizes),
+            known, fold[mine], splits, choosing, judging,
+            np.concatenate([b.threshold for b in blocks])[rows], any(b.few for b in blocks), min(sizes),
         )  # fmt: skip
 
 

@@ -82,8 +82,11 @@ def ask(
     taken = short_exam.chosen(model, items)
     folds, apart = short_exam.dealt(examination.families(frame))
     left = short_exam.LeftOut.of(right, folds)
-    errors = _errors(left, items)
-    off = left.off(left.placed(None, items))
+    sizes = sorted({items, *(size for size in SIZES if size <= right.shape[1])})
+    orders = left.chosen(sizes[-1])
+    errors = _errors(left, orders, sizes)
+    found = left.placed([order[:items] for order in orders])
+    off = left.off(found)
     table = pd.DataFrame(
         {
             "place": np.arange(1, items + 1), "sample": taken, "label": labels[taken],
@@ -92,7 +95,7 @@ def ask(
         }
     )  # fmt: skip
     mine = errors.set_index("items").loc[items]
-    reach = left.factor(off) * float(np.median(left.placed(None, items).spread))
+    reach = left.factor(off) * float(np.median(found.spread))
     left_out = "of families left out of the calibration" if apart else "left out of the calibration"
     text = (
         f"Answers to {items} of {right.shape[1]} samples, number {taken[0]} first, tell the accuracy of networks "
@@ -111,16 +114,15 @@ def ask(
     )  # fmt: skip
 
 
-def _errors(left: short_exam.LeftOut, items: int) -> pd.DataFrame:
+def _errors(left: short_exam.LeftOut, orders: list[np.ndarray], sizes: list[int]) -> pd.DataFrame:
     """Return the mean absolute error by number of samples: chosen, drawn at random, and by the other networks alone."""
     truth, samples = left.right.mean(axis=1), left.right.shape[1]
     others = np.array([truth[left.folds != fold].mean() for fold in range(len(left.models))])[left.folds]
     nothing = np.abs(others - truth).mean()
-    sizes = sorted({items, *(size for size in SIZES if size <= samples)})
     rng = np.random.default_rng(0)
     rows = []
     for size in sizes:
-        found = left.placed(None, size).accuracy
+        found = left.placed([order[:size] for order in orders]).accuracy
         drawn = [left.right[:, rng.choice(samples, size, replace=False)].mean(axis=1) for _ in range(DRAWS)]
         rows.append((size, np.abs(found - truth).mean(), np.abs(np.array(drawn) - truth).mean(), nothing))
     return pd.DataFrame(rows, columns=["items", "chosen", "random", "nothing"])

@@ -83,7 +83,8 @@ def ask(
     if to is not None and split == exam.ALL:
         raise NetpickError("fixes are of one split: ask with split test or left_out")
     frame = exam.selected(run, everyone, good, gold, quantile, split)
-    labels, found = run.labels(split), Opinions.of(exam.score_blocks(run, frame["name"], split, BLOCK))
+    blocks = (scores for _, scores in exam.score_blocks(run, frame["name"], split, BLOCK))
+    labels, found = run.labels(split), Opinions.of(blocks)
     probability, voted, sure = found.shares()
     table = ranking(probability, voted, sure, labels, agree, confidence)
     table = table[found.answered[table["sample"]] > 0]
@@ -138,14 +139,16 @@ class Opinions:
             _, samples, classes = scores.shape
             out = out or cls(np.zeros(samples), *np.zeros((3, samples, classes)))
             given = ~np.isnan(scores[:, :, 0])
-            part = np.exp(scores if given.all() else np.where(given[:, :, None], scores, -np.inf))
+            part = np.exp(np.ascontiguousarray(np.moveaxis(scores, 2, 0)))  # what is added up lies side by side
+            part[:, ~given] = 0
+            top, before_end = part.max(axis=0), np.zeros(given.shape, np.int16)
+            for c in range(classes):  # of equals the first, which is farthest from the end
+                np.maximum(before_end, (part[c] == top) * np.int16(classes - c), out=before_end)
+            where = (np.arange(1, samples + 1) * classes - before_end)[given]
             out.answered += given.sum(axis=0)
-            out.probability += part.sum(axis=0, dtype=np.float64)
-            answer, top = np.where(given, part.argmax(axis=2), -1), part.max(axis=2)
-            for c in range(classes):
-                here = answer == c
-                out.voted[:, c] += here.sum(axis=0)
-                out.sure[:, c] += np.where(here, top, 0).sum(axis=0, dtype=np.float64)
+            out.probability += part.sum(axis=1, dtype=np.float64).T
+            out.voted += np.bincount(where, minlength=out.voted.size).reshape(out.voted.shape)
+            out.sure += np.bincount(where, top[given], out.sure.size).reshape(out.sure.shape)
         if out is None:
             raise NetpickError("no network's scores can be read: ask `everyone`, or another run")
         return out

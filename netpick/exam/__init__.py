@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     )
     from netpick.exam.splits import FEW_TIMES, TIMES, Accuracies, Judged, Splits, often
     from netpick.exam.strata import Strata
+    from netpick.exam.threads import ahead
     from netpick.exam.timings import TIMED, alone, elsewhere, layer_times, timed, times
     from netpick.exam.winner import accuracies, label_of, labelled
     from netpick.store.samples import ALL
@@ -150,6 +151,7 @@ __all__ = [
     "Truth",
     "WorkError",
     "accuracies",
+    "ahead",
     "alone",
     "ask",
     "association",
@@ -284,6 +286,7 @@ __getattr__, __dir__ = front_door(
             "on_equal_folds",
         ),
         "across_folds": ("AcrossFolds",),
+        "threads": ("ahead",),
         "answered": (
             *("SHARED", "blocks", "comparing_split", "is_whole", "marked", "need_shared", "rates", "said_of_networks"),
             *("said_of_samples", "within_folds"),

@@ -11,6 +11,7 @@ from netpick.core.result import LEFT_OUT
 from netpick.exam.answered import HOLES
 from netpick.exam.checks import done, need_network
 from netpick.exam.marks import attempts
+from netpick.exam.threads import ahead
 from netpick.store.reader import Reader
 
 FEW = 0.1
@@ -123,8 +124,10 @@ def final_scores(
     return _last(run, "scores", run.scores, names, split)
 
 
-def score_blocks(run: Reader, names: Iterable[str], split: str = "test", block: int = 16) -> Iterator[np.ndarray]:
-    """Yield the last scores of networks, in the order of the catalogue, some of them at a time.
+def score_blocks(
+    run: Reader, names: Iterable[str], split: str = "test", block: int = 16
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield some networks and their last scores at a time, each network once, in no order that is to be relied on.
 
     There are never all at once of those that are too many to be held, and of others' folds, where they are NaN.
     """
@@ -132,13 +135,20 @@ def score_blocks(run: Reader, names: Iterable[str], split: str = "test", block: 
     if split not in HOLES and _held(run, "scores", len(which), samples):
         known, scores, _ = final_scores(run, None, split)
         rows = [i for i, name in enumerate(known) if name in asked]
-        yield from (scores[rows[start : start + block]] for start in range(0, len(rows), block))
+        for start in range(0, len(rows), block):
+            some = rows[start : start + block]
+            yield [known[i] for i in some], scores[some]
         return
-    wanted = [name for name in which if name in asked]
-    piece = max(1, PIECE // _bytes_each(run, samples) // block) * block
-    for start in range(0, len(wanted), piece):
-        part = _gather(run.scores, {name: which[name] for name in wanted[start : start + piece]}, split)
-        yield from (part[i : i + block] for i in range(0, len(part), block))
+
+    def read(part: list[str]) -> tuple[list[str], np.ndarray]:
+        return part, _gather(run.scores, {name: which[name] for name in part}, split)
+
+    # As merged files have them: in any other order each piece would read most row groups again.
+    wanted, size = sorted(name for name in which if name in asked), max(1, PIECE // _bytes_each(run, samples))
+    pieces = (wanted[start : start + size] for start in range(0, len(wanted), size))
+    for part, scores in ahead(read, pieces, threads=1):
+        for start in range(0, len(part), block):
+            yield part[start : start + block], scores[start : start + block]
 
 
 def halves(n: int, seed: int = 0, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,7 @@ def examine(
     given = predicted == labels[items]
     found = short_exam.placed(model, items, given)
     left = run.once(("short left out", everyone), lambda: LeftOut.of(right[some.index], folds))
-    off = left.off(left.placed(items))
+    off = left.off(left.placed([items] * len(left.models)))
     reach = left.factor(off) * found.spread
     counted, wrong = given.sum(axis=1) / len(labels), (~given).sum(axis=1) / len(labels)
     low, high = np.clip(found.accuracy - reach, counted, None), np.clip(found.accuracy + reach, None, 1 - wrong)

@@ -12,8 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from netpick.exam.answered import is_whole, rates
-from netpick.exam.known_abilities import Known, abilities, logistic
+from netpick.exam.known_abilities import Known, abilities, logistic, parts_of
 from netpick.exam.response_table import ResponseTable, linked_sets
+from netpick.exam.threads import ahead
+
+BLOCK = 2048
+"""Samples at a time, so that what is made of them stays in the processor's cache."""
 
 NODES = 41
 """Abilities that stand for those of all networks together."""
@@ -186,11 +190,28 @@ class _Curvature(NamedTuple):
     def of(cls, slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior) -> _Curvature:
         expected, second = np.zeros((len(slope), 2)), np.zeros((len(slope), 3))
         for samples, nodes, weights in sums.parts:
-            p = logistic(slope[samples, None] * nodes + logit[samples, None])
-            expected[samples] = p @ np.stack([weights * nodes, weights]).T
-            second[samples] = (p * (1 - p)) @ np.stack([weights * nodes**2, weights * nodes, weights]).T
+            found = _expected(slope[samples], logit[samples], nodes, weights)
+            expected[samples], second[samples] = found[:, :2], found[:, 2:]
         (of_slope, of_both), (_, of_logit) = prior.precision
         return cls(expected, second[:, 0] + of_slope, second[:, 1] + of_both, second[:, 2] + of_logit)
+
+
+def _expected(slope: np.ndarray, logit: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return sums over networks, (samples, 5): of p, times ability and alone, and of p (1 - p), times it twice too."""
+    of_p = np.stack([weights * nodes, weights]).T
+    of_spread = np.stack([weights * nodes**2, weights * nodes, weights]).T
+    out = np.empty((len(slope), 5))
+
+    def fill(part: slice) -> None:
+        for start in range(part.start, part.stop, BLOCK):
+            some = slice(start, min(start + BLOCK, part.stop))
+            p = logistic(slope[some, None] * nodes + logit[some, None])
+            out[some, :2] = p @ of_p
+            out[some, 2:] = (p * (1 - p)) @ of_spread
+
+    for _ in ahead(fill, parts_of(len(slope))):
+        pass
+    return out
 
 
 def _covariance(slope: np.ndarray, logit: np.ndarray, sums: _Sums, prior: Prior) -> np.ndarray:

@@ -10,9 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from netpick.exam.response_table import ResponseTable
+from netpick.exam.threads import ahead
 
 POINTS = 7
 """Abilities that stand for what is known of one network."""
+
+FEW_SAMPLES = 512
+"""Samples that are summed over at a time: what is made of them stays in the processor's cache, and a half so many times
+itself, is still far from 0."""
+
+PART = 16 * FEW_SAMPLES
+"""Samples that one of several threads sums over."""
 
 REACH, GRID = 6, 64
 """Abilities from minus to plus the first have their likelihood computed at so many points, to be read between them."""
@@ -96,19 +104,33 @@ def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.
     The expected sum of slopes plus ability (the prior's part), its derivative, and its integral: minus the logarithm of
     the likelihood of having nothing right, and of the prior.
     """
-    expected, steepness, silence = np.empty(len(grid)), np.empty(len(grid)), np.empty(len(grid))
-    for start in range(0, len(grid), 16):
-        part = slice(start, start + 16)
-        z = grid[part, None] * slope + logit
-        p = logistic(z)
-        expected[part] = p @ slope + grid[part]
-        steepness[part] = (p * (1 - p)) @ slope**2 + 1
-        silence[part] = np.logaddexp(0, z).sum(axis=1) + grid[part] ** 2 / 2
-    return expected, steepness, silence
+
+    def summed(part: slice) -> np.ndarray:
+        """Return what the samples of a part add to each curve."""
+        out = np.zeros((3, len(grid)))
+        for start in range(part.start, part.stop, FEW_SAMPLES):
+            few = slice(start, min(start + FEW_SAMPLES, part.stop))
+            z = grid[:, None] * slope[few] + logit[few]
+            p = logistic(z)
+            q = 1 - p
+            out[0] += p @ slope[few]
+            out[1] += (p * q) @ slope[few] ** 2
+            # log(1 + exp(z)) is z, or 0, less the logarithm of the likelier answer's chance: one logarithm for all.
+            out[2] += np.maximum(z, 0).sum(axis=1) - np.log(np.maximum(p, q).prod(axis=1))
+        return out
+
+    expected, steepness, silence = sum(ahead(summed, parts_of(len(slope))), np.zeros((3, len(grid))))
+    return expected + grid, steepness + 1, silence + grid**2 / 2
+
+
+def parts_of(samples: int) -> list[slice]:
+    """Cut samples into parts that are summed over side by side, in the same way whatever the number of cores."""
+    return [slice(start, min(start + PART, samples)) for start in range(0, samples, PART)]
 
 
 def logistic(z: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-z))."""
-    from scipy.special import expit
-
-    return expit(z)
+    with np.errstate(over="ignore"):  # 1 / inf is the 0 that it should be
+        out = np.exp(-z)
+    out += 1
+    return np.divide(1, out, out=out)

@@ -15,7 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from netpick.exam import item_response
-from netpick.exam.item_response import ResponseModel
+from netpick.exam.item_response import BLOCK, ResponseModel
+from netpick.exam.known_abilities import logistic
+from netpick.exam.threads import ahead
 
 GRID = np.linspace(-5, 5, 101)
 """Abilities at which doubt is looked at."""
@@ -31,6 +33,9 @@ LEVEL = 0.9
 
 LEVELS = np.arange(0.8, 1.0001, 0.005).round(3)
 """Quantiles that may be needed for that."""
+
+EQUAL = 1e-12
+"""Between doubts that differ by rounding alone; of samples that tell as much the first is taken."""
 
 TOLERANCE = 0.01
 """By how much abilities may still move where a fit ends: far less than a few dozen answers can tell."""
@@ -50,11 +55,19 @@ class Placed(NamedTuple):
     spread: np.ndarray
 
 
-def chances(model: ResponseModel) -> np.ndarray:
+def chances(model: ResponseModel, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Return how likely a right answer is at each ability of the grid: (grid, samples)."""
-    from scipy.special import expit
+    return logistic(GRID[:, None] * model.slope[samples] + model.logit[samples])
 
-    return expit(GRID[:, None] * model.slope + model.logit)
+
+def sums(model: ResponseModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of right answers to expect at each ability of the grid, and its variance."""
+    expected, luck = np.zeros((2, len(GRID)))
+    for start in range(0, len(model.slope), BLOCK):
+        p = chances(model, slice(start, start + BLOCK))
+        expected += p.sum(axis=1)
+        luck += (p * (1 - p)).sum(axis=1)
+    return expected, luck
 
 
 def chosen(model: ResponseModel, items: int) -> np.ndarray:
@@ -63,16 +76,23 @@ def chosen(model: ResponseModel, items: int) -> np.ndarray:
     Doubt is the variance of an ability, 1 / (1 + information), the prior's own information being 1, averaged over the
     grid. Samples that the abler get wrong more often are left out: their labels are doubtful.
     """
-    p = chances(model)
-    information = model.slope**2 * p * (1 - p)
-    information[:, model.slope <= 0] = 0
+    p = chances(model).T
+    information = model.slope[:, None] ** 2 * p * (1 - p)
+    information[model.slope <= 0] = 0
     known = np.ones(len(GRID))
     order: list[int] = []
-    for _ in range(min(items, information.shape[1])):
-        doubt = PRIOR @ (1 / (known[:, None] + information))
-        doubt[order] = np.inf
-        order.append(int(doubt.argmin()))
-        known += information[:, order[-1]]
+    # What a sample takes from the doubt gets less with each one that is known: so what it took when last looked at is
+    # the most that it can take, and few have to be looked at again.
+    most = np.full(len(information), np.inf)
+    for _ in range(min(items, len(information))):
+        doubt = float(PRIOR @ (1 / known))
+        promising = int(most.argmax())
+        least = doubt - (1 / (known + information[promising])) @ PRIOR
+        some = np.flatnonzero(most >= least - EQUAL)
+        most[some] = doubt - (1 / (known + information[some])) @ PRIOR
+        order.append(int(some[most[some] >= most[some].max() - EQUAL][0]))
+        most[order[-1]] = -np.inf
+        known += information[order[-1]]
     return np.array(order)
 
 
@@ -86,15 +106,14 @@ def posterior(model: ResponseModel, items: np.ndarray, right: np.ndarray) -> np.
 
 def placed(model: ResponseModel, items: np.ndarray, right: np.ndarray) -> Placed:
     """Place classifiers by their answers to some samples, bool (classifiers, items)."""
-    weights, p = posterior(model, items, right), chances(model)
+    weights, p = posterior(model, items, right), chances(model, items)
     ability = weights @ GRID
     error = np.sqrt(np.maximum(weights @ GRID**2 - ability**2, 0))
-    rest = np.ones(p.shape[1], bool)
-    rest[items] = False
-    expected, luck = p[:, rest].sum(axis=1), (p * (1 - p))[:, rest].sum(axis=1)
+    expected, luck = sums(model)
+    expected, luck = expected - p.sum(axis=1), luck - (p * (1 - p)).sum(axis=1)
     mean = weights @ expected
     variance = np.maximum(weights @ expected**2 - mean**2, 0) + weights @ luck
-    samples = p.shape[1]
+    samples = len(model.slope)
     return Placed(ability, error, (right.sum(axis=1) + mean) / samples, np.sqrt(variance + 0.25) / samples)
 
 
@@ -134,14 +153,18 @@ class LeftOut:
     @classmethod
     def of(cls, right: np.ndarray, folds: np.ndarray) -> LeftOut:
         """Fit a model without each fold."""
-        return cls(right, folds, [calibrated(right[folds != f]) for f in range(int(folds.max()) + 1)])
+        numbers = range(int(folds.max()) + 1)
+        return cls(right, folds, list(ahead(lambda f: calibrated(right[folds != f]), numbers)))
 
-    def placed(self, items: np.ndarray | None, number: int | None = None) -> Placed:
-        """Place each network by the model that has not seen its fold: by these items, or the first that it chooses."""
+    def chosen(self, items: int) -> list[np.ndarray]:
+        """Return the samples that each model takes, in its order: the first of them are what it takes for fewer."""
+        return list(ahead(lambda model: chosen(model, items), self.models))
+
+    def placed(self, items: Sequence[np.ndarray]) -> Placed:
+        """Place each network by the model that has not seen its fold, by the samples `items` of that model."""
         parts = [np.empty(len(self.right)) for _ in Placed._fields]
-        for fold, model in enumerate(self.models):
+        for fold, (model, given) in enumerate(zip(self.models, items, strict=True)):
             mine = self.folds == fold
-            given = chosen(model, int(number or 0)) if items is None else items
             for part, values in zip(parts, placed(model, given, self.right[np.ix_(mine, given)]), strict=True):
                 part[mine] = values
         return Placed(*parts)

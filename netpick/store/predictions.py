@@ -142,9 +142,11 @@ class Predictions:
         split: str,
         networks: list[str] | None,
         replicate: int,
+        which: np.ndarray | None = None,
     ) -> np.ndarray | None:
         """Place the blocks of one epoch, split and replicate in an array (networks, samples, columns).
 
+        With `which`, the number of a column for each sample of the split, the last axis has that column's value alone.
         What a network did not answer is -1, or NaN. Return None where no block is asked for, or the run has not come
         that far.
         """
@@ -156,12 +158,14 @@ class Predictions:
         out: np.ndarray | None = None
         broken = set(self._broken or ())
         missing, begins = set(rows), self._begins(split)
+        wants: dict[str, list[np.ndarray]] = {}  # the rows of a block that want each column: the same of all in order
         for block in self.read(wanted, ["sample", *columns]):
             sample = block.array("sample")
             assert sample is not None  # never null: it is a key
             begin, end = begins.setdefault(block.split, (0, len(sample)))
             if out is None:
-                out = np.empty((len(names), max(end for _, end in begins.values()), len(columns)), dtype)
+                width = len(columns) if which is None else 1
+                out = np.empty((len(names), max(end for _, end in begins.values()), width), dtype)
                 if LEFT_OUT in begins:
                     out.fill(np.nan if dtype == np.float32 else -1)
             some = block.split == LEFT_OUT
@@ -170,7 +174,10 @@ class Predictions:
                     f"{self.path}: network '{block.network}' has {len(sample)} predictions of the {block.split} split "
                     f"and others, or samples.parquet, {end - begin}: the run was written with different data"
                 )
-            place: Any = slice(begin, end) if block.ordered and not some else begin + sample
+            in_order = block.ordered and not some
+            place: Any = slice(begin, end) if in_order else begin + sample
+            if which is not None and (not in_order or block.split not in wants):
+                wants[block.split] = [np.flatnonzero(which[place] == c) for c in range(len(columns))]
             i, *others = rows[block.network]
             for c, column in enumerate(columns):
                 values = block.array(column)
@@ -181,12 +188,18 @@ class Predictions:
                     raise RunError(
                         f"{self.path} keeps no scores of network '{block.network}' at epoch {block.epoch}: {way}"
                     )
-                out[i, place, c] = values
+                if which is None:
+                    out[i, place, c] = values
+                else:
+                    mine = wants[block.split][c]
+                    out[i, begin + sample[mine], 0] = values[mine]
+            if not in_order:
+                wants.clear()
             for other in others:
                 out[other, place] = out[i, place]
             missing.discard(block.network)
         if missing and set(self._broken or ()) > broken:  # found while reading: the rest has other names now
-            return self.array(columns, dtype, epoch, split, networks, replicate)
+            return self.array(columns, dtype, epoch, split, networks, replicate, which)
         if missing:
             raise RunError(
                 f"{self.path} has no predictions of {listed(sorted(missing), 4)} at epoch {epoch}, split {split}, "

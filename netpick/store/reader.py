@@ -269,6 +269,21 @@ class Reader:
         columns = [f"score_{c}" for c in range(len(self.classes))]
         return self._array(columns, np.float32, epoch, split, networks, replicate)
 
+    def label_scores(
+        self,
+        epoch: int = -1,
+        split: str = "test",
+        networks: str | Iterable[str] | None = None,
+        replicate: int = 0,
+    ) -> np.ndarray:
+        """Return the scores of the true classes of one epoch, float32 (networks, samples); else as `scores`.
+
+        Far smaller than all scores, where these take gigabytes.
+        """
+        columns = [f"score_{c}" for c in range(len(self.classes))]
+        labels = self.labels(split)
+        return self._array(columns, np.float32, epoch, split, networks, replicate, labels)[:, :, 0]
+
     def predicted(
         self,
         epoch: int = -1,
@@ -330,15 +345,17 @@ class Reader:
         split: str,
         networks: str | Iterable[str] | None,
         replicate: int,
+        which: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return columns of one epoch, split and replicate (networks, samples, columns)."""
+        """Return columns of one epoch, split and replicate (networks, samples, columns); see `Predictions.array`."""
         asked = None if networks is None else self._known(networks)
         if LEFT_OUT in parts_of(split):
             self.labels(split)  # says what is missing: only samples.parquet tells how many there are
-        out = self._predictions.array(columns, dtype, epoch, split, asked, replicate)
+        out = self._predictions.array(columns, dtype, epoch, split, asked, replicate, which)
         if out is None:
             here = self.path / "samples.parquet"
-            out = np.empty((0, len(self.labels(split)) if here.is_file() else 0, len(columns)), dtype)
+            width = len(columns) if which is None else 1
+            out = np.empty((0, len(self.labels(split)) if here.is_file() else 0, width), dtype)
         return out
 
     def _file(self, table: str) -> pd.DataFrame:

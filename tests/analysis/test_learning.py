@@ -59,7 +59,8 @@ def test_confidence_and_variability_by_hand(run):
 
 def test_blocks_change_nothing(run, monkeypatch):
     whole = run.ask("learning", everyone=True).table
-    monkeypatch.setattr(learning, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(learning, "PIECE", 1)
+    monkeypatch.setattr(learning, "BLOCK", 5)
     assert run.ask("learning", everyone=True).table.equals(whole)
 
 

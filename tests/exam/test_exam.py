@@ -119,14 +119,19 @@ def test_final_scores_whole_range_few_and_mixed_agree(run, folder):
 def test_scores_that_are_too_many_to_be_held_are_read_in_pieces(run, folder, monkeypatch):
     names, scores, _ = exam.final_scores(run)
     some = [name for i, name in enumerate(names) if i % 3]
+    held = list(exam.score_blocks(run, some, block=4))
+    assert [name for whose, _ in held for name in whose] == some
+    assert np.array_equal(np.concatenate([block for _, block in held]), scores[[names.index(name) for name in some]])
     monkeypatch.setattr(ballots, "HELD", scores.nbytes - 1)
     monkeypatch.setattr(ballots, "PIECE", scores[:9].nbytes)
     large, read = Run(folder), []
     monkeypatch.setattr(large, "scores", lambda **asked: read.append(asked["networks"]) or run.scores(**asked))
-    found = list(exam.score_blocks(large, some, block=4))
-    assert np.array_equal(np.concatenate(found), scores[[i for i in range(len(names)) if i % 3]])
-    assert {len(block) for block in found[:-1]} == {4}
-    assert max(map(len, read)) == 8
+    found = list(exam.score_blocks(large, some, block=3))
+    for whose, block in found:
+        assert np.array_equal(block, scores[[names.index(name) for name in whose]])
+    assert [name for whose, _ in found for name in whose] == sorted(some)  # as files have them: each is read once
+    assert {len(block) for _, block in found[:-1]} == {3}
+    assert max(map(len, read)) == 9
     assert exam.final_scores(large, names[:-1])[0] == names[:-1]
     assert len(read[-1]) == len(names) - 1  # not all of them, of which it then takes some
 

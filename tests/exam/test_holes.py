@@ -39,6 +39,15 @@ def good(planted):
     return exam.selected(planted[0], split="left_out")["name"].tolist()
 
 
+@pytest.mark.parametrize("split", HOLES)
+def test_scores_of_the_true_classes_have_holes_too(planted, split):
+    run, _ = planted
+    whole = run.scores(split=split)
+    own = np.take_along_axis(whole, run.labels(split)[None, :, None].astype(int), axis=2)[:, :, 0]
+    assert 0 < np.isnan(own).sum() < own.size
+    assert np.array_equal(run.label_scores(split=split), own, equal_nan=True)
+
+
 def test_votes_are_of_those_who_answered(planted, rows, good):
     run, _ = planted
     table = run.ask("easy", at_least=0, split="left_out").table.set_index("sample")

@@ -1,5 +1,7 @@
 """The short exam: which samples it takes, where it places classifiers, and what its intervals cover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +50,23 @@ def test_what_answers_tell_of_an_ability_is_bayes_rule(drawn):
     rest = np.setdiff1d(np.arange(300), items)
     expected = quad(lambda t: expit(t * model.slope[rest] + model.logit[rest]).sum() * density(t), -8, 8)[0] / whole
     assert found.accuracy[0] == pytest.approx((right[0, items].sum() + expected) / 300, abs=1e-4)
+
+
+def test_each_sample_that_it_takes_leaves_least_doubt(drawn):
+    """Of all samples, looked at one by one; 17 is as good as 4, and comes after it."""
+    model = drawn[0]
+    slope, logit = model.slope.copy(), model.logit.copy()
+    slope[[4, 17]], logit[[4, 17]], slope[8] = 4.0, 0.0, -3.0
+    model = replace(model, slope=slope, logit=logit)
+    prior = norm.pdf(np.linspace(-5, 5, 101))
+    p = expit(np.linspace(-5, 5, 101) * slope[:, None] + logit[:, None])
+    tells, known, taken = slope[:, None] ** 2 * p * (1 - p), 1.0, []
+    for _ in range(25):
+        doubt = {i: np.average(1 / (known + tells[i]), weights=prior) for i in range(300) if i not in taken and i != 8}
+        taken.append(min(doubt, key=lambda i: (round(doubt[i], 12), i)))
+        known += tells[taken[-1]]
+    assert short_exam.chosen(model, 25).tolist() == taken
+    assert taken.index(17) > taken.index(4)
 
 
 def test_the_samples_that_it_takes_beat_those_drawn_at_random(drawn):

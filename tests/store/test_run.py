@@ -166,6 +166,13 @@ def test_run_without_results_gives_empty_frames(tmp_path):
         run.labels()
 
 
+def test_scores_of_the_true_classes_alone(run):
+    for asked in ({}, {"networks": ["Conv2dReLU_0", "Basic", "Basic"]}, {"replicate": 1}):
+        whole, own = run.scores(**asked), run.label_scores(**asked)
+        assert own.dtype == np.float32
+        assert np.array_equal(own, [[row[c] for row, c in zip(one, run.labels(), strict=True)] for one in whole])
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 def test_scores_that_were_not_kept(tmp_path, compacted):
     store = make_store(tmp_path / "run")
@@ -176,6 +183,8 @@ def test_scores_that_were_not_kept(tmp_path, compacted):
     run = Run(tmp_path / "run")
     with pytest.raises(RunError, match=r"no scores of network 'Basic'.*--scores all"):
         run.scores()
+    with pytest.raises(RunError, match=r"samples\.parquet"):
+        run.label_scores()
     assert run.scores(networks="Conv2dReLU_0").shape == (1, 7, 3)
     with pytest.raises(RunError, match="no scores of network 'Conv2dReLU_0' at epoch 1"):
         run.scores(1, networks="Conv2dReLU_0")
