@@ -329,8 +329,9 @@ def sizes(level: np.ndarray, thresholds: np.ndarray) -> Iterator[np.ndarray]:
     network, sample, place = np.nonzero((level <= highest) & ~below)
     values, where = level[network, sample, place], network * level.shape[1] + sample
     for threshold in thresholds:
-        more = np.bincount(where[values <= threshold[network]], minlength=base.size)
-        yield base + more.reshape(base.shape)
+        size = base.copy()
+        np.add.at(size.reshape(-1), where[values <= threshold[network]], 1)
+        yield size
 
 
 def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -353,9 +354,17 @@ def thresholds(own: np.ndarray, coverage: float) -> np.ndarray:
 
 def judged(rank: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
     """Return coverage, mean size and the shares of the five kinds, each (networks,), from (networks, samples)."""
-    right, inside, sure = rank == 0, rank < size, size == 1
-    kinds = [right & sure, right & ~sure, ~right & inside, ~right & ~inside & ~sure, ~right & sure]
-    return [inside.mean(axis=1), size.mean(axis=1), *(k.mean(axis=1) for k in kinds)]
+    networks, samples = rank.shape
+    most = int(size.max(initial=1)) + 1
+    kind = np.where(rank == 0, 0, np.where(rank < size, 1, 2))  # right, or the truth is in the set, or it is not
+    numbers = (3 * np.arange(networks)[:, None] + kind) * most + size
+    counts = np.bincount(numbers.ravel(), minlength=3 * networks * most).reshape(networks, 3, most)
+    right, inside, outside = counts.transpose(1, 0, 2)
+    whole = counts.sum(axis=1)
+    found = [right[:, 1:].sum(axis=1) + inside.sum(axis=1), whole @ np.arange(most)]
+    found += [right[:, 1], right.sum(axis=1) - right[:, 1], inside.sum(axis=1)]
+    found += [outside.sum(axis=1) - outside[:, 1], outside[:, 1]]
+    return [one / samples for one in found]
 
 
 def interval(

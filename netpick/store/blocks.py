@@ -146,19 +146,19 @@ def _blocks(table: pa.Table, names: list[str]) -> Iterator[Block]:
     changes = np.zeros(len(table) - 1, dtype=bool)
     for column in (*codes, replicate, epoch):
         changes |= column[1:] != column[:-1]
-    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
-    ordered = _ordered(table.column("sample").to_numpy(), starts) if "sample" in names else np.zeros(len(starts), bool)
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
+    ordered = _ordered(table.column("sample").to_numpy(), starts) if "sample" in names else [False] * (len(starts) - 1)
     network_names, split_names = network.dictionary.to_pylist(), split.dictionary.to_pylist()
     values = table.select(names)
-    for (a, b), in_order in zip(pairwise([*starts.tolist(), len(table)]), ordered.tolist(), strict=True):
+    for (a, b), in_order in zip(pairwise(starts), ordered, strict=True):
         key = network_names[codes[0][a]], int(replicate[a]), int(epoch[a]), split_names[codes[1][a]]
         yield Block(*key, values.slice(a, b - a), in_order)
 
 
-def _ordered(sample: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return for each block, of which these are the first rows, whether its samples are 0, 1, 2, ..."""
-    place = np.arange(len(sample)) - np.repeat(starts, np.diff(starts, append=len(sample)))
-    return np.logical_and.reduceat(sample == place, starts)
+def _ordered(sample: np.ndarray, starts: list[int]) -> list[bool]:
+    """Return for each block, which go from one of these rows to the next, whether its samples are 0, 1, 2, ..."""
+    counting = np.arange(max(b - a for a, b in pairwise(starts)), dtype=sample.dtype)
+    return [bool((sample[a:b] == counting[: b - a]).all()) for a, b in pairwise(starts)]
 
 
 def with_labels(block: Block, labels: np.ndarray, names: list[str]) -> Block:

@@ -158,7 +158,7 @@ class Predictions:
         out: np.ndarray | None = None
         broken = set(self._broken or ())
         missing, begins = set(rows), self._begins(split)
-        wants: dict[str, list[np.ndarray]] = {}  # the rows of a block that want each column: the same of all in order
+        by_split: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # of blocks in order the same rows want a column
         for block in self.read(wanted, ["sample", *columns]):
             sample = block.array("sample")
             assert sample is not None  # never null: it is a key
@@ -176,25 +176,19 @@ class Predictions:
                 )
             in_order = block.ordered and not some
             place: Any = slice(begin, end) if in_order else begin + sample
-            if which is not None and (not in_order or block.split not in wants):
-                wants[block.split] = [np.flatnonzero(which[place] == c) for c in range(len(columns))]
+            wants = by_split.get(block.split) if in_order else None
+            if which is not None and wants is None:
+                wants = _wanting(which, np.arange(begin, end) if in_order else place, len(columns))
+                if in_order:
+                    by_split[block.split] = wants
             i, *others = rows[block.network]
             for c, column in enumerate(columns):
-                values = block.array(column)
-                if values is None:
-                    way = "train with `--scores all`, or `--scores last` for each training's last epoch"
-                    if self._imported:
-                        way = "import probabilities, in columns score_CLASS"
-                    raise RunError(
-                        f"{self.path} keeps no scores of network '{block.network}' at epoch {block.epoch}: {way}"
-                    )
-                if which is None:
+                values = self._values(block, column)
+                if wants is None:
                     out[i, place, c] = values
                 else:
-                    mine = wants[block.split][c]
-                    out[i, begin + sample[mine], 0] = values[mine]
-            if not in_order:
-                wants.clear()
+                    mine, there = wants[c]
+                    out[i, there, 0] = values[mine]
             for other in others:
                 out[other, place] = out[i, place]
             missing.discard(block.network)
@@ -206,6 +200,15 @@ class Predictions:
                 f"replicate {replicate}: `network_names` gives the networks that have them"
             )
         return out
+
+    def _values(self, block: Block, column: str) -> np.ndarray:
+        values = block.array(column)
+        if values is None:
+            way = "train with `--scores all`, or `--scores last` for each training's last epoch"
+            if self._imported:
+                way = "import probabilities, in columns score_CLASS"
+            raise RunError(f"{self.path} keeps no scores of network '{block.network}' at epoch {block.epoch}: {way}")
+        return values
 
     @cached_property
     def _shards(self) -> list[tuple[Shard, set[tuple[str, int]]]]:
@@ -248,3 +251,8 @@ class Predictions:
         if not path.is_file():
             return Counter()
         return Counter(read_file(path, "samples", self._files.classes, "split")["split"].to_pylist())
+
+
+def _wanting(which: np.ndarray, samples: np.ndarray, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each column the rows of a block that want it, and which samples these are."""
+    return [(rows, samples[rows]) for rows in (np.flatnonzero(which[samples] == c) for c in range(columns))]
