@@ -67,6 +67,12 @@ def test_looking_at_results_never_loads_torch(code):
     assert not loaded_after(code) & {"torch", "torchvision", "thop"}
 
 
+def test_a_run_is_looked_at_without_statistics():
+    """They take longer to load than a run of ten thousand networks takes to be read."""
+    code = "from netpick.exam import basic, leading, questions, students, tables"
+    assert "scipy.stats" not in loaded_after(code)
+
+
 def test_a_catalogue_is_made_without_torch():
     code = (
         "from netpick.networks import generate\nfrom netpick.networks.catalogue import template\n"

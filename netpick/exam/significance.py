@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # whose `stats` takes half a second to load: when first used
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from netpick.exam.answered import is_whole
 
@@ -53,9 +53,9 @@ def mcnemar_counts(only_a: ArrayLike, only_b: ArrayLike, exact: bool = False) ->
     """
     only_a, only_b = np.asarray(only_a), np.asarray(only_b)
     fewer, discordant = np.minimum(only_a, only_b), only_a + only_b
-    p = 2 * stats.binom.cdf(fewer, discordant, 0.5)
+    p = 2 * scipy.stats.binom.cdf(fewer, discordant, 0.5)
     if not exact:
-        p = p - stats.binom.pmf(fewer, discordant, 0.5)
+        p = p - scipy.stats.binom.pmf(fewer, discordant, 0.5)
     return np.minimum(p, 1.0)
 
 
@@ -68,7 +68,7 @@ def paired(correct_a: ArrayLike, correct_b: ArrayLike, level: float = 0.95) -> D
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     lost, won, n = int((a & ~b).sum()) + 0.5, int((b & ~a).sum()) + 0.5, a.size + 2
     middle = (won - lost) / n
-    room = stats.norm.ppf((1 + level) / 2) * np.sqrt(won + lost - (won - lost) ** 2 / n) / n
+    room = scipy.stats.norm.ppf((1 + level) / 2) * np.sqrt(won + lost - (won - lost) ** 2 / n) / n
     return Difference(float(b.mean() - a.mean()), float(middle - room), float(middle + room), mcnemar(a, b))
 
 
@@ -159,8 +159,8 @@ def by_students_t(difference: float, error: float, freedom: float, level: float 
     """
     if error <= NOTHING:
         return Difference(difference, difference, difference, float(abs(difference) <= NOTHING))
-    room = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
+    room = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * error
+    p = float(2 * scipy.stats.t.sf(abs(difference) / error, freedom))
     return Difference(difference, difference - room, difference + room, p)
 
 

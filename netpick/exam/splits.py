@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from netpick.core.errors import RunError
 from netpick.core.words import percent, points
@@ -109,8 +109,8 @@ class Splits:
         error = np.where(error > 1e-12, error, 0.0)
         freedom = np.clip(freedom, 1, times - 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            p = np.where(error > 0, 2 * stats.t.sf(np.abs(mean) / error, freedom), np.abs(mean) <= 1e-12)
-        room = stats.t.ppf((1 + level) / 2, freedom) * error
+            p = np.where(error > 0, 2 * scipy.stats.t.sf(np.abs(mean) / error, freedom), np.abs(mean) <= 1e-12)
+        room = scipy.stats.t.ppf((1 + level) / 2, freedom) * error
         return Judged(mean, mean - room, mean + room, p)
 
 

@@ -394,12 +394,13 @@ def _cell(value: Any) -> Any:
 
 def _tidy(frame: pd.DataFrame, order: dict[str, int], sort: bool = True) -> pd.DataFrame:
     """Give network and split the categories that occur, networks in the order of the catalogue; sort by the keys."""
-    for name, rank in (("network", order), ("split", None)):
-        if name in frame:
-            column = frame[name].astype("category")
-            present = [column.cat.categories[code] for code in column.cat.codes.unique() if code >= 0]
+    for key, rank in (("network", order), ("split", None)):
+        if key in frame:
+            column = frame[key].astype("category")
+            names = column.cat.categories.tolist()  # one by one it takes longer to get them out of Arrow than to read
+            present = [names[code] for code in column.cat.codes.unique() if code >= 0]
             present.sort(key=lambda v: (order.get(v, len(order)) if rank is not None else 0, v))
-            frame = frame.assign(**{name: column.cat.set_categories(present)})
+            frame = frame.assign(**{key: column.cat.set_categories(present)})
     if sort:
         keys = [k for k in ("network", "replicate", "epoch", "split") if k in frame]
         frame = frame.sort_values(keys, kind="stable", ignore_index=True)
