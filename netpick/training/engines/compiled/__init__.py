@@ -32,7 +32,7 @@ UNFUSED = ("RMSprop",)
 LOSSES = ("nll", "mse", "l1", "distance")
 """Losses; numbered in the kernels in this order."""
 
-ENTRIES = ("train", "score")
+ENTRIES = ("forward", "backward", "train", "score")
 """The kernels that Python calls. Each is compiled by a process of its own, so that its bits hang on nothing else."""
 
 SHAPES = ("Reshape", "Flatten", "Identity")

@@ -101,6 +101,40 @@ def _bits_to_float(context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
+_INTEGERS, _TABLE, _VALUES, _ROWS = types.int64[::1], types.int64[:, ::1], types.float32[::1], types.float32[:, ::1]
+
+FORWARD = (
+    *(_TABLE, _ROWS, _INTEGERS, _VALUES, _ROWS, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp),
+    *(_VALUES, _VALUES, types.boolean),
+)
+BACKWARD = (
+    *(_TABLE, _ROWS, _INTEGERS, _VALUES, _VALUES, _ROWS, _VALUES, _VALUES, _VALUES, _INTEGERS, _INTEGERS),
+    *(_VALUES, _VALUES, types.boolean),
+)
+"""Types of the arguments of `forward` and `backward`."""
+
+
+def _caller(wanted: Any) -> Any:
+    """Return what calls machine code that was compiled by itself, from its address, with a tuple of arguments."""
+
+    @intrinsic
+    def call(context: Any, address: Any, arguments: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            given = zip(cgutils.unpack_tuple(builder, values[1]), signature.args[1].types, wanted, strict=True)
+            ready = [context.cast(builder, value, kind, other) for value, kind, other in given]
+            one = ir.FunctionType(context.get_value_type(types.none), [context.get_value_type(kind) for kind in wanted])
+            builder.call(builder.inttoptr(values[0], one.as_pointer()), ready)
+            return context.get_dummy_value()
+
+        del context
+        return types.void(address, arguments), generate
+
+    return call
+
+
+go_forward, go_backward = _caller(FORWARD), _caller(BACKWARD)
+
+
 VECTOR = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 """Values of a register, or of two where they are smaller."""
 
@@ -1433,10 +1467,17 @@ def backward_rest(row, numbers, links, values, gradients, source, kept, dy, dx, 
 
 
 @jit
+def logarithms(table, arena, n, classes, positive):
+    """Return those of the probabilities of a batch, (classes, n): behind what the last layer makes."""
+    begin = table[-1, OUTPUT] + (classes if positive < 0 else 1)
+    return arena[begin * n : (begin + classes) * n].reshape((classes, n))
+
+
+@entry
 def forward(
     table, numbers, links, values, rows, x, arena, taps, offsets, classes, positive, statistics, masks, training,
 ):  # fmt: skip
-    """Compute all layers for one batch, and return the logarithms of the probabilities (classes, n).
+    """Compute all layers for one batch; the logarithms of the probabilities are where `logarithms` looks.
 
     numbers (layers, 4): arguments of each; links: what poolings read; rows (n, pixels): the samples; x (pixels * n,):
     the same, batch last, unless the first layer is linear; arena: room for the outputs of all layers, those of the
@@ -1476,17 +1517,14 @@ def forward(
         else:
             kept = arena[row[KEPT] * n :]
             forward_rest(row, numbers[at], links, values, source, y, kept, masks, n, training)
-    last = table[-1, OUTPUT]
-    made = classes if positive < 0 else 1
-    y = arena[(last + made) * n : (last + made + classes) * n].reshape((classes, n))
+    last, y = table[-1, OUTPUT], logarithms(table, arena, n, classes, positive)
     if positive < 0:
         log_softmax(arena[last * n : (last + classes) * n].reshape((classes, n)), y)
     else:
         binary_log_sigmoid(arena[last * n : (last + 1) * n], y, positive)
-    return y
 
 
-@jit
+@entry
 def backward(
     table, numbers, links, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, product, adds,
 ):  # fmt: skip
@@ -1568,7 +1606,7 @@ def loss_of(loss, y, labels, dy, positive, smoothing, whole):
 @part
 def differentiate(
     table, numbers, links, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, taps, offsets,
-    classes, positive, statistics, masks, loss, smoothing, product,
+    classes, positive, statistics, masks, loss, smoothing, product, onwards, back,
 ):  # fmt: skip
     """Write the gradients of the loss of the chosen samples, and return it.
 
@@ -1587,16 +1625,17 @@ def differentiate(
         some = chosen[start:end]
         n = len(some)
         gather(images, some, turn, rows[:n], x)
-        y = forward(
+        go_forward(onwards, (
             table, numbers, links, values, rows[:n], x, arena, taps, offsets, classes, positive, statistics, masks,
             True,
-        )  # fmt: skip
+        ))  # fmt: skip
+        y = logarithms(table, arena, n, classes, positive)
         dy = d_arena[first * n : (first + classes) * n].reshape((classes, n))
         total += loss_of(loss, y, labels[some], dy, positive, smoothing, whole)
-        backward(
+        go_backward(back, (
             table, numbers, links, values, gradients, rows[:n], x, arena, d_arena, taps, offsets, statistics, product,
             start > 0,
-        )  # fmt: skip
+        ))  # fmt: skip
     return total
 
 
@@ -1604,15 +1643,15 @@ def differentiate(
 def train(
     table, numbers, links, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, taps,
     offsets, classes, positive, statistics, masks, loss, product, optimizer, first, second, largest, hyper, schedule,
-    nesterov, step, losses,
+    nesterov, step, losses, onwards, back,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
     masks: of dropout, those of one step after those of another, each as `forward` wants them; hyper: learning rate,
     weight decay, momentum or beta 1, dampening or beta 2 or alpha, epsilon, the gradient's largest norm or 0, label
     smoothing; schedule: learning rate and momentum or beta 1 of each of these steps, empty where they stay; `first`,
-    `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before. The rest as for
-    `differentiate`.
+    `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before; onwards and
+    back: the addresses of `forward` and `backward`, which are compiled by themselves. The rest as for `differentiate`.
     """
     masked = len(masks) // len(order)
     taken = 0
@@ -1620,7 +1659,7 @@ def train(
         losses[taken] = differentiate(
             table, numbers, links, values, gradients, images, labels, order[start : start + batch], part, rows, x,
             arena, d_arena, taps, offsets, classes, positive, statistics, masks[start * masked :], loss, hyper[6],
-            product,
+            product, onwards, back,
         )  # fmt: skip
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
@@ -1641,6 +1680,7 @@ def train(
 @entry
 def score(
     table, numbers, links, values, images, together, x, arena, taps, offsets, classes, positive, statistics, scores,
+    onwards,
 ):  # fmt: skip
     """Write the scores (samples, classes) of the images, of which so many are computed together."""
     for begin in range(0, len(images), together):
@@ -1648,27 +1688,28 @@ def score(
         n = len(part)
         if table[0, KIND] != LINEAR:
             transpose(part, x[: part.size].reshape((part.shape[1], n)))
-        y = forward(
+        go_forward(onwards, (
             table, numbers, links, values, part, x, arena, taps, offsets, classes, positive, statistics, x[:0], False,
-        )  # fmt: skip
+        ))  # fmt: skip
+        y = logarithms(table, arena, n, classes, positive)
         for j in range(classes):
             for i in range(n):
                 scores[begin + i, j] = y[j, i]
 
 
-_INTEGERS, _TABLE, _VALUES, _ROWS = types.int64[::1], types.int64[:, ::1], types.float32[::1], types.float32[:, ::1]
-
 TYPES = {
+    "forward": FORWARD,
+    "backward": BACKWARD,
     "train": (
         *(_TABLE, _ROWS, _INTEGERS, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS),
         *(_VALUES, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, _VALUES, types.intp),
         _VALUES,
         *(types.intp, _VALUES, _VALUES, _VALUES, types.float64[::1], types.float64[:, ::1], types.boolean),
-        *(types.intp, _VALUES),
+        *(types.intp, _VALUES, types.intp, types.intp),
     ),
     "score": (
         *(_TABLE, _ROWS, _INTEGERS, _VALUES, _ROWS, types.intp, _VALUES, _VALUES, _INTEGERS, _INTEGERS),
-        *(types.intp, types.intp, _VALUES, _ROWS),
+        *(types.intp, types.intp, _VALUES, _ROWS, types.intp),
     ),
 }
 """Types of the arguments of what Python calls, which it is compiled for before it is called."""

@@ -19,6 +19,25 @@ from netpick.training.engines.compiled.cache import in_use
 
 @functools.lru_cache(maxsize=1)
 def load() -> ModuleType:
+    """Return the module `kernels` with what is kept of it, and nothing else: it compiles nothing any more."""
+    kernels = module()
+    for name in ENTRIES:
+        function = getattr(kernels, name)
+        function.compile(kernels.TYPES[name])
+        function.disable_compile()
+    return kernels
+
+
+@functools.cache
+def address(kernels: ModuleType, name: str) -> int:
+    """Return where one of `ENTRIES` begins, for the others, which call it there."""
+    function = getattr(kernels, name)
+    result = function.overloads[kernels.TYPES[name]]
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
+
+
+@functools.lru_cache(maxsize=1)
+def module() -> ModuleType:
     """Return the module `kernels`, on one thread: as many as a worker has, so that sums have one order everywhere."""
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that numba calls: loaded now, so that it can be told
 
@@ -35,7 +54,7 @@ def prepare(name: str, linked: bool = True) -> bool:
     For processes of their own.
     """
     gc.disable()  # looks at what the compiler makes again and again, for an eighth of the time, and finds little
-    kernels = load()
+    kernels = module()
     if linked:
         link_parts(kernels)
     getattr(kernels, name).compile(kernels.TYPES[name])

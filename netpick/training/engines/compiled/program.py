@@ -20,7 +20,7 @@ from netpick.core.errors import PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import LayerSpec
 from netpick.training.engines.compiled import LOSSES, OPTIMIZERS
-from netpick.training.engines.compiled.loading import load
+from netpick.training.engines.compiled.loading import address, load
 from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
 from netpick.training.job import STEPS_A_GATHER
@@ -139,6 +139,7 @@ class Program:
         schedule: np.ndarray | None = None,
     ) -> None:
         self.kernels = kernels
+        self.forward, self.backward = (address(kernels, name) for name in ("forward", "backward"))
         self.flat = FlatParameters(model)
         table = Table(kernels, layers, model, image)
         self.table, self.classes, size = np.stack(table.rows), table.classes, table.room
@@ -200,6 +201,7 @@ class Program:
             *(self.positive, self.statistics, self._draw(len(order)), self.loss, self.product),
             *(self.optimizer, self.first, self.second, self.largest, self.hyper),
             *(self.schedule[self.step : self.step + len(losses)], self.nesterov, self.step, losses),
+            *(self.forward, self.backward),
         )
         for module in self.norms:
             module.num_batches_tracked.add_(len(losses))
@@ -225,6 +227,7 @@ class Program:
         self.kernels.score(
             *(self.table, self.numbers, self.links, self.values, images, self.together, self.x, self.arena),
             *(self.taps, self.offsets, self.classes, self.positive, self.statistics, scores),
+            self.forward,
         )
         return scores
 
