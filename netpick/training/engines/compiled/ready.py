@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,8 @@ def _compile(place: Path) -> str | None:
     """Fill the cache, anew where that is needed; return why that can't be done, or None."""
     why = None
     for linked in (True, True, False):  # what lies there may be spoilt; and numba's insides be others than are known
-        why = _load(linked) and _load(linked)  # the first one may have had to compile
+        # The first may have had to compile, each of them by itself, so that its bits hang on nothing else.
+        why = _load(linked, [(name,) for name in ENTRIES]) and _load(linked, [ENTRIES])
         if why is None:
             cache.mark_checked(place)
             return None
@@ -65,24 +66,24 @@ def _compile(place: Path) -> str | None:
     return why
 
 
-def _load(linked: bool) -> str | None:
-    """Load the kernels in processes of their own, which compile what is not there; None if all was there, or why not.
+def _load(linked: bool, groups: Sequence[tuple[str, ...]]) -> str | None:
+    """Load the kernels, each group in a process, which compiles what is not there; None if all was there, or why not.
 
     They look for modules where this process does, not in the folder where the user stands.
     """
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from netpick.training.engines.compiled.loading import prepare\n"
-        f"sys.exit(None if prepare(sys.argv[1], {linked}) else 'it is not kept')"
+        f"sys.exit(None if all([prepare(name, {linked}) for name in sys.argv[1:]]) else 'it is not kept')"
     )
     with ThreadPoolExecutor() as pool:
-        said = list(pool.map(partial(_ended, code), ENTRIES))  # all: `map` drops what has not begun when it is left
+        said = list(pool.map(partial(_ended, code), groups))  # all: `map` drops what has not begun when it is left
     return next(filter(None, said), None)
 
 
-def _ended(code: str, name: str) -> str | None:
-    """Run some code in a process of its own, with a name; return its complaint, if it has one."""
-    command = [sys.executable, "-P", "-c", code, name]
+def _ended(code: str, names: tuple[str, ...]) -> str | None:
+    """Run some code in a process of its own, with names; return its complaint, if it has one."""
+    command = [sys.executable, "-P", "-c", code, *names]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return None
