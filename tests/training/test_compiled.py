@@ -524,6 +524,12 @@ def run_code(code, **environment):
 
 
 @pytest.fixture
+def before():
+    """The folder that machine code is taken from in this process, and any that has it."""
+    return Path(kernels().train.stats.cache_path)
+
+
+@pytest.fixture
 def place(monkeypatch, tmp_path):
     """A folder of the user's for machine code, with nothing in it."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
@@ -668,12 +674,14 @@ def test_a_folder_that_can_be_written_is_found(monkeypatch, tmp_path):
     assert notes[0].endswith("no folder can be written that would keep it: name one in NUMBA_CACHE_DIR")
 
 
-def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_scores_to_the_bit_at_once(place):
+def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_scores_to_the_bit_at_once(before, place):
     code = "import test_compiled as t; print(t.scores_of_a_small_network().tobytes().hex())"
-    print_folder = "from netpick.training.engines.compiled import loading as l; print(l.module().train.stats.cache_path)"
+    print_folder = (
+        "from netpick.training.engines.compiled import loading as l; print(l.module().train.stats.cache_path)"
+    )
     kept = Path(run_code(print_folder))
     assert kept.is_relative_to(place)
-    for number, file in enumerate(sorted(Path(kernels().train.stats.cache_path).glob("kernels.*.nb[ic]"))):
+    for number, file in enumerate(sorted(before.glob("kernels.*.nb[ic]"))):
         shutil.copy(file, kept)
         if file.suffix == ".nbc":  # as after a full disk or a power failure: cut off, or empty
             os.truncate(kept / file.name, file.stat().st_size // 2 if number % 4 == 1 else 0)
