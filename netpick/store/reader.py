@@ -266,8 +266,7 @@ class Reader:
         Rows are in the order of `networks`, or else of `network_names` with the same arguments; NaN is what a network
         did not answer. Raises RunError as `predictions` does, and where scores were not kept.
         """
-        columns = [f"score_{c}" for c in range(len(self.classes))]
-        return self._array(columns, np.float32, epoch, split, networks, replicate)
+        return self._array(self._score_columns, np.float32, epoch, split, networks, replicate)
 
     def label_scores(
         self,
@@ -280,9 +279,8 @@ class Reader:
 
         Far smaller than all scores, where these take gigabytes.
         """
-        columns = [f"score_{c}" for c in range(len(self.classes))]
         labels = self.labels(split)
-        return self._array(columns, np.float32, epoch, split, networks, replicate, labels)[:, :, 0]
+        return self._array(self._score_columns, np.float32, epoch, split, networks, replicate, labels)[:, :, 0]
 
     def predicted(
         self,
@@ -336,6 +334,10 @@ class Reader:
             self.imported,
             self.labels if self.relabelled else None,
         )
+
+    @property
+    def _score_columns(self) -> list[str]:
+        return [f"score_{c}" for c in range(len(self.classes))]
 
     def _array(
         self,

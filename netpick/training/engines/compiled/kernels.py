@@ -1014,8 +1014,7 @@ def pool_mean(row, links, x, y, n):
     for c in range(row[INPUTS]):
         for o in range(many):
             total, share = line(y, c * many + o, n), ONE / np.float32(links[first + many + 1 + o])
-            for i in range(n):
-                total[i] = ZERO
+            clear(total)
             for link in range(links[first + o], links[first + o + 1]):
                 values = line(x, c * places + links[link], n)
                 for i in range(n):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -48,8 +49,8 @@ def module() -> ModuleType:
     return kernels
 
 
-def prepare(name: str, linked: bool = True) -> bool:
-    """Load one of `ENTRIES`, or compile it, `linked` or as numba does; return whether it was there.
+def prepare(names: Sequence[str], linked: bool = True) -> bool:
+    """Load some of `ENTRIES`, or compile them, `linked` or as numba does; return whether all were there.
 
     For processes of their own.
     """
@@ -57,9 +58,10 @@ def prepare(name: str, linked: bool = True) -> bool:
     kernels = module()
     if linked:
         link_parts(kernels)
-    getattr(kernels, name).compile(kernels.TYPES[name])
-    stats = getattr(kernels, name).stats
-    return bool(stats.cache_hits and not stats.cache_misses)
+    for name in names:
+        getattr(kernels, name).compile(kernels.TYPES[name])
+    stats = [getattr(kernels, name).stats for name in names]
+    return all(one.cache_hits and not one.cache_misses for one in stats)
 
 
 def link_parts(kernels: ModuleType) -> None:

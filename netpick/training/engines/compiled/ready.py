@@ -74,7 +74,7 @@ def _load(linked: bool, groups: Sequence[tuple[str, ...]]) -> str | None:
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from netpick.training.engines.compiled.loading import prepare\n"
-        f"sys.exit(None if all([prepare(name, {linked}) for name in sys.argv[1:]]) else 'it is not kept')"
+        f"sys.exit(None if prepare(sys.argv[1:], {linked}) else 'it is not kept')"
     )
     with ThreadPoolExecutor() as pool:
         said = list(pool.map(partial(_ended, code), groups))  # all: `map` drops what has not begun when it is left
