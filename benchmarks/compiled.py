@@ -36,7 +36,7 @@ from netpick.training.order import Order
 CODE = Plan(mode="compiled", convolutions="plain")
 PANEL = Path(__file__).with_name("panel.json")
 EVALUATED = 1000
-LARGEST = 20_000_000
+LARGEST = 300_000_000
 """Multiply-accumulates of a sample: beyond, torch's kernels are the faster ones, and a step takes a while."""
 
 

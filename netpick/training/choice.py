@@ -23,7 +23,7 @@ from netpick.training.sizes import macs_of
 FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps": ()}
 """Where torch.optim has one kernel for the whole step; elsewhere the `foreach` form is the next best."""
 
-BF16_PAYS = 2_000_000
+BF16_PAYS = 5_000_000
 """Multiply-accumulates of a sample from which bf16 is the faster one, on processors that have it; below it is slower.
 
 Two convolutions of some dozen channels on 28×28; `auto` takes bf16 for convolutions from here on.

@@ -139,9 +139,10 @@ def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monke
     monkeypatch.setattr(choice, "cpu_has_bf16", lambda: has)
     recipe = Recipe(precision="auto")
     # Multiply-accumulates: 24² × 25 × channels, and as many × 10 for the second one.
-    small, large = choose(recipe, "cpu", conv(4)), choose(recipe, "cpu", conv(400))
+    small, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 400, 4000))
     assert (small.precision, small.mode) == ("fp32", "compiled")
-    assert (large.precision, large.mode) == (("bf16", "eager") if has else ("fp32", "explicit"))
+    assert (large.precision, large.mode) == (("bf16", "eager") if has else ("fp32", "compiled"))
+    assert (huge.precision, huge.mode) == (("bf16", "eager") if has else ("fp32", "explicit"))
     assert choose(recipe, "cuda:0", conv(4)).precision == "tf32"
     assert choose(recipe, "mps", conv(400)).precision == "fp32"
     linear = NetworkSpec("linear", "Linear", "None", (layer("Flatten"), layer("LogSoftmax")))

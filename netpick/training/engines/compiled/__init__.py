@@ -1,6 +1,6 @@
-"""Whole epochs of small networks in machine code of our own, without torch: in float32 on the CPU.
+"""Whole epochs in machine code of our own, without torch: in float32 on the CPU.
 
-For networks that are so small that torch's kernels, made for larger ones, take longer to call than to compute: of
+For networks that torch's kernels, made for larger ones, are slower for, and take longer to call than to compute: of
 linear layers, convolutions, residual blocks, poolings, norms, dropout and activations. `table` writes a network down
 as numbers, with the help of `activations` and `windows`, `program` runs them, `kernels` are the functions that numba
 compiles, `loading` loads or compiles them, `cache` knows where they are kept, and `ready` has them compiled beforehand.
@@ -32,8 +32,8 @@ UNFUSED = ("RMSprop",)
 LOSSES = ("nll", "mse", "l1", "distance")
 """Losses; numbered in the kernels in this order."""
 
-ENTRIES = ("forward", "backward", "train", "score")
-"""The kernels that Python calls. Each is compiled by a process of its own, so that its bits hang on nothing else."""
+ENTRIES = ("backward", "forward", "train", "score")
+"""The kernels that Python calls, those first that take longest to compile, each in a process of its own."""
 
 SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""
@@ -41,7 +41,7 @@ SHAPES = ("Reshape", "Flatten", "Identity")
 MISSING = ("RReLU", "Softmax", "Add", "Concat")
 """Operations that there is no machine code for: the slopes that RReLU draws depend on what it gets."""
 
-MOST_MACS = 1_000_000
+MOST_MACS = 50_000_000
 """Multiply-accumulates of a sample up to which machine code is faster than torch's kernels."""
 
 MOST_LINEAR_MACS = 1_400_000

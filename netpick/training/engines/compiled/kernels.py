@@ -1,4 +1,4 @@
-"""Whole training steps of small networks in machine code: what the engine runs, compiled by numba.
+"""Whole training steps in machine code: what the engine runs, compiled by numba.
 
 A small network's step is a dozen kernels of a few microseconds, each called from Python; here one call runs many
 steps. All values lie in flat float32 arrays, a table of numbers says which layer takes what from where (`table`
@@ -40,6 +40,7 @@ written it there; of LARGEST and MEAN, where its links begin; of DROPOUT, where 
 
 SHAPE, KERNEL, STRIDE, DILATION = 10, 13, 16, 19
 """First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding.
+STRIDE is that of the convolution after it.
 Of NORM, SLOPE, LARGEST, MEAN and DROPOUT the last of SHAPE are the values of a channel. Of SAMPLE_NORM SHAPE is how
 many values in a row have one weight, how many weights there are, and what is multiplied: 1."""
 
@@ -144,6 +145,12 @@ WIDTHS = (1, 4, VECTOR, 2 * VECTOR, 4 * VECTOR)
 ROWS, FEW = 6, 3
 """Rows that it computes at most, and of the widest: with what is loaded for them, they fill sixteen registers."""
 
+DEEP = 256
+"""Taps that `tile` takes at once where several blocks of rows have the same, so that those stay in the first cache."""
+
+CALL = 4000
+"""Products of one value that could be computed while `weigh_taps` is called once."""
+
 UP, ACROSS = 4, VECTOR // 4
 """Rows and columns of sums that `dots` computes at once: as many as a register has values."""
 
@@ -165,7 +172,7 @@ def _add_product(builder: Any, total: Any, a: Any, b: Any) -> None:
     builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
 
 
-def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_row: Any, many: Any) -> None:
+def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_row: Any, many: Any, adds: Any) -> None:
     """Write the code of `tile` for so many rows and columns, and `many` taps."""
     y, source, taps, weight, offsets, begin = pointers
     wide = min(width, VECTOR)
@@ -175,8 +182,21 @@ def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_r
     def spread(pointer: Any) -> Any:
         return _spread(builder, builder.load(pointer), wide)
 
-    first = [spread(builder.gep(begin, [number(r)])) for r in range(rows)]
-    sums = [[cgutils.alloca_once_value(builder, value) for _ in vectors] for value in first]
+    def lines(row: int) -> list[Any]:
+        into = builder.gep(y, [builder.mul(apart, number(row))])
+        return [_pointer(builder, into, number(v * wide), wide) for v in vectors]
+
+    sums = [[cgutils.alloca_once(builder, ir.VectorType(ir.FloatType(), wide)) for _ in vectors] for _ in range(rows)]
+    with builder.if_else(adds) as (then, otherwise):
+        with then:
+            for r, row in enumerate(sums):
+                for total, place in zip(row, lines(r), strict=True):
+                    builder.store(builder.load(place, align=4), total)
+        with otherwise:
+            for r, row in enumerate(sums):
+                first = spread(builder.gep(begin, [number(r)]))
+                for total in row:
+                    builder.store(first, total)
     with cgutils.for_range(builder, many) as loop:
         read = builder.gep(source, [builder.load(builder.gep(taps, [loop.index]))])
         values = [builder.load(_pointer(builder, read, number(v * wide), wide), align=4) for v in vectors]
@@ -186,9 +206,8 @@ def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_r
             for total, value in zip(row, values, strict=True):
                 _add_product(builder, total, one, value)
     for r, row in enumerate(sums):
-        into = builder.gep(y, [builder.mul(apart, number(r))])
-        for v, total in enumerate(row):
-            builder.store(builder.load(total), _pointer(builder, into, number(v * wide), wide), align=4)
+        for total, place in zip(row, lines(r), strict=True):
+            builder.store(builder.load(total), place, align=4)
 
 
 def _cases(builder: Any, number: Any, cases: dict[int, Any]) -> None:
@@ -213,22 +232,22 @@ def _place(context: Any, builder: Any, signature: Any, arguments: Any, position:
 
 
 @intrinsic
-def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets, first, many, begin, rows, width):
+def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets, first, many, begin, adds, rows, width):
     """Write begin[r] + the sum of weight[of + r * next_row + offsets[t]] * source[at + taps[t] :] into y.
 
     Row r is written to y[to + r * apart :], the taps are the `many` from the first one. The sums of WIDTHS[width]
     columns and of `rows` rows, at most ROWS, stay in registers over all taps: each value is loaded once for all rows,
-    and nothing but the result is written.
+    and nothing but the result is written. If it `adds`, what is in y is taken in place of begin[r].
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = functools.partial(_place, context, builder, signature, arguments)
         pointers = array(0, 1), array(3, 4), array(5, 10), array(6, 7), array(9, 10), array(12)
-        apart, next_row, many, rows, width = (arguments[at] for at in (2, 8, 11, 13, 14))
+        apart, next_row, many, adds, rows, width = (arguments[at] for at in (2, 8, 11, 13, 14, 15))
         shapes = [(n, r) for n in range(len(WIDTHS)) for r in range(1, (ROWS if n + 1 < len(WIDTHS) else FEW) + 1)]
         number = builder.add(builder.mul(width, width.type(ROWS)), rows)
         cases = {
-            n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, apart, next_row, many)
+            n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, apart, next_row, many, adds)
             for n, r in shapes
         }
         _cases(builder, number, cases)
@@ -236,7 +255,7 @@ def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets,
 
     del context
     n = types.intp
-    return types.void(y, n, n, source, n, taps, weight, n, n, offsets, n, n, begin, n, n), generate
+    return types.void(y, n, n, source, n, taps, weight, n, n, offsets, n, n, begin, types.boolean, n, n), generate
 
 
 def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size: Any) -> None:
@@ -352,6 +371,21 @@ def turn(context: Any, rows: Any, columns: Any, apart: Any, wide: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(rows, columns, types.intp, types.intp), generate
+
+
+@intrinsic
+def move(context: Any, out: Any, to: Any, source: Any, at: Any) -> Any:
+    """Write the VECTOR values from source[at] on into `out`, from `to` on."""
+    del context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        into, read = (_place(context, builder, signature, arguments, first, first + 1) for first in (0, 2))
+        zero = ir.IntType(64)(0)
+        values = builder.load(_pointer(builder, read, zero, VECTOR), align=4)
+        builder.store(values, _pointer(builder, into, zero, VECTOR), align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, source, types.intp), generate
 
 
 ZERO, HALF, ONE, TWO, THREE, FOUR = (np.float32(value) for value in (0, 0.5, 1, 2, 3, 4))
@@ -579,6 +613,18 @@ def copy(source, out):
 
 
 @jit
+def copy_few(source, at, out, to, n):
+    """Write the n values from source[at] on into `out`, from `to` on: as many as a batch has, hundreds at most."""
+    if n < VECTOR:
+        for i in range(n):
+            out[to + i] = source[at + i]
+        return
+    for i in range(0, n - VECTOR, VECTOR):
+        move(out, to + i, source, at + i)
+    move(out, to + n - VECTOR, source, at + n - VECTOR)  # of these some are written a second time
+
+
+@jit
 def clear(values):
     """Write zeros."""
     for i in range(len(values)):
@@ -644,13 +690,26 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
     width = len(WIDTHS) - (1 if outputs <= FEW else 2)
     while n < WIDTHS[width]:
         width -= 1
-    for start in range(0, n, WIDTHS[width]):
-        i = min(start, n - WIDTHS[width])
-        for o in range(0, outputs, most):
-            tile(
-                *(y, to + o * apart + i, apart, source, at + i, taps, weight, o * next_row, next_row),
-                *(offsets, first, many, begin[o:], min(most, outputs - o), width),
-            )
+    wide, deep = WIDTHS[width], many
+    if outputs > most and many > DEEP:
+        parts = (many + DEEP - 1) // DEEP
+        deep = (many + parts - 1) // parts
+    start = 0  # all loops are written so that nothing is divided to find how often they go round
+    while start < n:
+        i = min(start, n - wide)
+        t = 0
+        while True:
+            o = 0
+            while o < outputs:
+                tile(
+                    *(y, to + o * apart + i, apart, source, at + i, taps, weight, o * next_row, next_row),
+                    *(offsets, first + t, min(deep, many - t), begin[o:], t > 0, min(most, outputs - o), width),
+                )
+                o += most
+            t += deep
+            if t >= many:
+                break
+        start += wide
 
 
 @jit
@@ -705,17 +764,18 @@ def linear(row, rows, x, weight, bias, y, n, taps, offsets):
 
     Of the first layer the samples are rows (n, in), of others x (in, n).
     """
-    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    inputs, outputs, none, one = row[INPUTS], row[OUTPUTS], np.intp(0), np.intp(1)
     begin = bias if len(bias) else np.zeros(outputs, np.float32)
     factor, out = weight.reshape((outputs, inputs)), y[: outputs * n].reshape((outputs, n))
     if row[INPUT] < 0 and len(weight) <= OWN_WEIGHTS:
         for j in range(outputs):
             for i in range(n):
                 out[j, i] = begin[j]
-        dot_taps(y, weight, 0, inputs, outputs, rows.reshape(n * inputs), 0, steps(inputs, n, taps), 1, 0, 0, inputs)
+        images, samples = rows.reshape(n * inputs), steps(inputs, n, taps)
+        dot_taps(y, weight, none, inputs, outputs, images, none, samples, one, none, none, inputs)
     elif row[INPUT] >= 0 and is_own(row, n):
-        places, columns = steps(n, inputs, taps), steps(1, inputs, offsets)
-        weigh_taps(y, 0, n, x, 0, places, weight, inputs, columns, 0, inputs, begin, n)
+        places, columns = steps(n, inputs, taps), steps(one, inputs, offsets)
+        weigh_taps(y, none, n, x, none, places, weight, inputs, columns, none, inputs, begin, n)
     else:
         if row[INPUT] < 0:
             np.dot(factor, rows.T, out)
@@ -727,18 +787,18 @@ def linear(row, rows, x, weight, bias, y, n, taps, offsets):
 @jit
 def linear_back_weight(row, rows, x, dy, d_weight, d_bias, n, taps, offsets, product, adds):
     """Write the gradient of a linear layer's weights, or add it if `adds`, and add that of its bias."""
-    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    inputs, outputs, none, one = row[INPUTS], row[OUTPUTS], np.intp(0), np.intp(1)
     slope = dy[: outputs * n].reshape((outputs, n))
     if row[INPUT] >= 0 and is_own(row, n):
-        dot_taps(d_weight, dy, 0, n, outputs, x, 0, steps(n, inputs, taps), 1, 0, 0, n)
+        dot_taps(d_weight, dy, none, n, outputs, x, none, steps(n, inputs, taps), one, none, none, n)
     else:
         into = product[: outputs * inputs] if adds else d_weight
         if row[INPUT] >= 0:
             np.dot(slope, x[: inputs * n].reshape((inputs, n)).T, into.reshape((outputs, inputs)))
         elif len(d_weight) <= OWN_WEIGHTS:
-            samples, columns = steps(inputs, n, taps), steps(1, n, offsets)
+            samples, columns = steps(inputs, n, taps), steps(one, n, offsets)
             begin, images = np.zeros(outputs, np.float32), rows.reshape(n * inputs)
-            weigh_taps(into, 0, inputs, images, 0, samples, dy, n, columns, 0, n, begin, inputs)
+            weigh_taps(into, none, inputs, images, none, samples, dy, n, columns, none, n, begin, inputs)
         else:
             np.dot(slope, rows, into.reshape((outputs, inputs)))
         if adds:
@@ -751,10 +811,10 @@ def linear_back_weight(row, rows, x, dy, d_weight, d_bias, n, taps, offsets, pro
 @jit
 def linear_back_input(row, weight, dy, dx, n, taps, offsets):
     """Write the gradient of a linear layer's input (in, n) into dx."""
-    inputs, outputs = row[INPUTS], row[OUTPUTS]
+    inputs, outputs, none, one = row[INPUTS], row[OUTPUTS], np.intp(0), np.intp(1)
     if is_own(row, n):
         places, columns, begin = steps(n, outputs, taps), steps(inputs, outputs, offsets), np.zeros(inputs, np.float32)
-        weigh_taps(dx, 0, n, dy, 0, places, weight, 1, columns, 0, outputs, begin, n)
+        weigh_taps(dx, none, n, dy, none, places, weight, one, columns, none, outputs, begin, n)
     else:
         slope, out = dy[: outputs * n].reshape((outputs, n)), dx[: inputs * n].reshape((inputs, n))
         np.dot(weight.reshape((outputs, inputs)).T, slope, out)
@@ -762,15 +822,21 @@ def linear_back_input(row, weight, dy, dx, n, taps, offsets):
 
 @jit
 def find_taps(row, n, taps, offsets):
-    """Write where each weight of an output channel reads, from its first: (channels, kd, kh, kw) in order."""
-    depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
+    """Write where each weight of an output channel reads, from its first: (channels, kd, kh, kw) in order.
+
+    In images as `in_strides` returns them.
+    """
+    depth, height, stride = row[SHAPE], row[SHAPE + 1], row[STRIDE + 2]
+    each = (row[SHAPE + 2] + stride - 1) // stride
+    width = each * stride
     t = 0
     for c in range(row[INPUTS]):
         for d in range(row[KERNEL]):
             for h in range(row[KERNEL + 1]):
                 for w in range(row[KERNEL + 2]):
                     z, y, x = d * row[DILATION], h * row[DILATION + 1], w * row[DILATION + 2]
-                    taps[t], offsets[t] = (((c * depth + z) * height + y) * width + x) * n, t
+                    at = ((c * depth + z) * height + y) * width + x % stride * each + x // stride
+                    taps[t], offsets[t] = at * n, t
                     t += 1
     return taps[:t]
 
@@ -783,50 +849,72 @@ def places(row, axis):
 
 
 @jit
-def conv(row, x, weight, bias, y, n, taps, offsets):
-    """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table.
+def split_line(x, at, size, left, stride, phases, each, out, to, n):
+    """Write `size` columns from x[at] on, the first of them as number `left`, those a stride apart side by side.
 
-    Neighbours in the output are neighbours in the input, unless there is a stride: then each place is by itself.
+    First those of the first place in a stride, filled up with zeros to be `each`, then those of the next one.
     """
-    many = len(find_taps(row, n, taps, offsets))
-    depths, heights, widths = places(row, 0), places(row, 1), places(row, 2)
-    begin = bias if len(bias) else np.zeros(row[OUTPUTS], np.float32)
-    together = widths if row[STRIDE + 2] == 1 else 1
-    plane = depths * heights * widths * n
-    for d in range(depths):
-        for h in range(heights):
-            for w in range(0, widths, together):
-                at = (
-                    (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * row[SHAPE + 2] + w * row[STRIDE + 2]
-                ) * n
-                to = ((d * heights + h) * widths + w) * n
-                weigh_taps(y, to, plane, x, at, taps, weight, many, offsets, 0, many, begin, together * n)
+    for phase in range(phases):
+        first, end = max(0, left - phase + stride - 1) // stride, (left + size - phase + stride - 1) // stride
+        place = to + phase * each * n
+        clear(out[place : place + first * n])
+        for i in range(first, end):
+            copy_few(x, at + (i * stride + phase - left) * n, out, place + i * n, n)
+        clear(out[place + end * n : place + each * n])
 
 
 @jit
-def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets):
+def in_strides(row, x, n, room):
+    """Return images (channels, depth, height, width, batch) as a convolution with a stride wants them, and their width.
+
+    Columns that are a stride apart lie side by side, so that neighbours in the output are neighbours in the input too:
+    `pad` has written them so, or they are written so into `room`.
+    """
+    width, stride = row[SHAPE + 2], row[STRIDE + 2]
+    each = (width + stride - 1) // stride
+    if stride == 1 or row[AROUND] + row[AROUND + 1] + row[AROUND + 2] > 0:
+        return x, each * stride
+    high, wide = row[DILATION + 1] * (row[KERNEL + 1] - 1), row[DILATION + 2] * (row[KERNEL + 2] - 1)
+    for number in range(row[INPUTS] * row[SHAPE] * row[SHAPE + 1]):
+        if number % row[SHAPE + 1] % row[STRIDE + 1] <= high:  # of the others, as of some columns, no output is made
+            phases, to = min(stride, wide + 1), number * each * stride * n
+            split_line(x, number * width * n, width, np.intp(0), stride, phases, each, room, to, n)
+    return room, each * stride
+
+
+@jit
+def conv(row, x, weight, bias, y, n, taps, offsets, room):
+    """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table."""
+    many, none = len(find_taps(row, n, taps, offsets)), np.intp(0)
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    begin = bias if len(bias) else np.zeros(row[OUTPUTS], np.float32)
+    plane = depths * heights * span
+    source, width = in_strides(row, x, n, room)
+    for d in range(depths):
+        for h in range(heights):
+            at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * width * n
+            to = (d * heights + h) * span
+            weigh_taps(y, to, plane, source, at, taps, weight, many, offsets, none, many, begin, span)
+
+
+@jit
+def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets, room):
     """Add the gradients of a convolution's weights, and of its bias unless that is empty."""
     taps = find_taps(row, n, taps, offsets)
     outputs = row[OUTPUTS]
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    plane, line = depths * heights * span, row[SHAPE + 2] * n
+    source, width = in_strides(row, x, n, room)
+    plane, along = depths * heights * span, row[STRIDE + 1] * width * n
+    pieces = max(1, (span + TILE - 1) // TILE)
+    together = max(1, TILE // span)
     for d in range(depths):
-        if row[STRIDE + 2] > 1:  # each place is by itself
-            for h in range(heights):
-                at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
-                of = (d * heights + h) * span
-                dot_taps(d_weight, dy, of, plane, outputs, x, at, taps, span // n, n, row[STRIDE + 2] * n, n)
-            continue
-        pieces = max(1, (span + TILE - 1) // TILE)
-        together = max(1, TILE // span)
         for h in range(0, heights, together):
-            at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * line
+            at = d * row[STRIDE] * row[SHAPE + 1] * width * n + h * along
             of, runs = (d * heights + h) * span, min(together, heights - h)
             for piece in range(pieces):
                 i = piece * span // pieces // VECTOR * VECTOR
                 end = span if piece == pieces - 1 else (piece + 1) * span // pieces // VECTOR * VECTOR
-                along = row[STRIDE + 1] * line
-                dot_taps(d_weight, dy, of + i, plane, outputs, x, at + i, taps, runs, span, along, end - i)
+                dot_taps(d_weight, dy, of + i, plane, outputs, source, at + i, taps, runs, span, along, end - i)
     if len(d_bias):
         sum_rows(dy[: outputs * plane].reshape((outputs, plane)), d_bias)
 
@@ -870,12 +958,32 @@ def widen(x, lines, size, side, out):
 
 
 @jit
-def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
+def pays_widening(row, low, high, widths, n):
+    """Return whether rows of the gradient of a convolution's input are computed faster at once, between zeros.
+
+    Not at once are neighbours that the same weights reach. Counted in products, beside which a call takes CALL of them,
+    and what doesn't fill a register is computed twice.
+    """
+    planes, kernel_w, left = row[KERNEL] * row[KERNEL + 1], row[KERNEL + 2], row[AROUND + 2]
+    once = CALL // (row[OUTPUTS] * planes * ((row[INPUTS] + ROWS - 1) // ROWS))
+    total, x, end = 0, left, row[SHAPE + 2] - left
+    while x < end:
+        begin = x
+        while x < end and low[x] == low[begin] and high[x] == high[begin]:
+            x += 1
+        total += ((x - begin) * n + VECTOR) * (high[begin] - low[begin]) + once
+    copied = (widths + 2 * max(0, row[DILATION + 2] * (kernel_w - 1) - left)) * n // planes
+    return ((end - left) * n + VECTOR) * kernel_w + once + copied <= total
+
+
+@jit
+def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
     """Write the gradient of a convolution's input, without its padding, into dx.
 
     Each value is the sum of all that it went into. Those of a row differ in that only at its ends, unless there is a
-    stride: so the gradient of the output is given zeros at its sides first, where that isn't much more work, and whole
-    rows are computed at once. With a stride those are that the same weights reach. `room` is for both.
+    stride: so the gradient of the output is given zeros at its sides first, where that is less work, and whole
+    rows are computed at once. With a stride those are that the same weights reach. `room` is for both, `turned` for
+    the weights.
     """
     outputs, channels, stride, dilation = row[OUTPUTS], row[INPUTS], row[STRIDE + 2], row[DILATION + 2]
     heights, widths = places(row, 1), places(row, 2)
@@ -883,12 +991,12 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
     front, top, left = row[AROUND], row[AROUND + 1], row[AROUND + 2]
     inner_h, inner_w = height - 2 * top, width - 2 * left
     kernel_h, kernel_w = row[KERNEL + 1], row[KERNEL + 2]
-    kernel = row[KERNEL] * kernel_h * kernel_w
-    ds, d_back, d_from, d_to, d_through = reaching(row, 0)
-    hs, h_back, h_from, h_to, h_through = reaching(row, 1)
-    ws, w_back, w_from, w_to, w_through = reaching(row, 2)
+    next_row = row[KERNEL] * kernel_h * kernel_w * outputs
+    ds, d_back, d_from, d_to, d_through = reaching(row, np.intp(0))
+    hs, h_back, h_from, h_to, h_through = reaching(row, np.intp(1))
+    ws, w_back, w_from, w_to, w_through = reaching(row, np.intp(2))
     slope = dy
-    if stride == 1 and inner_w <= 2 * widths:
+    if stride == 1 and pays_widening(row, w_from, w_to, widths, n):
         side = max(0, dilation * (kernel_w - 1) - left)
         if side > 0:
             widen(dy, outputs * places(row, 0) * heights, widths * n, side * n, room)
@@ -898,9 +1006,10 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
             ws[w], w_back[w] = w, w * dilation - side
         for x in range(width):
             w_from[x], w_to[x], w_through[x] = 0, kernel_w, x
+    transpose(weight.reshape((outputs, next_row // outputs * channels)), turned[: len(weight)].reshape((-1, outputs)))
     plane = places(row, 0) * heights * widths * n
     channel = (depth - 2 * front) * inner_h * inner_w * n
-    begin = np.zeros(channels, np.float32)
+    begin, none = np.zeros(channels, np.float32), np.intp(0)
     d_first = d_last = w_first = w_last = -1  # of the positions that the list of taps is of
     each = 0  # taps of it for each position in height
     for phase in range(stride):
@@ -919,9 +1028,9 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
                         for d in range(d_first, d_last):
                             for w in range(w_first, w_last):
                                 back = ((d_back[d] * heights + h_back[h]) * widths + w_back[w]) * n
-                                at = (ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]
+                                at = ((ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]) * outputs
                                 for o in range(outputs):
-                                    taps[t], offsets[t] = o * plane - back, o * channels * kernel + at
+                                    taps[t], offsets[t] = o * plane - back, at + o
                                     t += 1
                 for y in range(top, height - top):
                     at = ((d_through[z] * heights + h_through[y]) * widths + w_through[x]) * n
@@ -929,39 +1038,59 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room):
                     first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
                     if stride == 1:
                         weigh_taps(
-                            *(dx, to, channel, slope, at, taps, weight, kernel, offsets, first, many, begin, wide * n),
+                            *(
+                                dx,
+                                to,
+                                channel,
+                                slope,
+                                at,
+                                taps,
+                                turned,
+                                next_row,
+                                offsets,
+                                first,
+                                many,
+                                begin,
+                                wide * n,
+                            ),
                         )
                         continue
-                    apart = wide * n
+                    apart, further = wide * n, n
                     if many > 0:  # of those that strides pass over there may be none
                         weigh_taps(
-                            *(room, 0, apart, slope, at, taps, weight, kernel, offsets, first, many, begin, apart),
+                            *(room, none, apart, slope, at, taps, turned, next_row, offsets, first, many, begin, apart),
                         )
                     else:
-                        clear(room[: channels * apart])
+                        apart = further = 0
+                        clear(room[:n])
                     for c in range(channels):
                         for i in range(wide):
-                            place = to + c * channel + i * stride * n
-                            copy(room[c * apart + i * n :], dx[place : place + n])
+                            copy_few(room, c * apart + i * further, dx, to + c * channel + i * stride * n, n)
             x = end
 
 
 @jit
 def pad(row, x, y, n):
-    """Copy images x into y with zeros around them."""
-    depth, size = row[SHAPE], row[SHAPE + 1] * row[SHAPE + 2] * n
+    """Copy images x into y with zeros around them, as the convolution after it wants them: see `in_strides`."""
+    depth, size, stride = row[SHAPE], row[SHAPE + 1] * row[SHAPE + 2] * n, row[STRIDE + 2]
     before, above, left = row[KERNEL], row[KERNEL + 1], row[KERNEL + 2]
-    wide = (row[SHAPE + 2] + 2 * left) * n
+    each = (row[SHAPE + 2] + 2 * left + stride - 1) // stride
+    wide = each * stride * n
     plane, edge = (row[SHAPE + 1] + 2 * above) * wide, above * wide
     for number in range(row[INPUTS] * (depth + 2 * before)):
         c, d = number // (depth + 2 * before), number % (depth + 2 * before) - before
-        out = y[number * plane : (number + 1) * plane]
+        out, source = y[number * plane : (number + 1) * plane], x[(c * depth + d) * size :]
         if d < 0 or d >= depth:
             clear(out)
+            continue
+        clear(out[:edge])
+        if stride == 1:
+            widen(source, row[SHAPE + 1], row[SHAPE + 2] * n, left * n, out[edge:])
         else:
-            clear(out[:edge])
-            widen(x[(c * depth + d) * size :], row[SHAPE + 1], row[SHAPE + 2] * n, left * n, out[edge:])
-            clear(out[plane - edge :])
+            for h in range(row[SHAPE + 1]):
+                at, to = h * row[SHAPE + 2] * n, edge + h * wide
+                split_line(source, at, row[SHAPE + 2], left, stride, stride, each, out, to, n)
+        clear(out[plane - edge :])
 
 
 @jit
@@ -1497,7 +1626,8 @@ def forward(
         if kind == CONV:
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
-            conv(row, source, values[row[WEIGHT] : row[WEIGHT] + many * outputs], bias, y, n, taps, offsets)
+            room = y[outputs * places(row, 0) * places(row, 1) * places(row, 2) * n :]
+            conv(row, source, values[row[WEIGHT] : row[WEIGHT] + many * outputs], bias, y, n, taps, offsets, room)
         elif kind == PAD:
             pad(row, source, y[: outputs * n], n)
         elif kind == NORM:
@@ -1530,7 +1660,7 @@ def backward(
     """Add the gradients of all parameters; d_arena holds the gradient of the last layer's output.
 
     Those of a batch norm, which has all of the batch before it, are written, and those of linear layers unless `adds`
-    says that there are some of other samples. product: room for the largest gradient of a linear layer.
+    says that there are some of other samples. product: room for as many weights as one layer has at most.
     """
     n = len(rows)
     for at in range(len(table) - 1, -1, -1):
@@ -1550,9 +1680,10 @@ def backward(
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
             begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
-            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets)
+            room = arena[row[OUTPUT] * n :]
+            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets, room)
             if row[WANTED]:
-                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets, arena[row[OUTPUT] * n :])
+                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets, room, product)
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))

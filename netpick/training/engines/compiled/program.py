@@ -1,4 +1,4 @@
-"""Small networks trained and scored by the machine code of `kernels`.
+"""Networks trained and scored by the machine code of `kernels`.
 
 The numbers are those of the plain loop but for rounding. numba is loaded when a `Program` is made, once the
 kernels are compiled (see `ready`).
@@ -25,6 +25,7 @@ from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
 from netpick.training.job import STEPS_A_GATHER
 from netpick.training.loop import Setup
+from netpick.training.sizes import macs_of
 from netpick.training.steps import FlatParameters
 
 TOGETHER = {True: 48, False: 96}
@@ -32,6 +33,9 @@ TOGETHER = {True: 48, False: 96}
 
 DRAWN_TOGETHER = 2**20
 """Numbers of the masks of dropout that are drawn at a time, as far as they are more than those of a step: 4 MB."""
+
+MACS_TOGETHER = 4_000_000_000
+"""Multiply-accumulates of the forward passes between two looks at the clock: some tenths of a second, with the rest."""
 
 VALUES_TOGETHER = 200_000
 """Outputs of all layers of the samples that are scored at a time, as far as there are 16: they stay in the cache."""
@@ -81,7 +85,7 @@ def kernels() -> ModuleType:
 
 
 class CompiledEpochs:
-    """Epochs in machine code; between some dozen steps Python looks at the clock."""
+    """Epochs in machine code; between some dozen steps, or tenths of a second, Python looks at the clock."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -149,7 +153,8 @@ class Program:
         turned = bool(self.table[0, kernels.KIND] != kernels.LINEAR)
         self.batch, self.together = min(recipe.batch_size, samples), scored_together(size, turned)
         self.dropouts, self.masked = table.dropouts, sum(many for many, _ in table.dropouts)
-        self.steps_a_gather = max(1, min(STEPS_A_GATHER, DRAWN_TOGETHER // max(1, self.masked * self.batch)))
+        drawn, macs = (max(1, each * self.batch) for each in (self.masked, macs_of(layers)))
+        self.steps_a_gather = max(1, min(STEPS_A_GATHER, DRAWN_TOGETHER // drawn, MACS_TOGETHER // macs))
         whole = bool(table.norms or table.dropouts)  # which want all of a batch, the latter since masks are drawn so
         self.part = self.batch if whole else min(self.batch, trained_together(size, turned))
         room = min(self.batch, self.part + kernels.VECTOR - 1)  # the last part has up to so many

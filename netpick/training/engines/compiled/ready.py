@@ -1,9 +1,9 @@
 """Getting the machine code of `kernels` ready before workers need it, once for all of them.
 
 Without it every worker would compile for itself, at the same time, and the first networks would seem to take half a
-minute. Each function that Python calls is compiled by a process of its own, all at the same time. What lies in the
-cache is trusted only when a process of its own could load it: a file that was cut off would fail every network, or take
-a worker down. Loads neither torch nor numba here.
+minute. A process of its own compiles it (`loading.prepare`). What lies in the cache is trusted only when a process
+could load it: a file that was cut off would fail every network, or take a worker down. Loads neither torch nor numba
+here.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import filelock
 
-from netpick.training.engines.compiled import ENTRIES, cache
+from netpick.training.engines.compiled import cache
 from netpick.training.plan import Plan
 
 
@@ -32,11 +30,11 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozens
     """
     if all(plan.mode != "compiled" for plan in plans):
         return frozenset()
-    note = "compiling the training steps of small networks, once after an installation, for some ten seconds"
+    note = "compiling the training steps, once after an installation, for some ten seconds"
     why = make_kept(lambda: on_note(note))
     if why is None:
         return frozenset()
-    on_note(f"small networks are trained by torch, some times slower, since machine code can't be had here: {why}")
+    on_note(f"networks are trained by torch, small ones some times slower, since machine code can't be had here: {why}")
     return frozenset({"compiled"})
 
 
@@ -57,34 +55,24 @@ def _compile(place: Path) -> str | None:
     """Fill the cache, anew where that is needed; return why that can't be done, or None."""
     why = None
     for linked in (True, True, False):  # what lies there may be spoilt; and numba's insides be others than are known
-        # The first may have had to compile, each of them by itself, so that its bits hang on nothing else.
-        why = _load(linked, [(name,) for name in ENTRIES]) and _load(linked, [ENTRIES])
-        if why is None:
+        if (why := _load(linked)) is None:
             cache.mark_checked(place)
             return None
         cache.clear(place)
     return why
 
 
-def _load(linked: bool, groups: Sequence[tuple[str, ...]]) -> str | None:
-    """Load the kernels, each group in a process, which compiles what is not there; None if all was there, or why not.
+def _load(linked: bool) -> str | None:
+    """Have the kernels loaded by a process, which compiles what is not there; return its complaint, if it has one.
 
-    They look for modules where this process does, not in the folder where the user stands.
+    It looks for modules where this process does, not in the folder where the user stands.
     """
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from netpick.training.engines.compiled.loading import prepare\n"
-        f"sys.exit(None if prepare(sys.argv[1:], {linked}) else 'it is not kept')"
+        f"sys.exit(prepare({linked}))"
     )
-    with ThreadPoolExecutor() as pool:
-        said = list(pool.map(partial(_ended, code), groups))  # all: `map` drops what has not begun when it is left
-    return next(filter(None, said), None)
-
-
-def _ended(code: str, names: tuple[str, ...]) -> str | None:
-    """Run some code in a process of its own, with names; return its complaint, if it has one."""
-    command = [sys.executable, "-P", "-c", code, *names]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return None
     said = done.stderr.strip().splitlines()

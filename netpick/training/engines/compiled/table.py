@@ -41,7 +41,7 @@ class Table:
     room : values of a sample that all layers make, with the softmax, and that some need for a while
     slopes : gradients of a sample that there are at the same time, at most
     taps : the most weights that one value of a layer goes through, or comes from
-    product : the most weights of one linear layer
+    product : the most weights of one layer
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
     dropouts : of each, the masks' numbers of a sample, and the share of them that is 0
     """
@@ -170,9 +170,11 @@ class Table:
         if any(map(any, around)):
             wider = tuple(size + sum(more) for size, more in zip(spatial, around, strict=True))
             if module.padding_mode == "zeros" and all(before == behind for before, behind in around):
-                row = self._row(k.PAD, channels, channels * math.prod(wider), channels * math.prod(wider))
+                values = channels * math.prod(wider[:2]) * in_strides(wider[2], stride[2])
+                row = self._row(k.PAD, channels, values, values)
                 beside = [before for before, _ in around]
                 row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, beside
+                row[k.STRIDE : k.STRIDE + 3] = stride
                 self.made[-1] = self.at, channels * math.prod(spatial)
             else:
                 self._linked(k.MEAN, padded(module.padding_mode, spatial, around))
@@ -183,10 +185,11 @@ class Table:
         if kernel == spatial and groups == 1 and not any(beside):  # it covers all of its input: a matrix product
             self._parameters(self._row(k.LINEAR, channels * math.prod(spatial), outputs, outputs), module)
         else:
+            wide = in_strides(spatial[2], stride[2]) if any(beside) else spatial[2]
             first, begin, wanted, weights = self.at, self.room, self.learning, module.weight.numel() // groups
             inner = math.prod(size - 2 * more for size, more in zip(spatial, beside, strict=True))
             for group in range(groups):  # each of them a convolution by itself
-                self.learning, before = wanted, group * (channels // groups) * math.prod(spatial)
+                self.learning, before = wanted, group * (channels // groups) * math.prod(spatial[:2]) * wide
                 self.at = first + before if first >= 0 else first - before
                 widened = outputs // groups * after[0] * after[1] * (after[2] + 2 * dilation[2] * (kernel[2] - 1))
                 self.reach = max(self.reach, self.room + max(widened, channels // groups * spatial[2]))
@@ -197,6 +200,9 @@ class Table:
                     row[column : column + 3] = three
                 self._parameters(row, module)
                 row[k.AROUND : k.AROUND + 3] = beside
+                if stride[2] > 1:
+                    split = channels // groups * math.prod(spatial[:2]) * in_strides(spatial[2], stride[2])
+                    self.reach = max(self.reach, self.room + split)
                 # From where those of the first one begin.
                 row[k.INPUT_SLOPE] = group * (channels // groups) * inner
                 row[k.OUTPUT_SLOPE] = group * (outputs // groups) * math.prod(after)
@@ -205,6 +211,7 @@ class Table:
             self.at = begin
             self.made[-groups:] = [(begin, self.room - begin)]
             self.taps = max(self.taps, math.prod(kernel) * max(channels, outputs) // groups)
+            self.product = max(self.product, weights)
         self.shape = (outputs, *after[flat:])
 
     def _norm(self, module: Any) -> None:
@@ -254,6 +261,11 @@ class Table:
         row = self._row(k.ADD, size, size, size)
         row[k.OTHER], row[k.WANTED] = short, wanted or len(block.shortcut) > 0
         self._layer(block.activation2, self.shape)
+
+
+def in_strides(width: int, stride: int) -> int:
+    """Return how many columns there are when those that are a stride apart lie side by side, each place's as many."""
+    return -(-width // stride) * stride
 
 
 def _around(module: Any) -> list[tuple[int, int]]:
