@@ -4,8 +4,7 @@ A small network's step is a dozen kernels of a few microseconds, each called fro
 steps. All values lie in flat float32 arrays, a table of numbers says which layer takes what from where (`table`
 writes it), and the functions below are one pass of one kind of layer each. The samples of a batch lie beside each
 other, (values of a sample, batch): so the innermost loop of a convolution runs over a row of an image times the batch,
-which is long and in one piece however small the image, and no output is computed that is not asked for. Matrix
-products are BLAS's.
+which is long and in one piece however small the image, and no output is computed that is not asked for.
 
 On the CPU, in float32, without torch. Compiled once for each version of this file and of the processor; `cache` says
 where the result lies. All in one file, since numba looks at no other to see whether what it has kept is out of date.
@@ -142,16 +141,22 @@ VECTOR = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 WIDTHS = (1, 4, VECTOR, 2 * VECTOR, 4 * VECTOR)
 """Columns that `tile` computes at once."""
 
-ROWS, FEW = 6, 3
+ROWS, FEW = 6, 6 if VECTOR == 16 else 3
 """Rows that it computes at most, and of the widest: with what is loaded for them, they fill sixteen registers."""
 
-DEEP = 256
-"""Taps that `tile` takes at once where several blocks of rows have the same, so that those stay in the first cache."""
+DEEP = 512 * VECTOR
+"""Values that `tile` takes at once where several blocks of rows have the same, so that they stay in the first cache."""
 
-CALL = 4000
-"""Products of one value that could be computed while `weigh_taps` is called once."""
+PAGES = 64
+"""Taps that it takes at once where the weights of each lie in another page: as many as a processor finds at once."""
 
-UP, ACROSS = 4, VECTOR // 4
+LEAST, CALL = 4 * VECTOR, 4000
+"""Values that `weigh_taps` is called for at least, and the products of one that could be computed meanwhile."""
+
+NEAR = 2**18
+"""Values that are quickly copied, since they stay in the second cache; of more each takes as long as some products."""
+
+UP, ACROSS = 6 if VECTOR == 16 else 4, VECTOR // 4
 """Rows and columns of sums that `dots` computes at once: as many as a register has values."""
 
 
@@ -172,19 +177,22 @@ def _add_product(builder: Any, total: Any, a: Any, b: Any) -> None:
     builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
 
 
-def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_row: Any, many: Any, adds: Any) -> None:
-    """Write the code of `tile` for so many rows and columns, and `many` taps."""
+def _tile(builder: Any, rows: int, width: int, pointers: Any, numbers: Any) -> None:
+    """Write the code of `tile` for so many rows and columns."""
     y, source, taps, weight, offsets, begin = pointers
+    apart, next_row, many, adds, last = numbers
     wide = min(width, VECTOR)
     number = ir.IntType(64)
-    vectors = range(width // wide)
+    vectors = [number(v * wide) for v in range(width // wide)]
+    if len(vectors) > 1:
+        vectors[-1] = last
 
     def spread(pointer: Any) -> Any:
         return _spread(builder, builder.load(pointer), wide)
 
     def lines(row: int) -> list[Any]:
         into = builder.gep(y, [builder.mul(apart, number(row))])
-        return [_pointer(builder, into, number(v * wide), wide) for v in vectors]
+        return [_pointer(builder, into, v, wide) for v in vectors]
 
     sums = [[cgutils.alloca_once(builder, ir.VectorType(ir.FloatType(), wide)) for _ in vectors] for _ in range(rows)]
     with builder.if_else(adds) as (then, otherwise):
@@ -199,7 +207,7 @@ def _tile(builder: Any, rows: int, width: int, pointers: Any, apart: Any, next_r
                     builder.store(first, total)
     with cgutils.for_range(builder, many) as loop:
         read = builder.gep(source, [builder.load(builder.gep(taps, [loop.index]))])
-        values = [builder.load(_pointer(builder, read, number(v * wide), wide), align=4) for v in vectors]
+        values = [builder.load(_pointer(builder, read, v, wide), align=4) for v in vectors]
         factor = builder.gep(weight, [builder.load(builder.gep(offsets, [loop.index]))])
         for r, row in enumerate(sums):
             one = spread(builder.gep(factor, [builder.mul(next_row, number(r))]))
@@ -232,30 +240,31 @@ def _place(context: Any, builder: Any, signature: Any, arguments: Any, position:
 
 
 @intrinsic
-def tile(context, y, to, apart, source, at, taps, weight, of, next_row, offsets, first, many, begin, adds, rows, width):
+def tile(
+    context, y, to, apart, source, at, taps, weight, of, next_row, offsets, first, many, begin, adds, rows, width, last,
+):  # fmt: skip
     """Write begin[r] + the sum of weight[of + r * next_row + offsets[t]] * source[at + taps[t] :] into y.
 
     Row r is written to y[to + r * apart :], the taps are the `many` from the first one. The sums of WIDTHS[width]
     columns and of `rows` rows, at most ROWS, stay in registers over all taps: each value is loaded once for all rows,
-    and nothing but the result is written. If it `adds`, what is in y is taken in place of begin[r].
+    and nothing but the result is written. If it `adds`, what is in y is taken in place of begin[r]. Of several
+    registers the last one begins at `last`: it may have columns of the one before.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = functools.partial(_place, context, builder, signature, arguments)
         pointers = array(0, 1), array(3, 4), array(5, 10), array(6, 7), array(9, 10), array(12)
-        apart, next_row, many, adds, rows, width = (arguments[at] for at in (2, 8, 11, 13, 14, 15))
+        rows, width = arguments[14:16]
+        numbers = [arguments[at] for at in (2, 8, 11, 13, 16)]
         shapes = [(n, r) for n in range(len(WIDTHS)) for r in range(1, (ROWS if n + 1 < len(WIDTHS) else FEW) + 1)]
         number = builder.add(builder.mul(width, width.type(ROWS)), rows)
-        cases = {
-            n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, apart, next_row, many, adds)
-            for n, r in shapes
-        }
+        cases = {n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, numbers) for n, r in shapes}
         _cases(builder, number, cases)
         return context.get_dummy_value()
 
     del context
     n = types.intp
-    return types.void(y, n, n, source, n, taps, weight, n, n, offsets, n, n, begin, types.boolean, n, n), generate
+    return types.void(y, n, n, source, n, taps, weight, n, n, offsets, n, n, begin, types.boolean, n, n, n), generate
 
 
 def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size: Any) -> None:
@@ -291,23 +300,27 @@ def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size
 
     # In each round two vectors become one, which has the sums of the one in half of its lanes, those of the other in
     # the rest: in the end there is one sum a lane.
-    lines = [zero] * VECTOR
-    for r, row in enumerate(totals):
-        for c, total in enumerate(row):
-            lines[r * ACROSS + c] = builder.load(total)
-    step = 1
-    while step < VECTOR:
-        first, second = _exchanged(step)
-        pairs = zip(lines[::2], lines[1::2], strict=True)
-        lines = [
-            builder.fadd(builder.shuffle_vector(*pair, first), builder.shuffle_vector(*pair, second)) for pair in pairs
-        ]
-        step *= 2
-    for r in range(rows):
-        place = _pointer(builder, builder.gep(into, [builder.mul(next_row, number(r))]), number(0), columns)
-        mine = ir.VectorType(ir.IntType(32), columns)([r * ACROSS + c for c in range(columns)])
-        total = builder.shuffle_vector(lines[0], lines[0], mine)
-        builder.store(builder.fadd(builder.load(place, align=4), total), place, align=4)
+    together = VECTOR // ACROSS
+    for start in range(0, rows, together):
+        lines = [zero] * VECTOR
+        some = range(start, min(rows, start + together))
+        for r in some:
+            for c, total in enumerate(totals[r]):
+                lines[(r - start) * ACROSS + c] = builder.load(total)
+        step = 1
+        while step < VECTOR:
+            first, second = _exchanged(step)
+            pairs = zip(lines[::2], lines[1::2], strict=True)
+            lines = [
+                builder.fadd(builder.shuffle_vector(*pair, first), builder.shuffle_vector(*pair, second))
+                for pair in pairs
+            ]
+            step *= 2
+        for r in some:
+            place = _pointer(builder, builder.gep(into, [builder.mul(next_row, number(r))]), number(0), columns)
+            mine = ir.VectorType(ir.IntType(32), columns)([(r - start) * ACROSS + c for c in range(columns)])
+            total = builder.shuffle_vector(lines[0], lines[0], mine)
+            builder.store(builder.fadd(builder.load(place, align=4), total), place, align=4)
 
 
 def _exchanged(step: int) -> tuple[Any, Any]:
@@ -687,12 +700,12 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
     outputs = len(begin)
     blocks = (outputs + ROWS - 1) // ROWS
     most = (outputs + blocks - 1) // blocks
-    width = len(WIDTHS) - (1 if outputs <= FEW else 2)
-    while n < WIDTHS[width]:
-        width -= 1
-    wide, deep = WIDTHS[width], many
-    if outputs > most and many > DEEP:
-        parts = (many + DEEP - 1) // DEEP
+    width = widest(n, outputs)
+    wide = min(n, WIDTHS[width])
+    last = wide - VECTOR
+    deep, top = many, DEEP // wide if next_row > 1 else PAGES
+    if outputs > most and many > top:
+        parts = (many + top - 1) // top
         deep = (many + parts - 1) // parts
     start = 0  # all loops are written so that nothing is divided to find how often they go round
     while start < n:
@@ -703,13 +716,24 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
             while o < outputs:
                 tile(
                     *(y, to + o * apart + i, apart, source, at + i, taps, weight, o * next_row, next_row),
-                    *(offsets, first + t, min(deep, many - t), begin[o:], t > 0, min(most, outputs - o), width),
+                    *(offsets, first + t, min(deep, many - t), begin[o:], t > 0, min(most, outputs - o), width, last),
                 )
                 o += most
             t += deep
             if t >= many:
                 break
         start += wide
+
+
+@jit
+def widest(n, outputs):
+    """Return which of WIDTHS `tile` takes for n columns: of the two widest the one that computes fewer twice."""
+    if n <= VECTOR:
+        return 2 if n == VECTOR else 1 if n >= 4 else 0
+    if n < 4 * VECTOR or (outputs > FEW and FEW < ROWS):
+        return 3
+    least, most = 2 * VECTOR, 4 * VECTOR  # of the widest a column takes less time: of eight columns as much as of seven
+    return 4 if outputs <= 3 or (n + most - 1) // most * most * 7 <= (n + least - 1) // least * least * 8 else 3
 
 
 @jit
@@ -738,24 +762,12 @@ def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along,
             )
 
 
-OWN_WEIGHTS, OWN_OUTPUTS, OWN_SAMPLES = 2**16, 16, 32
-"""Weights of a linear layer up to which BLAS, which first copies what it multiplies, is slower than `tile` and `dots`.
-Of layers after the first it is slower, up to so many outputs, whatever the weights; from more on it is faster where
-there are fewer samples than these."""
-
-
 @jit
 def steps(by, many, out):
     """Write 0, by, 2 by, ... into the first of `out`, and return them."""
     for i in range(many):
         out[i] = i * by
     return out[:many]
-
-
-@jit
-def is_own(row, n):
-    """Return whether a linear layer after the first is computed by `tile`, and not by BLAS."""
-    return row[OUTPUTS] <= OWN_OUTPUTS or (n >= OWN_SAMPLES and row[INPUTS] * row[OUTPUTS] <= OWN_WEIGHTS)
 
 
 @jit
@@ -766,58 +778,50 @@ def linear(row, rows, x, weight, bias, y, n, taps, offsets):
     """
     inputs, outputs, none, one = row[INPUTS], row[OUTPUTS], np.intp(0), np.intp(1)
     begin = bias if len(bias) else np.zeros(outputs, np.float32)
-    factor, out = weight.reshape((outputs, inputs)), y[: outputs * n].reshape((outputs, n))
-    if row[INPUT] < 0 and len(weight) <= OWN_WEIGHTS:
-        for j in range(outputs):
-            for i in range(n):
-                out[j, i] = begin[j]
-        images, samples = rows.reshape(n * inputs), steps(inputs, n, taps)
-        dot_taps(y, weight, none, inputs, outputs, images, none, samples, one, none, none, inputs)
-    elif row[INPUT] >= 0 and is_own(row, n):
+    if row[INPUT] >= 0:
         places, columns = steps(n, inputs, taps), steps(one, inputs, offsets)
         weigh_taps(y, none, n, x, none, places, weight, inputs, columns, none, inputs, begin, n)
-    else:
-        if row[INPUT] < 0:
-            np.dot(factor, rows.T, out)
-        else:
-            np.dot(factor, x[: inputs * n].reshape((inputs, n)), out)
-        add_bias(bias, out)
+        return
+    for j in range(outputs):
+        for i in range(n):
+            y[j * n + i] = begin[j]
+    images, samples = rows.reshape(n * inputs), steps(inputs, n, taps)
+    dot_taps(y, weight, none, inputs, outputs, images, none, samples, one, none, none, inputs)
+
+
+FEW_OUTPUTS = 16
+"""Of a linear layer: turning its samples would take longer than what is done with them."""
 
 
 @jit
-def linear_back_weight(row, rows, x, dy, d_weight, d_bias, n, taps, offsets, product, adds):
-    """Write the gradient of a linear layer's weights, or add it if `adds`, and add that of its bias."""
+def linear_back_weight(row, rows, x, dy, d_weight, d_bias, n, taps, offsets, product, room, adds):
+    """Write the gradient of a linear layer's weights, or add it if `adds`, and add that of its bias.
+
+    The samples lie one after another, (n, in), or are turned into `room`, unless there are few outputs.
+    """
     inputs, outputs, none, one = row[INPUTS], row[OUTPUTS], np.intp(0), np.intp(1)
-    slope = dy[: outputs * n].reshape((outputs, n))
-    if row[INPUT] >= 0 and is_own(row, n):
+    if row[INPUT] >= 0 and outputs <= FEW_OUTPUTS and n >= 2 * VECTOR:
         dot_taps(d_weight, dy, none, n, outputs, x, none, steps(n, inputs, taps), one, none, none, n)
     else:
-        into = product[: outputs * inputs] if adds else d_weight
+        samples = rows.reshape(n * inputs) if row[INPUT] < 0 else room[: n * inputs]
         if row[INPUT] >= 0:
-            np.dot(slope, x[: inputs * n].reshape((inputs, n)).T, into.reshape((outputs, inputs)))
-        elif len(d_weight) <= OWN_WEIGHTS:
-            samples, columns = steps(inputs, n, taps), steps(one, n, offsets)
-            begin, images = np.zeros(outputs, np.float32), rows.reshape(n * inputs)
-            weigh_taps(into, none, inputs, images, none, samples, dy, n, columns, none, n, begin, inputs)
-        else:
-            np.dot(slope, rows, into.reshape((outputs, inputs)))
+            transpose(x[: inputs * n].reshape((inputs, n)), samples.reshape((n, inputs)))
+        into = product[: outputs * inputs] if adds else d_weight
+        places, columns, begin = steps(inputs, n, taps), steps(one, n, offsets), np.zeros(outputs, np.float32)
+        weigh_taps(into, none, inputs, samples, none, places, dy, n, columns, none, n, begin, inputs)
         if adds:
             for i in range(outputs * inputs):
                 d_weight[i] += product[i]
     if len(d_bias):
-        sum_rows(slope, d_bias)
+        sum_rows(dy[: outputs * n].reshape((outputs, n)), d_bias)
 
 
 @jit
 def linear_back_input(row, weight, dy, dx, n, taps, offsets):
     """Write the gradient of a linear layer's input (in, n) into dx."""
     inputs, outputs, none, one = row[INPUTS], row[OUTPUTS], np.intp(0), np.intp(1)
-    if is_own(row, n):
-        places, columns, begin = steps(n, outputs, taps), steps(inputs, outputs, offsets), np.zeros(inputs, np.float32)
-        weigh_taps(dx, none, n, dy, none, places, weight, one, columns, none, outputs, begin, n)
-    else:
-        slope, out = dy[: outputs * n].reshape((outputs, n)), dx[: inputs * n].reshape((inputs, n))
-        np.dot(weight.reshape((outputs, inputs)).T, slope, out)
+    places, columns, begin = steps(n, outputs, taps), steps(inputs, outputs, offsets), np.zeros(inputs, np.float32)
+    weigh_taps(dx, none, n, dy, none, places, weight, one, columns, none, outputs, begin, n)
 
 
 @jit
@@ -958,22 +962,72 @@ def widen(x, lines, size, side, out):
 
 
 @jit
-def pays_widening(row, low, high, widths, n):
-    """Return whether rows of the gradient of a convolution's input are computed faster at once, between zeros.
+def alike(low, high, first, end, stride):
+    """Return where those end, from a first one on, that the same weights reach; with a stride each is by itself."""
+    after = first + 1
+    while stride == 1 and after < end and low[after] == low[first] and high[after] == high[first]:
+        after += 1
+    return after
 
-    Not at once are neighbours that the same weights reach. Counted in products, beside which a call takes CALL of them,
-    and what doesn't fill a register is computed twice.
+
+@jit
+def reached_alike(row, low, high, through, n):
+    """Return the parts of a row of the gradient of a convolution's input that the same weights reach: (parts, 5).
+
+    Of each: where it begins in the row, and where in that of the output's gradient, how many values it has, and from
+    which to which weights of a row they are reached. Where there is a stride its columns are a stride apart.
     """
-    planes, kernel_w, left = row[KERNEL] * row[KERNEL + 1], row[KERNEL + 2], row[AROUND + 2]
-    once = CALL // (row[OUTPUTS] * planes * ((row[INPUTS] + ROWS - 1) // ROWS))
-    total, x, end = 0, left, row[SHAPE + 2] - left
-    while x < end:
-        begin = x
-        while x < end and low[x] == low[begin] and high[x] == high[begin]:
-            x += 1
-        total += ((x - begin) * n + VECTOR) * (high[begin] - low[begin]) + once
-    copied = (widths + 2 * max(0, row[DILATION + 2] * (kernel_w - 1) - left)) * n // planes
-    return ((end - left) * n + VECTOR) * kernel_w + once + copied <= total
+    stride, left = row[STRIDE + 2], row[AROUND + 2]
+    end = row[SHAPE + 2] - left
+    parts = np.empty((end, 5), np.int64)
+    many = 0
+    for phase in range(stride):
+        x = left + phase
+        while x < end:
+            begin = x
+            while x < end and low[x] == low[begin] and high[x] == high[begin]:
+                x += stride
+            part = parts[many]
+            part[0], part[1], part[2] = (begin - left) * n, through[begin] * n, (x - begin) // stride * n
+            part[3], part[4] = low[begin], high[begin]
+            many += 1
+    return parts[:many]
+
+
+@jit
+def between_zeros(row, low, high, once, n):
+    """Return parts of such a row that are as long as it pays, where the output's gradient lies between zeros.
+
+    Their values are reached by all weights that any of them is. `once` is what a part takes by itself, in products.
+    """
+    left = row[AROUND + 2]
+    size = (row[SHAPE + 2] - 2 * left) * n
+    parts = np.empty((size // LEAST + 1, 5), np.int64)
+    many = 0
+    for number in range(max(1, size // LEAST)):
+        begin = number * LEAST
+        stop = begin + LEAST if size - begin >= 2 * LEAST else size
+        first, last, wide = low[left + begin // n], high[left + (stop - 1) // n], stop - begin
+        if many > 0:
+            before = parts[many - 1]
+            apart = before[2] * (before[4] - before[3]) + wide * (last - first) + once
+            if (before[2] + wide) * (last - before[3]) <= apart:
+                before[2], before[4] = before[2] + wide, last
+                continue
+        part = parts[many]
+        part[0], part[1], part[2], part[3], part[4] = begin, left * n + begin, wide, first, last
+        many += 1
+    return parts[:many]
+
+
+@jit
+def work_of(parts, once):
+    """Return what parts of a row take, in products: of whole blocks of columns, and as if each had a register more."""
+    total = 0
+    for part in parts:
+        blocks = (part[2] + 2 * VECTOR - 1) // (2 * VECTOR)
+        total += (2 * blocks + 1) * VECTOR * (part[4] - part[3]) + once
+    return total
 
 
 @jit
@@ -981,9 +1035,8 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
     """Write the gradient of a convolution's input, without its padding, into dx.
 
     Each value is the sum of all that it went into. Those of a row differ in that only at its ends, unless there is a
-    stride: so the gradient of the output is given zeros at its sides first, where that is less work, and whole
-    rows are computed at once. With a stride those are that the same weights reach. `room` is for both, `turned` for
-    the weights.
+    stride: so where that is less work, the gradient of the output is given zeros at its sides first. `room` is for
+    that, or for rows whose values lie a stride apart; `turned` for the weights (channels, outputs, kernel).
     """
     outputs, channels, stride, dilation = row[OUTPUTS], row[INPUTS], row[STRIDE + 2], row[DILATION + 2]
     heights, widths = places(row, 1), places(row, 2)
@@ -991,82 +1044,90 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
     front, top, left = row[AROUND], row[AROUND + 1], row[AROUND + 2]
     inner_h, inner_w = height - 2 * top, width - 2 * left
     kernel_h, kernel_w = row[KERNEL + 1], row[KERNEL + 2]
-    next_row = row[KERNEL] * kernel_h * kernel_w * outputs
+    kernel = row[KERNEL] * kernel_h * kernel_w
+    next_row = kernel * outputs
     ds, d_back, d_from, d_to, d_through = reaching(row, np.intp(0))
     hs, h_back, h_from, h_to, h_through = reaching(row, np.intp(1))
     ws, w_back, w_from, w_to, w_through = reaching(row, np.intp(2))
-    slope = dy
-    if stride == 1 and pays_widening(row, w_from, w_to, widths, n):
-        side = max(0, dilation * (kernel_w - 1) - left)
-        if side > 0:
-            widen(dy, outputs * places(row, 0) * heights, widths * n, side * n, room)
-            slope = room
-        widths += 2 * side
-        for w in range(kernel_w):
-            ws[w], w_back[w] = w, w * dilation - side
-        for x in range(width):
-            w_from[x], w_to[x], w_through[x] = 0, kernel_w, x
-    transpose(weight.reshape((outputs, next_row // outputs * channels)), turned[: len(weight)].reshape((-1, outputs)))
+    slope, parts = dy, reached_alike(row, w_from, w_to, w_through, n)
+    if stride == 1 and kernel_w > 1:
+        planes, blocks, side = (
+            row[KERNEL] * kernel_h,
+            (channels + ROWS - 1) // ROWS,
+            max(0, dilation * (kernel_w - 1) - left),
+        )
+        once, wider, lines = (
+            CALL // (outputs * planes * blocks),
+            (widths + 2 * side) * n,
+            outputs * places(row, 0) * heights,
+        )
+        copied = wider * (1 if lines * wider <= NEAR else 8) // (planes * blocks)
+        others = between_zeros(row, w_from, w_to, once, n)
+        if work_of(others, once) + copied <= work_of(parts, once):
+            widen(dy, lines, widths * n, side * n, room)
+            slope, parts = room, others
+            widths += 2 * side
+            for w in range(kernel_w):
+                w_back[w] = w * dilation - side
+    for c in range(channels):
+        for o in range(outputs):
+            copy_few(weight, (o * channels + c) * kernel, turned, (c * outputs + o) * kernel, kernel)
     plane = places(row, 0) * heights * widths * n
     channel = (depth - 2 * front) * inner_h * inner_w * n
     begin, none = np.zeros(channels, np.float32), np.intp(0)
-    d_first = d_last = w_first = w_last = -1  # of the positions that the list of taps is of
-    each = 0  # taps of it for each position in height
-    for phase in range(stride):
-        x = left + phase
-        while x < width - left:
-            end = x + stride  # of those that the same weights reach
-            while end < width - left and w_from[end] == w_from[x] and w_to[end] == w_to[x]:
-                end += stride
-            wide = (end - x) // stride
-            for z in range(front, depth - front):
-                if (d_first, d_last, w_first, w_last) != (d_from[z], d_to[z], w_from[x], w_to[x]):
-                    d_first, d_last, w_first, w_last = d_from[z], d_to[z], w_from[x], w_to[x]
-                    each = (d_last - d_first) * (w_last - w_first) * outputs
-                    t = 0
-                    for h in range(len(hs)):
-                        for d in range(d_first, d_last):
+    y_next = top
+    while y_next < height - top:  # lines, planes and columns that the same weights reach
+        y_first = y_next
+        y_next = alike(h_from, h_to, y_first, height - top, row[STRIDE + 1])
+        z_next = front
+        while z_next < depth - front:
+            z_first = z_next
+            z_next = alike(d_from, d_to, z_first, depth - front, row[STRIDE])
+            for number in range(len(parts)):
+                start, through, wide, w_first, w_last = parts[number]
+                many = 0
+                for o in range(outputs):
+                    for d in range(d_from[z_first], d_to[z_first]):
+                        for h in range(h_from[y_first], h_to[y_first]):
                             for w in range(w_first, w_last):
                                 back = ((d_back[d] * heights + h_back[h]) * widths + w_back[w]) * n
-                                at = ((ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]) * outputs
-                                for o in range(outputs):
-                                    taps[t], offsets[t] = o * plane - back, at + o
-                                    t += 1
-                for y in range(top, height - top):
-                    at = ((d_through[z] * heights + h_through[y]) * widths + w_through[x]) * n
-                    to = (((z - front) * inner_h + y - top) * inner_w + x - left) * n
-                    first, many = h_from[y] * each, (h_to[y] - h_from[y]) * each
-                    if stride == 1:
-                        weigh_taps(
-                            *(
-                                dx,
-                                to,
-                                channel,
-                                slope,
-                                at,
-                                taps,
-                                turned,
-                                next_row,
-                                offsets,
-                                first,
-                                many,
-                                begin,
-                                wide * n,
-                            ),
-                        )
-                        continue
-                    apart, further = wide * n, n
-                    if many > 0:  # of those that strides pass over there may be none
-                        weigh_taps(
-                            *(room, none, apart, slope, at, taps, turned, next_row, offsets, first, many, begin, apart),
-                        )
-                    else:
-                        apart = further = 0
-                        clear(room[:n])
-                    for c in range(channels):
-                        for i in range(wide):
-                            copy_few(room, c * apart + i * further, dx, to + c * channel + i * stride * n, n)
-            x = end
+                                at = (ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]
+                                taps[many], offsets[many] = o * plane - back, o * kernel + at
+                                many += 1
+                for z in range(z_first, z_next):
+                    for y in range(y_first, y_next):
+                        at = (d_through[z] * heights + h_through[y]) * widths * n + through
+                        to = ((z - front) * inner_h + y - top) * inner_w * n + start
+                        if stride == 1:
+                            weigh_taps(
+                                *(dx, to, channel, slope, at, taps, turned, next_row, offsets, none, many, begin, wide),
+                            )
+                            continue
+                        apart, further = wide, n
+                        if many > 0:  # of those that strides pass over there may be none
+                            weigh_taps(
+                                *(
+                                    room,
+                                    none,
+                                    apart,
+                                    slope,
+                                    at,
+                                    taps,
+                                    turned,
+                                    next_row,
+                                    offsets,
+                                    none,
+                                    many,
+                                    begin,
+                                    wide,
+                                ),
+                            )
+                        else:
+                            apart = further = 0
+                            clear(room[:n])
+                        for c in range(channels):
+                            for i in range(wide // n):
+                                copy_few(room, c * apart + i * further, dx, to + c * channel + i * stride * n, n)
 
 
 @jit
@@ -1671,7 +1732,10 @@ def backward(
             begin, end = row[WEIGHT], row[WEIGHT] + inputs * outputs
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
             source = arena[max(0, row[INPUT]) * n :]
-            linear_back_weight(row, rows, source, dy, gradients[begin:end], d_bias, n, taps, offsets, product, adds)
+            room = arena[row[OUTPUT] * n :]
+            linear_back_weight(
+                row, rows, source, dy, gradients[begin:end], d_bias, n, taps, offsets, product, room, adds
+            )
             if row[WANTED]:
                 linear_back_input(row, values[begin:end], dy, dx, n, taps, offsets)
             continue

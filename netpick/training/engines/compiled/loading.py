@@ -16,8 +16,6 @@ from multiprocessing import connection
 from types import ModuleType
 from typing import Any
 
-import threadpoolctl
-
 from netpick.training.engines.compiled import ENTRIES
 from netpick.training.engines.compiled.cache import in_use
 
@@ -43,13 +41,10 @@ def address(kernels: ModuleType, name: str) -> int:
 
 @functools.lru_cache(maxsize=1)
 def module() -> ModuleType:
-    """Return the module `kernels`, on one thread: as many as a worker has, so that sums have one order everywhere."""
-    import scipy.linalg.cython_blas  # noqa: F401  the BLAS that numba calls: loaded now, so that it can be told
-
+    """Return the module `kernels`."""
     with in_use():
         from netpick.training.engines.compiled import kernels
 
-    threadpoolctl.threadpool_limits(1, "blas")
     return kernels
 
 

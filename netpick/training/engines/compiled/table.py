@@ -91,6 +91,7 @@ class Table:
         if row[self.k.KIND] == self.k.LINEAR:
             self.product = max(self.product, module.weight.numel())
             self.taps = max(self.taps, int(row[self.k.INPUTS]), int(row[self.k.OUTPUTS]))
+            self.reach = max(self.reach, int(row[self.k.OUTPUT] + row[self.k.INPUTS]))
 
     def _keep(self, values: int) -> int:
         """Return where there is room for what the next layer keeps for its way back."""
