@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netpick.core.threads import ahead
 from netpick.exam.response_table import ResponseTable
-from netpick.exam.threads import ahead
 
 POINTS = 7
 """Abilities that stand for what is known of one network."""
