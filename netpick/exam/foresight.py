@@ -9,12 +9,9 @@ import numpy as np
 from netpick.core.threads import ahead
 from netpick.exam.answered import is_whole
 from netpick.exam.ballots import halves
-from netpick.exam.item_response import fit
+from netpick.exam.item_response import FEW, fit
 from netpick.exam.known_abilities import abilities, logistic
 from netpick.exam.response_table import ResponseTable
-
-FEW = 8
-"""Networks whose chances are computed at a time, so that what is made of them stays in the processor's cache."""
 
 
 class Foresight(NamedTuple):

@@ -16,11 +16,8 @@ from netpick.exam.answered import is_whole, rates
 from netpick.exam.known_abilities import Known, abilities, logistic, parts_of
 from netpick.exam.response_table import ResponseTable, linked_sets
 
-BLOCK = 2048
-"""Samples at a time, so that what is made of them stays in the processor's cache."""
-
 FEW = 8
-"""Networks at a time, likewise."""
+"""Networks at a time, so that what is made of their chances stays in the processor's cache."""
 
 NODES = 41
 """Abilities that stand for those of all networks together."""
@@ -210,11 +207,12 @@ def _expected(slope: np.ndarray, logit: np.ndarray, nodes: np.ndarray, weights: 
     out = np.empty((len(slope), 5))
 
     def fill(part: slice) -> None:
-        for start in range(part.start, part.stop, BLOCK):
-            some = slice(start, min(start + BLOCK, part.stop))
-            p = logistic(slope[some, None] * nodes + logit[some, None])
-            out[some, :2] = p @ of_p
-            out[some, 2:] = (p * (1 - p)) @ of_spread
+        z = slope[part, None] * nodes
+        z += logit[part, None]
+        p = logistic(z)
+        out[part, :2] = p @ of_p
+        p *= np.subtract(1, p, out=z)
+        out[part, 2:] = p @ of_spread
 
     for _ in ahead(fill, parts_of(len(slope))):
         pass
