@@ -135,16 +135,17 @@ def _events(
     events, place = np.zeros((n, samples), np.uint16), {name: i for i, name in enumerate(names)}
     for replicate, members in _by_replicate(names, which).items():
         shape = (len(members), samples)
-        ever, often = np.zeros(shape, bool), np.zeros(shape, np.uint16)
-        since = np.zeros(shape, np.int16)  # the epoch from which it has been right, 0 where it is wrong now
+        ever, now, often = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, np.uint16)
+        since = np.zeros(shape, np.int16)  # the epoch from which it has been right, where it is right now
         blocks = [slice(start, start + BLOCK) for start in range(0, len(members), BLOCK)]
         read = partial(run.predicted, split=split, networks=members, replicate=replicate)
         for epoch, given in enumerate(exam.ahead(read, range(1, epochs + 1), threads=1), 1):
             for some in blocks:
-                right, before = given[some] == labels, since[some]
-                often[some] += ~right & (before > 0)
+                right, before = given[some] == labels, now[some]
+                often[some] += before > right
+                np.copyto(since[some], epoch, where=right > before)
                 ever[some] |= right
-                since[some] = np.where(right, np.where(before > 0, before, epoch), 0)
+                now[some] = right
         at = [place[name] for name in members]
         events[at], there[at] = often, given >= 0
         for some in blocks:
@@ -153,8 +154,8 @@ def _events(
             forgot += (often[some] > 0).sum(axis=0)
             never += (~ever[some] & asked).sum(axis=0)
             kept += (ever[some] & (often[some] == 0)).sum(axis=0)
-            last += (since[some] > 0).sum(axis=0)
-            settled_sum += since[some].sum(axis=0)
+            last += now[some].sum(axis=0)
+            settled_sum += (since[some] * now[some]).sum(axis=0)
     with np.errstate(invalid="ignore"):
         settled = settled_sum / last
     if not there.all():
@@ -180,13 +181,14 @@ def _sureness(run: Run, names: list[str], which: dict[str, int], epochs: int, sp
         pieces += [(ordered[start : start + size], replicate) for start in range(0, len(ordered), size)]
     asked = ((epoch, split, *piece) for piece in pieces for epoch in range(1, epochs + 1))
     read = exam.ahead(lambda one: run.label_scores(*one), asked, threads=1)
+    held, given = np.empty((2, min(size, len(names)), samples)), np.empty(samples)  # the system is slow to give memory
     for part, _ in pieces:
-        sums, squares = np.zeros((2, len(part), samples))
+        sums, squares = held[:, : len(part)]
+        held[:] = 0
         for scores in islice(read, epochs):
             for i, own in enumerate(scores):
-                given = np.exp(own.astype(float))
-                sums[i] += given
-                squares[i] += given**2
+                sums[i] += np.exp(own, out=given, dtype=float)
+                squares[i] += np.square(given, out=given)
         for i, own in enumerate(sums):
             mean = own / epochs
             total += np.nan_to_num(mean)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netpick.core.advice import command
     from netpick.core.errors import NetpickError, RunError, SpecError, WorkError, listed, suggest
     from netpick.core.result import LEFT_OUT
+    from netpick.core.threads import ahead
     from netpick.core.words import counted_word, figures, percent, points, quoted, short
     from netpick.exam import examination, foresight, item_response, questions, short_exam, theme
     from netpick.exam.across_folds import AcrossFolds
@@ -108,7 +109,6 @@ if TYPE_CHECKING:
     )
     from netpick.exam.splits import FEW_TIMES, TIMES, Accuracies, Judged, Splits, often
     from netpick.exam.strata import Strata
-    from netpick.exam.threads import ahead
     from netpick.exam.timings import TIMED, alone, elsewhere, layer_times, timed, times
     from netpick.exam.winner import accuracies, label_of, labelled
     from netpick.store.samples import ALL
@@ -252,6 +252,7 @@ __getattr__, __dir__ = front_door(
         ".core.advice": ("command",),
         ".core.errors": ("NetpickError", "RunError", "WorkError", "SpecError", "listed", "suggest"),
         ".core.result": ("LEFT_OUT",),
+        ".core.threads": ("ahead",),
         ".store.samples": ("ALL",),
         ".core.words": ("counted_word", "figures", "percent", "points", "quoted", "short"),
         "item_response": ("item_response", "ResponseModel"),
@@ -286,7 +287,6 @@ __getattr__, __dir__ = front_door(
             "on_equal_folds",
         ),
         "across_folds": ("AcrossFolds",),
-        "threads": ("ahead",),
         "answered": (
             *("SHARED", "blocks", "comparing_split", "is_whole", "marked", "need_shared", "rates", "said_of_networks"),
             *("said_of_samples", "within_folds"),

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from netpick.core.result import LEFT_OUT
+from netpick.core.threads import ahead
 from netpick.exam.answered import HOLES
 from netpick.exam.checks import done, need_network
 from netpick.exam.marks import attempts
-from netpick.exam.threads import ahead
 from netpick.store.reader import Reader
 
 FEW = 0.1

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netpick.core.threads import ahead
 from netpick.exam.answered import is_whole, rates
 from netpick.exam.known_abilities import Known, abilities, logistic, parts_of
 from netpick.exam.response_table import ResponseTable, linked_sets
-from netpick.exam.threads import ahead
 
-BLOCK = 2048
-"""Samples at a time, so that what is made of them stays in the processor's cache."""
+FEW = 8
+"""Networks at a time, so that what is made of their chances stays in the processor's cache."""
 
 NODES = 41
 """Abilities that stand for those of all networks together."""
@@ -69,11 +69,15 @@ class ResponseModel:
     def surprise(self, right: np.ndarray) -> np.ndarray:
         """Return the mean of minus log p over each network's answers, (networks, samples)."""
         out, whole = np.empty(len(right)), is_whole(right)
-        for start in range(0, len(right), 64):
-            part = slice(start, start + 64)
+
+        def fill(start: int) -> None:
+            part = slice(start, start + FEW)
             z = self.ability[part, None] * self.slope + self.logit
             lost = np.logaddexp(0, np.where(right[part] > 0, -z, z))
             out[part] = rates(lost if whole else np.where(np.isnan(right[part]), np.nan, lost), 1)
+
+        for _ in ahead(fill, range(0, len(right), FEW)):
+            pass
         return out
 
     def may_be_ablest(self, level: float = 0.95) -> np.ndarray:
@@ -203,11 +207,12 @@ def _expected(slope: np.ndarray, logit: np.ndarray, nodes: np.ndarray, weights: 
     out = np.empty((len(slope), 5))
 
     def fill(part: slice) -> None:
-        for start in range(part.start, part.stop, BLOCK):
-            some = slice(start, min(start + BLOCK, part.stop))
-            p = logistic(slope[some, None] * nodes + logit[some, None])
-            out[some, :2] = p @ of_p
-            out[some, 2:] = (p * (1 - p)) @ of_spread
+        z = slope[part, None] * nodes
+        z += logit[part, None]
+        p = logistic(z)
+        out[part, :2] = p @ of_p
+        p *= np.subtract(1, p, out=z)
+        out[part, 2:] = p @ of_spread
 
     for _ in ahead(fill, parts_of(len(slope))):
         pass

@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netpick.core.threads import ahead
 from netpick.exam.response_table import ResponseTable
-from netpick.exam.threads import ahead
 
 POINTS = 7
 """Abilities that stand for what is known of one network."""
 
 FEW_SAMPLES = 512
-"""Samples that are summed over at a time: what is made of them stays in the processor's cache, and a half so many times
-itself, is still far from 0."""
+"""Samples whose chances are multiplied: a half so many times itself is still far from 0."""
 
-PART = 16 * FEW_SAMPLES
-"""Samples that one of several threads sums over."""
+PART = 4 * FEW_SAMPLES
+"""Samples that one of several threads sums over at a time: so many that threads seldom wait for each other to begin the
+next sum, and so few that what is made of them stays near the processor."""
 
 REACH, GRID = 6, 64
 """Abilities from minus to plus the first have their likelihood computed at so many points, to be read between them."""
@@ -107,17 +107,18 @@ def _curves(grid: np.ndarray, slope: np.ndarray, logit: np.ndarray) -> tuple[np.
 
     def summed(part: slice) -> np.ndarray:
         """Return what the samples of a part add to each curve."""
-        out = np.zeros((3, len(grid)))
-        for start in range(part.start, part.stop, FEW_SAMPLES):
-            few = slice(start, min(start + FEW_SAMPLES, part.stop))
-            z = grid[:, None] * slope[few] + logit[few]
-            p = logistic(z)
-            q = 1 - p
-            out[0] += p @ slope[few]
-            out[1] += (p * q) @ slope[few] ** 2
-            # log(1 + exp(z)) is z, or 0, less the logarithm of the likelier answer's chance: one logarithm for all.
-            out[2] += np.maximum(z, 0).sum(axis=1) - np.log(np.maximum(p, q).prod(axis=1))
-        return out
+        z = grid[:, None] * slope[part]
+        z += logit[part]
+        p = logistic(z)
+        q = 1 - p
+        # log(1 + exp(z)) is z, or 0, less the logarithm of the likelier answer's chance: one logarithm for many.
+        silence = np.maximum(z, 0, out=z).sum(axis=1)
+        np.maximum(p, q, out=z)
+        for start in range(0, z.shape[1], FEW_SAMPLES):
+            silence -= np.log(z[:, start : start + FEW_SAMPLES].prod(axis=1))
+        expected = p @ slope[part]
+        q *= p
+        return np.stack([expected, q @ slope[part] ** 2, silence])
 
     expected, steepness, silence = sum(ahead(summed, parts_of(len(slope))), np.zeros((3, len(grid))))
     return expected + grid, steepness + 1, silence + grid**2 / 2
@@ -131,6 +132,7 @@ def parts_of(samples: int) -> list[slice]:
 def logistic(z: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-z))."""
     with np.errstate(over="ignore"):  # 1 / inf is the 0 that it should be
-        out = np.exp(-z)
+        out = np.negative(z)
+        np.exp(out, out=out)
     out += 1
     return np.divide(1, out, out=out)

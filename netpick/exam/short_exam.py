@@ -14,10 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netpick.core.threads import ahead
 from netpick.exam import item_response
-from netpick.exam.item_response import BLOCK, ResponseModel
+from netpick.exam.item_response import ResponseModel
 from netpick.exam.known_abilities import logistic
-from netpick.exam.threads import ahead
+
+BLOCK = 2048
+"""Samples at a time, so that what is made of them stays in the processor's cache."""
 
 GRID = np.linspace(-5, 5, 101)
 """Abilities at which doubt is looked at."""

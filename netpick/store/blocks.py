@@ -5,9 +5,11 @@ A block is what one training answered at one epoch for one split: a slice of an 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +19,37 @@ import pyarrow.parquet as pq
 
 from netpick.core.errors import RunError
 from netpick.core.result import LEFT_OUT
+from netpick.core.threads import ahead
+from netpick.store.checksums import KEY
 from netpick.store.rows import RunFiles, check_columns, value_fault
 from netpick.store.shards import BrokenShardError, Shard, arrow_schema, open_shard
 
-Verified = dict[tuple[str, int, int, int], set[str]]
-"""Columns of which the checksums were right, by path, inode, time of change and row group."""
+Key = tuple[str, int, int, str]
+"""Network, replicate, epoch and split of a block."""
+KEYS = ("network", "replicate", "epoch", "split")
+
+DECODING = 2
+"""Row groups that are decoded at a time; the columns of each are decoded on all cores."""
+
+
+@dataclass
+class Known:
+    """What was found out of a row group: columns whose checksums were right, where its blocks are, which are in order.
+
+    Blocks and order are empty where they were not looked at. `same` has the keys of which its footer says, under a
+    checksum, that all rows have the same.
+    """
+
+    same: dict[str, Any] = field(default_factory=dict)
+    columns: set[str] = field(default_factory=set)
+    blocks: list[tuple[Key, int, int]] = field(default_factory=list)
+    ordered: list[bool] = field(default_factory=list)
+
+
+Verified = dict[tuple[str, int, int, int], Known]
+"""What is known of row groups, by path, inode, time of change and number."""
+
+Read = Callable[[int, list[str]], pa.Table]
 
 
 class Block(NamedTuple):
@@ -36,7 +64,7 @@ class Block(NamedTuple):
     """Whether its samples are 0, 1, 2, ...; False where they were not read."""
 
     @property
-    def key(self) -> tuple[str, int, int, str]:
+    def key(self) -> Key:
         """The four values that name the block."""
         return self[:4]
 
@@ -54,39 +82,38 @@ def read_blocks(
     splits: Collection[str] | None = None,
     networks: Collection[str] | None = None,
     verified: Verified | None = None,
+    once: bool = False,
 ) -> Iterator[Block]:
     """Yield the blocks of one predictions shard, with the columns of `names`.
 
     Row groups that can't hold any of the epochs, splits and networks are not read; of those that are read, all blocks
     come out. Raises BrokenShardError where the file is not what its name or its metadata says.
 
-    To look at the checksums of pages takes a sixth of the time that it takes to read them: those of a merged file that
-    are in `verified` are not looked at again, the others are added to it.
+    Of a merged file's row groups that are in `verified`, checksums that were right are not looked at again (that takes
+    a sixth of the time that reading takes), and where the blocks are is known; what is found out of others is added.
+    Those of a merged file that are read `once` are not left in the system's memory of files.
     """
     file = open_shard(shard.path)
     # All of a single training's file is its network's, or else that is to be found out.
     wanted = {"network": networks if shard.merged else None, "epoch": epochs, "split": splits}
-    schema = arrow_schema("predictions", files.classes)
-    columns = list(dict.fromkeys(["network", "replicate", "epoch", "split", *names]))
     held = set(map(files.key, shard.holds))
-    seen: set[tuple[str, int, int, str]] = set()
-    if verified is None or not shard.merged:
-        read = partial(file.read_row_group, columns=columns)
-    else:
-        read = partial(_read_group, shard.path, file, columns, verified)
+    seen: set[Key] = set()
     try:
         there = file.schema_arrow  # made anew each time that it is asked for
         check_columns(shard.path, there, "predictions", files.classes)
         ranges = {there.get_field_index(k): sorted(v) for k, v in wanted.items() if v is not None}
-        for g in range(file.num_row_groups):
-            group = file.metadata.row_group(g)
-            if all(_may_hold(group.column(i).statistics, values) for i, values in ranges.items()):
-                rows = read(g).combine_chunks()
-                if rows.schema.types != [schema.field(name).type for name in rows.column_names]:  # words as such
-                    rows = rows.cast(pa.schema([schema.field(name) for name in rows.column_names])).combine_chunks()
-                if fault := value_fault("predictions", rows, files.classes):
-                    raise BrokenShardError(shard.path, ValueError(fault))
-                for block in _blocks(rows, names):
+        groups = [
+            g
+            for g in range(file.num_row_groups)
+            if all(_may_hold(file.metadata.row_group(g).column(i).statistics, v) for i, v in ranges.items())
+        ]
+        large = shard.merged and verified is not None
+        with _reader(shard.path, file, verified if large else None, once) as (read, known):
+            make = partial(_group, files, names, read, known)
+            for found in ahead(make, groups, DECODING) if large else map(make, groups):
+                if isinstance(found, str):
+                    raise BrokenShardError(shard.path, ValueError(found))
+                for block in found:
                     if fault := _fault(block, held, seen, "sample" in names):
                         raise BrokenShardError(shard.path, ValueError(fault))
                     seen.add(block.key)
@@ -97,17 +124,73 @@ def read_blocks(
         file.close()
 
 
-def _read_group(path: Path, file: pq.ParquetFile, columns: list[str], verified: Verified, group: int) -> pa.Table:
-    """Read a row group of an open file; the checksums of what is verified are not looked at."""
+@contextmanager
+def _reader(
+    path: Path, file: pq.ParquetFile, verified: Verified | None, once: bool
+) -> Iterator[tuple[Read, Callable[[int], Known]]]:
+    """Give what reads columns of an open file's row group, and what is known of one; with `verified` on any thread."""
+    if verified is None:
+        yield lambda group, columns: file.read_row_group(group, columns=columns), lambda group: Known()
+        return
     about = path.stat()
-    known = verified.setdefault((str(path), about.st_ino, about.st_mtime_ns, group), set())
-    new, rest = ([name for name in columns if (name in known) is there] for there in (False, True))
-    parts = [file.read_row_group(group, columns=new)] if new else []
-    known.update(new)
-    if rest:
-        with pq.ParquetFile(path, memory_map=True, metadata=file.metadata) as unchecked:
-            parts.append(unchecked.read_row_group(group, columns=rest))
-    return pa.table({name: part.column(name) for part in parts for name in part.column_names})
+
+    def known(group: int) -> Known:
+        key = str(path), about.st_ino, about.st_mtime_ns, group
+        return verified.get(key) or verified.setdefault(key, Known(_same(file, group)))
+
+    def read(group: int, columns: list[str]) -> pa.Table:
+        fine, parts = known(group).columns, []
+        for check in (True, False):
+            if some := [name for name in columns if (name in fine) is not check]:
+                opened = pq.ParquetFile(source, metadata=file.metadata, page_checksum_verification=check)
+                parts.append(opened.read_row_group(group, columns=some))
+        if once:
+            _let_go(source.fileno(), file.metadata.row_group(group))
+        fine.update(columns)
+        return pa.table({name: part.column(name) for part in parts for name in part.column_names})
+
+    with pa.OSFile(str(path)) if once else pa.memory_map(str(path)) as source:
+        yield read, known
+
+
+def _same(file: pq.ParquetFile, group: int) -> dict[str, Any]:
+    """Return those keys that all rows of a group share, of a file whose footer has a checksum: it was looked at."""
+    if KEY.encode() not in (file.metadata.metadata or {}):
+        return {}
+    columns = map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
+    keys = ((column.path_in_schema, column.statistics) for column in columns if column.path_in_schema in KEYS)
+    return {name: told.min for name, told in keys if told and told.has_min_max and told.min == told.max}
+
+
+def _let_go(descriptor: int, group: pq.RowGroupMetaData) -> None:
+    """Tell the system that a row group isn't read again, so that the next one finds the same memory, and no new one."""
+    if hasattr(os, "posix_fadvise"):  # Linux
+        first, last = group.column(0), group.column(group.num_columns - 1)
+        begin = first.dictionary_page_offset or first.data_page_offset
+        end = (last.dictionary_page_offset or last.data_page_offset) + last.total_compressed_size
+        os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)
+
+
+def _group(files: RunFiles, names: list[str], read: Read, of: Callable[[int], Known], number: int) -> list[Block] | str:
+    """Read a row group, and cut it into its blocks; or say what is wrong with it."""
+    known = of(number)
+    counted = bool(known.ordered) and all(known.ordered) and len(names) > 1
+    keys = () if known.blocks else [key for key in KEYS if key not in known.same]
+    needed = [name for name in names if name != "sample" or not counted]
+    rows = read(number, list(dict.fromkeys([*keys, *needed]))).combine_chunks()
+    schema = pa.schema([arrow_schema("predictions", files.classes).field(name) for name in rows.column_names])
+    if rows.schema.types != schema.types:  # words as such
+        rows = rows.cast(schema).combine_chunks()
+    if fault := value_fault("predictions", rows, files.classes):
+        return fault
+    known.blocks = known.blocks or _cuts(rows, known.same)
+    if counted and "sample" in names:
+        whole = np.concatenate([np.arange(b - a, dtype=np.int32) for _, a, b in known.blocks])
+        rows = rows.append_column("sample", pa.array(whole))
+    elif "sample" in names and len(rows):
+        known.ordered = _ordered(rows.column("sample").to_numpy(), known.blocks)
+    values, ordered = rows.select(names), known.ordered or [False] * len(known.blocks)
+    return [Block(*key, values.slice(a, b - a), fine) for (key, a, b), fine in zip(known.blocks, ordered, strict=True)]
 
 
 def _fault(block: Block, held: Collection[Any], seen: Collection[Any], with_samples: bool) -> str | None:
@@ -136,29 +219,26 @@ def _may_hold(statistics: Any, values: list[Any]) -> bool:
     return any(statistics.min <= v <= statistics.max for v in values)
 
 
-def _blocks(table: pa.Table, names: list[str]) -> Iterator[Block]:
-    """Cut a row group where one of the four keys changes."""
+def _cuts(table: pa.Table, same: dict[str, Any]) -> list[tuple[Key, int, int]]:
+    """Return the blocks of a row group, each with its first row and the one after its last: where a key changes."""
     if not len(table):
-        return
-    network, split = (table.column(k).chunk(0) for k in ("network", "split"))
-    codes = [network.indices.to_numpy(), split.indices.to_numpy()]
-    replicate, epoch = (table.column(k).to_numpy() for k in ("replicate", "epoch"))
+        return []
+    columns = {key: table.column(key).chunk(0) for key in KEYS if key not in same}
     changes = np.zeros(len(table) - 1, dtype=bool)
-    for column in (*codes, replicate, epoch):
-        changes |= column[1:] != column[:-1]
-    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(table)]
-    ordered = _ordered(table.column("sample").to_numpy(), starts) if "sample" in names else [False] * (len(starts) - 1)
-    network_names, split_names = network.dictionary.to_pylist(), split.dictionary.to_pylist()
-    values = table.select(names)
-    for (a, b), in_order in zip(pairwise(starts), ordered, strict=True):
-        key = network_names[codes[0][a]], int(replicate[a]), int(epoch[a]), split_names[codes[1][a]]
-        yield Block(*key, values.slice(a, b - a), in_order)
+    for column in columns.values():
+        values = (column.indices if pa.types.is_dictionary(column.type) else column).to_numpy()
+        changes |= values[1:] != values[:-1]
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
+    told = {key: [value] * len(starts) for key, value in same.items()}
+    told |= {key: column.take(pa.array(starts)).to_pylist() for key, column in columns.items()}
+    keys = zip(*(told[key] for key in KEYS), strict=True)
+    return list(zip(keys, starts, [*starts[1:], len(table)], strict=True))
 
 
-def _ordered(sample: np.ndarray, starts: list[int]) -> list[bool]:
-    """Return for each block, which go from one of these rows to the next, whether its samples are 0, 1, 2, ..."""
-    counting = np.arange(max(b - a for a, b in pairwise(starts)), dtype=sample.dtype)
-    return [bool((sample[a:b] == counting[: b - a]).all()) for a, b in pairwise(starts)]
+def _ordered(sample: np.ndarray, blocks: list[tuple[Key, int, int]]) -> list[bool]:
+    """Return for each block whether its samples are 0, 1, 2, ..."""
+    counting = np.arange(max(b - a for _, a, b in blocks), dtype=sample.dtype)
+    return [bool((sample[a:b] == counting[: b - a]).all()) for _, a, b in blocks]
 
 
 def with_labels(block: Block, labels: np.ndarray, names: list[str]) -> Block:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +85,22 @@ def read_catalogue(path: Path, known_hash: str | None = None, imported: Mapping[
         if not is_hash(row["hash"]) or row["hash"] in seen:
             raise RunError(f"{path}: network {row['name']} has no hash or family of its own: {AGAIN}")
         seen |= {row["name"], row["hash"]}
-    forms = [_form(path, row) for row in rows]
-    if known_hash is not None and catalogue_hash(forms) != known_hash:
+    forms = (_form(path, row) for row in rows)  # one at a time: all of them at once are many small things to hold
+    if known_hash is None:
+        deque(forms, maxlen=0)
+    elif catalogue_hash(forms) != known_hash:
         raise RunError(f"{path} is not the catalogue that the run was generated with (its hash is another): {AGAIN}")
     return table
 
 
-def catalogue_hash(networks: Sequence[Mapping[str, Any]]) -> str:
+def catalogue_hash(networks: Iterable[Mapping[str, Any]]) -> str:
     """Return a hash of a whole catalogue: names, families, layers and recipes, in order, in the form of `to_dict`."""
-    return hashlib.sha256(json.dumps(networks, sort_keys=True).encode()).hexdigest()
+    written = json.JSONEncoder(sort_keys=True).encode
+    text = hashlib.sha256(b"[")
+    for place, network in enumerate(networks):
+        text.update(f"{', ' if place else ''}{written(network)}".encode())
+    text.update(b"]")
+    return text.hexdigest()
 
 
 def _form(path: Path, row: dict[str, Any]) -> dict[str, Any]:

@@ -17,13 +17,12 @@ import pandas as pd
 from netpick.core.advice import command
 from netpick.core.errors import RunError, listed
 from netpick.core.result import LEFT_OUT
-from netpick.store.blocks import Block, Verified, read_blocks, with_labels
+from netpick.store.blocks import Block, Key, Verified, read_blocks, with_labels
 from netpick.store.rows import RunFiles, read_file
 from netpick.store.samples import parts_of
 from netpick.store.shards import LOOKS, BrokenShardError, Shard, again_if_gone, open_shard, scan
 
 Epochs = int | Iterable[int] | None
-BlockKey = tuple[str, int, int, str]
 
 
 class Predictions:
@@ -56,9 +55,7 @@ class Predictions:
         self._imported = imported
         self._labels = labels
 
-    def wanted(
-        self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None
-    ) -> set[BlockKey]:
+    def wanted(self, epoch: Epochs, split: str | None, networks: list[str] | None, replicate: int | None) -> set[Key]:
         """Return the keys of the blocks that are asked for and exist; RunError where nothing fits the run at all."""
         rows = self._evaluations
         if not len(rows):
@@ -86,8 +83,8 @@ class Predictions:
             wanted = {key for key in wanted if key[:2] in readable}
         return wanted
 
-    def read(self, wanted: set[BlockKey], names: list[str]) -> Iterator[Block]:
-        """Yield the wanted blocks, with the columns of `names`, in the order of the files.
+    def read(self, wanted: set[Key], names: list[str], once: bool = False) -> Iterator[Block]:
+        """Yield the wanted blocks, with the columns of `names`, in the order of the files; `once` as `read_blocks`.
 
         Raises RunError where one is missing, unless broken files are left out.
         """
@@ -96,7 +93,7 @@ class Predictions:
         needed = names if labels is None else [*dict.fromkeys([*names, "sample"])]
         for look in range(1, LOOKS + 1):
             try:
-                for block in self._there(frozenset(left), needed):
+                for block in self._there(frozenset(left), needed, once):
                     left.discard(block.key)
                     yield block if labels is None else with_labels(block, labels(block.split), names)
                 break
@@ -111,7 +108,7 @@ class Predictions:
                 f"though it was evaluated: `{command('check', self.path)}` says what is missing"
             )
 
-    def _there(self, wanted: Set[BlockKey], names: list[str]) -> Iterator[Block]:
+    def _there(self, wanted: Set[Key], names: list[str], once: bool) -> Iterator[Block]:
         """Yield those of the wanted blocks that are there."""
         pairs = {key[:2] for key in wanted}
         for shard, held in self._shards:
@@ -120,7 +117,7 @@ class Predictions:
                 continue
             networks, _, epochs, splits = map(set, zip(*here, strict=True))
             try:
-                for block in read_blocks(self._files, shard, names, epochs, splits, networks, self._verified):
+                for block in read_blocks(self._files, shard, names, epochs, splits, networks, self._verified, once):
                     if block.key in wanted:
                         yield block
             except BrokenShardError as e:
@@ -159,7 +156,7 @@ class Predictions:
         broken = set(self._broken or ())
         missing, begins = set(rows), self._begins(split)
         by_split: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # of blocks in order the same rows want a column
-        for block in self.read(wanted, ["sample", *columns]):
+        for block in self.read(wanted, ["sample", *columns], once=which is not None):
             sample = block.array("sample")
             assert sample is not None  # never null: it is a key
             begin, end = begins.setdefault(block.split, (0, len(sample)))

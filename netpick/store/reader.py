@@ -381,7 +381,7 @@ class Reader:
 
 def _own_recipe(text: str | None) -> dict[str, Any]:
     """Return the values in which a network differs from its run's recipe."""
-    return current(json.loads(text)) if isinstance(text, str) else {}
+    return current(json.loads(text)) if isinstance(text, str) and text != "{}" else {}
 
 
 def _whole(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,19 @@
+import os
 import subprocess
 import sys
 from io import BytesIO
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from test_store import CLASSES, LABELS, NAMES, commit_all, make_result, make_store
 
 from netpick import Run
 from netpick.core.errors import RunError
+from netpick.exam import plant
+from netpick.store.checksums import KEY
 from netpick.store.schema import columns
 
 SCORES = ["score_0", "score_1", "score_2"]
@@ -238,3 +242,59 @@ def test_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "cannot import name 'nothing'" in done.stderr, done.stderr
+
+
+def recorded(monkeypatch, owner, name, note):
+    """Have calls of a function noted, and made."""
+    seen, real = [], getattr(owner, name)
+
+    def call(*arguments, **options):
+        seen.append(note(*arguments, **options))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, call)
+    return seen
+
+
+def test_what_is_known_of_a_merged_file_is_not_decoded_again(tmp_path, monkeypatch):
+    plant(tmp_path / "run", 12, 60, epochs=2, compact=True)
+    run, labels = Run(tmp_path / "run"), Run(tmp_path / "run").labels()
+    read = recorded(monkeypatch, pq.ParquetFile, "read_row_group", lambda self, group, columns: set(columns))
+    predicted = run.predicted(epoch=1)
+    assert all("predicted" in names and "epoch" not in names for names in read)  # the same for all rows of a group
+    read.clear()
+    scores = run.scores(epoch=1)
+    assert set().union(*read) == {f"score_{c}" for c in range(len(run.classes))}
+    assert np.array_equal(scores.argmax(axis=2), predicted)
+    frame = run.predictions(epoch=1)
+    assert np.array_equal(frame["sample"], np.tile(np.arange(len(labels)), len(scores)))
+    assert np.array_equal(frame["score_1"], scores[:, :, 1].ravel())
+
+
+def test_all_columns_are_read_where_the_footer_has_no_checksum(tmp_path, monkeypatch):
+    plant(tmp_path / "run", 12, 60, epochs=2, compact=True)
+    for path in (tmp_path / "run" / "predictions").iterdir():
+        table = pq.read_table(path)
+        kept = {key: value for key, value in table.schema.metadata.items() if key != KEY.encode()}
+        path.unlink()
+        pq.write_table(table.replace_schema_metadata(kept), path)
+    read = recorded(monkeypatch, pq.ParquetFile, "read_row_group", lambda self, group, columns: set(columns))
+    Run(tmp_path / "run").predicted()
+    assert read
+    assert all({"network", "replicate", "epoch", "split"} <= names for names in read)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
+def test_files_whose_scores_are_read_once_are_not_kept_in_memory(tmp_path, monkeypatch):
+    plant(tmp_path / "run", 12, 60, epochs=2, compact=True)
+    run = Run(tmp_path / "run")
+    advice = recorded(monkeypatch, os, "posix_fadvise", lambda file, begin, length, kind: (begin, length, kind))
+    run.scores(epoch=1)
+    assert not advice
+    own = run.label_scores(epoch=1)
+    (path,) = (run.path / "predictions").iterdir()
+    assert advice
+    for begin, length, kind in advice:
+        assert kind == os.POSIX_FADV_DONTNEED
+        assert 0 < begin < begin + length < path.stat().st_size
+    assert np.array_equal(own, np.take_along_axis(run.scores(epoch=1), run.labels()[None, :, None], 2)[:, :, 0])

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from netpick.core.metrics import evaluate
 from netpick.core.result import EpochResult, TrainingResult
 from netpick.exam.run import Run
 from netpick.store import shards
+from netpick.store.catalogue import catalogue_hash
 from netpick.store.folder import Store
 from netpick.store.runs import newest_run
 from netpick.store.schema import SCHEMA_VERSION, columns
@@ -681,3 +683,13 @@ def test_any_results_come_back_compacted_or_not(tmp_path_factory, data):
         assert got.keys() == expected.keys()
         assert all(np.array_equal(got[k], expected[k], equal_nan=True) for k in got)
         assert len(run.epochs) == len(expected)
+
+
+def test_the_hash_of_a_catalogue_is_that_of_its_json_and_networks_may_come_one_by_one():
+    networks = [
+        {"name": "A", "computation": "Linear", "layers": [{"op": "ReLU"}]},
+        {"name": "Ö", "layers": [1.5, None]},
+    ]
+    for some in (networks, networks[:1], []):
+        whole = hashlib.sha256(json.dumps(some, sort_keys=True).encode()).hexdigest()
+        assert catalogue_hash(iter(some)) == whole
