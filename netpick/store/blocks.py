@@ -5,7 +5,6 @@ A block is what one training answered at one epoch for one split: a slice of an 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +81,6 @@ def read_blocks(
     splits: Collection[str] | None = None,
     networks: Collection[str] | None = None,
     verified: Verified | None = None,
-    once: bool = False,
 ) -> Iterator[Block]:
     """Yield the blocks of one predictions shard, with the columns of `names`.
 
@@ -91,7 +89,6 @@ def read_blocks(
 
     Of a merged file's row groups that are in `verified`, checksums that were right are not looked at again (that takes
     a sixth of the time that reading takes), and where the blocks are is known; what is found out of others is added.
-    Those of a merged file that are read `once` are not left in the system's memory of files.
     """
     file = open_shard(shard.path)
     # All of a single training's file is its network's, or else that is to be found out.
@@ -108,7 +105,7 @@ def read_blocks(
             if all(_may_hold(file.metadata.row_group(g).column(i).statistics, v) for i, v in ranges.items())
         ]
         large = shard.merged and verified is not None
-        with _reader(shard.path, file, verified if large else None, once) as (read, known):
+        with _reader(shard.path, file, verified if large else None) as (read, known):
             make = partial(_group, files, names, read, known)
             for found in ahead(make, groups, DECODING) if large else map(make, groups):
                 if isinstance(found, str):
@@ -126,7 +123,7 @@ def read_blocks(
 
 @contextmanager
 def _reader(
-    path: Path, file: pq.ParquetFile, verified: Verified | None, once: bool
+    path: Path, file: pq.ParquetFile, verified: Verified | None
 ) -> Iterator[tuple[Read, Callable[[int], Known]]]:
     """Give what reads columns of an open file's row group, and what is known of one; with `verified` on any thread."""
     if verified is None:
@@ -144,12 +141,10 @@ def _reader(
             if some := [name for name in columns if (name in fine) is not check]:
                 opened = pq.ParquetFile(source, metadata=file.metadata, page_checksum_verification=check)
                 parts.append(opened.read_row_group(group, columns=some))
-        if once:
-            _let_go(source.fileno(), file.metadata.row_group(group))
         fine.update(columns)
         return pa.table({name: part.column(name) for part in parts for name in part.column_names})
 
-    with pa.OSFile(str(path)) if once else pa.memory_map(str(path)) as source:
+    with pa.memory_map(str(path)) as source:
         yield read, known
 
 
@@ -160,15 +155,6 @@ def _same(file: pq.ParquetFile, group: int) -> dict[str, Any]:
     columns = map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
     keys = ((column.path_in_schema, column.statistics) for column in columns if column.path_in_schema in KEYS)
     return {name: told.min for name, told in keys if told and told.has_min_max and told.min == told.max}
-
-
-def _let_go(descriptor: int, group: pq.RowGroupMetaData) -> None:
-    """Tell the system that a row group isn't read again, so that the next one finds the same memory, and no new one."""
-    if hasattr(os, "posix_fadvise"):  # Linux
-        first, last = group.column(0), group.column(group.num_columns - 1)
-        begin = first.dictionary_page_offset or first.data_page_offset
-        end = (last.dictionary_page_offset or last.data_page_offset) + last.total_compressed_size
-        os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)
 
 
 def _group(files: RunFiles, names: list[str], read: Read, of: Callable[[int], Known], number: int) -> list[Block] | str:

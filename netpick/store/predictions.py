@@ -83,8 +83,8 @@ class Predictions:
             wanted = {key for key in wanted if key[:2] in readable}
         return wanted
 
-    def read(self, wanted: set[Key], names: list[str], once: bool = False) -> Iterator[Block]:
-        """Yield the wanted blocks, with the columns of `names`, in the order of the files; `once` as `read_blocks`.
+    def read(self, wanted: set[Key], names: list[str]) -> Iterator[Block]:
+        """Yield the wanted blocks, with the columns of `names`, in the order of the files.
 
         Raises RunError where one is missing, unless broken files are left out.
         """
@@ -93,7 +93,7 @@ class Predictions:
         needed = names if labels is None else [*dict.fromkeys([*names, "sample"])]
         for look in range(1, LOOKS + 1):
             try:
-                for block in self._there(frozenset(left), needed, once):
+                for block in self._there(frozenset(left), needed):
                     left.discard(block.key)
                     yield block if labels is None else with_labels(block, labels(block.split), names)
                 break
@@ -108,7 +108,7 @@ class Predictions:
                 f"though it was evaluated: `{command('check', self.path)}` says what is missing"
             )
 
-    def _there(self, wanted: Set[Key], names: list[str], once: bool) -> Iterator[Block]:
+    def _there(self, wanted: Set[Key], names: list[str]) -> Iterator[Block]:
         """Yield those of the wanted blocks that are there."""
         pairs = {key[:2] for key in wanted}
         for shard, held in self._shards:
@@ -117,7 +117,7 @@ class Predictions:
                 continue
             networks, _, epochs, splits = map(set, zip(*here, strict=True))
             try:
-                for block in read_blocks(self._files, shard, names, epochs, splits, networks, self._verified, once):
+                for block in read_blocks(self._files, shard, names, epochs, splits, networks, self._verified):
                     if block.key in wanted:
                         yield block
             except BrokenShardError as e:
@@ -156,7 +156,7 @@ class Predictions:
         broken = set(self._broken or ())
         missing, begins = set(rows), self._begins(split)
         by_split: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # of blocks in order the same rows want a column
-        for block in self.read(wanted, ["sample", *columns], once=which is not None):
+        for block in self.read(wanted, ["sample", *columns]):
             sample = block.array("sample")
             assert sample is not None  # never null: it is a key
             begin, end = begins.setdefault(block.split, (0, len(sample)))

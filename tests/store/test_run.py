@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from io import BytesIO
@@ -282,19 +281,3 @@ def test_all_columns_are_read_where_the_footer_has_no_checksum(tmp_path, monkeyp
     Run(tmp_path / "run").predicted()
     assert read
     assert all({"network", "replicate", "epoch", "split"} <= names for names in read)
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
-def test_files_whose_scores_are_read_once_are_not_kept_in_memory(tmp_path, monkeypatch):
-    plant(tmp_path / "run", 12, 60, epochs=2, compact=True)
-    run = Run(tmp_path / "run")
-    advice = recorded(monkeypatch, os, "posix_fadvise", lambda file, begin, length, kind: (begin, length, kind))
-    run.scores(epoch=1)
-    assert not advice
-    own = run.label_scores(epoch=1)
-    (path,) = (run.path / "predictions").iterdir()
-    assert advice
-    for begin, length, kind in advice:
-        assert kind == os.POSIX_FADV_DONTNEED
-        assert 0 < begin < begin + length < path.stat().st_size
-    assert np.array_equal(own, np.take_along_axis(run.scores(epoch=1), run.labels()[None, :, None], 2)[:, :, 0])
