@@ -304,9 +304,9 @@ class Store:
         self.recover()
         return out
 
-    def is_scattered(self) -> bool:
-        """Whether there are small files that `compact` would merge."""
-        return any(not shard.merged for table in TABLES for shard in scan(self.path / table)[0])
+    def scattered(self) -> int:
+        """Return how many trainings have small files that `compact` would merge."""
+        return max(sum(not shard.merged for shard in scan(self.path / table)[0]) for table in TABLES)
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line of JSON with the time to events.jsonl; what can't be written is let go."""
