@@ -250,7 +250,7 @@ class Store:
         try:
             with disk_errors(self.path):
                 schema = arrow_schema("trainings")
-                write_groups(row, schema, [table_of([training_row(result)], schema)], "lz4")
+                write_groups(row, schema, [table_of([training_row(result)], schema)], one=True)
                 sync_folder(row.parent)
         except WorkError:
             with suppress(OSError):  # `recover` will do it

@@ -127,6 +127,17 @@ def test_files_that_are_merged_at_the_end_are_counted_before_and_while_they_are(
     assert left.seconds(36.0) is None
 
 
+@pytest.mark.parametrize(("measured", "merging"), [(True, 16), (False, 8)])
+def test_a_machine_on_which_all_takes_longer_than_it_was_timed_to_take_merges_slower_too(measured, merging):
+    left = TimeLeft({("a", 0): 10.0, ("b", 0): 10.0}, 0.0, 1, measured, merge=8.0)
+    for at, key in ((0.0, ("a", 0)), (20.0, ("b", 0))):
+        left.started(key, at)
+        left.finished(key, 20.0, 0.0, True, at + 20)
+    assert left.seconds(40.0) == pytest.approx(merging)
+    left.merged(0.0, 40.0)
+    assert left.seconds(40.0) == pytest.approx(merging)
+
+
 def lefts(predicted, workers, measured, took, fixed=0.0):
     """The time left after the first trainings took as long as is said, one after another."""
     keys = [(str(place), 0) for place in range(len(predicted))]

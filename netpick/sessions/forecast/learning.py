@@ -65,6 +65,12 @@ class Learnt:
         """Whether anything is known of this machine."""
         return bool(self._taken or self._trust)
 
+    @property
+    def slower(self) -> float:
+        """How many times as long the latest took as this machine was timed to take; 1 where it was not timed."""
+        latest = np.array(self._predicted[-MOST:])
+        return float(sum(self._taken[-MOST:]) / latest.sum()) if self._trust and len(latest) else 1.0
+
     def add(self, predicted: float, seconds: float) -> None:
         """Note what a training took that was trained to its end."""
         self._predicted.append(predicted)

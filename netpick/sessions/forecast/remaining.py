@@ -44,7 +44,7 @@ class TimeLeft:
     workers : trainings at the same time
     measured : whether the prediction comes from times of this machine; one that does not knows the order of the
         costs and not their size, and says nothing until a training has finished
-    merge : seconds of merging files, once all are trained
+    merge : seconds of merging files, once all are trained, on the machine as it is predicted
     """
 
     def __init__(
@@ -133,12 +133,12 @@ class TimeLeft:
         for end in sorted(ends):  # results are written down one after the other
             clock = max(clock, end)
             clock += self._commit if clock < workers_end else self._commit_alone
-        return clock + self._merge
+        return clock + self._merge * self._learnt.slower
 
     def _merging(self, now: float) -> float:
         """Return the seconds that merging will still take: the more of it is done, the more as that has come on."""
         passed, left = (now - self._merge_begun if self._merge_begun is not None else 0.0), 1 - self._merged
-        return left * (left * self._merge + passed)
+        return left * (left * self._merge * self._learnt.slower + passed)
 
     def _in_hand(self, expected: Mapping[TrainingKey, float], now: float) -> tuple[int, list[float]]:
         """Return how many results wait to be written down, and what is left of the trainings with the workers."""
