@@ -42,6 +42,7 @@ class ProgressListener(Listener):
         self.done = 0
         self.left: float | None = None
         self.looked = -1.0
+        self.merged = ""
         self.start: Start | None = None
         self.bar = Progress(TextColumn("networks"), BarColumn(None), MofNCompleteColumn(), console=console)
 
@@ -117,6 +118,18 @@ class ProgressListener(Listener):
             self._end_side()
             self.console.say(f"{text}: {total} done", "dim")
 
+    def merging(self, share: float, left: float | None) -> None:
+        """Say that files are merged, and what is left of that: at its begin, and every so often."""
+        text = "merging the small files into large ones"
+        if share:
+            text += f", {percent(share, 0)} done"
+        if left is not None:
+            text += f", {duration(max(1.0, left))} left"
+        self.merged = text if share < 1 else ""
+        if not self.live and share < 1 and (not share or time.monotonic() - self.last_line > LINE_SECONDS):
+            self.last_line = time.monotonic()
+            self.console.say(f"{text} ...", "dim")
+
     def _end_side(self) -> None:
         if self.side:
             self.side.stop()
@@ -151,7 +164,7 @@ class ProgressListener(Listener):
             epoch = Text(f"epoch {min(_finished(job) + 1, job.recipe.epochs)} of {job.recipe.epochs}", "dim")
             name = Text(printable(job.spec.name))
             table.add_row(Text("  training", "dim"), name, epoch, Text(duration(now - since), "dim"))
-        return Group(self.bar, Text(self._rates()), table)
+        return Group(self.bar, Text(self.merged or self._rates()), table)
 
 
 def _finished(job: Job) -> int:

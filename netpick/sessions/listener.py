@@ -48,6 +48,9 @@ class Listener:
     def finished(self, result: TrainingResult) -> None:
         """A training has ended and is committed."""
 
+    def merging(self, share: float, left: float | None) -> None:
+        """All has ended, and files are merged: which share of that is done, and how many seconds it will still take."""
+
     def note(self, text: str) -> None:
         """Something else takes a while, or is worth knowing."""
 

@@ -73,15 +73,15 @@ def train_run(folder: str | Path, options: Options, listener: Listener | None = 
         if situation.due or options.modules or options.trust is not None:
             situation = with_code(situation, options, listener.note)
         refuse_changes(situation)
+        left = None
         if situation.due:
-            _train_due(situation, options, listener, cluster)
+            left = _train_due(situation, options, listener, cluster)
         else:
             store.recover()  # a kill while the last files were merged leaves nothing else to do
             Evidence().write(store, **decisions(situation))
         statuses = Counter(store.finished().values())
-        if options.compact and store.is_scattered():
-            listener.note("merging the small files into large ones")
-            store.compact()
+        if options.compact and (scattered := store.scattered()):
+            _merge(store, left or outlook.merging_alone(scattered), listener)
         if situation.due:
             store.append_event({"event": "end", **statuses})
         discard(store)
@@ -136,8 +136,21 @@ def estimate_run(
         return ahead.estimate if cluster is None else replace(ahead.estimate, cluster=about(cluster))
 
 
-def _train_due(situation: Situation, options: Options, listener: Listener, cluster: Cluster | None) -> None:
-    """Get everything ready, then write down what was settled, all at once, and train."""
+def _merge(store: Store, left: TimeLeft, listener: Listener) -> None:
+    """Merge the small files into large ones, and say how far that is."""
+
+    def on_share(share: float) -> None:
+        now = time.monotonic()
+        left.merged(share, now)
+        listener.merging(share, left.seconds(now))
+
+    on_share(0.0)
+    store.append_event({"event": "merging", "left": round(left.seconds(time.monotonic()) or 0.0, 1)})
+    store.compact(on_share=on_share)
+
+
+def _train_due(situation: Situation, options: Options, listener: Listener, cluster: Cluster | None) -> TimeLeft:
+    """Get everything ready, write down what was settled, all at once, and train; return what says the time left."""
     store = situation.store
     try:
         inputs = lay_out(situation, [t.network for t in situation.due], options.data_dir, listener.progress)
@@ -187,6 +200,7 @@ def _train_due(situation: Situation, options: Options, listener: Listener, clust
         if listener.watches and cluster is None:  # the signs are files of this machine
             tasks = with_signs(tasks, stack.enter_context(tempfile.TemporaryDirectory(prefix="netpick-")))
         _train_all(situation, tasks, seconds, inputs.labels, left, listener, cluster)
+    return left
 
 
 def _circumstances(situation: Situation) -> dict[str, object]:

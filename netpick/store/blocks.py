@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,7 +104,7 @@ def read_blocks(
             if all(_may_hold(file.metadata.row_group(g).column(i).statistics, v) for i, v in ranges.items())
         ]
         large = shard.merged and verified is not None
-        with _reader(shard.path, file, verified if large else None) as (read, known):
+        with _reader(shard, file, verified if large else None) as (read, known):
             make = partial(_group, files, names, read, known)
             for found in ahead(make, groups, DECODING) if large else map(make, groups):
                 if isinstance(found, str):
@@ -123,12 +122,14 @@ def read_blocks(
 
 @contextmanager
 def _reader(
-    path: Path, file: pq.ParquetFile, verified: Verified | None
+    shard: Shard, file: pq.ParquetFile, verified: Verified | None
 ) -> Iterator[tuple[Read, Callable[[int], Known]]]:
     """Give what reads columns of an open file's row group, and what is known of one; with `verified` on any thread."""
     if verified is None:
-        yield lambda group, columns: file.read_row_group(group, columns=columns), lambda group: Known()
+        read_small = partial(file.read_row_group, use_threads=shard.merged)
+        yield lambda group, columns: read_small(group, columns=columns), lambda group: Known()
         return
+    path = shard.path
     about = path.stat()
 
     def known(group: int) -> Known:

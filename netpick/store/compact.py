@@ -8,7 +8,10 @@ knows nothing of this see rows twice. Nothing here takes the run's lock: that is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +34,9 @@ from netpick.store.shards import (
 GROUP_ROWS = 250_000
 GROUP_BYTES = 256 * 2**20
 """A row group ends at whichever of the two comes first: many classes make wide rows."""
+
+OnShare = Callable[[float], None]
+"""Told which share of some work is done."""
 
 
 def drop(files: RunFiles, stems: Collection[str], tables: Collection[str] = TABLES) -> None:
@@ -102,19 +108,40 @@ def recover(files: RunFiles) -> None:
             path.unlink(missing_ok=True)
 
 
-def compact(files: RunFiles, rows_per_file: int) -> dict[str, tuple[int, int]]:
-    """Merge shards into files of about `rows_per_file` rows; return each table's number of files before and after."""
+def compact(files: RunFiles, rows_per_file: int, on_share: OnShare) -> dict[str, tuple[int, int]]:
+    """Merge shards into files of about `rows_per_file` rows; return each table's number of files before and after.
+
+    `on_share` is told now and then which share of the work is done, by the bytes that are read.
+    """
     recover(files)
-    out = {}
+    out, due = {}, []
     for table in TABLES:
         shards = scan(files.path / table)[0]
-        for batch in _batches(files, shards, rows_per_file):
-            _merge(files, table, batch)
-        out[table] = len(shards), len(scan(files.path / table)[0])
-    return out
+        out[table] = len(shards)
+        due += [(table, batch) for batch in _batches(files, shards, rows_per_file)]
+    sizes = [sum(shard.path.stat().st_size for shard in batch.shards) for _, batch in due]
+    done, whole = 0, sum(sizes)
+    for (table, batch), size in zip(due, sizes, strict=True):
+        _merge(files, table, batch, partial(_tell, on_share, done, size, whole))
+        done += size
+        on_share(done / whole)
+    return {table: (before, len(scan(files.path / table)[0])) for table, before in out.items()}
 
 
-def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[list[Shard]]:
+def _tell(on_share: OnShare, done: int, size: int, whole: int, share: float) -> None:
+    """Tell the share of all work, at a share of a part of it."""
+    on_share((done + share * size) / whole)
+
+
+@dataclass
+class _Batch:
+    """Shards that become one file, and their rows."""
+
+    shards: list[Shard] = field(default_factory=list)
+    rows: int = 0
+
+
+def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[_Batch]:
     """Share out whole shards among the files to come; a merged file that is large enough, or alone, is left alone."""
     units = []
     for shard in shards:
@@ -123,27 +150,25 @@ def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[l
         file.close()
         if not shard.merged or rows < rows_per_file / 2:
             units.append((min(map(files.key, shard.holds)), rows, shard))
-    batches: list[list[Shard]] = []
-    filled = 0
+    batches: list[_Batch] = []
     for _, rows, shard in sorted(units, key=lambda unit: unit[0]):
-        if not batches or filled + rows > rows_per_file:
-            batches.append([])
-            filled = 0
-        batches[-1].append(shard)
-        filled += rows
-    return [b for b in batches if len(b) > 1 or not b[0].merged]
+        if not batches or batches[-1].rows + rows > rows_per_file:
+            batches.append(_Batch())
+        batches[-1].shards.append(shard)
+        batches[-1].rows += rows
+    return [b for b in batches if len(b.shards) > 1 or not b.shards[0].merged]
 
 
-def _merge(files: RunFiles, table: str, batch: list[Shard]) -> None:
-    """Write one merged file in the place of the shards of `batch`, and remove these."""
-    folder = files.path / table
-    holds = sorted((stem for s in batch for stem in s.holds), key=files.key)
+def _merge(files: RunFiles, table: str, batch: _Batch, on_share: OnShare) -> None:
+    """Write one merged file in the place of the shards of a batch, and remove these."""
+    folder, shards = files.path / table, batch.shards
+    holds = sorted((stem for s in shards for stem in s.holds), key=files.key)
     # What the replaced files themselves replaced was removed before this began.
-    schema = arrow_schema(table, files.classes, holds, [s.path.name for s in batch if s.merged])
+    schema = arrow_schema(table, files.classes, holds, [s.path.name for s in shards if s.merged])
     if table == "predictions":
-        groups = _sorted_predictions(files, batch, schema)
+        groups = _sorted_predictions(files, batch, schema, on_share)
     else:
-        rows = read_shards(files, table, shards=batch)
+        rows = read_shards(files, table, shards=shards)
         order = ["network", "replicate", "epoch", "split"] if table == "epochs" else ["network", "replicate"]
         plain = pa.table(
             {k: rows.column(k).cast(pa.string()) if k in ("network", "split") else rows.column(k) for k in order}
@@ -153,43 +178,72 @@ def _merge(files: RunFiles, table: str, batch: list[Shard]) -> None:
     path = folder / merged_name(folder)
     write_groups(path, schema, groups)
     sync_folder(folder)  # the new file must be there to stay before the old ones go
-    for shard in batch:
+    for shard in shards:
         shard.path.unlink(missing_ok=True)
     sync_folder(folder)
 
 
-def _sorted_predictions(files: RunFiles, batch: list[Shard], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield row groups by epoch, then split, then network, holding no more than about one of them in memory."""
-    held: dict[Shard, list[tuple[int, str, str, int]]] = {}
-    expected = 0
-    for shard in batch:
-        blocks = list(read_blocks(files, shard, ["epoch"]))
-        held[shard] = [(b.epoch, b.split, b.network, b.replicate) for b in blocks]
-        expected += sum(len(b.table) for b in blocks)
+Evaluation = tuple[int, str]
+"""Epoch and split."""
+
+
+def _sorted_predictions(files: RunFiles, batch: _Batch, schema: pa.Schema, on_share: OnShare) -> Iterator[pa.Table]:
+    """Yield row groups by epoch, then split, then network.
+
+    Each shard is read once where all rows have room in the memory of a row group or two; otherwise again for each epoch
+    and split.
+    """
     row_bytes = 4 * files.classes + 20
-    limit = min(GROUP_ROWS, max(1, GROUP_BYTES // row_bytes))
-    done = 0
-    for epoch, split in sorted({key[:2] for keys in held.values() for key in keys}):
+    limit, done = min(GROUP_ROWS, max(1, GROUP_BYTES // row_bytes)), 0
+    blocks_of = _held if batch.rows * row_bytes <= GROUP_BYTES else _read_again
+    # Within an epoch and split the own order of each shard stays as it is: by network.
+    for blocks in blocks_of(files, batch.shards, schema.names, on_share):
         waiting: list[Block] = []
         rows = 0
-        # Each shard is read in turn, so that its own order within the epoch and split stays as it is: by network.
-        for shard in batch:
-            if not any(key[:2] == (epoch, split) for key in held[shard]):
-                continue
-            for block in read_blocks(files, shard, schema.names, [epoch], [split]):
-                if (block.epoch, block.split) != (epoch, split):
-                    continue
-                waiting.append(block)
-                rows += len(block.table)
-                if rows >= limit:
-                    yield _group(waiting, schema)
-                    done += rows
-                    waiting, rows = [], 0
+        for block in blocks:
+            waiting.append(block)
+            rows += len(block.table)
+            if rows >= limit:
+                yield _group(waiting, schema)
+                done += rows
+                waiting, rows = [], 0
         if waiting:
             yield _group(waiting, schema)
             done += rows
-    if done != expected:  # nothing is in place yet, and nothing was removed
-        raise WorkError(f"{files.path / 'predictions'}: merging got {done} of {expected} rows; nothing was changed")
+    if done != batch.rows:  # nothing is in place yet, and nothing was removed
+        raise WorkError(f"{files.path / 'predictions'}: merging got {done} of {batch.rows} rows; nothing was changed")
+
+
+def _held(files: RunFiles, shards: list[Shard], names: list[str], on_share: OnShare) -> Iterator[list[Block]]:
+    """Yield the blocks of each epoch and split, in their order; all are in memory."""
+    held: dict[Evaluation, list[Block]] = defaultdict(list)
+    for place, shard in enumerate(shards):
+        for block in read_blocks(files, shard, names):
+            held[block.epoch, block.split].append(block)
+        on_share((place + 1) / len(shards))
+    for evaluation in sorted(held):
+        yield held.pop(evaluation)
+
+
+def _read_again(files: RunFiles, shards: list[Shard], names: list[str], on_share: OnShare) -> Iterator[Iterator[Block]]:
+    """Yield the blocks of each epoch and split, in their order, as they are read."""
+    holders: dict[Evaluation, list[Shard]] = defaultdict(list)
+    for shard in shards:
+        for evaluation in {(block.epoch, block.split) for block in read_blocks(files, shard, ["epoch"])}:
+            holders[evaluation].append(shard)
+    readings, done = sum(map(len, holders.values())), 0
+
+    def blocks_of(epoch: int, split: str) -> Iterator[Block]:
+        nonlocal done
+        for shard in holders[epoch, split]:
+            for block in read_blocks(files, shard, names, [epoch], [split]):
+                if (block.epoch, block.split) == (epoch, split):
+                    yield block
+            done += 1
+            on_share(done / readings)
+
+    for evaluation in sorted(holders):
+        yield blocks_of(*evaluation)
 
 
 def _group(blocks: list[Block], schema: pa.Schema) -> pa.Table:

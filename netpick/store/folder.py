@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -250,7 +250,7 @@ class Store:
         try:
             with disk_errors(self.path):
                 schema = arrow_schema("trainings")
-                write_groups(row, schema, [table_of([training_row(result)], schema)], "lz4")
+                write_groups(row, schema, [table_of([training_row(result)], schema)], one=True)
                 sync_folder(row.parent)
         except WorkError:
             with suppress(OSError):  # `recover` will do it
@@ -289,8 +289,10 @@ class Store:
         self._in_merged = {stem for s in merged for stem in s.holds}
         self._recovered = True
 
-    def compact(self, rows_per_file: int = 10_000_000) -> dict[str, tuple[int, int]]:
-        """Merge the shards into files of about `rows_per_file` rows.
+    def compact(
+        self, rows_per_file: int = 10_000_000, on_share: Callable[[float], None] = lambda share: None
+    ) -> dict[str, tuple[int, int]]:
+        """Merge the shards into files of about `rows_per_file` rows; `on_share` is told which share of it is done.
 
         Returns each table's number of files before and after. Predictions lie by epoch, split and network, in row
         groups of about 250,000 rows, so that one epoch is read without the others. Needs room on the disk for one
@@ -298,13 +300,13 @@ class Store:
         """
         self._recovered = False
         with disk_errors(self.path):
-            out = compact.compact(self.files, rows_per_file)
+            out = compact.compact(self.files, rows_per_file, on_share)
         self.recover()
         return out
 
-    def is_scattered(self) -> bool:
-        """Whether there are small files that `compact` would merge."""
-        return any(not shard.merged for table in TABLES for shard in scan(self.path / table)[0])
+    def scattered(self) -> int:
+        """Return how many trainings have small files that `compact` would merge."""
+        return max(sum(not shard.merged for shard in scan(self.path / table)[0]) for table in TABLES)
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line of JSON with the time to events.jsonl; what can't be written is let go."""

@@ -63,7 +63,7 @@ def _written(
         groups = prediction_tables(result, labels, scores, files.classes)
         for table, tables in (("predictions", groups), ("epochs", None)):
             path, schema = _shard(files, table, stem), arrow_schema(table, files.classes)
-            write_groups(path, schema, tables or [table_of(epoch_rows(result), schema)], "lz4")
+            write_groups(path, schema, tables or [table_of(epoch_rows(result), schema)], one=True)
             sync_folder(path.parent)
             yield path
 

@@ -34,6 +34,7 @@ def start_of(tasks, total, cost=10.0, basis="rough", workers=2):
     said = Estimate(
         run="runs/x", due=len(tasks), total=total, devices=("cpu",), workers=workers, basis=basis, measured=20,
         calibration_seconds=30.0, spread=0.2, seconds=100.0, low=80.0, high=130.0, worker_seconds=200.0,
+        merge_seconds=0.0,
         disk={"predictions": 3_000_000, "rest": 1000}, disk_free=10**10, worker_memory=300_000_000, data_memory=10**8,
         memory_free=10**10, device_memory=None, costliest=(),
     )  # fmt: skip
@@ -81,6 +82,26 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
     # After 20 seconds two of four equal trainings are done: two more take 20 s.
     assert lines[5] == "4 of 6 networks (3 done, 1 diverged, 6 a minute, 20 s left)"
     assert len(lines) == 6
+
+
+def test_merging_is_said_with_what_is_left_of_it(monkeypatch):
+    out = io.StringIO()
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with ProgressListener(Screen(file=out, width=200)) as listener:
+        for at, share, left in ((0, 0.0, 40.0), (1, 0.02, 39.0), (20, 0.5, 20.0), (40, 1.0, None)):
+            clock[0] = at
+            listener.merging(share, left)
+    assert out.getvalue().splitlines() == [
+        "merging the small files into large ones, 40 s left ...",
+        "merging the small files into large ones, 50 % done, 20 s left ...",
+    ]
+    out = io.StringIO()
+    with ProgressListener(Screen(file=out, width=200, force_terminal=True)) as listener:
+        listener.begin(start_of([task(0)], 1))
+        listener.merging(0.5, 20.0)
+        listener.live.refresh()
+    assert "merging the small files into large ones, 50 % done, 20 s left" in out.getvalue()
 
 
 def test_on_a_terminal_the_bars_say_what_each_worker_does(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from netpick.core.devices import usable_cores
 from netpick.core.errors import NetpickError, RunError
 from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec
@@ -19,11 +21,12 @@ from netpick.sessions.forecast import bookkeeping, calibration, estimate, outloo
 from netpick.sessions.forecast.bookkeeping import Bookkeeping, of_epochs
 from netpick.sessions.forecast.estimate import HANDLING_SECONDS, Overheads, disk, predict, size
 from netpick.sessions.forecast.model import Timed, fit, rough
-from netpick.sessions.forecast.probe import time_task
+from netpick.sessions.forecast.probe import Probed, time_task
 from netpick.sessions.forecast.work import workloads_of
 from netpick.sessions.generate import generate_run
 from netpick.sessions.settle import settled
 from netpick.sessions.situation import RunNetwork, Samples
+from netpick.sessions.workers.task import Ended
 from netpick.store.folder import Store
 
 CPU = Options(device="cpu", workers=1)
@@ -60,6 +63,9 @@ def test_an_estimate_times_the_networks_and_changes_nothing_else(made, calibrate
     assert names <= {"calibration.json", ".lock"}
     assert (folder / "run.toml").read_text() == (made / "run.toml").read_text()
     assert not (folder / ".cache").exists()
+    kept = json.loads((folder / calibration.FILE).read_text())
+    # Messages and the log take more than writing down alone, and no second.
+    assert all(0.5 * each["core"] < each["between"] < 1 for each in kept["bookkeeping"])
     assert not Store.open(folder).finished()
     shares = [row["share"] for row in found.costliest]
     assert shares == sorted(shares, reverse=True)
@@ -160,6 +166,77 @@ def test_finished_trainings_tell_of_the_others(made, tmp_path, monkeypatch):
     assert not (folder / calibration.FILE).exists()
 
 
+def test_the_time_left_counts_merging_to_its_end(calibrated, tmp_path):
+    folder, heard = shutil.copytree(calibrated[0], tmp_path / "run"), []
+
+    class Listens(Listener):
+        def begin(self, start):
+            self.start = start
+
+        def finished(self, result):
+            heard.append(self.start.left.seconds(time.monotonic()))
+
+        def merging(self, share, left):
+            heard.append((share, left))
+
+    listens = Listens()
+    train_run(folder, CPU, listens)
+    trained, merged = heard[:8], heard[8:]
+    merge = listens.start.estimate.merge_seconds
+    assert merge > 0
+    assert trained[0] > merge
+    assert trained[-1] > 0  # all are trained, and it is not over
+    assert merged[0] == (0, pytest.approx(trained[-1], rel=0.1))
+    assert merged[-1] == (1, None)
+    assert all(left > 0 for share, left in merged if share < 1)
+    (said,) = [event for event in Store.open(folder).events() if event["event"] == "merging"]
+    assert said["left"] == pytest.approx(trained[-1], abs=0.1)
+
+
+def test_where_nothing_is_merged_no_time_is_said_for_it(calibrated):
+    with_, without = (
+        estimate_run(calibrated[0], dataclasses.replace(CPU, compact=compact)) for compact in (True, False)
+    )
+    assert with_.merge_seconds > without.merge_seconds == 0
+    assert with_.seconds == pytest.approx(without.seconds + with_.merge_seconds)
+
+
+def test_files_of_trainings_that_had_ended_before_are_merged_too(calibrated, tmp_path):
+    folder = shutil.copytree(calibrated[0], tmp_path / "run")
+    whole = estimate_run(folder, CPU).merge_seconds
+
+    class Stops(Listener):
+        def finished(self, result):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(folder, CPU, Stops())
+    rest = estimate_run(folder, CPU)
+    assert (rest.due, rest.merge_seconds) == (7, pytest.approx(whole))
+
+
+def test_a_calibration_on_a_busy_machine_counts_that_all_takes_longer(made, tmp_path, monkeypatch):
+    """Others had the cores for half of the time of planted timings, and the session's own are planted too."""
+    each = Bookkeeping(commit=0.04, core=0.02, merge=0.01, between=0.03)
+    monkeypatch.setattr(calibration, "time_bookkeeping", lambda *args: (each, each))
+    found = {}
+    for name, waited in (("calm", 0.0), ("busy", 1.0)):
+
+        def stream(tasks, work, workers, devices, waited=waited):
+            for task in tasks:
+                yield Ended(task, Probed(Timed(task.key, 0.01, 1e-5, 0.1), 2.0, waited))
+
+        monkeypatch.setattr(calibration.pool, "stream", stream)
+        folder = shutil.copytree(made, tmp_path / name)
+        found[name] = estimate_run(folder, dataclasses.replace(CPU, workers=usable_cores()), seconds=5)
+    workers = usable_cores()
+    # What is timed of the networks has the load in it. The session's own is computed twice as long.
+    assert found["busy"].worker_seconds == pytest.approx(found["calm"].worker_seconds)
+    rounds = -(-8 // workers)
+    more = found["busy"].seconds - found["calm"].seconds
+    assert more == pytest.approx(rounds * 0.03 + 8 * 0.01, rel=0.01)
+
+
 def test_replicates_and_retries_are_due_as_in_training(made):
     found = estimate_run(made, dataclasses.replace(CPU, overrides=["recipe.replicates=3"]), seconds=0)
     assert (found.due, found.total) == (24, 24)
@@ -218,6 +295,9 @@ def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
     said = predict(model, works, 4, 4, Overheads(Bookkeeping(commit=0.04, core=0.02, merge=0.0), start=2.5))
     assert said.seconds == pytest.approx(2.5 + 2 * (each + 0.02 + HANDLING_SECONDS))
     assert said.worker_seconds == pytest.approx(8 * each)
+    # Where a session was rehearsed, that says what passes beside a training.
+    said = predict(model, works, 4, 4, Overheads(Bookkeeping(0.04, 0.02, 0.0, between=0.05), start=2.5))
+    assert said.seconds == pytest.approx(2.5 + 2 * (each + 0.05))
     # However many workers there are, results are written down one after the other.
     for cores in (4, 64, None):
         slow = predict(model, works, 4, cores, Overheads(Bookkeeping(commit=1.0, core=0.1, merge=0.25), start=2.5))
@@ -228,7 +308,7 @@ def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_tr
     """On a clock that goes on by what a commit, a wait and a merged training are made to take."""
     clock, core, waited, held = [0.0], [0.0], [0.0], Counter()
 
-    def commit(store, result, labels):
+    def commit(store, result, labels, *scores):
         held[store.path] += 1
         first = held[store.path] == 1  # which loads what is loaded once
         clock[0] += 0.5 + (9.0 if first else 0.01 * len(result.epochs))
@@ -240,7 +320,7 @@ def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_tr
 
     monkeypatch.setattr(Store, "commit", commit)
     monkeypatch.setattr(Store, "compact", compact)
-    clocks = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: core[0])
+    clocks = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: core[0], process_time=lambda: clock[0])
     monkeypatch.setattr(bookkeeping, "time", clocks)
     monkeypatch.setattr(bookkeeping, "waited_for_core", lambda: waited[0])
     timed = bookkeeping.time_bookkeeping(["a", "b"], 20)

@@ -16,12 +16,16 @@ SHOWN = 1.0
 """Second: less than that is not shown, so that the last moments are judged by it."""
 
 
-def session(true, predicted, fixed, workers, measured, commit, commit_alone=None, between=0.003, startup=3.0):
+def session(
+    true, predicted, fixed, workers, measured, commit, commit_alone=None, between=0.003, startup=3.0, busy=None
+):
     """Train in the order of what is predicted; return (seconds left as said, as it then was) after each training.
 
     A worker that is free is given the next training at once, and results are written down one after the other, for
     `commit` seconds; for `commit_alone` where no worker trains any more, so that the coordinator waits for no core.
+    All that is done for a training takes `busy` times as long, by its place in the order.
     """
+    busy = np.ones(len(true)) if busy is None else busy
     order = np.argsort(-predicted, kind="stable")
     true, predicted = true[order], predicted[order]
     keys = [(f"{place:05}", 0) for place in range(len(true))]
@@ -31,14 +35,15 @@ def session(true, predicted, fixed, workers, measured, commit, commit_alone=None
     for place, seconds in enumerate(true):
         begun = heapq.heappop(free)
         starts.append((begun if place >= workers else 0.0, keys[place]))
-        ends.append((begun + seconds + between, keys[place], seconds))
+        seconds *= busy[place]
+        ends.append((begun + seconds + between * busy[place], keys[place], seconds))
         heapq.heappush(free, ends[-1][0])
     starts.sort(reverse=True)
     now, last, said = 0.0, max(free), []
     for end, key, seconds in sorted(ends):
         now = max(now, end)
         waits = commit_alone is not None and now < last
-        took = commit if waits or commit_alone is None else commit_alone
+        took = (commit if waits or commit_alone is None else commit_alone) * busy[int(key[0])]
         waited = commit - commit_alone if waits else 0.0
         now += took
         while starts and starts[-1][0] <= now:
@@ -78,6 +83,59 @@ def test_from_the_half_on_the_time_left_is_what_follows(kind, workers, basis, co
         assert seconds == pytest.approx(follows, rel=OFF, abs=SHOWN if follows < 5 else 0)
         assert seconds > 0
     assert said[-1] == (None, 0)
+
+
+MINUTE = 60.0
+
+
+@pytest.mark.parametrize(("before", "after"), [(1.0, 2.0), (2.0, 1.0), (1.0, 1.5)])
+@pytest.mark.parametrize(
+    ("number", "size", "changes", "basis"),
+    [(1500, 0.3, 400, "rough"), (1001, 1.0, 300, "timed"), (200, 8.0, 60, "timed")],
+)
+def test_within_a_minute_the_time_left_follows_what_others_do_on_the_machine(
+    number, size, changes, basis, before, after
+):
+    random = np.random.default_rng(3)
+    sizes = size * np.sort(random.lognormal(0, 0.8, number))[::-1]
+    true = sizes * np.exp(random.normal(0, 0.05, number))
+    spread, factor, fixed = (0.1, 1.2, 0.02) if basis == "timed" else (0.15, 4.0, 0.3)
+    predicted = factor * sizes * np.exp(random.normal(0, spread, number)) + fixed
+    busy = np.where(np.arange(number) < changes, before, after)
+    said = session(true, predicted, fixed, 2, basis == "timed", 0.02, busy=busy)
+    began = said[changes][1]  # seconds before the end
+    judged = [(seconds, follows) for seconds, follows in said[:-1] if began - MINUTE > follows > SHOWN]
+    assert len(judged) > 50
+    for seconds, follows in judged:
+        assert seconds == pytest.approx(follows, rel=OFF, abs=SHOWN)
+
+
+def test_files_that_are_merged_at_the_end_are_counted_before_and_while_they_are():
+    left = TimeLeft({("a", 0): 10.0, ("b", 0): 10.0}, 0.0, 1, measured=True, merge=8.0)
+    assert left.seconds(0.0) == pytest.approx(28)
+    for at, key in ((0.0, ("a", 0)), (10.0, ("b", 0))):
+        left.started(key, at)
+        left.finished(key, 10.0, 0.0, True, at + 10)
+    assert left.seconds(20.0) == pytest.approx(8)  # all is trained, and it is not over
+    # It comes on half as fast as was said: a quarter in 4 s, where 12 s will follow and 6 were said.
+    left.merged(0.0, 20.0)
+    left.merged(0.25, 24.0)
+    assert 6 < left.seconds(24.0) < 12
+    left.merged(0.9, 34.4)
+    assert left.seconds(34.4) == pytest.approx(1.6, rel=0.1)
+    left.merged(1.0, 36.0)
+    assert left.seconds(36.0) is None
+
+
+@pytest.mark.parametrize(("measured", "merging"), [(True, 16), (False, 8)])
+def test_a_machine_on_which_all_takes_longer_than_it_was_timed_to_take_merges_slower_too(measured, merging):
+    left = TimeLeft({("a", 0): 10.0, ("b", 0): 10.0}, 0.0, 1, measured, merge=8.0)
+    for at, key in ((0.0, ("a", 0)), (20.0, ("b", 0))):
+        left.started(key, at)
+        left.finished(key, 20.0, 0.0, True, at + 20)
+    assert left.seconds(40.0) == pytest.approx(merging)
+    left.merged(0.0, 40.0)
+    assert left.seconds(40.0) == pytest.approx(merging)
 
 
 def lefts(predicted, workers, measured, took, fixed=0.0):

@@ -263,7 +263,7 @@ def test_the_listener_hears_everything_in_order(undisturbed):
     assert not (folder / "calibration.json").exists()
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     kinds = Counter(event["event"] for event in events)
-    assert kinds == Counter(begin=1, start=7, end=1) + STATUSES
+    assert kinds == Counter(begin=1, start=7, merging=1, end=1) + STATUSES
     assert [event["network"] for event in events if event["event"] == "start"] == [t.job.spec.name for t in heard.tasks]
 
 

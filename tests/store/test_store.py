@@ -609,6 +609,30 @@ def test_compacted_predictions_lie_by_epoch_split_and_network(tmp_path, monkeypa
     assert max(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)) <= 14
 
 
+@pytest.mark.parametrize("room", [2**28, 1])
+def test_merging_says_its_share_and_gives_the_same_whether_or_not_all_has_room_in_memory(tmp_path, monkeypatch, room):
+    monkeypatch.setattr("netpick.store.compact.GROUP_ROWS", 10)
+    store, calm = make_store(tmp_path / "run"), make_store(tmp_path / "calm")
+    for one in (store, calm):
+        commit_all(one)
+        one.commit(make_result("Basic", 1), LABELS)
+    calm.compact()
+    monkeypatch.setattr("netpick.store.compact.GROUP_BYTES", room * 1000)
+    assert store.scattered() == len(store.finished())
+    shares = []
+    store.compact(on_share=shares.append)
+    assert store.scattered() == 0
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 5
+    assert (shares[-1], 0 < shares[0] < 0.5) == (1, True)
+    assert snapshot(tmp_path / "run") == snapshot(tmp_path / "calm")
+    for table in ("trainings", "epochs", "predictions"):
+        one, other = (pq.read_table(tmp_path / name / table / "part-00001.parquet") for name in ("run", "calm"))
+        assert one.drop_columns([c for c in ("started",) if c in one.column_names]).equals(
+            other.drop_columns([c for c in ("started",) if c in other.column_names])
+        )
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 def test_forget_takes_out_only_these_statuses(tmp_path, compacted):
     path = tmp_path / "run"

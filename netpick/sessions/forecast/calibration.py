@@ -26,7 +26,8 @@ from netpick.core.files import atomic_write, read_text
 from netpick.core.provenance import PACKAGE, versions
 from netpick.sessions.forecast.bookkeeping import Bookkeeping, time_bookkeeping
 from netpick.sessions.forecast.model import Model, Timed, rough
-from netpick.sessions.forecast.probe import time_task
+from netpick.sessions.forecast.probe import Probed, time_task
+from netpick.sessions.forecast.rehearsal import rehearse
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import Samples, Situation
 from netpick.sessions.workers import pool
@@ -36,7 +37,7 @@ HandOut = Callable[[Sequence[Task], Callable[[Task], Any]], Generator[Ended[Any]
 """Does some tasks, and yields each as it ends."""
 
 FILE = "calibration.json"
-FORMAT = 3
+FORMAT = 4
 """Raised when what is in the file changes its meaning."""
 
 MOST_BYTES = 2**20
@@ -121,7 +122,7 @@ def calibrate(
     # Should the time run out, what was timed is of all sizes.
     places = [place for first in range(3) for place in places[first::3]]
     chosen = [replace(tasks[place], job=replace(tasks[place].job, keep_weights=False)) for place in places]
-    timed: list[Timed] = []
+    probed: list[Probed] = []
     start: float | None = None
     clock = time.monotonic()
     deadline = clock + max(seconds, 2 * START_SECONDS)
@@ -135,14 +136,27 @@ def calibrate(
             if isinstance(ended.outcome, Failure):
                 took = ended.outcome.seconds
             else:
-                times, took = ended.outcome
-                timed.append(times)
+                probed.append(ended.outcome)
+                took = ended.outcome.seconds
             if start is None:
                 start = max(0.0, time.monotonic() - clock - took)
-            if time.monotonic() > deadline and len(timed) >= 8:
+            if time.monotonic() > deadline and len(probed) >= 8:
                 break
-    bookkeeping = time_bookkeeping(situation.classes, situation.samples.evaluated) if timed else ()
+    if not probed:
+        return Calibration([], start, took=time.monotonic() - clock)
+    busy = _busy(probed)
+    here = hand_out is None and situation.devices[0] == "cpu"
+    session = partial(rehearse, chosen[0], situation.workers, situation.devices) if here else None
+    bookkeeping = time_bookkeeping(situation.classes, situation.samples.evaluated, session)
+    bookkeeping = tuple(each.slower(busy) for each in bookkeeping)
+    timed = [each.timed for each in probed]
     return Calibration(timed, start, bookkeeping, time.monotonic() - clock, situation.samples)
+
+
+def _busy(probed: Sequence[Probed]) -> float:
+    """Return how many times as long all takes on this machine, since others have the cores for some of the time."""
+    seconds, waited = (sum(getattr(each, name) for each in probed) for name in ("seconds", "waited"))
+    return seconds / max(0.1 * seconds, seconds - waited)
 
 
 def circumstances(situation: Situation) -> dict[str, Any]:

@@ -47,9 +47,9 @@ WORKER_BYTES = 310 * 2**20
 class Estimate:
     """What is to be expected; seconds of wall time, bytes.
 
-    `low` and `high` hold nine futures of ten. `basis` says what the times come from: `timed` networks, `finished`
-    trainings of the run, or `rough` (nothing was measured). `costliest` has the networks that take longest. `cluster`
-    is on what it is trained where that isn't this machine.
+    `low` and `high` hold nine futures of ten; `merge_seconds` of all are for merging files at the end. `basis` says
+    what the times come from: `timed` networks, `finished` trainings of the run, or `rough` (nothing was measured).
+    `costliest` has the networks that take longest. `cluster` is on what it is trained where that isn't this machine.
     """
 
     run: str
@@ -65,6 +65,7 @@ class Estimate:
     low: float
     high: float
     worker_seconds: float
+    merge_seconds: float
     disk: Mapping[str, int]
     disk_free: int
     worker_memory: int
@@ -140,25 +141,44 @@ class Estimate:
 
 
 HANDLING_SECONDS = 0.005
-"""For a training where all cores are busy: messages between session and worker, the log, waiting for each other."""
+"""For messages and the log, a training, where all cores are busy and no session was rehearsed."""
 
 
 @dataclass(frozen=True)
 class Overheads:
-    """What passes besides the trainings: for each of them, and seconds until the workers have begun."""
+    """What passes besides the trainings: for each of them, and seconds until the workers have begun.
+
+    `scattered` are trainings that have ended before, and whose files are merged with those of the others.
+    """
 
     each: Bookkeeping = field(default_factory=Bookkeeping)
     start: float = 5.0
+    scattered: int = 0
+
+    def between(self, shared: bool) -> float:
+        """Return the seconds of its worker that pass beside a training; `shared`: every core has a worker."""
+        if not shared:
+            return 0.0
+        return self.each.core + HANDLING_SECONDS if self.each.between is None else self.each.between
+
+    def without_merging(self) -> Overheads:
+        """Return what passes where no files are merged."""
+        return replace(self, each=replace(self.each, merge=0.0))
+
+    def merging(self, number: int) -> float:
+        """Return the seconds of merging the files of so many trainings."""
+        return self.each.merge * (number + self.scattered)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Wall seconds, the lower and the upper end of their range, and the seconds of all workers together."""
+    """Wall seconds, the lower and the upper end of their range, the seconds of all workers, and those of merging."""
 
     seconds: float = 0.0
     low: float = 0.0
     high: float = 0.0
     worker_seconds: float = 0.0
+    merging: float = 0.0
 
 
 def predict(
@@ -169,14 +189,15 @@ def predict(
         return Prediction()
     each, number = overheads.each, len(loads)
     # Where every core has a worker, the session takes its time from them.
-    extra = each.core + HANDLING_SECONDS if cores is not None and workers >= cores else 0.0
+    extra = overheads.between(cores is not None and workers >= cores)
     busy = replace(model, fixed=model.fixed + extra)
-    outside = overheads.start + each.merge * number
+    outside = overheads.start + overheads.merging(number)
     low, high = np.quantile(futures(busy, loads, workers), (0.05, 0.95))
     wall = schedule(sorted(map(busy.seconds, loads), reverse=True), workers)
     wall = max(wall, each.commit * number)  # many workers wait for the one that writes their results down
     seconds = sum(map(model.seconds, loads))
-    return Prediction(outside + wall, outside + min(float(low), wall), outside + max(float(high), wall), seconds)
+    low, high = outside + min(float(low), wall), outside + max(float(high), wall)
+    return Prediction(outside + wall, low, high, seconds, overheads.merging(number))
 
 
 def disk(

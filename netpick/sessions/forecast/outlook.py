@@ -53,7 +53,8 @@ class Outlook:
     def time_left(self, keys: Sequence[TrainingKey], workers: int) -> TimeLeft:
         """Return what says the time left while some trainings are handed out in this order."""
         seconds = {key: self.seconds(key) for key in keys}
-        return TimeLeft(seconds, self.model.fixed, workers, measured=self.estimate.basis != "rough")
+        measured = self.estimate.basis != "rough"
+        return TimeLeft(seconds, self.model.fixed, workers, measured, self.estimate.merge_seconds)
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ def look_ahead(
     return Outlook(loads, model, _estimate(situation, due, model, known, compact, begun))
 
 
+def merging_alone(number: int) -> TimeLeft:
+    """Return what says the time left where no training is due, and files of so many are merged."""
+    return TimeLeft({}, 0.0, 1, measured=False, merge=Overheads(start=0.0).merging(number))
+
+
 def kept_samples(situation: Situation) -> Samples | None:
     """Return the numbers of samples that a calibration has kept: then the data set need not be looked at."""
     kept = calibration.load(situation)
@@ -144,6 +150,7 @@ def nothing_due(situation: Situation) -> Estimate:
     return Estimate(
         run=str(situation.store.path), due=0, total=total, devices=situation.devices, workers=0, basis="finished",
         measured=total, calibration_seconds=0.0, spread=0.0, seconds=0.0, low=0.0, high=0.0, worker_seconds=0.0,
+        merge_seconds=0.0,
         disk={}, disk_free=shutil.disk_usage(situation.store.path).free, worker_memory=0, data_memory=0,
         memory_free=None, device_memory=None, costliest=(),
     )  # fmt: skip
@@ -178,6 +185,7 @@ def _estimate(
     networks = [training.network for training in situation.due]
     pixels = math.prod(situation.image)
     overheads = _overheads(known.calibration, [network.recipe.epochs for network in networks], begun)
+    overheads = replace(overheads, scattered=store.scattered()) if compact else overheads.without_merging()
     said: Prediction = predict(model, due, situation.workers, _cores(situation), overheads)
     measured = [times.memory_bytes for times in model.known.values() if times.memory_bytes]
     on_card = situation.devices[0].startswith("cuda")
@@ -198,6 +206,7 @@ def _estimate(
         low=said.low,
         high=said.high,
         worker_seconds=said.worker_seconds,
+        merge_seconds=said.merging,
         disk=estimate.disk(networks, samples, len(situation.classes), situation.keep, pixels, first, compact),
         disk_free=shutil.disk_usage(store.path).free,
         worker_memory=estimate.WORKER_BYTES if on_card else max([on_paper, *measured]),

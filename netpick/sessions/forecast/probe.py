@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from netpick.core.errors import WorkError
 from netpick.core.metrics import evaluate
+from netpick.core.processes import waited_for_core
 from netpick.core.result import TrainingResult
 from netpick.sessions.forecast.model import Timed
 from netpick.sessions.workers.process import prepare, resident
@@ -25,15 +26,24 @@ from netpick.sessions.workers.task import Task
 from netpick.training.job import EVALUATION_BATCH
 
 
-def time_task(task: Task, budget: float) -> tuple[Timed, float]:
-    """Train a network for about `budget` seconds in a worker process; return what it takes, and what that took.
+@dataclass(frozen=True)
+class Probed:
+    """What one network takes; what it took to time that, and for how much of it others had the cores."""
+
+    timed: Timed
+    seconds: float
+    waited: float
+
+
+def time_task(task: Task, budget: float) -> Probed:
+    """Train a network for about `budget` seconds in a worker process, and return what it takes.
 
     Raises
     ------
     WorkError
         The training does not end as `done`.
     """
-    clock = time.perf_counter()
+    clock, waited = time.perf_counter(), waited_for_core()
     prepare()
     from netpick.training.parts import Parts
 
@@ -69,7 +79,7 @@ def time_task(task: Task, budget: float) -> tuple[Timed, float]:
         fixed_seconds=max(0.0, result.seconds - inside) + job.recipe.epochs * _metrics_seconds(whole, classes),
         memory_bytes=result.epochs[-1].peak_memory_bytes or _memory(),
     )
-    return timed, time.perf_counter() - clock
+    return Probed(timed, time.perf_counter() - clock, waited_for_core() - waited)
 
 
 def _metrics_seconds(whole: Mapping[str, Any], classes: int) -> float:
