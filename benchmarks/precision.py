@@ -66,6 +66,7 @@ def compare(reference: Run, candidate: Run, margin: float) -> dict[str, Any]:
     if len(by_network) < 2:
         raise SystemExit(f"{len(by_network)} networks are done in both runs: at least 2 are needed")
     mean, low, high = interval(by_network.to_numpy())
+    seeds = 100 * pairs.groupby("network")["accuracy_reference"].std().pow(2).mean() ** 0.5
     other = pairs[pairs["plan_reference"] != pairs["plan_candidate"]]
     statuses = {
         name: {str(k): int(v) for k, v in run.trainings["status"].value_counts().items()}
@@ -82,6 +83,7 @@ def compare(reference: Run, candidate: Run, margin: float) -> dict[str, Any]:
         ["mean difference, points", f"{mean:+.3f}"],
         ["its 95 % interval", f"{low:+.3f} to {high:+.3f}"],
         ["standard deviation between networks, points", f"{by_network.std():.3f}"],
+        ["the same between seeds of one, reference", f"{seeds:.3f}"],
         ["largest gain, largest loss, points", f"{by_network.max():+.2f}, {by_network.min():+.2f}"],
         ["seconds of training, reference to candidate", f"{speed:.2f}"],
     ]
@@ -109,6 +111,7 @@ def compare(reference: Run, candidate: Run, margin: float) -> dict[str, Any]:
         "other_plan": len(other),
         "mean": mean,
         "interval": [low, high],
+        "deviation_of_seeds": seeds,
         "within_margin": within,
         "times_as_fast": speed,
         "differences": by_network.to_dict(),
