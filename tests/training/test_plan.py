@@ -139,7 +139,7 @@ def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monke
     monkeypatch.setattr(choice, "cpu_has_bf16", lambda: has)
     recipe = Recipe(precision="auto")
     # Multiply-accumulates: 24² × 25 × channels, and as many × 10 for the second one.
-    small, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 400, 4000))
+    small, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 400, 13_000))
     assert (small.precision, small.mode) == ("fp32", "compiled")
     assert (large.precision, large.mode) == (("bf16", "eager") if has else ("fp32", "compiled"))
     assert (huge.precision, huge.mode) == (("bf16", "eager") if has else ("fp32", "explicit"))

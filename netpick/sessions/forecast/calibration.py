@@ -27,7 +27,6 @@ from netpick.core.provenance import PACKAGE, versions
 from netpick.sessions.forecast.bookkeeping import Bookkeeping, time_bookkeeping
 from netpick.sessions.forecast.model import Model, Timed, rough
 from netpick.sessions.forecast.probe import Probed, time_task
-from netpick.sessions.forecast.rehearsal import rehearse
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import Samples, Situation
 from netpick.sessions.workers import pool
@@ -145,9 +144,7 @@ def calibrate(
     if not probed:
         return Calibration([], start, took=time.monotonic() - clock)
     busy = _busy(probed)
-    here = hand_out is None and situation.devices[0] == "cpu"
-    session = partial(rehearse, chosen[0], situation.workers, situation.devices) if here else None
-    bookkeeping = time_bookkeeping(situation.classes, situation.samples.evaluated, session)
+    bookkeeping = time_bookkeeping(situation.classes, situation.samples.evaluated)
     bookkeeping = tuple(each.slower(busy) for each in bookkeeping)
     timed = [each.timed for each in probed]
     return Calibration(timed, start, bookkeeping, time.monotonic() - clock, situation.samples)

@@ -143,15 +143,24 @@ def steps(values: np.ndarray, beside: np.ndarray) -> tuple[np.ndarray, np.ndarra
     By least squares, in which a part of the values goes along with `beside` in a straight line. Where that is no other
     than a step the error is infinite.
     """
-    basis = np.linalg.qr(np.column_stack([np.ones(len(values)), beside - beside.mean()]))[0]
-    after = np.tri(len(values)).T  # a row a place: 1 from there on
-    after, values = after - after @ basis @ basis.T, values - basis @ (basis.T @ values)
-    squares = (after**2).sum(axis=1)
+    # Products of matrices would be computed by threads that wait for each other where the workers have the cores.
+    across = beside - beside.mean()
+    basis = [one / (np.sqrt((one**2).sum()) or 1.0) for one in (np.ones(len(values)), across)]
+    for one in basis:
+        values = values - one * (one * values).sum()
+    squares = np.arange(len(values), 0, -1.0)  # of what is 1 from each place on, and of its parts that lie in the basis
+    for one in basis:
+        squares = squares - _from_each(one) ** 2
     known = squares > 1e-6
     squares = np.where(known, squares, 1.0)
-    high = np.where(known, after @ values / squares, 0.0)
+    high = np.where(known, _from_each(values) / squares, 0.0)
     rest = np.maximum(values @ values - high**2 * squares, 0.0) / max(1, len(values) - 3)
     return high, np.where(known, np.sqrt(np.maximum(rest, SCATTER**2) / squares), np.inf)
+
+
+def _from_each(values: np.ndarray) -> np.ndarray:
+    """Return the sum of the values from each place on."""
+    return values[::-1].cumsum()[::-1]
 
 
 def changed(values: np.ndarray, beside: np.ndarray) -> int | None:

@@ -43,11 +43,11 @@ def time_task(task: Task, budget: float) -> Probed:
     WorkError
         The training does not end as `done`.
     """
-    clock, waited = time.perf_counter(), waited_for_core()
     prepare()
     from netpick.training.parts import Parts
 
     job, whole = replace(task.job, fold=None), Parts.of(task.job, resident(task.shared, task.job.device)).timed()
+    clock, waited = time.perf_counter(), waited_for_core()  # what was before passes once in a process
     samples = len(whole["train"][1])
     batch = min(job.recipe.batch_size, samples)
 

@@ -37,6 +37,8 @@ Outcome = TypeVar("Outcome")
 
 WAITING = 8
 """Outcomes that may wait to be taken, beside one a worker: where they come faster than they are taken, workers rest."""
+FREE, REST = 2, 0.004
+"""Outcomes that may wait before workers wait a little too, so that the session has a core; and the seconds for each."""
 SECONDS_TO_NOTICE = 3
 """joblib notices a dead worker within milliseconds, or never."""
 
@@ -120,9 +122,10 @@ def _parallel(
 
     def calls() -> Iterator[Any]:
         # Over when too much waits to be taken: joblib would go on, and a death would cost all that waits.
-        while queue and len(hand.by_key) < 2 * workers + WAITING:
+        while queue and (held := len(hand.by_key)) < 2 * workers + WAITING:
+            rest = REST * max(0, held - workers - FREE)
             # joblib may ask for a task after a worker has died: what it is given then is in hand, and tried again.
-            yield delayed(attempt)(work, hand.give(queue.popleft()))
+            yield delayed(attempt)(work, hand.give(queue.popleft()), rest)
 
     # Workers of another backend may have their parent on another machine.
     own = isinstance(get_active_backend()[0], LokyBackend)

@@ -31,8 +31,9 @@ from netpick.training.job import Data, Job
 Outcome = TypeVar("Outcome")
 
 
-def attempt(work: Callable[[Task], Outcome], task: Task) -> tuple[TrainingKey, Outcome | Failure]:
-    """Do a task's work; whatever goes wrong comes back as a failure."""
+def attempt(work: Callable[[Task], Outcome], task: Task, rest: float = 0.0) -> tuple[TrainingKey, Outcome | Failure]:
+    """Do a task's work, after some seconds of rest; whatever goes wrong comes back as a failure."""
+    time.sleep(rest)
     started = datetime.now(UTC)
     try:
         return task.key, work(task)

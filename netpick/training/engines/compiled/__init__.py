@@ -41,7 +41,7 @@ SHAPES = ("Reshape", "Flatten", "Identity")
 MISSING = ("RReLU", "Softmax", "Add", "Concat")
 """Operations that there is no machine code for: the slopes that RReLU draws depend on what it gets."""
 
-MOST_MACS = 50_000_000
+MOST_MACS = 250_000_000
 """Multiply-accumulates of a sample up to which machine code is faster than torch's kernels."""
 
 MOST_LINEAR_MACS = 1_400_000

@@ -825,6 +825,15 @@ def linear_back_input(row, weight, dy, dx, n, taps, offsets):
 
 
 @jit
+def repeat_taps(taps, offsets, many, channels, plane, kernel):
+    """Write the taps of one channel for the others too, which lie so far apart; return how many there are then."""
+    for c in range(1, channels):
+        for t in range(many):
+            taps[c * many + t], offsets[c * many + t] = taps[t] + c * plane, offsets[t] + c * kernel
+    return many * channels
+
+
+@jit
 def find_taps(row, n, taps, offsets):
     """Write where each weight of an output channel reads, from its first: (channels, kd, kh, kw) in order.
 
@@ -834,15 +843,13 @@ def find_taps(row, n, taps, offsets):
     each = (row[SHAPE + 2] + stride - 1) // stride
     width = each * stride
     t = 0
-    for c in range(row[INPUTS]):
-        for d in range(row[KERNEL]):
-            for h in range(row[KERNEL + 1]):
-                for w in range(row[KERNEL + 2]):
-                    z, y, x = d * row[DILATION], h * row[DILATION + 1], w * row[DILATION + 2]
-                    at = ((c * depth + z) * height + y) * width + x % stride * each + x // stride
-                    taps[t], offsets[t] = at * n, t
-                    t += 1
-    return taps[:t]
+    for d in range(row[KERNEL]):
+        for h in range(row[KERNEL + 1]):
+            for w in range(row[KERNEL + 2]):
+                z, y, x = d * row[DILATION], h * row[DILATION + 1], w * row[DILATION + 2]
+                taps[t], offsets[t] = ((z * height + y) * width + x % stride * each + x // stride) * n, t
+                t += 1
+    return taps[: repeat_taps(taps, offsets, t, row[INPUTS], depth * height * width * n, t)]
 
 
 @jit
@@ -1086,14 +1093,13 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
             for number in range(len(parts)):
                 start, through, wide, w_first, w_last = parts[number]
                 many = 0
-                for o in range(outputs):
-                    for d in range(d_from[z_first], d_to[z_first]):
-                        for h in range(h_from[y_first], h_to[y_first]):
-                            for w in range(w_first, w_last):
-                                back = ((d_back[d] * heights + h_back[h]) * widths + w_back[w]) * n
-                                at = (ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]
-                                taps[many], offsets[many] = o * plane - back, o * kernel + at
-                                many += 1
+                for d in range(d_from[z_first], d_to[z_first]):
+                    for h in range(h_from[y_first], h_to[y_first]):
+                        for w in range(w_first, w_last):
+                            taps[many] = -((d_back[d] * heights + h_back[h]) * widths + w_back[w]) * n
+                            offsets[many] = (ds[d] * kernel_h + hs[h]) * kernel_w + ws[w]
+                            many += 1
+                many = repeat_taps(taps, offsets, many, outputs, plane, kernel)
                 for z in range(z_first, z_next):
                     for y in range(y_first, y_next):
                         at = (d_through[z] * heights + h_through[y]) * widths * n + through
