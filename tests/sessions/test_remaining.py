@@ -178,3 +178,13 @@ def test_what_is_being_trained_counts_less_and_less():
     assert left.seconds(4.0) == pytest.approx(6)
     # Longer than was predicted: nearly through, but not less than nothing.
     assert left.seconds(30.0) == pytest.approx(0.5)
+
+
+def test_a_large_training_that_is_overdue_is_not_taken_for_time_between_trainings():
+    """Of 100 whose times are foreseen within a fifth, some take as long as dozens of others."""
+    random = np.random.default_rng(3)
+    predicted = random.lognormal(0.3, 1.4, 100) + 0.05
+    said = session(predicted * random.lognormal(0, 0.2, 100), predicted, 0.01, 2, True, 0.02, between=0.015)
+    off = [seconds / left for seconds, left in said if left > 0.1 * said[0][1]]
+    assert min(off) > 0.5
+    assert max(off) < 2

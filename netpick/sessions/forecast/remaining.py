@@ -175,7 +175,10 @@ class TimeLeft:
         expected = self._expected([*self._running])
         queue, lefts = self._in_hand(expected, now)
         back = sum(sorted(expected.values())[:queue])
-        under_way = max(0.0, sum(expected.values()) - back - sum(lefts))
+        if queue:  # nobody knows which have come back
+            under_way = max(0.0, sum(expected.values()) - back - sum(lefts))
+        else:  # however overdue they are
+            under_way = sum(now - start for start in self._running.values())
         trained = len(self._commits) + queue
         passed = self._workers * (now - self._begun)
         self._marks.append((trained, passed - self._spent - back - under_way, now))
