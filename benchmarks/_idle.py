@@ -36,12 +36,12 @@ def idle(folder: str) -> dict[str, list[float]]:
 
     def stream(
         situation: Situation, tasks: list[Task], started: Callable[[Task], None]
-    ) -> Iterator[Ended[TrainingResult]]:
+    ) -> Iterator[list[Ended[TrainingResult]]]:
         each = max(1, len(tasks) // PARTS)
         for n, task in enumerate(tasks, 1):
             started(task)
             result = task.job.result("done", datetime.now(UTC), 0.01).with_(epochs=epochs)
-            yield Ended(task, result)
+            yield [Ended(task, result)]
             clock.append(time.perf_counter())
             if n % each == 0:
                 memory.append(psutil.Process().memory_info().rss / 1e6)

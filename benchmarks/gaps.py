@@ -1,7 +1,8 @@
 """What passes between two trainings on a worker, and what the first epoch takes above the second, by network.
 
-A share of a template is trained twice in real sessions with one worker: with the plans that the networks get, and with
-torch's kernels. Of each training all stands in its result: when it began, what it took, and its epochs. So
+A share of a template is trained twice in real sessions: with the plans that the networks get, and with torch's kernels.
+Of each training all stands in its result: when it began, what it took, and its epochs; which worker had it follows from
+that, since the one that has been free for longest takes the next. So
 
 own      is what a worker does for a training beside steps and evaluation: the network made, initial weights, metrics;
 between  is what passes from the end of a training to the beginning of the next one on the worker: the result packed,
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ class Results(Listener):
 
 def rows_of(results: list[TrainingResult]) -> list[dict[str, Any]]:
     """Return what lies around the steps of each training that is done, in milliseconds, in the order of training."""
-    ordered = sorted(results, key=lambda result: result.started)
-    rows, before = [], None
-    for result in ordered:
+    rows = []
+    free: list[datetime] = []  # since when the workers are, those that have trained
+    for result in sorted(results, key=lambda result: result.started):
+        before = min((end for end in free if end <= result.started), default=None)
         inside = sum(e.train_seconds + sum(s.eval_seconds for s in e.splits) for e in result.epochs)
         if result.status == "done" and len(result.epochs) > 1:
             first, second = (epoch.train_seconds for epoch in result.epochs[:2])
@@ -60,7 +62,9 @@ def rows_of(results: list[TrainingResult]) -> list[dict[str, Any]]:
                     "first": 1000 * (first - second),
                 }
             )
-        before = result.started + timedelta(seconds=result.seconds)
+        if before is not None:
+            free.remove(before)
+        free.append(result.started + timedelta(seconds=result.seconds))
     return rows
 
 
@@ -91,18 +95,18 @@ def print_plans(rows: list[dict[str, Any]]) -> None:
 def work() -> None:
     """Generate, train, print."""
     parser = new_run_parser(__doc__, limit=60)
-    parser.set_defaults(template="netpicking", dataset="digits", workers="1")
+    parser.set_defaults(template="netpicking", dataset="digits", workers="2")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for netpick generate")
     args = parser.parse_args()
-    if args.workers != "1":
-        parser.error("--workers: what lies between two trainings is seen on one worker, leave it out")
     facts = machine()
     print_machine(facts)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for plan in PLANS:
             folder = Path(args.folder or scratch, plan)
-            options = Options(args.device, 1, args.epochs, data_dir=args.data_dir, plan=plan, estimate=False)
+            options = Options(
+                args.device, int(args.workers), args.epochs, data_dir=args.data_dir, plan=plan, estimate=False
+            )
             made = generate_run(args.template, folder, args.dataset, limit=args.limit, overrides=args.set)
             heard = Results()
             train_run(made.store.path, options, heard)

@@ -11,10 +11,11 @@ import contextlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netpick.core import devices
 from netpick.core.advice import command
@@ -40,6 +41,8 @@ from netpick.sessions.workers.cluster_stream import stream as over_cluster
 from netpick.sessions.workers.process import train_task
 from netpick.sessions.workers.task import Ended, Task, TrainingKey, result_of
 from netpick.store.folder import Store
+
+Outcome = TypeVar("Outcome")
 
 LEFT_SECONDS = 2.0
 """Between two results whose events say how long the session will still take."""
@@ -235,25 +238,29 @@ def _train_all(
     with interruptible(lambda: store.append_event({"event": "interrupted"})) as uninterrupted:
         if cluster is not None:
             manner = manner_of(situation, cluster)
-            stream = over_cluster(cluster, tasks, seconds, started, listener.note, train_task, manner)
+            one_by_one = over_cluster(cluster, tasks, seconds, started, listener.note, train_task, manner)
+            stream = _alone(one_by_one)
         else:
             stream = _stream(situation, tasks, started)
         with contextlib.closing(stream):
             for ended in stream:
-                result = result_of(ended)
+                results = [result_of(one) for one in ended]
                 with uninterrupted():
                     clock, waited = time.monotonic(), waited_for_core()
-                    store.commit(result, labels, situation.keep["scores"], ended.written)
-                    now, key = time.monotonic(), (result.hash, result.replicate)
-                    waited = waited_for_core() - waited
-                    left.finished(key, result.seconds, now - clock, result.status == "done", now, waited)
-                    event = {"event": result.status, "network": result.network, "replicate": result.replicate}
-                    event |= {"seconds": round(result.seconds, 3), "error": result.error}
-                    if now - said >= LEFT_SECONDS and (rest := left.seconds(now)) is not None:
-                        event["left"], said = round(rest, 1), now
-                    store.append_event(event)
-                    listener.finished(result)
-                if why := hopeless.after(result):
+                    _write_down(situation, ended, results, labels)
+                    now = time.monotonic()
+                    each, waited = (now - clock) / len(results), (waited_for_core() - waited) / len(results)
+                    for result in results:
+                        key, whole = (result.hash, result.replicate), result.status == "done"
+                        left.finished(key, result.seconds, each, whole, now, waited)
+                        event = {"event": result.status, "network": result.network, "replicate": result.replicate}
+                        event |= {"seconds": round(result.seconds, 3), "error": result.error}
+                        if now - said >= LEFT_SECONDS and (rest := left.seconds(now)) is not None:
+                            event["left"], said = round(rest, 1), now
+                        store.append_event(event)
+                    for result in results:
+                        listener.finished(result)
+                if why := next(filter(None, map(hopeless.after, results)), ""):
                     break
     if why:
         store.append_event({"event": "stopped", "error": why})
@@ -262,12 +269,33 @@ def _train_all(
         raise WorkError(f"{why}; the session was stopped: mend that, and then `{again}`")
 
 
+def _write_down(
+    situation: Situation,
+    ended: Sequence[Ended[TrainingResult]],
+    results: Sequence[TrainingResult],
+    labels: dict[str, Any],
+) -> None:
+    """Write results for good: all together, or one by one where their workers have written most of it."""
+    commit = partial(situation.store.commit_all, labels=labels, scores=situation.keep["scores"])
+    if all(one.written is None for one in ended):
+        return commit(results)
+    for one, result in zip(ended, results, strict=True):
+        commit([result], written=one.written)
+
+
 def _stream(
     situation: Situation, tasks: list[Task], started: Callable[[Task], None]
-) -> Generator[Ended[TrainingResult], None, None]:
+) -> Generator[list[Ended[TrainingResult]], None, None]:
     """Hand the tasks to what trains on these devices."""
     here = list(situation.devices)
     if not here[0].startswith("cuda"):
-        return pool.stream(tasks, train_task, situation.workers, here, started)
+        return pool.stream_together(tasks, train_task, situation.workers, here, started)
     layout = gpu_budget.layout(len(here), devices.usable_cores(), situation.workers)
-    return gpu_processes.stream(tasks, here, layout, started)
+    return _alone(gpu_processes.stream(tasks, here, layout, started))
+
+
+def _alone(stream: Generator[Outcome, None, None]) -> Generator[list[Outcome], None, None]:
+    """Yield all that a stream does as lists of one."""
+    with contextlib.closing(stream):
+        for one in stream:
+            yield [one]

@@ -12,13 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter, itemgetter
 
 import numpy as np
 import pyarrow as pa
 
 from netpick.core.errors import WorkError
 from netpick.core.files import sync_folder
-from netpick.store.blocks import Block, read_blocks
+from netpick.store.blocks import Block, Key, read_blocks
 from netpick.store.rows import RunFiles, read_shards
 from netpick.store.shards import (
     TABLES,
@@ -60,7 +61,7 @@ def drop(files: RunFiles, stems: Collection[str], tables: Collection[str] = TABL
 
 def _rewrite(files: RunFiles, table: str, shard: Shard, keep: list[str]) -> None:
     """Put a merged file in its own place without some of its trainings, row group by row group."""
-    schema = arrow_schema(table, files.classes, keep)
+    schema = arrow_schema(table, files.classes, keep, loose=shard.loose)
     networks, replicates = zip(*map(files.key, keep), strict=True)
 
     def groups() -> Iterator[pa.Table]:
@@ -148,7 +149,7 @@ def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[_
         file = open_shard(shard.path)
         rows = file.metadata.num_rows
         file.close()
-        if not shard.merged or rows < rows_per_file / 2:
+        if shard.loose or rows < rows_per_file / 2:
             units.append((min(map(files.key, shard.holds)), rows, shard))
     batches: list[_Batch] = []
     for _, rows, shard in sorted(units, key=lambda unit: unit[0]):
@@ -156,7 +157,7 @@ def _batches(files: RunFiles, shards: list[Shard], rows_per_file: int) -> list[_
             batches.append(_Batch())
         batches[-1].shards.append(shard)
         batches[-1].rows += rows
-    return [b for b in batches if len(b.shards) > 1 or not b.shards[0].merged]
+    return [b for b in batches if len(b.shards) > 1 or b.shards[0].loose]
 
 
 def _merge(files: RunFiles, table: str, batch: _Batch, on_share: OnShare) -> None:
@@ -196,7 +197,6 @@ def _sorted_predictions(files: RunFiles, batch: _Batch, schema: pa.Schema, on_sh
     row_bytes = 4 * files.classes + 20
     limit, done = min(GROUP_ROWS, max(1, GROUP_BYTES // row_bytes)), 0
     blocks_of = _held if batch.rows * row_bytes <= GROUP_BYTES else _read_again
-    # Within an epoch and split the own order of each shard stays as it is: by network.
     for blocks in blocks_of(files, batch.shards, schema.names, on_share):
         waiting: list[Block] = []
         rows = 0
@@ -215,34 +215,41 @@ def _sorted_predictions(files: RunFiles, batch: _Batch, schema: pa.Schema, on_sh
 
 
 def _held(files: RunFiles, shards: list[Shard], names: list[str], on_share: OnShare) -> Iterator[list[Block]]:
-    """Yield the blocks of each epoch and split, in their order; all are in memory."""
+    """Yield the blocks of each epoch and split, by network; all are in memory."""
     held: dict[Evaluation, list[Block]] = defaultdict(list)
     for place, shard in enumerate(shards):
         for block in read_blocks(files, shard, names):
             held[block.epoch, block.split].append(block)
         on_share((place + 1) / len(shards))
     for evaluation in sorted(held):
-        yield held.pop(evaluation)
+        yield sorted(held.pop(evaluation), key=attrgetter("network", "replicate"))
 
 
 def _read_again(files: RunFiles, shards: list[Shard], names: list[str], on_share: OnShare) -> Iterator[Iterator[Block]]:
-    """Yield the blocks of each epoch and split, in their order, as they are read."""
-    holders: dict[Evaluation, list[Shard]] = defaultdict(list)
+    """Yield the blocks of each epoch and split, as they are read: by network, but for those of a shard that is packed.
+
+    Of one that is loose each network is read by itself, where it belongs among those of others.
+    """
+    readings: dict[Evaluation, list[tuple[Key, Shard]]] = defaultdict(list)
     for shard in shards:
-        for evaluation in {(block.epoch, block.split) for block in read_blocks(files, shard, ["epoch"])}:
-            holders[evaluation].append(shard)
-    readings, done = sum(map(len, holders.values())), 0
+        first: dict[Evaluation, Key] = {}
+        for block in read_blocks(files, shard, ["epoch"]):
+            if (evaluation := (block.epoch, block.split)) not in first or shard.loose:
+                first[evaluation] = block.key
+                readings[evaluation].append((block.key, shard))
+    number, done = sum(map(len, readings.values())), 0
 
     def blocks_of(epoch: int, split: str) -> Iterator[Block]:
         nonlocal done
-        for shard in holders[epoch, split]:
-            for block in read_blocks(files, shard, names, [epoch], [split]):
-                if (block.epoch, block.split) == (epoch, split):
+        for key, shard in sorted(readings[epoch, split], key=itemgetter(0)):
+            networks = [key[0]] if shard.loose else None
+            for block in read_blocks(files, shard, names, [epoch], [split], networks):
+                if block.key == key or (not shard.loose and (block.epoch, block.split) == (epoch, split)):
                     yield block
             done += 1
-            on_share(done / readings)
+            on_share(done / number)
 
-    for evaluation in sorted(holders):
+    for evaluation in sorted(readings):
         yield blocks_of(*evaluation)
 
 

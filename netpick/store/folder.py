@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
@@ -29,8 +30,8 @@ from netpick.store import compact
 from netpick.store.catalogue import catalogue_table, read_catalogue
 from netpick.store.locking import in_use, lock
 from netpick.store.manifest import MANIFEST, SCORES, Manifest, manifest_text, read_manifest
-from netpick.store.parts import drop_parts, missing_part, write_parts
-from netpick.store.results import table_of, training_row
+from netpick.store.parts import drop_parts, missing_part, stem_of, write_parts, write_rows
+from netpick.store.results import table_of
 from netpick.store.rows import RunFiles, read_file, read_shards
 from netpick.store.schema import SCHEMA_VERSION
 from netpick.store.shards import TABLES, arrow_schema, scan, write_groups
@@ -61,6 +62,7 @@ class Store:
         self.path = path
         self.manifest = Manifest(manifest, path / MANIFEST)
         self._recovered = False
+        self._logging = threading.Lock()  # trainings are started in another thread than they end in
 
     @classmethod
     def create(cls, folder: str | Path, manifest: dict[str, Any], networks: list[dict[str, Any]]) -> Store:
@@ -221,42 +223,51 @@ class Store:
         scores: str = "all",
         written: Mapping[str, int] | None = None,
     ) -> None:
-        """Write one training's result for good: weights, predictions, epochs, and last the row that makes it count.
+        """Write one training's result for good: `commit_all` of one."""
+        self.commit_all([result], labels, scores, written)
 
-        `labels` has the true classes of each split. `scores` says of which epochs the scores are kept (`all`,
-        `last`, `none`); predicted classes always are. `written` are files that a worker has written, with their sizes:
-        then only the row is missing. Raises RunError for a training that has a result already or whose network is not
-        in the run, and WorkError for a full or read-only disk, or a file of a worker's that is not whole here; then
-        nothing of it stays.
+    def commit_all(
+        self,
+        results: Sequence[TrainingResult],
+        labels: dict[str, np.ndarray],
+        scores: str = "all",
+        written: Mapping[str, int] | None = None,
+    ) -> None:
+        """Write some trainings' results for good: weights, predictions, epochs, and last the rows that make them count.
+
+        Those of several lie in one file a table, which takes a fraction of the time. `labels` has the true classes of
+        each split. `scores` says of which epochs the scores are kept (`all`, `last`, `none`); predicted classes always
+        are. `written` are files that a worker has written, with their sizes: then only the rows are missing. Raises
+        RunError for a training that has a result already or whose network is not in the run, and WorkError for a full
+        or read-only disk, or a file of a worker's that is not whole here; then nothing of them stays.
         """
         if scores not in SCORES:
             raise ValueError(f"scores is {scores!r}; allowed: {', '.join(SCORES)}")
-        stem = f"{result.hash}-{result.replicate}"
-        if self.files.names.get(result.hash) != result.network:
-            raise RunError(f"{self.path} has no network {result.network} with hash {result.hash}: generate it first")
         if not self._recovered:
             self.recover()
-        row = self.path / "trainings" / f"{stem}.parquet"
-        if stem in self._in_merged or row.exists():
-            raise RunError(f"{result.network}, replicate {result.replicate}, has a result: forget it to replace it")
+        for result in results:
+            stem = stem_of(result)
+            name, number = result.network, result.replicate
+            if self.files.names.get(result.hash) != name:
+                raise RunError(f"{self.path} has no network {name} with hash {result.hash}: generate it first")
+            if stem in self._in_merged or (self.path / "trainings" / f"{stem}.parquet").exists():
+                raise RunError(f"{name}, replicate {number}, has a result: forget it to replace it")
+        results = sorted(results, key=lambda result: (result.network, result.replicate))
         if written is None:
-            write_parts(self.files, result, labels, scores)
+            written = write_parts(self.files, results, labels, scores)
         elif name := missing_part(self.files, written):
-            drop_parts(self.files, stem)
+            drop_parts(self.files, written)
             raise WorkError(
                 f"{self.path / name} was written by a worker and is not whole here: leave --commit worker out, and "
                 "give the same command again"
             )
         try:
-            with disk_errors(self.path):
-                schema = arrow_schema("trainings")
-                write_groups(row, schema, [table_of([training_row(result)], schema)], one=True)
-                sync_folder(row.parent)
+            write_rows(self.files, results)
         except WorkError:
-            with suppress(OSError):  # `recover` will do it
-                row.unlink(missing_ok=True)
-            drop_parts(self.files, stem)
+            drop_parts(self.files, written)
             raise
+        if len(results) > 1:
+            self._in_merged |= set(map(stem_of, results))
 
     def finished(self) -> dict[tuple[str, int], str]:
         """Return the status of each training that has a result, by (hash of the network, replicate)."""
@@ -306,12 +317,13 @@ class Store:
 
     def scattered(self) -> int:
         """Return how many trainings have small files that `compact` would merge."""
-        return max(sum(not shard.merged for shard in scan(self.path / table)[0]) for table in TABLES)
+        tables = (scan(self.path / table)[0] for table in TABLES)
+        return max(sum(len(shard.holds) for shard in shards if shard.loose) for shards in tables)
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line of JSON with the time to events.jsonl; what can't be written is let go."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}, default=str)
-        with suppress(OSError):  # the log is not worth a training
+        with self._logging, suppress(OSError):  # the log is not worth a training
             append_line(self.path / "events.jsonl", line)
 
     def events(self) -> list[dict[str, Any]]:

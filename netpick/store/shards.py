@@ -3,7 +3,8 @@
 A table is a folder of files. A *shard* is one file: either a single training's, named `{hash}-{replicate}.parquet`
 (the part before the dot is the training's *stem*), or a merged one, named `part-N.parquet`, whose Parquet metadata
 lists the stems that it holds and the older merged files that it replaces. A single training's shard is superseded,
-and no longer counts, as soon as a merged file holds its stem. Names that begin with a dot are unfinished files, which
+and no longer counts, as soon as a merged file holds its stem. A shard is *loose* as it was written when its trainings
+ended, alone or several at once: merging packs and orders it. Names that begin with a dot are unfinished files, which
 all readers skip. What belongs into the files, and when, is the business of `folder` and `compact`; how they are read,
 that of `rows` and `blocks`.
 """
@@ -40,6 +41,7 @@ LOOKS = 10
 """At a folder that changes under the eyes, before what is seen is taken as it is."""
 
 _MERGED = re.compile(r"part-(\d+)\.parquet")
+_LOOSE = "netpick.loose"
 _TYPES = {
     "category": pa.dictionary(pa.int32(), pa.string()),
     "string": pa.string(),
@@ -63,6 +65,7 @@ class Shard:
     holds: tuple[str, ...]
     replaces: tuple[str, ...] = ()
     merged: bool = False
+    loose: bool = True
 
 
 _REST = "read the rest with --skip-broken, in Python Run(..., skip_broken=True)"
@@ -89,12 +92,16 @@ class BrokenShardError(RunError):
         super().__init__(text)
 
 
-def arrow_schema(table: str, classes: int = 0, holds: Iterable[str] = (), replaces: Iterable[str] = ()) -> pa.Schema:
+def arrow_schema(
+    table: str, classes: int = 0, holds: Iterable[str] = (), replaces: Iterable[str] = (), loose: bool = False
+) -> pa.Schema:
     """Return a table's Arrow schema, with unit and meaning of each column in the field's metadata."""
     schema = _schema(table, classes)
     if not holds:
         return schema
     merged = {"netpick.holds": json.dumps(list(holds)), "netpick.replaces": json.dumps(list(replaces))}
+    if loose:
+        merged[_LOOSE] = "yes"
     return schema.with_metadata({**schema.metadata, **merged})
 
 
@@ -221,7 +228,7 @@ def _scan(folder: Path, broken: list[Path] | None) -> tuple[list[Shard], list[Pa
                 raise error from None
             broken.append(path)
             continue
-        shards.append(Shard(path, tuple(holds), tuple(replaces), merged=True))
+        shards.append(Shard(path, tuple(holds), tuple(replaces), merged=True, loose=_LOOSE.encode() in metadata))
     in_merged = {stem for s in shards if s.merged for stem in s.holds}
     replaced = {name for s in shards for name in s.replaces}
     live, superseded = [], []

@@ -26,6 +26,7 @@ from netpick.sessions.forecast.work import workloads_of
 from netpick.sessions.generate import generate_run
 from netpick.sessions.settle import settled
 from netpick.sessions.situation import RunNetwork, Samples
+from netpick.sessions.workers import pool
 from netpick.sessions.workers.task import Ended
 from netpick.store.folder import Store
 
@@ -148,6 +149,7 @@ def test_the_disk_follows_what_is_kept(made, tmp_path, scores, weights):
 def test_finished_trainings_tell_of_the_others(made, tmp_path, monkeypatch):
     folder = shutil.copytree(made, tmp_path / "run")
     monkeypatch.setattr(outlook, "FINISHED", 5)
+    monkeypatch.setattr(pool, "TOGETHER", 1)  # else it stops where others are written down with the sixth
 
     class Stops(Listener):
         left = 6
@@ -200,7 +202,8 @@ def test_where_nothing_is_merged_no_time_is_said_for_it(calibrated):
     assert with_.seconds == pytest.approx(without.seconds + with_.merge_seconds)
 
 
-def test_files_of_trainings_that_had_ended_before_are_merged_too(calibrated, tmp_path):
+def test_files_of_trainings_that_had_ended_before_are_merged_too(calibrated, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "TOGETHER", 1)
     folder = shutil.copytree(calibrated[0], tmp_path / "run")
     whole = estimate_run(folder, CPU).merge_seconds
 
@@ -295,26 +298,31 @@ def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
     assert said.seconds == pytest.approx(2.5 + 2 * (each + 0.02 + HANDLING_SECONDS))
     assert said.worker_seconds == pytest.approx(8 * each)
     # However many workers there are, results are written down one after the other.
+    slow = Bookkeeping(commit=1.0, core=0.1, merge=0.25, together=1.0)
     for cores in (4, 64, None):
-        slow = predict(model, works, 4, cores, Overheads(Bookkeeping(commit=1.0, core=0.1, merge=0.25), start=2.5))
-        assert slow.seconds == pytest.approx(2.5 + 8 * 1.0 + 8 * 0.25)
+        said = predict(model, works, 4, cores, Overheads(slow, start=2.5))
+        assert said.seconds == pytest.approx(2.5 + 8 * 1.0 + 8 * 0.25)
+    # But those that end meanwhile together.
+    said = predict(model, works, 4, 4, Overheads(dataclasses.replace(slow, together=0.01), start=2.5))
+    assert said.seconds == pytest.approx(2.5 + 8 * 0.25 + 2 * (each + 0.01 + HANDLING_SECONDS))
 
 
 def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_training(monkeypatch):
     """On a clock that goes on by what a commit, a wait and a merged training are made to take."""
     clock, core, waited, held = [0.0], [0.0], [0.0], Counter()
 
-    def commit(store, result, labels, *scores):
-        held[store.path] += 1
-        first = held[store.path] == 1  # which loads what is loaded once
-        clock[0] += 0.5 + (9.0 if first else 0.01 * len(result.epochs))
+    def commit(store, results, labels):
+        first = not held[store.path]  # which loads what is loaded once
+        held[store.path] += len(results)
+        few = len(results) > 1  # several at once take a fourth
+        clock[0] += 0.5 + (9.0 if first else 0.01 * len(results[0].epochs) * len(results) / (4 if few else 1))
         core[0] += 0.002
         waited[0] += 0.5
 
     def compact(store):
         clock[0] += 3.0 + 0.25 * held[store.path]
 
-    monkeypatch.setattr(Store, "commit", commit)
+    monkeypatch.setattr(Store, "commit_all", commit)
     monkeypatch.setattr(Store, "compact", compact)
     clocks = SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: core[0], process_time=lambda: clock[0])
     monkeypatch.setattr(bookkeeping, "time", clocks)
@@ -324,6 +332,7 @@ def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_tr
     assert timed[1].commit == pytest.approx(0.03)
     assert [each.core for each in timed] == pytest.approx([0.002, 0.002])
     assert [each.merge for each in timed] == pytest.approx([0.25, 0.25])
+    assert [each.together for each in timed] == pytest.approx([0.0025, 0.0075])
     assert of_epochs(timed, 6).commit == pytest.approx(0.06)
 
 

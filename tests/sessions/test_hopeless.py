@@ -61,11 +61,11 @@ def failing(monkeypatch):
                 while waiting:
                     task = waiting.pop(0)
                     on_start(task)
-                    yield Ended(task, Failure(error(task.job.spec), datetime.now(UTC), 0.1))
+                    yield [Ended(task, Failure(error(task.job.spec), datetime.now(UTC), 0.1))]
             finally:
                 left.append(len(waiting))
 
-        monkeypatch.setattr(pool, "stream", stream)
+        monkeypatch.setattr(pool, "stream_together", stream)
         return left
 
     return prepare

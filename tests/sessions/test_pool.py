@@ -22,7 +22,7 @@ from pool_work import work
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.sessions.workers import pool, process
-from netpick.sessions.workers.pool import stream
+from netpick.sessions.workers.pool import stream, stream_together
 from netpick.sessions.workers.process import attempt, train_task
 from netpick.sessions.workers.task import Ended, Failure, Task, result_of
 from netpick.training import Job, Plan
@@ -101,6 +101,27 @@ def test_no_more_is_done_than_is_taken_but_for_a_few(tmp_path):
     rest = list(results)
     assert len(started) == 60 == 1 + len({r.task.key for r in rest})
     assert len(pids | {r.outcome for r in rest}) == 2  # the same workers all the time
+
+
+def test_outcomes_that_wait_are_taken_together(tmp_path):
+    groups = stream_together(tasks(tmp_path, *40 * ["plain"]), work, 2)
+    taken = [next(groups)]
+    time.sleep(1)  # meanwhile others end
+    taken += groups
+    sizes = [len(group) for group in taken]
+    assert sum(sizes) == 40
+    assert 3 <= max(sizes) <= pool.TOGETHER
+    assert {name_of(one) for group in taken for one in group} == {f"plain_{i}" for i in range(40)}
+
+
+def test_the_next_task_lies_ready_and_begins_when_a_worker_is_free(tmp_path):
+    started = []
+    groups = stream_together(tasks(tmp_path, *6 * ["nap"]), work, 2, on_start=lambda one: started.append(one.key))
+    next(groups)
+    handed = len(list(tmp_path.glob("*.pid")))
+    assert len(started) in (handed, handed + 1)  # what lies ready is not called begun
+    assert len(started) < 6
+    groups.close()
 
 
 def test_a_worker_that_is_stopped_when_all_is_done_does_not_stay(tmp_path):
@@ -241,13 +262,16 @@ def test_workers_are_started_with_ctrl_c_blocked():
 
 def test_a_task_goes_to_the_device_with_the_fewest(tmp_path):
     heard = []
-    hand = pool._Hand(["cuda:0", "cuda:1", "cuda:2"], heard.append)
+    hand = pool._Hand(["cuda:0", "cuda:1", "cuda:2"], heard.append, workers=3)
     given = [hand.give(one) for one in tasks(tmp_path, *5 * ["plain"])]
     assert [one.job.device for one in given] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
-    assert heard == given == hand.tasks()
-    assert hand.take(given[4].key) == given[4]
-    hand.take(given[1].key)
-    assert hand.give(task("other", number=9)).job.device == "cuda:1"  # 2, 0 and 1 are there
+    assert heard == given[:3] == hand.begun()  # the others lie ready
+    assert hand.take(given[1].key) == given[1]
+    assert heard == given[:4]
+    hand.take(given[3].key)
+    assert heard == given
+    hand.take(given[4].key)
+    assert hand.give(task("other", number=9)).job.device == "cuda:1"  # 0 and 2 are there
 
 
 def test_all_devices_are_used(tmp_path):

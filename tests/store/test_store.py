@@ -406,24 +406,24 @@ def test_commit_refuses_strangers_and_second_results(tmp_path):
 @pytest.mark.parametrize(
     ("code", "words"), [(errno.ENOSPC, "disk is full; free some space"), (errno.EROFS, "read-only")]
 )
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_full_disk_takes_back_the_training_and_says_how_to_go_on(tmp_path, monkeypatch, n, code, words):
+@pytest.mark.parametrize(("n", "several"), [*((n, 1) for n in (1, 2, 3, 4)), *((n, 2) for n in (1, 2, 3, 4, 5))])
+def test_full_disk_takes_back_the_training_and_says_how_to_go_on(tmp_path, monkeypatch, n, several, code, words):
     path = tmp_path / "run"
     store = make_store(path)
     store.commit(make_result("Conv2dReLU_1"), LABELS)
     before = snapshot(path)
-    result = make_result(weights={"w": np.ones(2)})
+    results = [make_result(name, weights={"w": np.ones(2)}) for name in ("Basic", "Conv2dReLU_0")[:several]]
     with monkeypatch.context() as patch:
         stop_at(patch, n, after=False, error=OSError(code, "no"))
         with pytest.raises(WorkError, match=words) as caught:
-            store.commit(result, LABELS)
+            store.commit_all(results, LABELS)
     assert "give the same command again; 1 finished training is safe" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert snapshot(path) == before
     assert not hidden(path)
     assert not list((path / "weights").iterdir())
-    store.commit(result, LABELS)
-    assert store.finished() == {("hConv2dReLU_1", 0): "done", ("hBasic", 0): "done"}
+    store.commit_all(results, LABELS)
+    assert store.finished() == {(one.hash, 0): "done" for one in (make_result("Conv2dReLU_1"), *results)}
 
 
 def test_writer_that_fails_in_the_middle_of_a_file_leaves_nothing(tmp_path, monkeypatch):
@@ -465,20 +465,20 @@ def test_each_file_is_on_the_disk_before_it_gets_its_name_and_the_row_that_count
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_kill_during_commit_gives_all_or_nothing(tmp_path, monkeypatch, n, after):
+@pytest.mark.parametrize(("n", "several"), [*((n, 1) for n in (1, 2, 3, 4)), *((n, 2) for n in (1, 2, 3, 4, 5))])
+def test_kill_during_commit_gives_all_or_nothing(tmp_path, monkeypatch, n, several, after):
     path = tmp_path / "run"
     store = make_store(path)
     store.commit(make_result("Conv2dReLU_1"), LABELS)
     before = snapshot(path)
-    result = make_result(weights={"w": np.ones(2)})
+    results = [make_result(name, weights={"w": np.ones(2)}) for name in ("Basic", "Conv2dReLU_0")[:several]]
     with monkeypatch.context() as patch:
         stop_at(patch, n, after)
         with pytest.raises(Killed):
-            store.commit(result, LABELS)
-    complete = n == 4 and after
+            store.commit_all(results, LABELS)
+    complete = n == 3 + several and after
     run = Run(path)
-    assert len(run.trainings) == 1 + complete  # an orphan counts for nothing even before it is cleared away
+    assert len(run.trainings) == 1 + several * complete  # an orphan counts for nothing even before it is cleared away
     assert set(run.epochs["network"]) == set(run.predictions()["network"]) == set(run.trainings["network"])
     again = Store.open(path)
     again.recover()
@@ -487,11 +487,12 @@ def test_kill_during_commit_gives_all_or_nothing(tmp_path, monkeypatch, n, after
     assert (path / "weights" / "Basic-0.safetensors").exists() == complete
     if not complete:
         assert snapshot(path) == before
-        again.commit(result, LABELS)
+        again.commit_all(results, LABELS)
     Store.create(tmp_path / "calm", store.manifest, [network(n) for n in NAMES])
     calm = Store.open(tmp_path / "calm")
     calm.commit(make_result("Conv2dReLU_1"), LABELS)
-    calm.commit(result, LABELS)
+    for result in results:
+        calm.commit(result, LABELS)
     assert snapshot(path) == snapshot(tmp_path / "calm")
 
 
@@ -502,7 +503,8 @@ def mixed(path):
     store.commit(make_result("Conv2dReLU_0", status="timeout"), LABELS)
     store.compact()
     store.commit(make_result("Conv2dReLU_1", epochs=1), LABELS)
-    store.commit(make_result("Basic", 1, status="failed", error="x", epochs=0), LABELS)
+    failed = make_result("Basic", 1, status="failed", error="x", epochs=0)
+    store.commit_all([make_result("Conv2dReLU_0", 1), failed], LABELS)
     return store
 
 
@@ -536,7 +538,7 @@ def test_kill_during_compaction_neither_loses_nor_doubles(tmp_path, monkeypatch)
     for path in every_stop(tmp_path, monkeypatch, lambda s: s.compact()):
         run = Run(path)  # our own reader sees it right even before the repair
         assert run.predictions(None, None, replicate=None).equals(frame), path.name
-        assert len(run.trainings) == 4
+        assert len(run.trainings) == 5
         bare = snapshot(path)
         assert all(set(bare[t]) == set(expected[t]) for t in TABLES)  # doubled at most, for a moment
         store = Store.open(path)
@@ -553,13 +555,14 @@ def test_kill_during_forget_forgets_whole_trainings(tmp_path, monkeypatch):
         store = Store.open(path)
         store.recover()
         names = set(store.finished())
-        assert {("hBasic", 0), ("hConv2dReLU_1", 0)} <= names
+        assert {("hBasic", 0), ("hConv2dReLU_1", 0), ("hConv2dReLU_0", 1)} <= names
         rows = pd.read_parquet(path / "predictions")
-        assert set(rows["network"].unique()) == {h[1:] for h, r in names if r == 0}
-        assert len(rows) == 33 + 22 * (("hConv2dReLU_0", 0) in names)
+        there = {(network, replicate) for network, replicate in zip(rows["network"], rows["replicate"], strict=True)}
+        assert there == {(hash_[1:], replicate) for hash_, replicate in names if (hash_, replicate) != ("hBasic", 1)}
+        assert len(rows) == 55 + 22 * (("hConv2dReLU_0", 0) in names)
         store.forget({"timeout", "failed"})
         store.commit(make_result("Conv2dReLU_0", seed=1), LABELS)
-        assert len(pd.read_parquet(path / "predictions")) == 55
+        assert len(pd.read_parquet(path / "predictions")) == 77
 
 
 def test_full_disk_during_compaction_changes_nothing(tmp_path, monkeypatch):
@@ -570,7 +573,7 @@ def test_full_disk_during_compaction_changes_nothing(tmp_path, monkeypatch):
         store = Store.open(tmp_path / str(n))
         with monkeypatch.context() as patch:
             stop_at(patch, n, after=False, error=OSError(errno.ENOSPC, "full"))
-            with pytest.raises(WorkError, match="4 finished trainings are safe"):
+            with pytest.raises(WorkError, match="5 finished trainings are safe"):
                 store.compact()
         store.recover()
         assert snapshot(tmp_path / str(n)) == before
@@ -609,13 +612,22 @@ def test_compacted_predictions_lie_by_epoch_split_and_network(tmp_path, monkeypa
     assert max(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)) <= 14
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("room", [2**28, 1])
-def test_merging_says_its_share_and_gives_the_same_whether_or_not_all_has_room_in_memory(tmp_path, monkeypatch, room):
+def test_merging_says_its_share_and_gives_the_same_however_it_was_written(tmp_path, monkeypatch, room, together):
     monkeypatch.setattr("netpick.store.compact.GROUP_ROWS", 10)
     store, calm = make_store(tmp_path / "run"), make_store(tmp_path / "calm")
-    for one in (store, calm):
-        commit_all(one)
-        one.commit(make_result("Basic", 1), LABELS)
+    commit_all(calm)
+    calm.commit(make_result("Basic", 1), LABELS)
+    first, second, third = (make_result(name, epochs=(2, 1, 2)[i]) for i, name in enumerate(NAMES))
+    if together:  # networks of each file lie among those of the other
+        store.commit_all([third, first], LABELS)
+        store.commit_all([second, make_result("Basic", 1)], LABELS)
+        assert len(list((tmp_path / "run" / "predictions").iterdir())) == 2
+    else:
+        commit_all(store)
+        store.commit(make_result("Basic", 1), LABELS)
+    assert snapshot(tmp_path / "run") == snapshot(tmp_path / "calm")
     calm.compact()
     monkeypatch.setattr("netpick.store.compact.GROUP_BYTES", room * 1000)
     assert store.scattered() == len(store.finished())
@@ -623,14 +635,12 @@ def test_merging_says_its_share_and_gives_the_same_whether_or_not_all_has_room_i
     store.compact(on_share=shares.append)
     assert store.scattered() == 0
     assert shares == sorted(shares)
-    assert len(set(shares)) > 5
+    assert len(set(shares)) > (5 if not together else 3)
     assert (shares[-1], 0 < shares[0] < 0.5) == (1, True)
     assert snapshot(tmp_path / "run") == snapshot(tmp_path / "calm")
     for table in ("trainings", "epochs", "predictions"):
-        one, other = (pq.read_table(tmp_path / name / table / "part-00001.parquet") for name in ("run", "calm"))
-        assert one.drop_columns([c for c in ("started",) if c in one.column_names]).equals(
-            other.drop_columns([c for c in ("started",) if c in other.column_names])
-        )
+        one, other = (pq.read_table(*(tmp_path / name / table).iterdir()) for name in ("run", "calm"))
+        assert one.to_pylist() == other.to_pylist()
 
 
 @pytest.mark.parametrize("compacted", [False, True])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -30,6 +30,9 @@ EPOCHS = (1, 3)
 FEW, MANY = 2, 10
 """Trainings whose files are merged: what both take beside their trainings is no part of the difference."""
 
+GROUPS = 3
+"""Times that as many as `MANY` are written down together."""
+
 NETWORK = NetworkSpec("N", "Linear", "None", (layer("Flatten"),))
 """Of the made-up trainings."""
 
@@ -41,23 +44,25 @@ WEIGHTS = 10_000
 class Bookkeeping:
     """Seconds for one training: until it is written down, those of them on a core, and to merge its files.
 
-    Waiting for a core that others have is no part of `commit`: whoever predicts adds up what the cores have to do.
+    `together` is what it takes where several are written down at once. Waiting for a core that others have is no part
+    of these: whoever predicts adds up what the cores have to do.
     """
 
     commit: float = 0.02
     core: float = 0.01
     merge: float = 0.01
+    together: float = 0.005
 
     def slower(self, busy: float) -> Bookkeeping:
         """Return what it takes where others have the cores too, so that all that is computed takes longer."""
-        return Bookkeeping(busy * self.commit, busy * self.core, busy * self.merge)
+        return Bookkeeping(*(busy * seconds for seconds in astuple(self)))
 
 
 def time_bookkeeping(classes: Sequence[str], samples: int) -> tuple[Bookkeeping, ...]:
     """Return what trainings of each of `EPOCHS` take, in a folder that is made for it."""
     with tempfile.TemporaryDirectory() as folder:
         runs = [_MadeUp(Path(folder), classes, samples, epochs) for epochs in EPOCHS]
-        return tuple(Bookkeeping(*run.write(), run.merge()) for run in runs)
+        return tuple(Bookkeeping(*run.write(), run.merge(), run.write_together()) for run in runs)
 
 
 class _MadeUp:
@@ -67,19 +72,27 @@ class _MadeUp:
         self._result = _made_up(len(classes), samples, epochs)
         runs = [(folder / f"{epochs}-{number}", number) for number in (FEW, MANY)]
         self._runs = [(_new_run(path, classes), number) for path, number in runs]
+        self._together = _new_run(folder / f"{epochs}-together", classes)
         self._labels = {"test": np.zeros(samples, np.int64)}
 
     def write(self) -> tuple[float, float]:
         """Return the seconds until a training is written down, and those of them on a core."""
-        taken = []
-        for run, number in self._runs:
-            for n in range(number):
-                clock, waited, core = time.perf_counter(), waited_for_core(), time.thread_time()
-                run.commit(self._result.with_(replicate=n), self._labels)
-                core = time.thread_time() - core
-                taken.append((time.perf_counter() - clock - (waited_for_core() - waited), core))
+        taken = [self._commit(run, [n]) for run, number in self._runs for n in range(number)]
         commits, cores = zip(*taken, strict=True)
         return median(commits), median(cores)
+
+    def write_together(self) -> float:
+        """Return the seconds of a training that is written down with others."""
+        starts = range(0, GROUPS * MANY, MANY)
+        return median(self._commit(self._together, range(n, n + MANY))[0] for n in starts) / MANY
+
+    def _commit(self, run: Store, replicates: Sequence[int]) -> tuple[float, float]:
+        """Write some trainings down; return the seconds until it is done, and those of them on a core."""
+        results = [self._result.with_(replicate=n) for n in replicates]
+        clock, waited, core = time.perf_counter(), waited_for_core(), time.thread_time()
+        run.commit_all(results, self._labels)
+        core = time.thread_time() - core
+        return time.perf_counter() - clock - (waited_for_core() - waited), core
 
     def merge(self) -> float:
         """Return the processor seconds of merging the files of one training more; little else is waited for."""
@@ -119,4 +132,4 @@ def of_epochs(timed: Sequence[Bookkeeping], epochs: float) -> Bookkeeping:
     def at(a: float, b: float) -> float:
         return a + max(0.0, b - a) * share
 
-    return Bookkeeping(at(few.commit, many.commit), at(few.core, many.core), at(few.merge, many.merge))
+    return Bookkeeping(*map(at, astuple(few), astuple(many)))

@@ -36,7 +36,7 @@ HandOut = Callable[[Sequence[Task], Callable[[Task], Any]], Generator[Ended[Any]
 """Does some tasks, and yields each as it ends."""
 
 FILE = "calibration.json"
-FORMAT = 4
+FORMAT = 5
 """Raised when what is in the file changes its meaning."""
 
 MOST_BYTES = 2**20

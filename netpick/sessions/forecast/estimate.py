@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -159,9 +160,10 @@ class Overheads:
     start: float = 5.0
     scattered: int = 0
 
-    def between(self, shared: bool) -> float:
-        """Return the seconds of its worker that pass beside a training; `shared`: every core has a worker."""
-        return self.each.core + HANDLING_SECONDS if shared else 0.0
+    def writing(self, trainings: Sequence[float], workers: int) -> list[Bookkeeping]:
+        """Return what trainings of so many seconds take; those that end while others are written down, together."""
+        each, joined = self.each, replace(self.each, commit=self.each.together, core=self.each.together)
+        return [joined if seconds < workers * each.commit else each for seconds in trainings]
 
     def without_merging(self) -> Overheads:
         """Return what passes where no files are merged."""
@@ -189,15 +191,17 @@ def predict(
     """Return what some trainings will take on some workers, which share some cores with the session, or None."""
     if not loads:
         return Prediction()
-    each, number = overheads.each, len(loads)
+    number, trainings = len(loads), [*map(model.seconds, loads)]
+    writing = overheads.writing(trainings, workers)
     # Where every core has a worker, the session takes its time from them.
-    extra = overheads.between(cores is not None and workers >= cores)
+    shared = cores is not None and workers >= cores
+    extra = fmean(each.core for each in writing) + HANDLING_SECONDS if shared else 0.0
     busy = replace(model, fixed=model.fixed + extra)
     outside = overheads.start + overheads.merging(number)
     low, high = np.quantile(futures(busy, loads, workers), (0.05, 0.95))
     wall = schedule(sorted(map(busy.seconds, loads), reverse=True), workers)
-    wall = max(wall, each.commit * number)  # many workers wait for the one that writes their results down
-    seconds = sum(map(model.seconds, loads))
+    wall = max(wall, sum(each.commit for each in writing))  # many workers wait for the one that writes results down
+    seconds = sum(trainings)
     low, high = outside + min(float(low), wall), outside + max(float(high), wall)
     return Prediction(outside + wall, low, high, seconds, overheads.merging(number))
 

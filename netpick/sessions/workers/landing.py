@@ -52,7 +52,7 @@ class Landing:
             if not self.token.is_file():
                 raise WorkError(f"{self.folder}: its session is gone")
             names = {result.hash: result.network}
-            files = write_parts(RunFiles(self.folder, self.classes, names), result, labels, self.scores)
+            files = write_parts(RunFiles(self.folder, self.classes, names), [result], labels, self.scores)
         except WorkError as error:
             problem = str(error)
         return Receipt(_light(result), files, problem)

@@ -16,6 +16,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -35,9 +36,11 @@ from netpick.sessions.workers.task import Ended, Failure, Task, TrainingKey
 
 Outcome = TypeVar("Outcome")
 
+TOGETHER = 16
+"""Outcomes that are yielded together at most."""
 WAITING = 8
 """Outcomes that may wait to be taken, beside one a worker: where they come faster than they are taken, workers rest."""
-FREE, REST = 2, 0.004
+FREE, REST = 6, 0.004
 """Outcomes that may wait before workers wait a little too, so that the session has a core; and the seconds for each."""
 SECONDS_TO_NOTICE = 3
 """joblib notices a dead worker within milliseconds, or never."""
@@ -50,7 +53,20 @@ def stream(
     devices: Sequence[str] = ("cpu",),
     on_start: Callable[[Task], None] = lambda task: None,
 ) -> Generator[Ended[Outcome], None, None]:
-    """Do all tasks, in the given order as far as workers are free, and yield each one as it ends.
+    """Do all tasks, and yield each one as it ends; see `stream_together`."""
+    with contextlib.closing(stream_together(tasks, work, workers, devices, on_start)) as groups:
+        for ended in groups:
+            yield from ended
+
+
+def stream_together(
+    tasks: Sequence[Task],
+    work: Callable[[Task], Outcome],
+    workers: int,
+    devices: Sequence[str] = ("cpu",),
+    on_start: Callable[[Task], None] = lambda task: None,
+) -> Generator[list[Ended[Outcome]], None, None]:
+    """Do all tasks, in the given order as far as workers are free, and yield those that have ended, as they end.
 
     Parameters
     ----------
@@ -58,7 +74,7 @@ def stream(
     work : what a worker does with a task; a function of a module. What it raises makes a failure
     workers : tasks at the same time, over all devices
     devices : each task goes to the one that has the fewest tasks in hand
-    on_start : told each task that is handed out; may be called from another thread
+    on_start : told each task that a worker begins; may be called from another thread
 
     Notes
     -----
@@ -71,58 +87,85 @@ def stream(
         alone = bool(again)
         # Alone means a pool of its own: of several, joblib would hand out the next one to a pool that has just died.
         queue = deque([again.popleft()]) if alone else waiting
-        hand = _Hand(devices, on_start)
+        hand = _Hand(devices, on_start, 1 if alone else workers)
+        ended: list[Ended[Outcome]] = []
         try:
             while queue:  # which outcomes that wait may leave behind
-                with contextlib.closing(_parallel(queue, hand, 1 if alone else workers, work, again)) as outcomes:
+                with contextlib.closing(_parallel(queue, hand, work, again)) as outcomes:
                     for key, outcome in outcomes:
-                        ended = Ended(hand.take(key), outcome)
-                        if ended.deserves_another:
-                            again.append(ended.task.again())
-                        else:
+                        ended.append(Ended(hand.take(key), outcome))
+                        if ended[-1].deserves_another:
+                            again.append(ended.pop().task.again())
+                        if ended and (not hand.waiting() or len(ended) == TOGETHER):
                             yield ended
+                            ended = []
         except _worker_death() as error:
-            for task in hand.tasks():
+            queue.extendleft(reversed(hand.ready))
+            for task in hand.begun():
                 if task.attempts == 1:
                     again.append(task.again())
                 else:
-                    yield Ended(task, Failure.of_a_worker(_exit_codes(error), hand.since[task.key]))
+                    ended.append(Ended(task, Failure.of_a_worker(_exit_codes(error), hand.since[task.key])))
+            if ended:
+                yield ended
 
 
 class _Hand:
-    """The tasks that are with the workers now, and how many each device has."""
+    """The tasks that were handed out: which of them lie ready, which the workers have begun, how many a device has.
 
-    def __init__(self, devices: Sequence[str], on_start: Callable[[Task], None]) -> None:
-        self.devices, self.on_start = devices, on_start
+    `waiting` says of how many the outcome is there, and was not taken yet.
+    """
+
+    def __init__(self, devices: Sequence[str], on_start: Callable[[Task], None], workers: int) -> None:
+        self.devices, self.on_start, self.workers = devices, on_start, workers
         self.by_key: dict[TrainingKey, Task] = {}
         self.since: dict[TrainingKey, datetime] = {}
+        self.ready: deque[Task] = deque()
+        self.waiting: Callable[[], int] = lambda: 0
+        self._lock = threading.Lock()
 
     def give(self, task: Task) -> Task:
         """Choose the device of a task and note that it is in hand."""
         load = Counter(held.job.device for held in list(self.by_key.values()))
         task = task.on(min(self.devices, key=lambda device: load[device]))
-        self.by_key[task.key], self.since[task.key] = task, datetime.now(UTC)
-        self.on_start(task)
+        self.by_key[task.key] = task
+        self.ready.append(task)
+        self._begin()
         return task
 
     def take(self, key: TrainingKey) -> Task:
         """Note that a task has come back."""
+        self.since.pop(key, None)
+        self._begin()
         return self.by_key.pop(key)
 
-    def tasks(self) -> list[Task]:
-        return list(self.by_key.values())
+    def begun(self) -> list[Task]:
+        """Return those that workers have begun."""
+        return [task for key, task in list(self.by_key.items()) if key in self.since]
+
+    def _begin(self) -> None:
+        with self._lock:  # joblib asks for tasks in a thread of its own
+            while self.ready and len(self.since) - self.waiting() < self.workers:
+                task = self.ready.popleft()
+                self.since[task.key] = datetime.now(UTC)
+                self.on_start(task)
 
 
 def _parallel(
-    queue: deque[Task], hand: _Hand, workers: int, work: Callable[[Task], Outcome], again: deque[Task]
+    queue: deque[Task], hand: _Hand, work: Callable[[Task], Outcome], again: deque[Task]
 ) -> Generator[tuple[TrainingKey, Outcome | Failure], None, None]:
     from joblib import Parallel, delayed
     from joblib._parallel_backends import LokyBackend
     from joblib.parallel import get_active_backend
 
+    workers = hand.workers
+    # One task a worker lies ready, so that none waits for the next while the coordinator has other things to do. Not
+    # for a single worker, for which joblib starts two.
+    ahead = workers if workers > 1 else 0
+
     def calls() -> Iterator[Any]:
         # Over when too much waits to be taken: joblib would go on, and a death would cost all that waits.
-        while queue and (held := len(hand.by_key)) < 2 * workers + WAITING:
+        while queue and (held := len(hand.by_key) - ahead) < 2 * workers + WAITING:
             rest = REST * max(0, held - workers - FREE)
             # joblib may ask for a task after a worker has died: what it is given then is in hand, and tried again.
             yield delayed(attempt)(work, hand.give(queue.popleft()), rest)
@@ -133,12 +176,13 @@ def _parallel(
     pool = Parallel(
         n_jobs=max(2, workers),
         return_as="generator_unordered",
-        pre_dispatch=workers,
+        pre_dispatch=workers + ahead,
         batch_size=1,
         max_nbytes=None,
         **({"initializer": watch, "initargs": (os.getpid(),)} if own else {}),
     )
     with safe_path(), warnings.catch_warnings():  # to the end: joblib starts other workers in the place of large ones
+        hand.waiting = partial(_waiting, pool, 0)
         with started_without_ctrl_c():
             outcomes = pool(calls())
             executor = _executor(pool)
@@ -149,13 +193,20 @@ def _parallel(
         warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
         try:
             with _no_waiting_for_the_dead(pool):
-                yield from outcomes
+                for taken, outcome in enumerate(outcomes, 1):
+                    hand.waiting = partial(_waiting, pool, taken)
+                    yield outcome
         finally:
             outcomes.close()
             # One that is stopped does not see the coordinator go, and stays. What is next tried alone, since memory was
             # missing, is not to find a worker that lacks it.
             if any(map(is_stopped, _processes_of(executor))) or (again and not queue):
                 executor.shutdown(kill_workers=True)
+
+
+def _waiting(pool: Any, taken: int) -> int:
+    """Return how many outcomes wait in joblib, of which so many were taken."""
+    return int(pool.n_completed_tasks) - taken
 
 
 def _look_after(executor: Any) -> None:
