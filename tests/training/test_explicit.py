@@ -78,8 +78,11 @@ def convolutional(draw):
             args = {"kernel_size": list(stack.shape[1:])}
         groups = stack.shape[0] if draw(st.integers(0, 5)) == 0 else 1
         channels = {"in_channels": stack.shape[0], "out_channels": groups * draw(st.integers(1, 4)), "groups": groups}
-        stack.add(f"Conv{dims}d", **channels, **args, bias=draw(st.booleans()))
         middle = draw(st.sampled_from(["none", "ReLU", "Tanh", "GELU", "Softsign", "Dropout", "norm", "pool"]))
+        bias = middle != "norm" and draw(
+            st.booleans()
+        )  # under a norm its gradient is 0: only rounding would be compared
+        stack.add(f"Conv{dims}d", **channels, **args, bias=bias)
         if middle == "norm":
             stack.add(f"BatchNorm{dims}d", num_features=stack.shape[0])
         elif middle == "pool":
