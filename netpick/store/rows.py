@@ -28,6 +28,10 @@ _CHECKED = ds.ParquetFileFormat(
 """Pages whose checksum is not theirs are an error; those of a run of before have none."""
 
 
+AT_ONCE = 1000
+"""Files that are open at the same time: what is known of one while it is read takes 100 kB."""
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """What must be known of a run to handle its shards: its folder, number of classes, and network name by hash."""
@@ -107,12 +111,15 @@ def _read(files: RunFiles, table: str, wanted: list[str], shards: list[Shard]) -
         for shard in shards:
             if not shard.merged:  # whose footer `scan` has checked: it says what the file holds
                 checksums.check(shard.path)
-        data = ds.dataset([str(s.path) for s in shards], schema=schema, format=_CHECKED)
-        fragments = list(data.get_fragments())
-        for shard, fragment in zip(shards, fragments, strict=True):
-            check_columns(shard.path, fragment.physical_schema, table, files.classes)
-        rows = data.to_table(columns=wanted).unify_dictionaries().combine_chunks()
-        counts = [fragment.metadata.num_rows for fragment in fragments]
+        tables, counts = [], []
+        for some in (shards[n : n + AT_ONCE] for n in range(0, len(shards), AT_ONCE)):
+            data = ds.dataset([str(s.path) for s in some], schema=schema, format=_CHECKED)
+            fragments = list(data.get_fragments())
+            for shard, fragment in zip(some, fragments, strict=True):
+                check_columns(shard.path, fragment.physical_schema, table, files.classes)
+            tables.append(data.to_table(columns=wanted).unify_dictionaries().combine_chunks())
+            counts += [fragment.metadata.num_rows for fragment in fragments]
+        rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
         if len(shards) == 1:
             raise BrokenShardError(shards[0].path, e) from None

@@ -12,7 +12,7 @@ import pytest
 
 from netpick.core.errors import RunError
 from netpick.exam import Run, plant
-from netpick.store import Store
+from netpick.store import Store, rows
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,19 @@ def test_values_that_cannot_be_are_refused(run, table, column, value):
     path = run / f"{table}.parquet" if table in ("networks", "samples") else shard(run, table)
     rewrite(path, constant(column, value))
     assert refused(run, lambda folder: [*read_all(folder), Run(folder).scores()]).count(str(run)) >= 1
+
+
+def test_files_are_read_some_at_a_time(run, monkeypatch):
+    whole = Run(run)
+    expected = whole.trainings, whole.epochs
+    monkeypatch.setattr(rows, "AT_ONCE", 5)
+    again = Run(run)
+    for found, wanted in zip((again.trainings, again.epochs), expected, strict=True):
+        pd.testing.assert_frame_equal(found, wanted)
+    path = max((run / "trainings").glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(RunError, match=path.name):
+        Run(run).trainings  # noqa: B018
 
 
 def test_samples_and_predictions_of_other_numbers_are_noticed(run):
