@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import geometric_mean, median
 from typing import Any
 
 import torch
-from _common import console, machine, main, new_parser, positive, print_machine, print_table, write_json
+from _common import console, machine, main, new_parser, positive, print_machine, print_table, processor, write_json
 
 from netpick.core.recipe import Recipe
 from netpick.networks import NetworkSpec, generate
@@ -32,13 +31,6 @@ from netpick.training.order import Order
 
 MULTIPLYING = ("convolution", "inner_product", "matmul")
 STEPS = 4
-
-
-def processor(work: Callable[[], object]) -> float:
-    """Return the seconds of processor time that some work takes."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def primitives(work: Callable[[], object]) -> dict[str, float]:

@@ -9,7 +9,6 @@ a third is what is to be expected; above 0.35 evaluation computes in a worse way
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -17,7 +16,18 @@ from typing import Any
 
 import msgspec
 import torch
-from _common import console, machine, main, new_parser, positive, print_machine, print_table, spread, write_json
+from _common import (
+    console,
+    machine,
+    main,
+    new_parser,
+    positive,
+    print_machine,
+    print_table,
+    processor,
+    spread,
+    write_json,
+)
 
 from netpick.core.recipe import Recipe
 from netpick.networks import NetworkSpec, generate
@@ -48,13 +58,6 @@ def networks() -> tuple[list[NetworkSpec], tuple[int, ...]]:
     shape, classes = tuple(panel["shape"]), panel["classes"]
     light = generate(load("thousand-light"), shape, classes, limit=OF_THE_TEMPLATE)
     return [*(NetworkSpec.from_dict(row) for row in panel["networks"]), *light], shape
-
-
-def processor(work: Callable[[], object]) -> float:
-    """Return the seconds of processor time that some work takes."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, rounds: int, slice_: float) -> dict[str, Any]:

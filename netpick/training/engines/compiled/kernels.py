@@ -38,10 +38,10 @@ added begins; of NORM, where its statistics begin; of PAD, whether its gradient 
 written it there; of LARGEST and MEAN, where its links begin; of DROPOUT, where its mask does, in those of a sample."""
 
 SHAPE, KERNEL, STRIDE, DILATION = 10, 13, 16, 19
-"""First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding.
-STRIDE is that of the convolution after it.
-Of NORM, SLOPE, LARGEST, MEAN and DROPOUT the last of SHAPE are the values of a channel. Of SAMPLE_NORM SHAPE is how
-many values in a row have one weight, how many weights there are, and what is multiplied: 1."""
+"""First of three columns each, for depth, height and width. SHAPE is that of the input. Of PAD, KERNEL
+is the padding, and STRIDE that of the convolution after it. Of NORM, SLOPE, LARGEST, MEAN and DROPOUT the last of SHAPE
+are the values of a channel. Of SAMPLE_NORM SHAPE is how many values in a row have one weight, how many weights there
+are, and what is multiplied: 1."""
 
 KEPT = 22
 """Where begins, in values of a sample, what a layer keeps for its way back."""
@@ -142,7 +142,8 @@ WIDTHS = (1, 4, VECTOR, 2 * VECTOR, 4 * VECTOR)
 """Columns that `tile` computes at once."""
 
 ROWS, FEW = 6, 6 if VECTOR == 16 else 3
-"""Rows that it computes at most, and of the widest: with what is loaded for them, they fill sixteen registers."""
+"""Rows that it computes at most, and of the widest: with what is loaded for them their sums fill the registers: 6 × 4
+of 32 with 512 bits, 3 × 4 or 6 × 2 of 16 with 256."""
 
 DEEP = 512 * VECTOR
 """Values that `tile` takes at once where several blocks of rows have the same, so that they stay in the first cache."""
@@ -151,13 +152,13 @@ PAGES = 64
 """Taps that it takes at once where the weights of each lie in another page: as many as a processor finds at once."""
 
 LEAST, CALL = 4 * VECTOR, 4000
-"""Values that `weigh_taps` is called for at least, and the products of one that could be computed meanwhile."""
+"""Values of a row that `between_zeros` decides on at once, and the products that take as long as a call of `tile`."""
 
 NEAR = 2**18
 """Values that are quickly copied, since they stay in the second cache; of more each takes as long as some products."""
 
 UP, ACROSS = 6 if VECTOR == 16 else 4, VECTOR // 4
-"""Rows and columns of sums that `dots` computes at once: as many as a register has values."""
+"""Rows and columns of sums that `dots` computes at once: 6 × 4 where there are 32 registers, else 4 × 2."""
 
 
 def _pointer(builder: Any, begin: Any, at: Any, wide: int) -> Any:
@@ -1038,47 +1039,57 @@ def work_of(parts, once):
 
 
 @jit
-def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
-    """Write the gradient of a convolution's input, without its padding, into dx.
+def reached_parts(row, dy, low, high, back, through, n, room):
+    """Return how a row of the gradient of a convolution's input is computed: from what, of which width, in which parts.
 
-    Each value is the sum of all that it went into. Those of a row differ in that only at its ends, unless there is a
-    stride: so where that is less work, the gradient of the output is given zeros at its sides first. `room` is for
-    that, or for rows whose values lie a stride apart; `turned` for the weights (channels, outputs, kernel).
+    Its values differ in what reaches them only at its ends, unless there is a stride: so where that is less work, the
+    gradient of the output is given zeros at its sides first, in `room`, and `back` is moved along.
     """
-    outputs, channels, stride, dilation = row[OUTPUTS], row[INPUTS], row[STRIDE + 2], row[DILATION + 2]
-    heights, widths = places(row, 1), places(row, 2)
+    outputs, channels, kernel_w = row[OUTPUTS], row[INPUTS], row[KERNEL + 2]
+    widths, lines = places(row, 2), outputs * places(row, 0) * places(row, 1)
+    parts = reached_alike(row, low, high, through, n)
+    if row[STRIDE + 2] > 1 or kernel_w == 1:
+        return dy, widths, parts
+    side = max(0, row[DILATION + 2] * (kernel_w - 1) - row[AROUND + 2])
+    planes, blocks = row[KERNEL] * row[KERNEL + 1], (channels + ROWS - 1) // ROWS
+    once, wider = CALL // (outputs * planes * blocks), (widths + 2 * side) * n
+    copied = wider * (1 if lines * wider <= NEAR else 8) // (planes * blocks)
+    others = between_zeros(row, low, high, once, n)
+    if work_of(others, once) + copied > work_of(parts, once):
+        return dy, widths, parts
+    widen(dy, lines, widths * n, side * n, room)
+    for w in range(kernel_w):
+        back[w] = w * row[DILATION + 2] - side
+    return room, widths + 2 * side, others
+
+
+@jit
+def turn_weights(row, weight, turned):
+    """Write the weights of a convolution (outputs, channels, kernel) as (channels, outputs, kernel)."""
+    outputs, channels, kernel = row[OUTPUTS], row[INPUTS], row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
+    for c in range(channels):
+        for o in range(outputs):
+            copy_few(weight, (o * channels + c) * kernel, turned, (c * outputs + o) * kernel, kernel)
+
+
+@jit
+def conv_back_input(row, turned, dy, dx, n, taps, offsets, room, lines):
+    """Write the gradient of a convolution's input, without its padding, into dx: of each value all that it went into.
+
+    turned: the weights (channels, outputs, kernel); room: for dy between zeros; lines: for rows whose values lie a
+    stride apart.
+    """
+    outputs, channels, stride = row[OUTPUTS], row[INPUTS], row[STRIDE + 2]
+    heights, kernel_h, kernel_w = places(row, 1), row[KERNEL + 1], row[KERNEL + 2]
     depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
     front, top, left = row[AROUND], row[AROUND + 1], row[AROUND + 2]
     inner_h, inner_w = height - 2 * top, width - 2 * left
-    kernel_h, kernel_w = row[KERNEL + 1], row[KERNEL + 2]
     kernel = row[KERNEL] * kernel_h * kernel_w
     next_row = kernel * outputs
     ds, d_back, d_from, d_to, d_through = reaching(row, np.intp(0))
     hs, h_back, h_from, h_to, h_through = reaching(row, np.intp(1))
     ws, w_back, w_from, w_to, w_through = reaching(row, np.intp(2))
-    slope, parts = dy, reached_alike(row, w_from, w_to, w_through, n)
-    if stride == 1 and kernel_w > 1:
-        planes, blocks, side = (
-            row[KERNEL] * kernel_h,
-            (channels + ROWS - 1) // ROWS,
-            max(0, dilation * (kernel_w - 1) - left),
-        )
-        once, wider, lines = (
-            CALL // (outputs * planes * blocks),
-            (widths + 2 * side) * n,
-            outputs * places(row, 0) * heights,
-        )
-        copied = wider * (1 if lines * wider <= NEAR else 8) // (planes * blocks)
-        others = between_zeros(row, w_from, w_to, once, n)
-        if work_of(others, once) + copied <= work_of(parts, once):
-            widen(dy, lines, widths * n, side * n, room)
-            slope, parts = room, others
-            widths += 2 * side
-            for w in range(kernel_w):
-                w_back[w] = w * dilation - side
-    for c in range(channels):
-        for o in range(outputs):
-            copy_few(weight, (o * channels + c) * kernel, turned, (c * outputs + o) * kernel, kernel)
+    slope, widths, parts = reached_parts(row, dy, w_from, w_to, w_back, w_through, n, room)
     plane = places(row, 0) * heights * widths * n
     channel = (depth - 2 * front) * inner_h * inner_w * n
     begin, none = np.zeros(channels, np.float32), np.intp(0)
@@ -1092,7 +1103,7 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
             z_next = alike(d_from, d_to, z_first, depth - front, row[STRIDE])
             for number in range(len(parts)):
                 start, through, wide, w_first, w_last = parts[number]
-                many = 0
+                many = 0  # it stays so where strides pass over
                 for d in range(d_from[z_first], d_to[z_first]):
                     for h in range(h_from[y_first], h_to[y_first]):
                         for w in range(w_first, w_last):
@@ -1104,36 +1115,14 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
                     for y in range(y_first, y_next):
                         at = (d_through[z] * heights + h_through[y]) * widths * n + through
                         to = ((z - front) * inner_h + y - top) * inner_w * n + start
-                        if stride == 1:
-                            weigh_taps(
-                                *(dx, to, channel, slope, at, taps, turned, next_row, offsets, none, many, begin, wide),
-                            )
-                            continue
-                        apart, further = wide, n
-                        if many > 0:  # of those that strides pass over there may be none
-                            weigh_taps(
-                                *(
-                                    room,
-                                    none,
-                                    apart,
-                                    slope,
-                                    at,
-                                    taps,
-                                    turned,
-                                    next_row,
-                                    offsets,
-                                    none,
-                                    many,
-                                    begin,
-                                    wide,
-                                ),
-                            )
-                        else:
-                            apart = further = 0
-                            clear(room[:n])
-                        for c in range(channels):
-                            for i in range(wide // n):
-                                copy_few(room, c * apart + i * further, dx, to + c * channel + i * stride * n, n)
+                        into, first, apart = (dx, to, channel) if stride == 1 else (lines, none, wide)
+                        weigh_taps(
+                            into, first, apart, slope, at, taps, turned, next_row, offsets, none, many, begin, wide
+                        )
+                        if stride > 1:
+                            for c in range(channels):
+                                for i in range(wide // n):
+                                    copy_few(lines, c * wide + i * n, dx, to + c * channel + i * stride * n, n)
 
 
 @jit
@@ -1753,7 +1742,8 @@ def backward(
             room = arena[row[OUTPUT] * n :]
             conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets, room)
             if row[WANTED]:
-                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets, room, product)
+                turn_weights(row, values[begin:end], product)
+                conv_back_input(row, product, dy, dx, n, taps, offsets, room, room)
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))

@@ -171,7 +171,7 @@ class Table:
         if any(map(any, around)):
             wider = tuple(size + sum(more) for size, more in zip(spatial, around, strict=True))
             if module.padding_mode == "zeros" and all(before == behind for before, behind in around):
-                values = channels * math.prod(wider[:2]) * in_strides(wider[2], stride[2])
+                values = channels * math.prod(wider[:2]) * side_by_side(wider[2], stride[2])
                 row = self._row(k.PAD, channels, values, values)
                 beside = [before for before, _ in around]
                 row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, beside
@@ -186,7 +186,7 @@ class Table:
         if kernel == spatial and groups == 1 and not any(beside):  # it covers all of its input: a matrix product
             self._parameters(self._row(k.LINEAR, channels * math.prod(spatial), outputs, outputs), module)
         else:
-            wide = in_strides(spatial[2], stride[2]) if any(beside) else spatial[2]
+            wide = side_by_side(spatial[2], stride[2]) if any(beside) else spatial[2]
             first, begin, wanted, weights = self.at, self.room, self.learning, module.weight.numel() // groups
             inner = math.prod(size - 2 * more for size, more in zip(spatial, beside, strict=True))
             for group in range(groups):  # each of them a convolution by itself
@@ -202,7 +202,7 @@ class Table:
                 self._parameters(row, module)
                 row[k.AROUND : k.AROUND + 3] = beside
                 if stride[2] > 1:
-                    split = channels // groups * math.prod(spatial[:2]) * in_strides(spatial[2], stride[2])
+                    split = channels // groups * math.prod(spatial[:2]) * side_by_side(spatial[2], stride[2])
                     self.reach = max(self.reach, self.room + split)
                 # From where those of the first one begin.
                 row[k.INPUT_SLOPE] = group * (channels // groups) * inner
@@ -264,7 +264,7 @@ class Table:
         self._layer(block.activation2, self.shape)
 
 
-def in_strides(width: int, stride: int) -> int:
+def side_by_side(width: int, stride: int) -> int:
     """Return how many columns there are when those that are a stride apart lie side by side, each place's as many."""
     return -(-width // stride) * stride
 
