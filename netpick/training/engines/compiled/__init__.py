@@ -35,6 +35,9 @@ LOSSES = ("nll", "mse", "l1", "distance")
 ENTRIES = ("backward", "forward", "train", "score")
 """The kernels that Python calls, those first that take longest to compile, each in a process of its own."""
 
+BF16_ENTRIES = ("conv_back_bf16", "conv_bf16")
+"""Those that are called for convolutions in bf16 alone, and compiled for those who need them."""
+
 SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""
 

@@ -15,7 +15,7 @@ import platform
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,12 +49,14 @@ def in_use() -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
-def is_checked(place: Path) -> bool:
-    """Return whether the files are those that were loaded when they were last checked."""
+def is_checked(place: Path, names: Iterable[str]) -> bool:
+    """Return whether the files are those that were loaded when they were last checked, and some functions are there."""
+    files = _files(place)
     try:
-        return bool(json.loads(_stamp(place).read_bytes()) == _files(place))
+        same = bool(json.loads(_stamp(place).read_bytes()) == files)
     except (OSError, ValueError):
         return False
+    return same and all(any(file.startswith(f"kernels.{name}-") for file in files) for name in names)
 
 
 def mark_checked(place: Path) -> None:
