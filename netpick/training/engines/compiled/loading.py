@@ -23,7 +23,7 @@ from netpick.training.engines.compiled.cache import in_use
 @functools.lru_cache(maxsize=2)
 def load(bf16: bool = False) -> ModuleType:
     """Return the module `kernels` with what is kept of it, and nothing else: it compiles nothing any more."""
-    kernels = load() if bf16 else module()
+    kernels = load(False) if bf16 else module()
     for name in BF16_ENTRIES if bf16 else ENTRIES:
         function = getattr(kernels, name)
         function.compile(kernels.TYPES[name])

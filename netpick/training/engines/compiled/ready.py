@@ -58,7 +58,7 @@ def _compile(place: Path, names: Sequence[str]) -> str | None:
     why = None
     for linked in (True, True, False):  # what lies there may be spoilt; and numba's insides be others than are known
         if (why := _load(names, linked)) is None:
-            cache.mark_checked(place)
+            cache.mark_checked(place, names)
             return None
         cache.clear(place)
     return why
