@@ -768,21 +768,21 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
     """Write begin[o] + the sum of weight[o * next_row + offsets[t]] * source[at + taps[t] :][:n] over the taps.
 
     Of all outputs o, each into y[to + o * apart :]; of the `many` taps from the first one. Where the last columns don't
-    fill a tile, some before them are computed a second time.
+    fill the narrowest tile, some before them are computed a second time.
     """
     outputs = len(begin)
     blocks = (outputs + ROWS - 1) // ROWS
     most = (outputs + blocks - 1) // blocks
-    width = widest(n, outputs)
-    wide = min(n, WIDTHS[width])
-    last = wide - VECTOR
-    deep, top = many, DEEP // wide if next_row > 1 else PAGES
+    width = widest(n, n, outputs)
+    deep, top = many, DEEP // WIDTHS[width] if next_row > 1 else PAGES
     if outputs > most and many > top:
         parts = (many + top - 1) // top
         deep = (many + parts - 1) // parts
     start = 0  # all loops are written so that nothing is divided to find how often they go round
     while start < n:
-        i = min(start, n - wide)
+        width = widest(n - start, n, outputs)
+        wide = min(n, WIDTHS[width])
+        i, last = min(start, n - wide), wide - VECTOR
         t = 0
         while True:
             o = 0
@@ -799,14 +799,15 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
 
 
 @jit
-def widest(n, outputs):
-    """Return which of WIDTHS `tile` takes for n columns: of the two widest the one that computes fewer twice."""
-    if n <= VECTOR:
-        return 2 if n == VECTOR else 1 if n >= 4 else 0
-    if n < 4 * VECTOR or (outputs > FEW and FEW < ROWS):
+def widest(left, n, outputs):
+    """Return which of WIDTHS `tile` takes for the first of so many columns that are left of n."""
+    if n < VECTOR:
+        return 1 if n >= 4 else 0
+    if left <= VECTOR:
+        return 2
+    if left <= 3 * VECTOR or n < 4 * VECTOR or (outputs > FEW and FEW < ROWS):
         return 3
-    least, most = 2 * VECTOR, 4 * VECTOR  # of the widest a column takes less time: of eight columns as much as of seven
-    return 4 if outputs <= 3 or (n + most - 1) // most * most * 7 <= (n + least - 1) // least * least * 8 else 3
+    return 4
 
 
 @jit
@@ -1068,8 +1069,11 @@ def conv_back_weight_bf16(row, x, dy, d_weight, n, taps, offsets, room, halves):
     taps = find_taps(row, n, taps, offsets)
     outputs, wide, one = row[OUTPUTS], 2 * VECTOR, np.intp(1)
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    source, width = in_strides(row, x, n, room)
+    width = (row[SHAPE + 2] + row[STRIDE + 2] - 1) // row[STRIDE + 2] * row[STRIDE + 2]
     size, filled = row[INPUTS] * row[SHAPE] * row[SHAPE + 1] * width * n, (span + wide - 1) // wide * wide
+    if row[STRIDE + 2] > 1 and row[AROUND] + row[AROUND + 1] + row[AROUND + 2] == 0:
+        clear(room[:size])  # what is left out there is read behind a line's end: times 0, which must be a number
+    source, _ = in_strides(row, x, n, room)
     slopes = halves[size + wide :]
     round_lines(source, one, size, size + wide, halves)
     round_lines(dy, outputs * depths * heights, span, filled, slopes)
