@@ -49,12 +49,14 @@ def rounded(values):
 
 @pytest.fixture(autouse=True, scope="module")
 def convolutions_of_bf16():
-    """Let torch's convolutions be `Rounded`, but where a product has no second channel, or there is one place alone."""
+    """Let torch's convolutions be `Rounded`, but where there is one place alone, or no second product beside one."""
 
     def replaced(name):
         def conv(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
             whole = groups == 1 and weight.shape[2:] == x.shape[2:] and not np.any(padding)
-            if weight.shape[1] < 2 or whole:
+            height, wide = (1, 1, *weight.shape[2:])[-2:]
+            step = stride if isinstance(stride, int) else stride[-1]
+            if whole or (weight.shape[1] == height == 1 and (wide == 1 or step > 1)):
                 return PLAIN[name](x, weight, bias, stride, padding, dilation, groups)
             y = Rounded.apply(PLAIN[name], x, weight, (stride, padding, dilation, groups))
             return y if bias is None else y + bias.view(-1, *(1 for _ in weight.shape[2:]))
@@ -114,6 +116,11 @@ CASES = {
     "groups": ((6, 7, 9), {"out_channels": 9, "kernel_size": 3, "groups": 3}),
     "groups of odd channels": ((6, 7, 9), {"out_channels": 4, "kernel_size": 3, "groups": 2, "padding": 1}),
     "mirrored": ((4, 7, 9), {"out_channels": 6, "kernel_size": 3, "padding": 2, "padding_mode": "reflect"}),
+    "one channel": ((1, 9, 11), {"out_channels": 5, "kernel_size": [3, 2]}),
+    "one channel with strides": ((1, 9, 11), {"out_channels": 5, "kernel_size": [2, 3], "stride": [3, 2]}),
+    "one channel of a row": ((1, 40), {"out_channels": 5, "kernel_size": 4, "dilation": 2, "padding": 2}),
+    "one channel of a room": ((1, 5, 6, 7), {"out_channels": 4, "kernel_size": [2, 4, 3], "dilation": [1, 1, 2]}),
+    "each channel by itself": ((4, 7, 9), {"out_channels": 8, "kernel_size": 3, "groups": 4, "padding": 1}),
     "many weights": ((40, 6, 7), {"out_channels": 50, "kernel_size": 3, "padding": 1}),
     "rows longer than a piece": ((2, 3, 60), {"out_channels": 3, "kernel_size": [2, 3]}),
 }

@@ -1021,27 +1021,67 @@ def round_lines(values, lines, size, wide, out):
             line[i] = 0
 
 
-@entry
-def conv_bf16(row, x, weight, bias, y, n, taps, offsets, room, words):
-    """Do what `conv` does with products of bf16, which are added up in float32: of two channels at a time.
+@jit
+def whole_in_strides(row, x, n, room):
+    """Do what `in_strides` does; what that leaves out is 0, for that it may be multiplied with 0."""
+    if row[STRIDE + 2] > 1 and row[AROUND] + row[AROUND + 1] + row[AROUND + 2] == 0:
+        lines = row[INPUTS] * row[SHAPE] * row[SHAPE + 1]
+        clear(room[: lines * ((row[SHAPE + 2] + row[STRIDE + 2] - 1) // row[STRIDE + 2] * row[STRIDE + 2]) * n])
+    return in_strides(row, x, n, room)
 
-    words: room for pairs of weights and of the input's channels.
-    """
+
+@jit
+def pair_channels(row, source, size, weight, n, taps, offsets, factors, images):
+    """Write the pairs of two channels each, of the images and of the weights; return how many taps there are then."""
     inputs, kernel = row[INPUTS], row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
-    source, width = in_strides(row, x, n, room)
-    end = len(weight)
-    factors, images = words[:end], words[end:]
-    for i in range(end - kernel):  # half of them are never read: a loop for each channel would take longer
-        factors[i] = pair_of(weight[i], weight[i + kernel])
-    for i in range(end - kernel, end):
-        factors[i] = pair_of(weight[i], ZERO)
-    pair_rows(source, inputs, row[SHAPE] * row[SHAPE + 1] * width * n, images)
+    for i in range(len(weight)):  # half of them are never read: a loop for each channel would take longer
+        factors[i] = pair_of(weight[i], weight[i + kernel] if i + kernel < len(weight) else ZERO)
+    pair_rows(source, inputs, size // inputs, images)
     paired = row.copy()
     paired[INPUTS] = (inputs + 1) // 2
     many = len(find_taps(paired, n, taps, offsets))
     for t in range(many):
         offsets[t] += t // kernel * kernel
-    convolve(paired, images, width, factors, inputs * kernel, bias, y, n, taps, offsets, many)
+    return many
+
+
+@jit
+def pair_lines(row, source, size, width, weight, n, taps, offsets, factors, images):
+    """Do the same for one channel: each value is paired with the one that the next line of the kernel reads.
+
+    Where a kernel is one line high, with what its next column reads.
+    """
+    line, lines, apart = row[KERNEL + 2], row[KERNEL + 1], row[DILATION + 1] * width * n
+    if lines == 1:
+        line, lines, apart = np.intp(1), line, row[DILATION + 2] * n
+    for i in range(size - apart):
+        images[i] = pair_of(source[i], source[i + apart])
+    for i in range(size - apart, size):
+        images[i] = pair_of(source[i], ZERO)
+    for i in range(len(weight)):
+        factors[i] = pair_of(weight[i], weight[i + line] if i // line % lines < lines - 1 else ZERO)
+    many = 0
+    for t in range(len(find_taps(row, n, taps, offsets))):
+        if t // line % lines % 2 == 0:
+            taps[many], offsets[many] = taps[t], offsets[t]
+            many += 1
+    return many
+
+
+@entry
+def conv_bf16(row, x, weight, bias, y, n, taps, offsets, room, words):
+    """Do what `conv` does with products of bf16, which are added up in float32, two at a time.
+
+    words: room for pairs of weights and of the input's values.
+    """
+    source, width = whole_in_strides(row, x, n, room)
+    size = row[INPUTS] * row[SHAPE] * row[SHAPE + 1] * width * n
+    factors, images = words[: len(weight)], words[len(weight) :]
+    if row[INPUTS] > 1:
+        many = pair_channels(row, source, size, weight, n, taps, offsets, factors, images)
+    else:
+        many = pair_lines(row, source, size, width, weight, n, taps, offsets, factors, images)
+    convolve(row, images, width, factors, len(weight) // row[OUTPUTS], bias, y, n, taps, offsets, many)
 
 
 @entry
@@ -1069,11 +1109,8 @@ def conv_back_weight_bf16(row, x, dy, d_weight, n, taps, offsets, room, halves):
     taps = find_taps(row, n, taps, offsets)
     outputs, wide, one = row[OUTPUTS], 2 * VECTOR, np.intp(1)
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
-    width = (row[SHAPE + 2] + row[STRIDE + 2] - 1) // row[STRIDE + 2] * row[STRIDE + 2]
+    source, width = whole_in_strides(row, x, n, room)
     size, filled = row[INPUTS] * row[SHAPE] * row[SHAPE + 1] * width * n, (span + wide - 1) // wide * wide
-    if row[STRIDE + 2] > 1 and row[AROUND] + row[AROUND + 1] + row[AROUND + 2] == 0:
-        clear(room[:size])  # what is left out there is read behind a line's end: times 0, which must be a number
-    source, _ = in_strides(row, x, n, room)
     slopes = halves[size + wide :]
     round_lines(source, one, size, size + wide, halves)
     round_lines(dy, outputs * depths * heights, span, filled, slopes)

@@ -230,7 +230,8 @@ class Table:
         """Note that a convolution's products are of bf16, where they are to be, and the room for them."""
         k = self.k
         inputs, outputs = int(row[k.INPUTS]), int(row[k.OUTPUTS])
-        if not self.bf16 or inputs < 2:
+        in_pairs = inputs > 1 or row[k.KERNEL + 1] > 1 or (row[k.KERNEL + 2] > 1 and row[k.STRIDE + 2] == 1)
+        if not self.bf16 or not in_pairs:
             return
         row[k.BF16] = True
         lines, pairs = math.prod(k.places(row, axis) for axis in range(2)), -(-outputs // 2)
