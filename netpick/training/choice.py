@@ -23,10 +23,11 @@ from netpick.training.sizes import is_convolution, macs_of
 FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps": ()}
 """Where torch.optim has one kernel for the whole step; elsewhere the `foreach` form is the next best."""
 
-BF16_PAYS = 5_000_000
+BF16_PAYS, BF16_PAYS_COMPILED = 5_000_000, 2_000_000
 """Multiply-accumulates of a sample in convolutions from which `auto` takes bf16 on processors that have it.
 
-Measured of torch's kernels against machine code in float32, where both are about as fast.
+With AMX torch's kernels are then about as fast as machine code in fp32. With AVX512-BF16 machine code in bf16 takes four
+fifths of the time of fp32 or less from there on; below, some networks would gain as much, and some nothing.
 """
 
 UNKNOWN = NetworkSpec("unknown", "None", "None", ())
@@ -99,8 +100,10 @@ def auto_precision(device: str, spec: NetworkSpec) -> str:
     if kind == "cuda":
         large = macs_of(spec.layers) >= cards.BF16_MACS
         return "bf16" if large and cuda_has_bf16(device) else "tf32"
-    if kind == "cpu" and macs_of(spec.layers, is_convolution) >= BF16_PAYS and processor.has_bf16():
-        return "bf16"
+    macs = macs_of(spec.layers, is_convolution) if kind == "cpu" else 0
+    if macs >= min(BF16_PAYS, BF16_PAYS_COMPILED) and processor.has_bf16():
+        least = BF16_PAYS_COMPILED if processor.has_bf16_for_machine_code() else BF16_PAYS
+        return "bf16" if macs >= least else "fp32"
     return "fp32"
 
 

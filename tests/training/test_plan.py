@@ -150,8 +150,9 @@ def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monke
     on_a_processor(monkeypatch, *has)
     recipe = Recipe(precision="auto")
     # Multiply-accumulates: 24² × 25 × channels, and as many × 10 for the second one.
-    small, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 400, 13_000))
+    small, middle, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 200, 400, 13_000))
     assert (small.precision, small.mode) == ("fp32", "compiled")
+    assert (middle.precision, middle.mode) == ("bf16" if mode == "compiled" else "fp32", "compiled")
     assert (large.precision, large.mode) == (("bf16", mode) if has else ("fp32", "compiled"))
     assert (huge.precision, huge.mode) == (("bf16", "eager") if has else ("fp32", "explicit"))
     assert choose(recipe, "cuda:0", conv(4)).precision == "tf32"
