@@ -160,13 +160,14 @@ def test_residual_blocks_learn_as_with_operands_that_are_rounded(planes, stride)
         assert share < 5e-3, name
 
 
-def test_a_number_that_is_none_stays_so():
-    """A weight that is not a number makes all scores so, not infinite or 0."""
+def test_what_is_not_a_number_is_none_when_rounded():
+    """Rounded up like a number, one whose bits are all set would become 0."""
     image = (2, 5, 5)
-    spec = network(image, convolution(image, out_channels=3, kernel_size=2), layer("ReLU"))
-    recipe = Recipe(epochs=1, lr=1e30, optimizer="SGD", batch_size=4)
-    data = {"train": samples(image, 12), "test": samples(image, 5, 1)}
-    assert train(Job(spec, recipe, 5, BF16), data).status == "diverged"
+    spec = network(image, convolution(image, out_channels=3, kernel_size=2))
+    images, labels = samples(image, 12)
+    images[3, 1, 2, 2] = torch.tensor(0x7FFFFFFF, dtype=torch.int32).view(torch.float32)
+    result = train(Job(spec, Recipe(epochs=1, batch_size=4), 5, BF16), {"train": (images, labels)})
+    assert result.status == "diverged"
 
 
 def test_what_is_kept_is_what_trainings_call():
