@@ -26,8 +26,8 @@ FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps
 BF16_PAYS, BF16_PAYS_COMPILED = 5_000_000, 2_000_000
 """Multiply-accumulates of a sample in convolutions from which `auto` takes bf16 on processors that have it.
 
-With AMX torch's kernels are then about as fast as machine code in fp32. With AVX512-BF16 machine code in bf16 takes four
-fifths of the time of fp32 or less from there on; below, some networks would gain as much, and some nothing.
+With AMX torch's kernels are then about as fast as machine code in fp32. With AVX512-BF16 machine code in bf16 takes 0.8
+of the time of fp32 or less; with fewer macs some networks gain as much, and some nothing.
 """
 
 UNKNOWN = NetworkSpec("unknown", "None", "None", ())
