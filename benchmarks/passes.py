@@ -2,6 +2,7 @@
 
     python benchmarks/passes.py --run runs/thousand-light --batch-size 200
     python benchmarks/passes.py --template netpicking --most 2000000
+    python benchmarks/passes.py --template benchmarks/large.toml --most 20000000 --bf16
 
 The layers of a network's table are run one at a time, forwards and backwards, on values that a whole step has left;
 what a convolution's gradients of weights and input take is told apart by asking for one of them. Processor time, the

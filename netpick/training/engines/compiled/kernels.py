@@ -6,8 +6,10 @@ writes it), and the functions below are one pass of one kind of layer each. The 
 other, (values of a sample, batch): so the innermost loop of a convolution runs over a row of an image times the batch,
 which is long and in one piece however small the image, and no output is computed that is not asked for.
 
-On the CPU, in float32, without torch. Compiled once for each version of this file and of the processor; `cache` says
-where the result lies. All in one file, since numba looks at no other to see whether what it has kept is out of date.
+On the CPU, without torch, in float32; convolutions also in bf16, where the processor adds up products of it in float32:
+`conv_bf16` and `conv_back_bf16`, compiled for those who need them. Compiled once for each version of this file and of
+the processor; `cache` says where the result lies. All in one file, since numba looks at no other to see whether what it
+has kept is out of date.
 """
 
 from __future__ import annotations
@@ -1034,8 +1036,11 @@ def whole_in_strides(row, x, n, room):
 def pair_channels(row, source, size, weight, n, taps, offsets, factors, images):
     """Write the pairs of two channels each, of the images and of the weights; return how many taps there are then."""
     inputs, kernel = row[INPUTS], row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
-    for i in range(len(weight)):  # half of them are never read: a loop for each channel would take longer
-        factors[i] = pair_of(weight[i], weight[i + kernel] if i + kernel < len(weight) else ZERO)
+    rest = len(weight) - kernel
+    for i in range(rest):  # half of them are never read: a loop for each channel would take longer
+        factors[i] = pair_of(weight[i], weight[i + kernel])
+    for i in range(rest, len(weight)):
+        factors[i] = pair_of(weight[i], ZERO)
     pair_rows(source, inputs, size // inputs, images)
     paired = row.copy()
     paired[INPUTS] = (inputs + 1) // 2
