@@ -13,7 +13,7 @@ from torch.nn import functional
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import layer
 from netpick.training import Job, Plan, processor, train
-from netpick.training.engines.compiled import BF16_ENTRIES, ENTRIES, program
+from netpick.training.engines.compiled import ALL_ENTRIES, program
 from netpick.training.engines.compiled.program import kernels
 
 pytestmark = pytest.mark.skipif(
@@ -174,6 +174,6 @@ def test_what_is_kept_is_what_trainings_call():
     """Nothing is compiled in a process that trains: the calls that compiled the kernels had the same types."""
     image = (2, 5, 5)
     trained(network(image, convolution(image, out_channels=3, kernel_size=2)), image, BF16, 8, 4)
-    for entry in (getattr(kernels(True), name) for name in (*ENTRIES, *BF16_ENTRIES)):
+    for entry in (getattr(kernels(True), name) for name in ALL_ENTRIES):
         assert len(entry.signatures) == len(entry.stats.cache_hits) == 1
         assert not entry.stats.cache_misses

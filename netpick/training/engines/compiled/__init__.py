@@ -33,11 +33,14 @@ UNFUSED = ("RMSprop",)
 LOSSES = ("nll", "mse", "l1", "distance")
 """Losses; numbered in the kernels in this order."""
 
-ENTRIES = ("backward", "forward", "train", "score")
-"""The kernels that Python calls, those first that take longest to compile, each in a process of its own."""
+ALL_ENTRIES = ("backward", "forward", "conv_back_bf16", "train", "conv_bf16", "score")
+"""The kernels that are called from outside, those first that take longest to compile, each in a process of its own."""
 
 BF16_ENTRIES = ("conv_back_bf16", "conv_bf16")
 """Those that are called for convolutions in bf16 alone, and compiled for those who need them."""
+
+ENTRIES = tuple(name for name in ALL_ENTRIES if name not in BF16_ENTRIES)
+"""Those that every training needs."""
 
 SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""

@@ -16,7 +16,7 @@ from multiprocessing import connection
 from types import ModuleType
 from typing import Any
 
-from netpick.training.engines.compiled import BF16_ENTRIES, ENTRIES
+from netpick.training.engines.compiled import ALL_ENTRIES, BF16_ENTRIES, ENTRIES
 from netpick.training.engines.compiled.cache import in_use
 
 
@@ -102,7 +102,7 @@ def link_parts(kernels: ModuleType) -> None:
     from numba.core.dispatcher import Dispatcher
 
     for name, function in vars(kernels).items():
-        if isinstance(function, Dispatcher) and name not in (*ENTRIES, *BF16_ENTRIES):  # Python doesn't call it here
+        if isinstance(function, Dispatcher) and name not in ALL_ENTRIES:  # Python doesn't call it here
             function.targetoptions.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
     class Linked(codegen.JITCodeLibrary):

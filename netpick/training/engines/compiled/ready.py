@@ -16,7 +16,7 @@ from pathlib import Path
 
 import filelock
 
-from netpick.training.engines.compiled import BF16_ENTRIES, ENTRIES, cache
+from netpick.training.engines.compiled import ALL_ENTRIES, ENTRIES, cache
 from netpick.training.plan import Plan
 
 
@@ -41,7 +41,7 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozens
 
 def make_kept(bf16: bool = False, on_begin: Callable[[], None] = lambda: None) -> str | None:
     """Have the machine code in the cache, checked, also for bf16 if that is wanted; return why it can't be, or None."""
-    names = (*ENTRIES, *BF16_ENTRIES) if bf16 else ENTRIES
+    names = ALL_ENTRIES if bf16 else ENTRIES
     place = cache.folder()
     if place is None:
         return "no folder can be written that would keep it: name one in NUMBA_CACHE_DIR"
