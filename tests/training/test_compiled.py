@@ -508,7 +508,7 @@ class Compiler:
         self.commands.append(command)
         time.sleep(0.02)
         error = self.errors.pop(0) if self.errors else ""
-        for name in compiled.ENTRIES:
+        for name in (name for name in compiled.ALL_ENTRIES if f"'{name}'" in command[3]):
             (self.place / f"kernels.{name}-7.{VERSION}.nbi").write_text("code")
         return subprocess.CompletedProcess(command, bool(error), "", error)
 
@@ -533,6 +533,22 @@ def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, pl
     assert cache.is_checked(place)
     ready.make_ready([MACHINE_CODE], notes.append)
     assert (compiler.ran, len(notes)) == (1, 1)
+
+
+def test_what_is_for_bf16_is_compiled_where_a_plan_needs_it(monkeypatch, place):
+    compiler, notes = Compiler(place), []
+    monkeypatch.setattr(ready.subprocess, "run", compiler)
+    bf16 = Plan("bf16", "compiled", convolutions="plain")
+    ready.make_ready([Plan("bf16", "eager"), MACHINE_CODE], notes.append)
+    assert cache.is_checked(place)
+    assert not cache.is_checked(place, compiled.ALL_ENTRIES)
+    for plans in ([MACHINE_CODE, bf16], [bf16], [MACHINE_CODE]):
+        ready.make_ready(plans, notes.append)
+        assert (compiler.ran, len(notes)) == (2, 2)
+        assert cache.is_checked(place, compiled.ALL_ENTRIES)
+    (place / f"kernels.conv_bf16-7.{VERSION}.nbi").write_text("other code")
+    assert cache.is_checked(place)
+    assert not cache.is_checked(place, compiled.ALL_ENTRIES)
 
 
 def test_files_that_are_there_are_trusted_only_as_they_were_checked(monkeypatch, place):
