@@ -139,6 +139,13 @@ def new_run_parser(module_doc: str | None, limit: int) -> argparse.ArgumentParse
     return parser
 
 
+def processor(work: Callable[[], object]) -> float:
+    """Return the seconds of processor time that some work takes."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def positive(text: str) -> int:
     """Read a whole number from 1 on, for argparse."""
     number = int(text)

@@ -10,7 +10,6 @@ of them take as long and nothing else takes time. The samples are noise.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -18,7 +17,18 @@ from typing import Any
 
 import msgspec
 import torch
-from _common import console, machine, main, new_parser, positive, print_machine, print_table, spread, write_json
+from _common import (
+    console,
+    machine,
+    main,
+    new_parser,
+    positive,
+    print_machine,
+    print_table,
+    processor,
+    spread,
+    write_json,
+)
 
 from netpick.core.recipe import Recipe
 from netpick.networks import NetworkSpec, generate
@@ -57,13 +67,6 @@ def by_macs(spec: NetworkSpec, image: tuple[int, ...]) -> float:
     first = next(n for n, one in enumerate(spec.layers, 1) if OPERATIONS[one.op].role == "computation")
     every, without = sizes(spec.layers, image).macs, sizes(spec.layers[:first], image).macs
     return every / (3 * every - without)
-
-
-def processor(work: Callable[[], object]) -> float:
-    """Return the seconds of processor time that some work takes."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, rounds: int, slice_: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     python benchmarks/passes.py --run runs/thousand-light --batch-size 200
     python benchmarks/passes.py --template netpicking --most 2000000
+    python benchmarks/passes.py --template benchmarks/large.toml --most 20000000 --bf16
 
 The layers of a network's table are run one at a time, forwards and backwards, on values that a whole step has left;
 what a convolution's gradients of weights and input take is told apart by asking for one of them. Processor time, the
@@ -62,12 +63,12 @@ def multiplications(k: Any, row: np.ndarray) -> int:
     return pairs * int(np.prod(places)) * int(np.prod(row[k.KERNEL : k.KERNEL + 3]))
 
 
-def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe) -> dict[str, tuple[float, float]]:
+def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe, bf16: bool) -> dict[str, tuple[float, float]]:
     """Return the seconds of a step in each pass, and the floating point operations they need."""
     torch.manual_seed(0)
     model = build(spec.layers, tuned=False).train()
     n = recipe.batch_size
-    program = Program(kernels(), spec.layers, model, recipe, image, 4 * n)
+    program = Program(kernels(bf16), spec.layers, model, recipe, image, 4 * n, bf16=bf16)
     k, p = program.kernels, program
     images = np.random.default_rng(0).standard_normal((4 * n, p.rows.shape[1])).astype(np.float32)
     labels, order = np.zeros(4 * n, np.int64), np.arange(4 * n)
@@ -90,12 +91,12 @@ def measure(spec: NetworkSpec, image: tuple[int, ...], recipe: Recipe) -> dict[s
 
     def forward(at: int) -> float:
         layer = (p.table[at : at + 1], p.numbers[at : at + 1], p.links, p.values, rows, p.x, p.arena)
-        shared = (p.taps, p.offsets, p.classes, p.positive, p.statistics, masks, True)
+        shared = (p.taps, p.offsets, p.classes, p.positive, p.statistics, masks, True, p.words, p.addresses)
         return least(lambda: k.forward(*layer, *shared))
 
     def backward(at: int, row: np.ndarray) -> float:
         layer = (row[None], p.numbers[at : at + 1], p.links, p.values, p.gradients, rows, p.x, p.arena, p.d_arena)
-        shared = (p.taps, p.offsets, p.statistics, p.product, False)
+        shared = (p.taps, p.offsets, p.statistics, p.product, False, p.words, p.addresses)
         return least(lambda: k.backward(*layer, *shared))
 
     for at, row in enumerate(p.table):
@@ -157,17 +158,18 @@ def work() -> None:
     parser.add_argument("--limit", type=positive, default=40, help="how many networks (%(default)s)")
     parser.add_argument("--least", type=int, default=0, help="of so many macs (%(default)s)")
     parser.add_argument("--most", type=int, default=2_000_000, help="to so many (%(default)s)")
+    parser.add_argument("--bf16", action="store_true", help="convolutions in bf16; the large product's rate too")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     facts = machine()
     print_machine(facts)
     specs, image, recipe = networks(args)
-    matrix = torch.randn(2048, 2048)
+    matrix = torch.randn(2048, 2048, dtype=torch.bfloat16 if args.bf16 else torch.float32)
     top = 2 * 2048**3 / least(lambda: matrix @ matrix) / 1e9
     rows, total = [], defaultdict(lambda: [0.0, 0.0])
     for spec in specs:
-        passes = measure(spec, image, recipe)
+        passes = measure(spec, image, recipe, args.bf16)
         for name, pair in passes.items():
             total[name] = [a + b for a, b in zip(total[name], pair, strict=True)]
         seconds, operations = passes["whole step"]

@@ -14,19 +14,20 @@ from msgspec import structs
 from netpick.core.errors import DeviceError, PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import NetworkSpec
-from netpick.training import cards
+from netpick.training import cards, processor
 from netpick.training.engines import ENGINES
 from netpick.training.job import Job
 from netpick.training.plan import Plan, pinned
-from netpick.training.sizes import macs_of
+from netpick.training.sizes import is_convolution, macs_of
 
 FUSED = {"cpu": ("Adam", "AdamW", "SGD"), "cuda": ("Adam", "AdamW", "SGD"), "mps": ()}
 """Where torch.optim has one kernel for the whole step; elsewhere the `foreach` form is the next best."""
 
-BF16_PAYS = 5_000_000
-"""Multiply-accumulates of a sample from which bf16 is the faster one, on processors that have it; below it is slower.
+BF16_PAYS, BF16_PAYS_COMPILED = 5_000_000, 2_000_000
+"""Multiply-accumulates of a sample in convolutions from which `auto` takes bf16 on processors that have it.
 
-Two convolutions of some dozen channels on 28×28; `auto` takes bf16 for convolutions from here on.
+With AMX torch's kernels are then about as fast as machine code in fp32. With AVX512-BF16 machine code in bf16 takes 0.8
+of the time of fp32 or less; with fewer macs some networks gain as much, and some nothing.
 """
 
 UNKNOWN = NetworkSpec("unknown", "None", "None", ())
@@ -99,21 +100,11 @@ def auto_precision(device: str, spec: NetworkSpec) -> str:
     if kind == "cuda":
         large = macs_of(spec.layers) >= cards.BF16_MACS
         return "bf16" if large and cuda_has_bf16(device) else "tf32"
-    if kind == "cpu" and macs_of(spec.layers, _is_convolution) >= BF16_PAYS and cpu_has_bf16():
-        return "bf16"
+    macs = macs_of(spec.layers, is_convolution) if kind == "cpu" else 0
+    if macs >= min(BF16_PAYS, BF16_PAYS_COMPILED) and processor.has_bf16():
+        least = BF16_PAYS_COMPILED if processor.has_bf16_for_machine_code() else BF16_PAYS
+        return "bf16" if macs >= least else "fp32"
     return "fp32"
-
-
-def _is_convolution(op: str) -> bool:
-    return op == "BasicBlock" or op.startswith("Conv")
-
-
-def cpu_has_bf16() -> bool:
-    """Return whether this processor multiplies bf16 in hardware: AMX tiles or AVX512-BF16."""
-    import torch
-
-    tests = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(test() for test in tests if test is not None)
 
 
 def cuda_has_bf16(device: str) -> bool:

@@ -23,3 +23,8 @@ def macs_of(layers: Sequence[LayerSpec], counts: Callable[[str], bool] = lambda 
         return 0
     steps = zip(layers, walk(layers, image), strict=True)
     return sum(size.macs for layer, (_, size) in steps if counts(layer.op))
+
+
+def is_convolution(op: str) -> bool:
+    """Return whether an operation is a convolution, or made of some."""
+    return op == "BasicBlock" or op.startswith("Conv")

@@ -592,7 +592,7 @@ def contents(folder):
         {"precision": "tf32"},
         {"overrides": ["recipe.lr=0.25", "recipe.timeout=5"], "device": "gpu"},
         {"overrides": ["recipe.train_samples=5000", "recipe.lr=0.25"], "scores": "last", "plan": "eager"},
-        {"weights": "none", "plan": "compiled", "precision": "bf16"},
+        {"weights": "none", "plan": "explicit", "precision": "bf16"},
     ],
 )
 def test_options_that_are_refused_leave_no_trace(fresh, options):

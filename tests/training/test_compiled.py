@@ -16,33 +16,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_stack import Stack, image_shapes
+from small_networks import CLASSES, layered, network, samples
 
 from netpick.core.errors import PlanError
 from netpick.core.recipe import Augment, Recipe
 from netpick.networks.modules.build import build
-from netpick.networks.paper.spec import NetworkSpec, layer, shapes
+from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.training import Job, Plan, choose, train
 from netpick.training.engines import compiled
 from netpick.training.engines.compiled import ACTIVATIONS, MOST_MACS, cache, program, ready, slopes
 from netpick.training.engines.compiled.program import kernels
 
-CLASSES = 3
 MACHINE_CODE = Plan(mode="compiled", convolutions="plain")
 REFERENCE = Plan(mode="reference", convolutions="plain")
-
-
-def network(image, *between, flat=True):
-    """Layers that begin with an image, and what makes a score for each class of whatever they give."""
-    layers = [layer("Reshape", shape=list(image)), *between]
-    size = int(np.prod(shapes(layers, image)[-1]))
-    head = [layer("Flatten")] * flat + [layer("Linear", in_features=size, out_features=CLASSES), layer("LogSoftmax")]
-    return NetworkSpec("N", "Mixed", "None", (*layers, *head))
-
-
-def samples(image, count, seed=0, classes=CLASSES):
-    random = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % classes
-    return torch.randn(count, *image, generator=random) + labels.view(-1, *(1 for _ in image)) / 3, labels
 
 
 def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-4, classes=CLASSES, **values):
@@ -57,42 +43,6 @@ def assert_same_training(spec, image, batch_size=4, count=10, tested=5, atol=2e-
     assert list(plain.weights) == list(ours.weights)
     for name, one in plain.weights.items():
         np.testing.assert_allclose(ours.weights[name], one, rtol=atol, atol=atol, err_msg=name)
-
-
-@st.composite
-def layered(draw):
-    """One to three convolutions of any arguments, with what may stand between, and the shape of their input."""
-    image = draw(image_shapes())
-    dims, stack = len(image) - 1, Stack(image)
-    for _ in range(draw(st.integers(1, 3))):
-        args = {
-            name: [draw(st.integers(low, high)) for _ in range(dims)]
-            for name, low, high in (("kernel_size", 1, 4), ("stride", 1, 2), ("padding", 0, 2), ("dilation", 1, 2))
-        }
-        # Of an image one value wide a step of two may read zeros alone, and batch norm makes noise of a constant.
-        args["padding"] = [
-            zeros if wide > 1 else 0 for zeros, wide in zip(args["padding"], stack.shape[1:], strict=True)
-        ]
-        if draw(st.booleans()):
-            args = {"kernel_size": list(stack.shape[1:]) if draw(st.booleans()) else args["kernel_size"]}
-            args["padding"] = draw(st.sampled_from([0, "same"]))
-        groups = draw(st.sampled_from([1, stack.shape[0]]))
-        stack.add(
-            f"Conv{dims}d",
-            in_channels=stack.shape[0],
-            out_channels=groups * draw(st.integers(1, 5)),
-            **args,
-            bias=draw(st.booleans()),
-            groups=groups,
-            padding_mode=draw(st.sampled_from(["zeros", "zeros", "reflect", "replicate", "circular"])),
-        )
-        if draw(st.booleans()):
-            stack.add(draw(st.sampled_from(["ReLU", "Tanh", "Sigmoid"])))
-        if dims == 2 and draw(st.booleans()):
-            stack.add(
-                "BasicBlock", inplanes=stack.shape[0], planes=draw(st.integers(1, 4)), stride=draw(st.integers(1, 2))
-            )
-    return stack.layers, image
 
 
 @settings(max_examples=60, deadline=None)
@@ -502,8 +452,7 @@ def test_the_plan_follows_from_size_recipe_and_pin():
     assert choose(Recipe(), "cpu", large, "compiled").mode == "compiled"
     for pin in ("explicit", "tuned", "foreach", "eager"):
         assert choose(Recipe(), "cpu", small, pin).mode != "compiled"
-    for recipe in (Recipe(optimizer_args={"capturable": False}), Recipe(precision="bf16")):
-        assert choose(recipe, "cpu", small).mode != "compiled"
+    assert choose(Recipe(optimizer_args={"capturable": False}), "cpu", small).mode != "compiled"
     assert choose(Recipe(), "cuda:0", small).mode == "graph"
     with pytest.raises(PlanError, match="compiled is for fp32 on the cpu, got fp32 on cuda:0: leave it out"):
         choose(Recipe(), "cuda:0", small, "compiled")
@@ -559,7 +508,7 @@ class Compiler:
         self.commands.append(command)
         time.sleep(0.02)
         error = self.errors.pop(0) if self.errors else ""
-        for name in compiled.ENTRIES:
+        for name in (name for name in compiled.ALL_ENTRIES if f"'{name}'" in command[3]):
             (self.place / f"kernels.{name}-7.{VERSION}.nbi").write_text("code")
         return subprocess.CompletedProcess(command, bool(error), "", error)
 
@@ -586,33 +535,50 @@ def test_the_cache_is_filled_once_and_only_where_a_plan_needs_it(monkeypatch, pl
     assert (compiler.ran, len(notes)) == (1, 1)
 
 
+def test_what_is_for_bf16_is_compiled_where_a_plan_needs_it(monkeypatch, place):
+    compiler, notes = Compiler(place), []
+    monkeypatch.setattr(ready.subprocess, "run", compiler)
+    bf16 = Plan("bf16", "compiled", convolutions="plain")
+    ready.make_ready([Plan("bf16", "eager"), MACHINE_CODE], notes.append)
+    assert cache.is_checked(place)
+    assert not cache.is_checked(place, compiled.ALL_ENTRIES)
+    for plans in ([MACHINE_CODE, bf16], [bf16], [MACHINE_CODE]):
+        ready.make_ready(plans, notes.append)
+        assert (compiler.ran, len(notes)) == (2, 2)
+        assert cache.is_checked(place, compiled.ALL_ENTRIES)
+    (place / f"kernels.conv_bf16-7.{VERSION}.nbi").write_text("other code")
+    assert cache.is_checked(place)
+    assert not cache.is_checked(place, compiled.ALL_ENTRIES)
+
+
 def test_files_that_are_there_are_trusted_only_as_they_were_checked(monkeypatch, place):
+    names = ("score",)
     file = place / f"kernels.score-7.{VERSION}.nbi"
     file.write_text("code")
-    assert not cache.is_checked(place)
-    cache.mark_checked(place)
-    assert cache.is_checked(place)
+    assert not cache.is_checked(place, names)
+    cache.mark_checked(place, names)
+    assert cache.is_checked(place, names)
     file.write_text("")
-    assert not cache.is_checked(place)
-    cache.mark_checked(place)
+    assert not cache.is_checked(place, names)
+    cache.mark_checked(place, names)
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
-    assert not cache.is_checked(place)
+    assert not cache.is_checked(place, names)
     monkeypatch.delenv("NUMBA_CPU_NAME")
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")  # as in a worker that joblib started
-    assert cache.is_checked(place)
+    assert cache.is_checked(place, names)
     (source := place / "kernels.py").write_text("changed")
     with monkeypatch.context() as patch:
         patch.setattr(cache, "SOURCE", source)
-        assert not cache.is_checked(place)
+        assert not cache.is_checked(place, names)
     next(place.glob("*.checked")).write_text("{")
-    assert not cache.is_checked(place)
+    assert not cache.is_checked(place, names)
 
 
 def test_where_numba_cannot_be_had_to_link_first_it_compiles_as_it_does(monkeypatch, place):
     compiler, notes = Compiler(place, 2 * ["AttributeError: another numba"]), []
     monkeypatch.setattr(ready.subprocess, "run", compiler)
     assert ready.make_ready([MACHINE_CODE], notes.append) == frozenset()
-    assert ["(True)" in command[3] for command in compiler.commands] == [True, True, False]
+    assert ["True)" in command[3] for command in compiler.commands] == [True, True, False]
     assert cache.is_checked(place)
 
 

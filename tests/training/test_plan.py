@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netpick.core.errors import DeviceError, PlanError
 from netpick.core.recipe import OPTIMIZERS, Recipe
 from netpick.networks.paper.spec import NetworkSpec, layer
-from netpick.training import Plan, cards, choice, choose
+from netpick.training import Plan, cards, choose, processor
 from netpick.training.choice import FUSED
 from netpick.training.plan import ALLOWED, pinned
 from netpick.training.steps import autocast
@@ -134,14 +134,26 @@ def conv(channels):
     return NetworkSpec("conv", "Conv2d", "None", layers)
 
 
-@pytest.mark.parametrize("has", [True, False])
-def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monkeypatch, has):
-    monkeypatch.setattr(choice, "cpu_has_bf16", lambda: has)
+TILES, PAIRS = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
+PROCESSORS = {(): "", (PAIRS,): "compiled", (TILES,): "eager", (TILES, PAIRS): "eager"}
+"""What a processor has, and the engine that trains large convolutions in bf16 there, if any does."""
+
+
+def on_a_processor(monkeypatch, *has):
+    """Let the processor have some instructions, whatever it has."""
+    for name in (TILES, PAIRS):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name in has, raising=False)
+
+
+@pytest.mark.parametrize(("has", "mode"), PROCESSORS.items())
+def test_auto_takes_bf16_for_large_convolutions_where_the_processor_has_it(monkeypatch, has, mode):
+    on_a_processor(monkeypatch, *has)
     recipe = Recipe(precision="auto")
     # Multiply-accumulates: 24² × 25 × channels, and as many × 10 for the second one.
-    small, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 400, 13_000))
+    small, middle, large, huge = (choose(recipe, "cpu", conv(channels)) for channels in (4, 200, 400, 13_000))
     assert (small.precision, small.mode) == ("fp32", "compiled")
-    assert (large.precision, large.mode) == (("bf16", "eager") if has else ("fp32", "compiled"))
+    assert (middle.precision, middle.mode) == ("bf16" if mode == "compiled" else "fp32", "compiled")
+    assert (large.precision, large.mode) == (("bf16", mode) if has else ("fp32", "compiled"))
     assert (huge.precision, huge.mode) == (("bf16", "eager") if has else ("fp32", "explicit"))
     assert choose(recipe, "cuda:0", conv(4)).precision == "tf32"
     assert choose(recipe, "mps", conv(400)).precision == "fp32"
@@ -178,4 +190,17 @@ def test_auto_takes_bf16_for_large_networks_on_cards_that_have_it(monkeypatch, c
 
 
 def test_whether_the_processor_has_bf16_can_be_told():
-    assert choice.cpu_has_bf16() in (True, False)
+    assert processor.has_bf16() in (True, False)
+
+
+def test_machine_code_in_bf16_is_for_convolutions_and_for_the_processors_that_it_has_instructions_of(monkeypatch):
+    on_a_processor(monkeypatch, PAIRS)
+    assert str(choose(Recipe(precision="bf16"), "cpu", conv(4))) == "bf16/compiled/fused/plain"
+    assert choose(Recipe(precision="bf16"), "cpu", linear(4)).mode == "eager"
+    assert choose(Recipe(precision="auto"), "cpu", conv(400), missing={"compiled"}).mode == "eager"
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert choose(Recipe(precision="bf16"), "cpu", conv(4)).mode == "eager"
+    monkeypatch.delenv("NUMBA_CPU_NAME")
+    on_a_processor(monkeypatch, TILES, PAIRS)
+    with pytest.raises(PlanError, match="compiled has bf16 for processors with AVX512-BF16 and without AMX"):
+        choose(Recipe(precision="bf16"), "cpu", conv(4), pin="compiled")

@@ -1,4 +1,4 @@
-"""Whole epochs in machine code of our own, without torch: in float32 on the CPU.
+"""Whole epochs in machine code of our own, without torch: on the CPU, in float32, or convolutions in bf16.
 
 For networks that torch's kernels, made for larger ones, are slower for, and take longer to call than to compute: of
 linear layers, convolutions, residual blocks, poolings, norms, dropout and activations. `table` writes a network down
@@ -11,10 +11,11 @@ from __future__ import annotations
 from netpick.core.result import TrainingResult
 from netpick.networks.paper.operations import ENDS, OPERATIONS
 from netpick.networks.paper.spec import LayerSpec, shapes
+from netpick.training import processor
 from netpick.training.engines.compiled.activations import ACTIVATIONS
 from netpick.training.engines.engine import Refusal, only_fp32_on_the_cpu
 from netpick.training.job import Data, Job
-from netpick.training.sizes import input_of, macs_of
+from netpick.training.sizes import input_of, is_convolution, macs_of
 
 CONVOLUTIONS = "plain"
 
@@ -32,8 +33,14 @@ UNFUSED = ("RMSprop",)
 LOSSES = ("nll", "mse", "l1", "distance")
 """Losses; numbered in the kernels in this order."""
 
-ENTRIES = ("backward", "forward", "train", "score")
-"""The kernels that Python calls, those first that take longest to compile, each in a process of its own."""
+ALL_ENTRIES = ("backward", "forward", "conv_back_bf16", "train", "conv_bf16", "score")
+"""The kernels that are called from outside, those first that take longest to compile, each in a process of its own."""
+
+BF16_ENTRIES = ("conv_back_bf16", "conv_bf16")
+"""Those that are called for convolutions in bf16 alone, and compiled for those who need them."""
+
+ENTRIES = tuple(name for name in ALL_ENTRIES if name not in BF16_ENTRIES)
+"""Those that every training needs."""
 
 SHAPES = ("Reshape", "Flatten", "Identity")
 """Operations that compute nothing."""
@@ -52,7 +59,13 @@ def refuses(job: Job) -> Refusal | None:
     """Refuse other devices and precisions, and networks and optimizers that the kernels lack something for."""
     recipe, plan, layers = job.recipe, job.plan, job.spec.layers
     chosen = recipe.precision == "auto"  # network by network: some may be bf16
-    if (refusal := only_fp32_on_the_cpu("compiled", job, "leave it out")) is not None:
+    if (job.kind, plan.precision) == ("cpu", "bf16"):
+        if not processor.has_bf16_for_machine_code():
+            reason = "compiled has bf16 for processors with AVX512-BF16 and without AMX, which this one isn't"
+            return Refusal(f"{reason}: leave it out", whatever=not chosen)
+        if not any(is_convolution(layer.op) for layer in layers):
+            return Refusal("compiled has bf16 for convolutions, and the network has none")
+    elif (refusal := only_fp32_on_the_cpu("compiled", job, "leave it out")) is not None:
         return Refusal(refusal.reason, whatever=job.kind != "cpu" or not chosen)
     if plan.convolutions == "tuned":
         return Refusal("compiled has convolutions of its own, got tuned: say plain", whatever=True)

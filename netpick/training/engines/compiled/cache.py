@@ -15,11 +15,12 @@ import platform
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from netpick.core.files import atomic_write
+from netpick.training.engines.compiled import ENTRIES
 
 SOURCE = Path(__file__).with_name("kernels.py")
 
@@ -49,30 +50,37 @@ def in_use() -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
-def is_checked(place: Path) -> bool:
-    """Return whether the files are those that were loaded when they were last checked."""
+def is_checked(place: Path, names: Sequence[str] = ENTRIES) -> bool:
+    """Return whether the files of some functions are those that were loaded when they were last checked."""
     try:
-        return bool(json.loads(_stamp(place).read_bytes()) == _files(place))
-    except (OSError, ValueError):
+        checked = json.loads(_stamp(place).read_bytes())
+        mine = {file: about for file, about in checked.items() if _function(file) in names}
+    except (OSError, ValueError, AttributeError):
         return False
+    return {*names} == {_function(file) for file in mine} and mine == _files(place, names)
 
 
-def mark_checked(place: Path) -> None:
-    """Write down that the files as they are have been loaded."""
-    atomic_write(_stamp(place), json.dumps(_files(place)).encode())
+def mark_checked(place: Path, names: Sequence[str] = ENTRIES) -> None:
+    """Write down that the files of some functions as they are have been loaded."""
+    atomic_write(_stamp(place), json.dumps(_files(place, names)).encode())
 
 
 def clear(place: Path) -> None:
     """Remove the files of this version of Python."""
-    for name in _files(place):
+    for name in _files(place, ("*",)):
         (place / name).unlink(missing_ok=True)
 
 
-def _files(place: Path) -> dict[str, list[int]]:
-    """Return size and time of each file of numba's for this version of Python."""
-    mine = f"kernels.*.py{sys.version_info.major}{sys.version_info.minor}*.nb[ic]"
-    sizes = {str(path.relative_to(place)): path.stat() for path in sorted(place.rglob(mine))}
+def _files(place: Path, names: Sequence[str]) -> dict[str, list[int]]:
+    """Return size and time of each file of numba's for some functions and this version of Python."""
+    mine = [f"kernels.{name}-*.py{sys.version_info.major}{sys.version_info.minor}*.nb[ic]" for name in names]
+    sizes = {str(path.relative_to(place)): path.stat() for one in mine for path in sorted(place.rglob(one))}
     return {name: [status.st_size, status.st_mtime_ns] for name, status in sizes.items()}
+
+
+def _function(file: str) -> str:
+    """Return whose file it is."""
+    return Path(file).name.removeprefix("kernels.").partition("-")[0]
 
 
 def _stamp(place: Path) -> Path:

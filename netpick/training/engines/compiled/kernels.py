@@ -6,8 +6,10 @@ writes it), and the functions below are one pass of one kind of layer each. The 
 other, (values of a sample, batch): so the innermost loop of a convolution runs over a row of an image times the batch,
 which is long and in one piece however small the image, and no output is computed that is not asked for.
 
-On the CPU, in float32, without torch. Compiled once for each version of this file and of the processor; `cache` says
-where the result lies. All in one file, since numba looks at no other to see whether what it has kept is out of date.
+On the CPU, without torch, in float32; convolutions also in bf16, where the processor adds up products of it in float32:
+`conv_bf16` and `conv_back_bf16`, compiled for those who need them. Compiled once for each version of this file and of
+the processor; `cache` says where the result lies. All in one file, since numba looks at no other to see whether what it
+has kept is out of date.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ added begins; of NORM, where its statistics begin; of PAD, whether its gradient 
 written it there; of LARGEST and MEAN, where its links begin; of DROPOUT, where its mask does, in those of a sample."""
 
 SHAPE, KERNEL, STRIDE, DILATION = 10, 13, 16, 19
-"""First of three columns each, for depth, height and width. SHAPE is that of the input; of PAD, KERNEL is the padding.
-STRIDE is that of the convolution after it.
-Of NORM, SLOPE, LARGEST, MEAN and DROPOUT the last of SHAPE are the values of a channel. Of SAMPLE_NORM SHAPE is how
-many values in a row have one weight, how many weights there are, and what is multiplied: 1."""
+"""First of three columns each, for depth, height and width. SHAPE is that of the input. Of PAD, KERNEL
+is the padding, and STRIDE that of the convolution after it. Of NORM, SLOPE, LARGEST, MEAN and DROPOUT the last of SHAPE
+are the values of a channel. Of SAMPLE_NORM SHAPE is how many values in a row have one weight, how many weights there
+are, and what is multiplied: 1."""
 
 KEPT = 22
 """Where begins, in values of a sample, what a layer keeps for its way back."""
@@ -53,7 +55,10 @@ the same place where one is the other, and those that nobody needs any more make
 AROUND = 26
 """First of three columns: of a CONV after a PAD the padding, whose gradient nobody wants."""
 
-COLUMNS = 29
+BF16 = 29
+"""Of a CONV: whether its products are of numbers of 16 bits."""
+
+COLUMNS = 30
 
 RELU, TANH, SIGMOID, SELU, ELU, LEAKY_RELU, GELU, SILU = range(8)
 CLAMP, SHRINK, SOFTPLUS, HARDSWISH, SOFTSIGN, MISH, TANHSHRINK, GELU_TANH = range(8, 16)
@@ -101,17 +106,57 @@ def _bits_to_float(context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
+def _nearest(builder: Any, value: Any) -> Any:
+    """Return the bits of a float32, moved so that the upper half is the nearest bf16, of two as near the even one."""
+    number = ir.IntType(32)
+    bits = builder.bitcast(value, number)
+    odd = builder.and_(builder.lshr(bits, number(16)), number(1))
+    moved = builder.add(bits, builder.add(odd, number(0x7FFF)))
+    return builder.select(builder.fcmp_unordered("uno", value, value), builder.or_(bits, number(0x400000)), moved)
+
+
+@intrinsic
+def bf16_of(context: Any, value: Any) -> Any:
+    """Return the bits of the bf16 that is nearest to a float32."""
+    del context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.trunc(builder.lshr(_nearest(builder, arguments[0]), ir.IntType(32)(16)), ir.IntType(16))
+
+    return types.int16(types.float32), generate
+
+
+@intrinsic
+def pair_of(context: Any, first: Any, second: Any) -> Any:
+    """Return the bits of the bf16 that are nearest to two float32, the second one's above those of the first."""
+    del context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        low, high = (_nearest(builder, value) for value in arguments)
+        number = ir.IntType(32)
+        return builder.or_(builder.lshr(low, number(16)), builder.and_(high, number(0xFFFF0000)))
+
+    return types.int32(types.float32, types.float32), generate
+
+
 _INTEGERS, _TABLE, _VALUES, _ROWS = types.int64[::1], types.int64[:, ::1], types.float32[::1], types.float32[:, ::1]
+_WORDS = types.int32[::1]
 
 FORWARD = (
     *(_TABLE, _ROWS, _INTEGERS, _VALUES, _ROWS, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp),
-    *(_VALUES, _VALUES, types.boolean),
+    *(_VALUES, _VALUES, types.boolean, _WORDS, _INTEGERS),
 )
 BACKWARD = (
     *(_TABLE, _ROWS, _INTEGERS, _VALUES, _VALUES, _ROWS, _VALUES, _VALUES, _VALUES, _INTEGERS, _INTEGERS),
-    *(_VALUES, _VALUES, types.boolean),
+    *(_VALUES, _VALUES, types.boolean, _WORDS, _INTEGERS),
 )
-"""Types of the arguments of `forward` and `backward`."""
+CONV_BF16 = (*(_INTEGERS, _VALUES, _VALUES, _VALUES, _VALUES, types.intp, _INTEGERS, _INTEGERS, _VALUES, _WORDS),)
+CONV_BACK_BF16 = (
+    *(_INTEGERS, _VALUES, _VALUES, _VALUES, _VALUES, _VALUES, types.intp, _INTEGERS, _INTEGERS, _VALUES, _WORDS),
+)
+"""Types of the arguments of `forward`, `backward`, `conv_bf16` and `conv_back_bf16`."""
 
 
 def _caller(wanted: Any) -> Any:
@@ -133,6 +178,7 @@ def _caller(wanted: Any) -> Any:
 
 
 go_forward, go_backward = _caller(FORWARD), _caller(BACKWARD)
+go_conv_bf16, go_conv_back_bf16 = _caller(CONV_BF16), _caller(CONV_BACK_BF16)
 
 
 VECTOR = 16 if binding.get_host_cpu_features().get("avx512f") else 8
@@ -142,7 +188,8 @@ WIDTHS = (1, 4, VECTOR, 2 * VECTOR, 4 * VECTOR)
 """Columns that `tile` computes at once."""
 
 ROWS, FEW = 6, 6 if VECTOR == 16 else 3
-"""Rows that it computes at most, and of the widest: with what is loaded for them, they fill sixteen registers."""
+"""Rows that it computes at most, and of the widest: with what is loaded for them their sums fill the registers: 6 × 4
+of 32 with 512 bits, 3 × 4 or 6 × 2 of 16 with 256."""
 
 DEEP = 512 * VECTOR
 """Values that `tile` takes at once where several blocks of rows have the same, so that they stay in the first cache."""
@@ -151,18 +198,21 @@ PAGES = 64
 """Taps that it takes at once where the weights of each lie in another page: as many as a processor finds at once."""
 
 LEAST, CALL = 4 * VECTOR, 4000
-"""Values that `weigh_taps` is called for at least, and the products of one that could be computed meanwhile."""
+"""Values of a row that `between_zeros` decides on at once, and the products that take as long as a call of `tile`."""
 
 NEAR = 2**18
 """Values that are quickly copied, since they stay in the second cache; of more each takes as long as some products."""
 
 UP, ACROSS = 6 if VECTOR == 16 else 4, VECTOR // 4
-"""Rows and columns of sums that `dots` computes at once: as many as a register has values."""
+"""Rows and columns of sums that `dots` computes at once: 6 × 4 where there are 32 registers, else 4 × 2."""
 
 
-def _pointer(builder: Any, begin: Any, at: Any, wide: int) -> Any:
+_FLOAT = ir.FloatType()
+
+
+def _pointer(builder: Any, begin: Any, at: Any, wide: int, element: Any = _FLOAT) -> Any:
     """Return where a vector begins, so many values after another."""
-    return builder.bitcast(builder.gep(begin, [at]), ir.VectorType(ir.FloatType(), wide).as_pointer())
+    return builder.bitcast(builder.gep(begin, [at]), ir.VectorType(element, wide).as_pointer())
 
 
 def _spread(builder: Any, value: Any, wide: int) -> Any:
@@ -172,12 +222,30 @@ def _spread(builder: Any, value: Any, wide: int) -> Any:
 
 
 def _add_product(builder: Any, total: Any, a: Any, b: Any) -> None:
-    """Add a times b to what lies in memory, which the compiler makes a register."""
+    """Add a times b to what lies in memory, which the compiler makes a register; of pairs of bf16 both products."""
+    if a.type.element != _FLOAT:
+        builder.store(_add_pairs(builder, builder.load(total), a, b), total)
+        return
     product = builder.fmul(a, b, flags=("contract",))
     builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
 
 
-def _tile(builder: Any, rows: int, width: int, pointers: Any, numbers: Any) -> None:
+def _add_pairs(builder: Any, total: Any, a: Any, b: Any) -> Any:
+    """Return a total plus both products of each pair of bf16, in one instruction of AVX512-BF16."""
+    wide = total.type.count
+    lanes = max(wide, 4)  # there is none for fewer
+    words, sums = ir.VectorType(ir.IntType(32), lanes), ir.VectorType(_FLOAT, lanes)
+    if wide < lanes:
+        every = words([0] * lanes)
+        total, a, b = (builder.shuffle_vector(one, one, every) for one in (total, a, b))
+    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(sums, [sums, words, words]), name)
+    result = builder.call(function, [total, builder.bitcast(a, words), builder.bitcast(b, words)])
+    some = ir.VectorType(ir.IntType(32), wide)([*range(wide)])
+    return result if wide == lanes else builder.shuffle_vector(result, result, some)
+
+
+def _tile(builder: Any, rows: int, width: int, pointers: Any, numbers: Any, element: Any) -> None:
     """Write the code of `tile` for so many rows and columns."""
     y, source, taps, weight, offsets, begin = pointers
     apart, next_row, many, adds, last = numbers
@@ -207,7 +275,7 @@ def _tile(builder: Any, rows: int, width: int, pointers: Any, numbers: Any) -> N
                     builder.store(first, total)
     with cgutils.for_range(builder, many) as loop:
         read = builder.gep(source, [builder.load(builder.gep(taps, [loop.index]))])
-        values = [builder.load(_pointer(builder, read, v, wide), align=4) for v in vectors]
+        values = [builder.load(_pointer(builder, read, v, wide, element), align=4) for v in vectors]
         factor = builder.gep(weight, [builder.load(builder.gep(offsets, [loop.index]))])
         for r, row in enumerate(sums):
             one = spread(builder.gep(factor, [builder.mul(next_row, number(r))]))
@@ -248,7 +316,8 @@ def tile(
     Row r is written to y[to + r * apart :], the taps are the `many` from the first one. The sums of WIDTHS[width]
     columns and of `rows` rows, at most ROWS, stay in registers over all taps: each value is loaded once for all rows,
     and nothing but the result is written. If it `adds`, what is in y is taken in place of begin[r]. Of several
-    registers the last one begins at `last`: it may have columns of the one before.
+    registers the last one begins at `last`: it may have columns of the one before. Where weight and source are words,
+    each is a pair of bf16, and a product the sum of two.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -258,7 +327,10 @@ def tile(
         numbers = [arguments[at] for at in (2, 8, 11, 13, 16)]
         shapes = [(n, r) for n in range(len(WIDTHS)) for r in range(1, (ROWS if n + 1 < len(WIDTHS) else FEW) + 1)]
         number = builder.add(builder.mul(width, width.type(ROWS)), rows)
-        cases = {n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, numbers) for n, r in shapes}
+        element = context.get_data_type(signature.args[3].dtype)
+        cases = {
+            n * ROWS + r: functools.partial(_tile, builder, r, WIDTHS[n], pointers, numbers, element) for n, r in shapes
+        }
         _cases(builder, number, cases)
         return context.get_dummy_value()
 
@@ -267,12 +339,12 @@ def tile(
     return types.void(y, n, n, source, n, taps, weight, n, n, offsets, n, n, begin, types.boolean, n, n, n), generate
 
 
-def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size: Any) -> None:
+def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size: Any, element: Any) -> None:
     """Write the code of `dots` for so many rows and columns of sums."""
     into, values, source, taps = pointers
     next_row, apart, runs, down, along = steps
-    kind, number = ir.VectorType(ir.FloatType(), VECTOR), ir.IntType(64)
-    zero = kind(None)
+    number, zero, floats = ir.IntType(64), ir.VectorType(_FLOAT, VECTOR)(None), element == _FLOAT
+    wide, align = (VECTOR, 4) if floats else (2 * VECTOR, 2)
     totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(columns)] for _ in range(rows)]
     places = [builder.load(builder.gep(taps, [number(c)])) for c in range(columns)]
     rest = builder.srem(size, number(VECTOR))
@@ -286,17 +358,18 @@ def _dots(builder: Any, rows: int, columns: int, pointers: Any, steps: Any, size
         rights = [builder.gep(right, [place]) for place in places]
 
         def add(at: Any, mask: Any = None) -> None:
-            a = [builder.load(_pointer(builder, one, at, VECTOR), align=4) for one in lefts]
+            a = [builder.load(_pointer(builder, one, at, wide, element), align=align) for one in lefts]
             a = a if mask is None else [builder.select(mask, one, zero) for one in a]
             for c, one in enumerate(rights):
-                b = builder.load(_pointer(builder, one, at, VECTOR), align=4)
+                b = builder.load(_pointer(builder, one, at, wide, element), align=align)
                 for r in range(rows):
                     _add_product(builder, totals[r][c], a[r], b)
 
-        with cgutils.for_range(builder, builder.sdiv(size, number(VECTOR))) as loop:
-            add(builder.mul(loop.index, number(VECTOR)))
-        with builder.if_then(builder.icmp_signed(">", rest, number(0))):
-            add(builder.sub(size, number(VECTOR)), new)
+        with cgutils.for_range(builder, builder.sdiv(size, number(wide))) as loop:
+            add(builder.mul(loop.index, number(wide)))
+        if floats:
+            with builder.if_then(builder.icmp_signed(">", rest, number(0))):
+                add(builder.sub(size, number(VECTOR)), new)
 
     # In each round two vectors become one, which has the sums of the one in half of its lanes, those of the other in
     # the rest: in the end there is one sum a lane.
@@ -335,7 +408,8 @@ def dots(context, y, to, next_row, values, of, apart, source, at, taps, first, r
     """Add the sums of values[of + r * apart + i] * source[at + taps[first + c] + i] to y[to + r * next_row + c].
 
     Of `rows` rows r, at most UP, and of `columns` taps c, at most ACROSS, over all i below `size`, which is at least
-    VECTOR; all that for so many runs, each of them further down in the values and further along in the source.
+    VECTOR; all that for so many runs, each of them further down in the values and further along in the source. Where
+    both are bf16, `size` is a multiple of two registers' values.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -343,8 +417,9 @@ def dots(context, y, to, next_row, values, of, apart, source, at, taps, first, r
         pointers = array(0, 1), array(3, 4), array(6, 7), array(8, 9)
         steps = tuple(arguments[at] for at in (2, 5, 10, 11, 12))
         number = builder.add(builder.mul(arguments[14], arguments[14].type(ACROSS)), arguments[15])
+        element = context.get_data_type(signature.args[3].dtype)
         cases = {
-            r * ACROSS + c: functools.partial(_dots, builder, r, c, pointers, steps, arguments[13])
+            r * ACROSS + c: functools.partial(_dots, builder, r, c, pointers, steps, arguments[13], element)
             for r in range(1, UP + 1)
             for c in range(1, ACROSS + 1)
         }
@@ -614,7 +689,7 @@ def activate_back(function, numbers, x, y, dy, dx):
             dx[i] = dy[i] * s * (ONE + x[i] * (ONE - s) * _BEND * (ONE + THREE * square))
 
 
-TILE = 1024
+TILE, TILE_BF16 = 1024, 2048
 """Values that are worked on at a time: with those they are multiplied with they stay in the first cache."""
 
 
@@ -695,21 +770,21 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
     """Write begin[o] + the sum of weight[o * next_row + offsets[t]] * source[at + taps[t] :][:n] over the taps.
 
     Of all outputs o, each into y[to + o * apart :]; of the `many` taps from the first one. Where the last columns don't
-    fill a tile, some before them are computed a second time.
+    fill the narrowest tile, some before them are computed a second time.
     """
     outputs = len(begin)
     blocks = (outputs + ROWS - 1) // ROWS
     most = (outputs + blocks - 1) // blocks
-    width = widest(n, outputs)
-    wide = min(n, WIDTHS[width])
-    last = wide - VECTOR
-    deep, top = many, DEEP // wide if next_row > 1 else PAGES
+    width = widest(n, n, outputs)
+    deep, top = many, DEEP // WIDTHS[width] if next_row > 1 else PAGES
     if outputs > most and many > top:
         parts = (many + top - 1) // top
         deep = (many + parts - 1) // parts
     start = 0  # all loops are written so that nothing is divided to find how often they go round
     while start < n:
-        i = min(start, n - wide)
+        width = widest(n - start, n, outputs)
+        wide = min(n, WIDTHS[width])
+        i, last = min(start, n - wide), wide - VECTOR
         t = 0
         while True:
             o = 0
@@ -726,14 +801,15 @@ def weigh_taps(y, to, apart, source, at, taps, weight, next_row, offsets, first,
 
 
 @jit
-def widest(n, outputs):
-    """Return which of WIDTHS `tile` takes for n columns: of the two widest the one that computes fewer twice."""
-    if n <= VECTOR:
-        return 2 if n == VECTOR else 1 if n >= 4 else 0
-    if n < 4 * VECTOR or (outputs > FEW and FEW < ROWS):
+def widest(left, n, outputs):
+    """Return which of WIDTHS `tile` takes for the first of so many columns that are left of n."""
+    if n < VECTOR:
+        return 1 if n >= 4 else 0
+    if left <= VECTOR:
+        return 2
+    if left <= 3 * VECTOR or n < 4 * VECTOR or (outputs > FEW and FEW < ROWS):
         return 3
-    least, most = 2 * VECTOR, 4 * VECTOR  # of the widest a column takes less time: of eight columns as much as of seven
-    return 4 if outputs <= 3 or (n + most - 1) // most * most * 7 <= (n + least - 1) // least * least * 8 else 3
+    return 4
 
 
 @jit
@@ -753,6 +829,13 @@ def dot_taps(into, values, of, apart, rows, source, at, taps, runs, down, along,
                         total += values[a + i] * source[b + i]
                 into[r * many + t] += total
         return
+    dot_blocks(into, values, of, apart, rows, source, at, taps, runs, down, along, size)
+
+
+@jit
+def dot_blocks(into, values, of, apart, rows, source, at, taps, runs, down, along, size):
+    """Do what `dot_taps` does, of as many values as `dots` takes."""
+    many = len(taps)
     for r in range(0, rows, UP):
         up = min(UP, rows - r)
         for t in range(0, many, ACROSS):
@@ -896,21 +979,162 @@ def in_strides(row, x, n, room):
 @jit
 def conv(row, x, weight, bias, y, n, taps, offsets, room):
     """Write the convolution of x (channels, depth, height, width, batch) into y; row: the layer's, of the table."""
-    many, none = len(find_taps(row, n, taps, offsets)), np.intp(0)
+    many = len(find_taps(row, n, taps, offsets))
+    source, width = in_strides(row, x, n, room)
+    convolve(row, source, width, weight, many, bias, y, n, taps, offsets, many)
+
+
+@jit
+def convolve(row, source, width, weight, next_row, bias, y, n, taps, offsets, many):
+    """Write what is asked of `conv` from images of such a width, as `in_strides` returns them, and so many taps."""
+    none = np.intp(0)
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
     begin = bias if len(bias) else np.zeros(row[OUTPUTS], np.float32)
     plane = depths * heights * span
-    source, width = in_strides(row, x, n, room)
     for d in range(depths):
         for h in range(heights):
             at = (d * row[STRIDE] * row[SHAPE + 1] + h * row[STRIDE + 1]) * width * n
             to = (d * heights + h) * span
-            weigh_taps(y, to, plane, source, at, taps, weight, many, offsets, none, many, begin, span)
+            weigh_taps(y, to, plane, source, at, taps, weight, next_row, offsets, none, many, begin, span)
 
 
 @jit
-def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets, room):
-    """Add the gradients of a convolution's weights, and of its bias unless that is empty."""
+def pair_rows(values, rows, size, words):
+    """Write rows of so many values as half as many rows of pairs: of one of an even number and the next one, or 0."""
+    for r in range(0, rows, 2):
+        out, first = words[r // 2 * size : (r // 2 + 1) * size], values[r * size : (r + 1) * size]
+        if r + 1 < rows:
+            second = values[(r + 1) * size : (r + 2) * size]
+            for i in range(size):
+                out[i] = pair_of(first[i], second[i])
+        else:
+            for i in range(size):
+                out[i] = pair_of(first[i], ZERO)
+
+
+@jit
+def round_lines(values, lines, size, wide, out):
+    """Write so many lines of `size` values as bf16, each filled up with zeros to be as wide."""
+    for number in range(lines):
+        line, first = out[number * wide : (number + 1) * wide], values[number * size : (number + 1) * size]
+        for i in range(size):
+            line[i] = bf16_of(first[i])
+        for i in range(size, wide):
+            line[i] = 0
+
+
+@jit
+def whole_in_strides(row, x, n, room):
+    """Do what `in_strides` does; what that leaves out is 0, for that it may be multiplied with 0."""
+    if row[STRIDE + 2] > 1 and row[AROUND] + row[AROUND + 1] + row[AROUND + 2] == 0:
+        lines = row[INPUTS] * row[SHAPE] * row[SHAPE + 1]
+        clear(room[: lines * ((row[SHAPE + 2] + row[STRIDE + 2] - 1) // row[STRIDE + 2] * row[STRIDE + 2]) * n])
+    return in_strides(row, x, n, room)
+
+
+@jit
+def pair_channels(row, source, size, weight, n, taps, offsets, factors, images):
+    """Write the pairs of two channels each, of the images and of the weights; return how many taps there are then."""
+    inputs, kernel = row[INPUTS], row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
+    rest = len(weight) - kernel
+    for i in range(rest):  # half of them are never read: a loop for each channel would take longer
+        factors[i] = pair_of(weight[i], weight[i + kernel])
+    for i in range(rest, len(weight)):
+        factors[i] = pair_of(weight[i], ZERO)
+    pair_rows(source, inputs, size // inputs, images)
+    paired = row.copy()
+    paired[INPUTS] = (inputs + 1) // 2
+    many = len(find_taps(paired, n, taps, offsets))
+    for t in range(many):
+        offsets[t] += t // kernel * kernel
+    return many
+
+
+@jit
+def pair_lines(row, source, size, width, weight, n, taps, offsets, factors, images):
+    """Do the same for one channel: each value is paired with the one that the next line of the kernel reads.
+
+    Where a kernel is one line high, with what its next column reads.
+    """
+    line, lines, apart = row[KERNEL + 2], row[KERNEL + 1], row[DILATION + 1] * width * n
+    if lines == 1:
+        line, lines, apart = np.intp(1), line, row[DILATION + 2] * n
+    for i in range(size - apart):
+        images[i] = pair_of(source[i], source[i + apart])
+    for i in range(size - apart, size):
+        images[i] = pair_of(source[i], ZERO)
+    for i in range(len(weight)):
+        factors[i] = pair_of(weight[i], weight[i + line] if i // line % lines < lines - 1 else ZERO)
+    many = 0
+    for t in range(len(find_taps(row, n, taps, offsets))):
+        if t // line % lines % 2 == 0:
+            taps[many], offsets[many] = taps[t], offsets[t]
+            many += 1
+    return many
+
+
+@entry
+def conv_bf16(row, x, weight, bias, y, n, taps, offsets, room, words):
+    """Do what `conv` does with products of bf16, which are added up in float32, two at a time.
+
+    words: room for pairs of weights and of the input's values.
+    """
+    source, width = whole_in_strides(row, x, n, room)
+    size = row[INPUTS] * row[SHAPE] * row[SHAPE + 1] * width * n
+    factors, images = words[: len(weight)], words[len(weight) :]
+    if row[INPUTS] > 1:
+        many = pair_channels(row, source, size, weight, n, taps, offsets, factors, images)
+    else:
+        many = pair_lines(row, source, size, width, weight, n, taps, offsets, factors, images)
+    convolve(row, images, width, factors, len(weight) // row[OUTPUTS], bias, y, n, taps, offsets, many)
+
+
+@entry
+def conv_back_bf16(row, x, weight, dy, dx, d_weight, n, taps, offsets, room, words):
+    """Add the gradient of a convolution's weights, and write that of its input if it is wanted, as `conv_bf16` does."""
+    conv_back_weight_bf16(row, x, dy, d_weight, n, taps, offsets, room, words.view(np.int16))
+    if row[WANTED]:
+        outputs = row[OUTPUTS]
+        paired = row.copy()
+        paired[OUTPUTS] = (outputs + 1) // 2
+        many, size = len(weight) // outputs * paired[OUTPUTS], places(row, 0) * places(row, 1) * places(row, 2) * n
+        turned, factors, slopes = words[:many], words[many : 2 * many], words[2 * many :]
+        pair_rows(weight, outputs, many // paired[OUTPUTS], factors)
+        turn_weights(paired, factors, turned)
+        pair_rows(dy, outputs, size, slopes)
+        conv_back_input(paired, turned, slopes, dx, n, taps, offsets, slopes[paired[OUTPUTS] * size :], room)
+
+
+@jit
+def conv_back_weight_bf16(row, x, dy, d_weight, n, taps, offsets, room, halves):
+    """Add the gradient of a convolution's weights, summed up from products of bf16.
+
+    halves: room for the input and for dy, whose lines are filled up to whole registers.
+    """
+    taps = find_taps(row, n, taps, offsets)
+    outputs, wide, one = row[OUTPUTS], 2 * VECTOR, np.intp(1)
+    depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
+    source, width = whole_in_strides(row, x, n, room)
+    size, filled = row[INPUTS] * row[SHAPE] * row[SHAPE + 1] * width * n, (span + wide - 1) // wide * wide
+    slopes = halves[size + wide :]
+    round_lines(source, one, size, size + wide, halves)
+    round_lines(dy, outputs * depths * heights, span, filled, slopes)
+    plane, along = depths * heights * filled, row[STRIDE + 1] * width * n
+    pieces = max(1, (filled + TILE_BF16 - 1) // TILE_BF16)
+    together = max(1, TILE_BF16 // filled)
+    for d in range(depths):
+        for h in range(0, heights, together):
+            at = d * row[STRIDE] * row[SHAPE + 1] * width * n + h * along
+            of, runs = (d * heights + h) * filled, min(together, heights - h)
+            for piece in range(pieces):
+                i = piece * (filled // wide) // pieces * wide
+                end = (piece + 1) * (filled // wide) // pieces * wide
+                dot_blocks(d_weight, slopes, of + i, plane, outputs, halves, at + i, taps, runs, filled, along, end - i)
+
+
+@jit
+def conv_back_weight(row, x, dy, d_weight, n, taps, offsets, room):
+    """Add the gradient of a convolution's weights."""
     taps = find_taps(row, n, taps, offsets)
     outputs = row[OUTPUTS]
     depths, heights, span = places(row, 0), places(row, 1), places(row, 2) * n
@@ -926,8 +1150,6 @@ def conv_back_weight(row, x, dy, d_weight, d_bias, n, taps, offsets, room):
                 i = piece * span // pieces // VECTOR * VECTOR
                 end = span if piece == pieces - 1 else (piece + 1) * span // pieces // VECTOR * VECTOR
                 dot_taps(d_weight, dy, of + i, plane, outputs, source, at + i, taps, runs, span, along, end - i)
-    if len(d_bias):
-        sum_rows(dy[: outputs * plane].reshape((outputs, plane)), d_bias)
 
 
 @jit
@@ -1038,47 +1260,57 @@ def work_of(parts, once):
 
 
 @jit
-def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
-    """Write the gradient of a convolution's input, without its padding, into dx.
+def reached_parts(row, dy, low, high, back, through, n, room):
+    """Return how a row of the gradient of a convolution's input is computed: from what, of which width, in which parts.
 
-    Each value is the sum of all that it went into. Those of a row differ in that only at its ends, unless there is a
-    stride: so where that is less work, the gradient of the output is given zeros at its sides first. `room` is for
-    that, or for rows whose values lie a stride apart; `turned` for the weights (channels, outputs, kernel).
+    Its values differ in what reaches them only at its ends, unless there is a stride: so where that is less work, the
+    gradient of the output is given zeros at its sides first, in `room`, and `back` is moved along.
     """
-    outputs, channels, stride, dilation = row[OUTPUTS], row[INPUTS], row[STRIDE + 2], row[DILATION + 2]
-    heights, widths = places(row, 1), places(row, 2)
+    outputs, channels, kernel_w = row[OUTPUTS], row[INPUTS], row[KERNEL + 2]
+    widths, lines = places(row, 2), outputs * places(row, 0) * places(row, 1)
+    parts = reached_alike(row, low, high, through, n)
+    if row[STRIDE + 2] > 1 or kernel_w == 1:
+        return dy, widths, parts
+    side = max(0, row[DILATION + 2] * (kernel_w - 1) - row[AROUND + 2])
+    planes, blocks = row[KERNEL] * row[KERNEL + 1], (channels + ROWS - 1) // ROWS
+    once, wider = CALL // (outputs * planes * blocks), (widths + 2 * side) * n
+    copied = wider * (1 if lines * wider <= NEAR else 8) // (planes * blocks)
+    others = between_zeros(row, low, high, once, n)
+    if work_of(others, once) + copied > work_of(parts, once):
+        return dy, widths, parts
+    widen(dy, lines, widths * n, side * n, room)
+    for w in range(kernel_w):
+        back[w] = w * row[DILATION + 2] - side
+    return room, widths + 2 * side, others
+
+
+@jit
+def turn_weights(row, weight, turned):
+    """Write the weights of a convolution (outputs, channels, kernel) as (channels, outputs, kernel)."""
+    outputs, channels, kernel = row[OUTPUTS], row[INPUTS], row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
+    for c in range(channels):
+        for o in range(outputs):
+            copy_few(weight, (o * channels + c) * kernel, turned, (c * outputs + o) * kernel, kernel)
+
+
+@jit
+def conv_back_input(row, turned, dy, dx, n, taps, offsets, room, lines):
+    """Write the gradient of a convolution's input, without its padding, into dx: of each value all that it went into.
+
+    turned: the weights (channels, outputs, kernel); room: for dy between zeros; lines: for rows whose values lie a
+    stride apart.
+    """
+    outputs, channels, stride = row[OUTPUTS], row[INPUTS], row[STRIDE + 2]
+    heights, kernel_h, kernel_w = places(row, 1), row[KERNEL + 1], row[KERNEL + 2]
     depth, height, width = row[SHAPE], row[SHAPE + 1], row[SHAPE + 2]
     front, top, left = row[AROUND], row[AROUND + 1], row[AROUND + 2]
     inner_h, inner_w = height - 2 * top, width - 2 * left
-    kernel_h, kernel_w = row[KERNEL + 1], row[KERNEL + 2]
     kernel = row[KERNEL] * kernel_h * kernel_w
     next_row = kernel * outputs
     ds, d_back, d_from, d_to, d_through = reaching(row, np.intp(0))
     hs, h_back, h_from, h_to, h_through = reaching(row, np.intp(1))
     ws, w_back, w_from, w_to, w_through = reaching(row, np.intp(2))
-    slope, parts = dy, reached_alike(row, w_from, w_to, w_through, n)
-    if stride == 1 and kernel_w > 1:
-        planes, blocks, side = (
-            row[KERNEL] * kernel_h,
-            (channels + ROWS - 1) // ROWS,
-            max(0, dilation * (kernel_w - 1) - left),
-        )
-        once, wider, lines = (
-            CALL // (outputs * planes * blocks),
-            (widths + 2 * side) * n,
-            outputs * places(row, 0) * heights,
-        )
-        copied = wider * (1 if lines * wider <= NEAR else 8) // (planes * blocks)
-        others = between_zeros(row, w_from, w_to, once, n)
-        if work_of(others, once) + copied <= work_of(parts, once):
-            widen(dy, lines, widths * n, side * n, room)
-            slope, parts = room, others
-            widths += 2 * side
-            for w in range(kernel_w):
-                w_back[w] = w * dilation - side
-    for c in range(channels):
-        for o in range(outputs):
-            copy_few(weight, (o * channels + c) * kernel, turned, (c * outputs + o) * kernel, kernel)
+    slope, widths, parts = reached_parts(row, dy, w_from, w_to, w_back, w_through, n, room)
     plane = places(row, 0) * heights * widths * n
     channel = (depth - 2 * front) * inner_h * inner_w * n
     begin, none = np.zeros(channels, np.float32), np.intp(0)
@@ -1092,7 +1324,7 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
             z_next = alike(d_from, d_to, z_first, depth - front, row[STRIDE])
             for number in range(len(parts)):
                 start, through, wide, w_first, w_last = parts[number]
-                many = 0
+                many = 0  # it stays so where strides pass over
                 for d in range(d_from[z_first], d_to[z_first]):
                     for h in range(h_from[y_first], h_to[y_first]):
                         for w in range(w_first, w_last):
@@ -1104,36 +1336,14 @@ def conv_back_input(row, weight, dy, dx, n, taps, offsets, room, turned):
                     for y in range(y_first, y_next):
                         at = (d_through[z] * heights + h_through[y]) * widths * n + through
                         to = ((z - front) * inner_h + y - top) * inner_w * n + start
-                        if stride == 1:
-                            weigh_taps(
-                                *(dx, to, channel, slope, at, taps, turned, next_row, offsets, none, many, begin, wide),
-                            )
-                            continue
-                        apart, further = wide, n
-                        if many > 0:  # of those that strides pass over there may be none
-                            weigh_taps(
-                                *(
-                                    room,
-                                    none,
-                                    apart,
-                                    slope,
-                                    at,
-                                    taps,
-                                    turned,
-                                    next_row,
-                                    offsets,
-                                    none,
-                                    many,
-                                    begin,
-                                    wide,
-                                ),
-                            )
-                        else:
-                            apart = further = 0
-                            clear(room[:n])
-                        for c in range(channels):
-                            for i in range(wide // n):
-                                copy_few(room, c * apart + i * further, dx, to + c * channel + i * stride * n, n)
+                        into, first, apart = (dx, to, channel) if stride == 1 else (lines, none, wide)
+                        weigh_taps(
+                            into, first, apart, slope, at, taps, turned, next_row, offsets, none, many, begin, wide
+                        )
+                        if stride > 1:
+                            for c in range(channels):
+                                for i in range(wide // n):
+                                    copy_few(lines, c * wide + i * n, dx, to + c * channel + i * stride * n, n)
 
 
 @jit
@@ -1670,14 +1880,16 @@ def logarithms(table, arena, n, classes, positive):
 
 @entry
 def forward(
-    table, numbers, links, values, rows, x, arena, taps, offsets, classes, positive, statistics, masks, training,
+    table, numbers, links, values, rows, x, arena, taps, offsets, classes, positive, statistics, masks, training, words,
+    addresses,
 ):  # fmt: skip
     """Compute all layers for one batch; the logarithms of the probabilities are where `logarithms` looks.
 
     numbers (layers, 4): arguments of each; links: what poolings read; rows (n, pixels): the samples; x (pixels * n,):
     the same, batch last, unless the first layer is linear; arena: room for the outputs of all layers, those of the
     softmax at the end; positive: the class whose probability is the sigmoid of the one output, -1 where there is an
-    output a class; masks: of all layers of dropout, 1 for what passes, one after another, each (n, channels).
+    output a class; masks: of all layers of dropout, 1 for what passes, one after another, each (n, channels); words:
+    room for `conv_bf16`; addresses: where `ADDRESSED` begin, which are compiled by themselves.
     """
     n = len(rows)
     for at in range(len(table)):
@@ -1694,7 +1906,11 @@ def forward(
             many = inputs * row[KERNEL] * row[KERNEL + 1] * row[KERNEL + 2]
             bias = values[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else values[:0]
             room = y[outputs * places(row, 0) * places(row, 1) * places(row, 2) * n :]
-            conv(row, source, values[row[WEIGHT] : row[WEIGHT] + many * outputs], bias, y, n, taps, offsets, room)
+            weight = values[row[WEIGHT] : row[WEIGHT] + many * outputs]
+            if row[BF16]:
+                go_conv_bf16(addresses[2], (row, source, weight, bias, y, n, taps, offsets, room, words))
+            else:
+                conv(row, source, weight, bias, y, n, taps, offsets, room)
         elif kind == PAD:
             pad(row, source, y[: outputs * n], n)
         elif kind == NORM:
@@ -1722,7 +1938,8 @@ def forward(
 
 @entry
 def backward(
-    table, numbers, links, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, product, adds,
+    table, numbers, links, values, gradients, rows, x, arena, d_arena, taps, offsets, statistics, product, adds, words,
+    addresses,
 ):  # fmt: skip
     """Add the gradients of all parameters; d_arena holds the gradient of the last layer's output.
 
@@ -1751,9 +1968,17 @@ def backward(
             d_bias = gradients[row[BIAS] : row[BIAS] + outputs] if row[BIAS] >= 0 else gradients[:0]
             begin, end = row[WEIGHT], row[WEIGHT] + many * outputs
             room = arena[row[OUTPUT] * n :]
-            conv_back_weight(row, source, dy, gradients[begin:end], d_bias, n, taps, offsets, room)
+            weight, d_weight = values[begin:end], gradients[begin:end]
+            if len(d_bias):
+                size = outputs * places(row, 0) * places(row, 1) * places(row, 2) * n
+                sum_rows(dy[:size].reshape((outputs, size // outputs)), d_bias)
+            if row[BF16]:
+                go_conv_back_bf16(addresses[3], (row, source, weight, dy, dx, d_weight, n, taps, offsets, room, words))
+                continue
+            conv_back_weight(row, source, dy, d_weight, n, taps, offsets, room)
             if row[WANTED]:
-                conv_back_input(row, values[begin:end], dy, dx, n, taps, offsets, room, product)
+                turn_weights(row, weight, product)
+                conv_back_input(row, product, dy, dx, n, taps, offsets, room, room)
         elif kind == NORM:
             many = row[SHAPE] * row[SHAPE + 1] * row[SHAPE + 2] * n
             a, g = source[: inputs * many].reshape((inputs, many)), dy[: inputs * many].reshape((inputs, many))
@@ -1806,7 +2031,7 @@ def loss_of(loss, y, labels, dy, positive, smoothing, whole):
 @part
 def differentiate(
     table, numbers, links, values, gradients, images, labels, chosen, part, rows, x, arena, d_arena, taps, offsets,
-    classes, positive, statistics, masks, loss, smoothing, product, onwards, back,
+    classes, positive, statistics, masks, loss, smoothing, product, words, addresses,
 ):  # fmt: skip
     """Write the gradients of the loss of the chosen samples, and return it.
 
@@ -1825,16 +2050,16 @@ def differentiate(
         some = chosen[start:end]
         n = len(some)
         gather(images, some, turn, rows[:n], x)
-        go_forward(onwards, (
+        go_forward(addresses[0], (
             table, numbers, links, values, rows[:n], x, arena, taps, offsets, classes, positive, statistics, masks,
-            True,
+            True, words, addresses,
         ))  # fmt: skip
         y = logarithms(table, arena, n, classes, positive)
         dy = d_arena[first * n : (first + classes) * n].reshape((classes, n))
         total += loss_of(loss, y, labels[some], dy, positive, smoothing, whole)
-        go_backward(back, (
+        go_backward(addresses[1], (
             table, numbers, links, values, gradients, rows[:n], x, arena, d_arena, taps, offsets, statistics, product,
-            start > 0,
+            start > 0, words, addresses,
         ))  # fmt: skip
     return total
 
@@ -1843,15 +2068,15 @@ def differentiate(
 def train(
     table, numbers, links, values, gradients, images, labels, order, batch, part, rows, x, arena, d_arena, taps,
     offsets, classes, positive, statistics, masks, loss, product, optimizer, first, second, largest, hyper, schedule,
-    nesterov, step, losses, onwards, back,
+    nesterov, step, losses, words, addresses,
 ):  # fmt: skip
     """Take a step on each batch of the samples in `order`; write the loss of each, and return the steps.
 
     masks: of dropout, those of one step after those of another, each as `forward` wants them; hyper: learning rate,
     weight decay, momentum or beta 1, dampening or beta 2 or alpha, epsilon, the gradient's largest norm or 0, label
     smoothing; schedule: learning rate and momentum or beta 1 of each of these steps, empty where they stay; `first`,
-    `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before; onwards and
-    back: the addresses of `forward` and `backward`, which are compiled by themselves. The rest as for `differentiate`.
+    `second`, `largest`: the states of the optimizer, empty where it has none; step: those taken before. The rest as for
+    `differentiate`.
     """
     masked = len(masks) // len(order)
     taken = 0
@@ -1859,7 +2084,7 @@ def train(
         losses[taken] = differentiate(
             table, numbers, links, values, gradients, images, labels, order[start : start + batch], part, rows, x,
             arena, d_arena, taps, offsets, classes, positive, statistics, masks[start * masked :], loss, hyper[6],
-            product, onwards, back,
+            product, words, addresses,
         )  # fmt: skip
         if len(schedule):
             hyper[0], hyper[2] = schedule[taken, 0], schedule[taken, 1]
@@ -1880,7 +2105,7 @@ def train(
 @entry
 def score(
     table, numbers, links, values, images, together, x, arena, taps, offsets, classes, positive, statistics, scores,
-    onwards,
+    words, addresses,
 ):  # fmt: skip
     """Write the scores (samples, classes) of the images, of which so many are computed together."""
     for begin in range(0, len(images), together):
@@ -1888,8 +2113,9 @@ def score(
         n = len(part)
         if table[0, KIND] != LINEAR:
             transpose(part, x[: part.size].reshape((part.shape[1], n)))
-        go_forward(onwards, (
+        go_forward(addresses[0], (
             table, numbers, links, values, part, x, arena, taps, offsets, classes, positive, statistics, x[:0], False,
+            words, addresses,
         ))  # fmt: skip
         y = logarithms(table, arena, n, classes, positive)
         for j in range(classes):
@@ -1900,16 +2126,21 @@ def score(
 TYPES = {
     "forward": FORWARD,
     "backward": BACKWARD,
+    "conv_bf16": CONV_BF16,
+    "conv_back_bf16": CONV_BACK_BF16,
     "train": (
         *(_TABLE, _ROWS, _INTEGERS, _VALUES, _VALUES, _ROWS, _INTEGERS, _INTEGERS, types.intp, types.intp, _ROWS),
         *(_VALUES, _VALUES, _VALUES, _INTEGERS, _INTEGERS, types.intp, types.intp, _VALUES, _VALUES, types.intp),
         _VALUES,
         *(types.intp, _VALUES, _VALUES, _VALUES, types.float64[::1], types.float64[:, ::1], types.boolean),
-        *(types.intp, _VALUES, types.intp, types.intp),
+        *(types.intp, _VALUES, _WORDS, _INTEGERS),
     ),
     "score": (
         *(_TABLE, _ROWS, _INTEGERS, _VALUES, _ROWS, types.intp, _VALUES, _VALUES, _INTEGERS, _INTEGERS),
-        *(types.intp, types.intp, _VALUES, _ROWS, types.intp),
+        *(types.intp, types.intp, _VALUES, _ROWS, _WORDS, _INTEGERS),
     ),
 }
 """Types of the arguments of what Python calls, which it is compiled for before it is called."""
+
+ADDRESSED = ("forward", "backward", "conv_bf16", "conv_back_bf16")
+"""What is called by its address, in the order in which the addresses are given."""

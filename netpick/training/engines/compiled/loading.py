@@ -16,15 +16,15 @@ from multiprocessing import connection
 from types import ModuleType
 from typing import Any
 
-from netpick.training.engines.compiled import ENTRIES
+from netpick.training.engines.compiled import ALL_ENTRIES, BF16_ENTRIES, ENTRIES
 from netpick.training.engines.compiled.cache import in_use
 
 
-@functools.lru_cache(maxsize=1)
-def load() -> ModuleType:
+@functools.lru_cache(maxsize=2)
+def load(bf16: bool = False) -> ModuleType:
     """Return the module `kernels` with what is kept of it, and nothing else: it compiles nothing any more."""
-    kernels = module()
-    for name in ENTRIES:
+    kernels = load(False) if bf16 else module()
+    for name in BF16_ENTRIES if bf16 else ENTRIES:
         function = getattr(kernels, name)
         function.compile(kernels.TYPES[name])
         function.disable_compile()
@@ -33,7 +33,7 @@ def load() -> ModuleType:
 
 @functools.cache
 def address(kernels: ModuleType, name: str) -> int:
-    """Return where one of `ENTRIES` begins, for the others, which call it there."""
+    """Return where one of what is kept begins, for the others, which call it there."""
     function = getattr(kernels, name)
     result = function.overloads[kernels.TYPES[name]]
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
@@ -48,17 +48,17 @@ def module() -> ModuleType:
     return kernels
 
 
-def prepare(linked: bool = True) -> int | str:
-    """Load `ENTRIES`, or compile them, `linked` or as numba does; return 0, or what a process exits with that can't.
+def prepare(names: Sequence[str] = ENTRIES, linked: bool = True) -> int | str:
+    """Load some entries, or compile them, `linked` or as numba does; return 0, or what a process exits with that can't.
 
     Each is compiled by a process, so that its bits hang on nothing else, as many at a time as there are cores; then
     all are loaded by another one. They begin as copies of this one, which has loaded numba: that takes half a second.
     """
     module()
-    codes = _ended([(name,) for name in ENTRIES], linked)
+    codes = _ended([(name,) for name in names], linked)
     if any(code not in (KEPT, MADE) for code in codes):
         return max(codes, key=abs)  # it has complained itself
-    if MADE in codes and _ended([ENTRIES], linked) != [KEPT]:
+    if MADE in codes and _ended([names], linked) != [KEPT]:
         return "it is not kept"
     return 0
 
@@ -85,7 +85,7 @@ def _ended(groups: Sequence[Sequence[str]], linked: bool) -> list[int]:
 
 
 def _get(names: Sequence[str], linked: bool) -> None:
-    """Load some of `ENTRIES`, or compile them; exit with KEPT if all were there, else with MADE."""
+    """Load some entries, or compile them; exit with KEPT if all were there, else with MADE."""
     gc.disable()  # looks at what the compiler makes again and again, for an eighth of the time, and finds little
     kernels = module()
     if linked:
@@ -102,7 +102,7 @@ def link_parts(kernels: ModuleType) -> None:
     from numba.core.dispatcher import Dispatcher
 
     for name, function in vars(kernels).items():
-        if isinstance(function, Dispatcher) and name not in ENTRIES:  # Python doesn't call it here
+        if isinstance(function, Dispatcher) and name not in ALL_ENTRIES:  # Python doesn't call it here
             function.targetoptions.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
     class Linked(codegen.JITCodeLibrary):

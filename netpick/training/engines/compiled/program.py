@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from netpick.core.errors import PlanError
 from netpick.core.recipe import Recipe
 from netpick.networks.paper.spec import LayerSpec
-from netpick.training.engines.compiled import LOSSES, OPTIMIZERS
+from netpick.training.engines.compiled import BF16_ENTRIES, LOSSES, OPTIMIZERS
 from netpick.training.engines.compiled.loading import address, load
 from netpick.training.engines.compiled.ready import make_kept
 from netpick.training.engines.compiled.table import Table
@@ -70,18 +70,22 @@ def empty(size: int) -> np.ndarray:
     return raw[begin : begin + 4 * size].view(np.float32)
 
 
-@functools.lru_cache(maxsize=1)
-def kernels() -> ModuleType:
+@functools.lru_cache(maxsize=2)
+def kernels(bf16: bool = False) -> ModuleType:
     """Return the module `kernels` as the cache has it: what a process has just compiled for itself gives other bits.
+
+    Parameters
+    ----------
+    bf16 : whether what only convolutions in bf16 need is wanted too
 
     Raises
     ------
     PlanError
         If machine code can't be had on this machine.
     """
-    if (why := make_kept()) is not None:
+    if (why := make_kept(bf16)) is not None:
         raise PlanError(f"machine code can't be had here: {why}")
-    return load()
+    return load(bf16)
 
 
 class CompiledEpochs:
@@ -91,7 +95,8 @@ class CompiledEpochs:
         self.setup = setup
         job, count, image = setup.job, setup.order.count, setup.inputs.shape[1:]
         model, schedule = setup.model, setup.schedule
-        self.program = Program(kernels(), job.spec.layers, model, job.recipe, image, count, schedule)
+        bf16 = job.plan.precision == "bf16"
+        self.program = Program(kernels(bf16), job.spec.layers, model, job.recipe, image, count, schedule, bf16)
         self.images, self.labels = setup.inputs.flatten(1).numpy(), setup.labels.numpy()
 
     def epoch(self) -> float:
@@ -130,6 +135,7 @@ class Program:
     image : shape of a sample
     samples : that are trained on: no batch has more
     schedule : learning rate and momentum of each step, where they change
+    bf16 : whether products of convolutions are of bf16
     """
 
     def __init__(
@@ -141,11 +147,13 @@ class Program:
         image: Sequence[int],
         samples: int,
         schedule: np.ndarray | None = None,
+        bf16: bool = False,
     ) -> None:
         self.kernels = kernels
-        self.forward, self.backward = (address(kernels, name) for name in ("forward", "backward"))
         self.flat = FlatParameters(model)
-        table = Table(kernels, layers, model, image)
+        table = Table(kernels, layers, model, image, bf16)
+        missing = () if bf16 else BF16_ENTRIES
+        self.addresses = np.array([0 if name in missing else address(kernels, name) for name in kernels.ADDRESSED])
         self.table, self.classes, size = np.stack(table.rows), table.classes, table.room
         self.numbers, self.links = np.array(table.numbers, np.float32), np.array([*table.links, 0], np.int64)
         self.statistics = np.zeros(max(1, table.statistics), np.float32)
@@ -162,6 +170,7 @@ class Program:
         pixels = math.prod(image)
         self.rows = empty(room * pixels).reshape(room, pixels)
         self.x, self.arena, self.d_arena = empty(pixels * most), empty(size * most), empty(table.slopes * room)
+        self.words = empty(table.words * most + table.more_words).view(np.int32)
         self.taps, self.offsets = np.empty((2, max(most, table.taps)), np.int64)
         self.product = np.empty(max(1, table.product), np.float32)
         self.values = self.flat.values.detach().numpy()
@@ -206,7 +215,7 @@ class Program:
             *(self.positive, self.statistics, self._draw(len(order)), self.loss, self.product),
             *(self.optimizer, self.first, self.second, self.largest, self.hyper),
             *(self.schedule[self.step : self.step + len(losses)], self.nesterov, self.step, losses),
-            *(self.forward, self.backward),
+            *(self.words, self.addresses),
         )
         for module in self.norms:
             module.num_batches_tracked.add_(len(losses))
@@ -232,7 +241,7 @@ class Program:
         self.kernels.score(
             *(self.table, self.numbers, self.links, self.values, images, self.together, self.x, self.arena),
             *(self.taps, self.offsets, self.classes, self.positive, self.statistics, scores),
-            self.forward,
+            *(self.words, self.addresses),
         )
         return scores
 

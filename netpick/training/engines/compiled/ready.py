@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import filelock
 
-from netpick.training.engines.compiled import cache
+from netpick.training.engines.compiled import ALL_ENTRIES, ENTRIES, cache
 from netpick.training.plan import Plan
 
 
@@ -28,41 +28,43 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozens
     frozenset
         The engines that can't be used on this machine, for `choose`: `compiled`, or none.
     """
-    if all(plan.mode != "compiled" for plan in plans):
+    needed = [plan for plan in plans if plan.mode == "compiled"]
+    if not needed:
         return frozenset()
     note = "compiling the training steps, once after an installation, for some ten seconds"
-    why = make_kept(lambda: on_note(note))
+    why = make_kept(any(plan.precision == "bf16" for plan in needed), lambda: on_note(note))
     if why is None:
         return frozenset()
     on_note(f"networks are trained by torch, small ones some times slower, since machine code can't be had here: {why}")
     return frozenset({"compiled"})
 
 
-def make_kept(on_begin: Callable[[], None] = lambda: None) -> str | None:
-    """Have the machine code in the cache, checked; return why that can't be done, or None."""
+def make_kept(bf16: bool = False, on_begin: Callable[[], None] = lambda: None) -> str | None:
+    """Have the machine code in the cache, checked, also for bf16 if that is wanted; return why it can't be, or None."""
+    names = ALL_ENTRIES if bf16 else ENTRIES
     place = cache.folder()
     if place is None:
         return "no folder can be written that would keep it: name one in NUMBA_CACHE_DIR"
-    if cache.is_checked(place):
+    if cache.is_checked(place, names):
         return None
     on_begin()
     with _alone(place):
         # Another process may have done it meanwhile.
-        return None if cache.is_checked(place) else _compile(place)
+        return None if cache.is_checked(place, names) else _compile(place, names)
 
 
-def _compile(place: Path) -> str | None:
+def _compile(place: Path, names: Sequence[str]) -> str | None:
     """Fill the cache, anew where that is needed; return why that can't be done, or None."""
     why = None
     for linked in (True, True, False):  # what lies there may be spoilt; and numba's insides be others than are known
-        if (why := _load(linked)) is None:
-            cache.mark_checked(place)
+        if (why := _load(names, linked)) is None:
+            cache.mark_checked(place, names)
             return None
         cache.clear(place)
     return why
 
 
-def _load(linked: bool) -> str | None:
+def _load(names: Sequence[str], linked: bool) -> str | None:
     """Have the kernels loaded by a process, which compiles what is not there; return its complaint, if it has one.
 
     It looks for modules where this process does, not in the folder where the user stands.
@@ -70,7 +72,7 @@ def _load(linked: bool) -> str | None:
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from netpick.training.engines.compiled.loading import prepare\n"
-        f"sys.exit(prepare({linked}))"
+        f"sys.exit(prepare({names}, {linked}))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True)
     if done.returncode == 0:

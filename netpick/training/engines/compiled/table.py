@@ -31,6 +31,7 @@ class Table:
     ----------
     kernels : the module, whose numbers are written
     layers, model, image : as for `Program`; the parameters are in one tensor already
+    bf16 : whether products of convolutions are of bf16
 
     Attributes
     ----------
@@ -42,12 +43,21 @@ class Table:
     slopes : gradients of a sample that there are at the same time, at most
     taps : the most weights that one value of a layer goes through, or comes from
     product : the most weights of one layer
+    words, more_words : words that convolutions with products of bf16 need for each sample, and for their weights
     norms, statistics : the batch norms, each with where its statistics begin, and the room for all of them
     dropouts : of each, the masks' numbers of a sample, and the share of them that is 0
     """
 
-    def __init__(self, kernels: Any, layers: Sequence[LayerSpec], model: nn.Sequential, image: Sequence[int]) -> None:
-        self.k = kernels
+    def __init__(
+        self,
+        kernels: Any,
+        layers: Sequence[LayerSpec],
+        model: nn.Sequential,
+        image: Sequence[int],
+        bf16: bool = False,
+    ) -> None:
+        self.k, self.bf16 = kernels, bf16
+        self.words = self.more_words = 0
         self.rows: list[np.ndarray] = []
         self.numbers: list[tuple[float, ...]] = []
         self.links: list[int] = []
@@ -171,7 +181,7 @@ class Table:
         if any(map(any, around)):
             wider = tuple(size + sum(more) for size, more in zip(spatial, around, strict=True))
             if module.padding_mode == "zeros" and all(before == behind for before, behind in around):
-                values = channels * math.prod(wider[:2]) * in_strides(wider[2], stride[2])
+                values = channels * math.prod(wider[:2]) * side_by_side(wider[2], stride[2])
                 row = self._row(k.PAD, channels, values, values)
                 beside = [before for before, _ in around]
                 row[k.SHAPE : k.SHAPE + 3], row[k.KERNEL : k.KERNEL + 3] = spatial, beside
@@ -186,7 +196,7 @@ class Table:
         if kernel == spatial and groups == 1 and not any(beside):  # it covers all of its input: a matrix product
             self._parameters(self._row(k.LINEAR, channels * math.prod(spatial), outputs, outputs), module)
         else:
-            wide = in_strides(spatial[2], stride[2]) if any(beside) else spatial[2]
+            wide = side_by_side(spatial[2], stride[2]) if any(beside) else spatial[2]
             first, begin, wanted, weights = self.at, self.room, self.learning, module.weight.numel() // groups
             inner = math.prod(size - 2 * more for size, more in zip(spatial, beside, strict=True))
             for group in range(groups):  # each of them a convolution by itself
@@ -201,8 +211,9 @@ class Table:
                     row[column : column + 3] = three
                 self._parameters(row, module)
                 row[k.AROUND : k.AROUND + 3] = beside
+                self._bf16(row, math.prod(spatial[:2]) * side_by_side(spatial[2], stride[2]), widened)
                 if stride[2] > 1:
-                    split = channels // groups * math.prod(spatial[:2]) * in_strides(spatial[2], stride[2])
+                    split = channels // groups * math.prod(spatial[:2]) * side_by_side(spatial[2], stride[2])
                     self.reach = max(self.reach, self.room + split)
                 # From where those of the first one begin.
                 row[k.INPUT_SLOPE] = group * (channels // groups) * inner
@@ -214,6 +225,22 @@ class Table:
             self.taps = max(self.taps, math.prod(kernel) * max(channels, outputs) // groups)
             self.product = max(self.product, weights)
         self.shape = (outputs, *after[flat:])
+
+    def _bf16(self, row: np.ndarray, places: int, widened: int) -> None:
+        """Note that a convolution's products are of bf16, where they are to be, and the room for them."""
+        k = self.k
+        inputs, outputs = int(row[k.INPUTS]), int(row[k.OUTPUTS])
+        in_pairs = inputs > 1 or row[k.KERNEL + 1] > 1 or (row[k.KERNEL + 2] > 1 and row[k.STRIDE + 2] == 1)
+        if not self.bf16 or not in_pairs:
+            return
+        row[k.BF16] = True
+        lines, pairs = math.prod(k.places(row, axis) for axis in range(2)), -(-outputs // 2)
+        made = lines * int(k.places(row, 2))
+        weights = inputs * math.prod(int(size) for size in row[k.KERNEL : k.KERNEL + 3])
+        both = inputs * places + outputs * made  # two in a word
+        self.words = max(self.words, -(-inputs // 2) * places, -(-both // 2), pairs * made + widened)
+        register = 2 * k.VECTOR
+        self.more_words = max(self.more_words, 2 * pairs * weights, outputs * weights, register * (outputs * lines + 1))
 
     def _norm(self, module: Any) -> None:
         k = self.k
@@ -264,7 +291,7 @@ class Table:
         self._layer(block.activation2, self.shape)
 
 
-def in_strides(width: int, stride: int) -> int:
+def side_by_side(width: int, stride: int) -> int:
     """Return how many columns there are when those that are a stride apart lie side by side, each place's as many."""
     return -(-width // stride) * stride
 
