@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import gc
 import multiprocessing
-import os
 import sys
 from collections.abc import Sequence
 from multiprocessing import connection
 from types import ModuleType
 from typing import Any
 
+from netpick.core.devices import usable_cores
 from netpick.training.engines.compiled import ALL_ENTRIES, BF16_ENTRIES, ENTRIES
 from netpick.training.engines.compiled.cache import in_use
 
@@ -57,7 +57,7 @@ def prepare(names: Sequence[str] = ENTRIES, linked: bool = True) -> int | str:
     module()
     codes = _ended([(name,) for name in names], linked)
     if any(code not in (KEPT, MADE) for code in codes):
-        return max(codes, key=abs)  # it has complained itself
+        return next(code for code in codes if code not in (KEPT, MADE))  # it has complained itself
     if MADE in codes and _ended([names], linked) != [KEPT]:
         return "it is not kept"
     return 0
@@ -74,7 +74,7 @@ def _ended(groups: Sequence[Sequence[str]], linked: bool) -> list[int]:
     waiting = [context.Process(target=_get, args=(names, linked)) for names in groups]
     every, running = list(waiting), list[Any]()
     while waiting or running:
-        while waiting and len(running) < max(2, os.cpu_count() or 2):
+        while waiting and len(running) < max(2, usable_cores()):
             running.append(waiting.pop(0))
             running[-1].start()
         ended = connection.wait([process.sentinel for process in running])
