@@ -238,8 +238,7 @@ def _train_all(
     with interruptible(lambda: store.append_event({"event": "interrupted"})) as uninterrupted:
         if cluster is not None:
             manner = manner_of(situation, cluster)
-            one_by_one = over_cluster(cluster, tasks, seconds, started, listener.note, train_task, manner)
-            stream = _alone(one_by_one)
+            stream = _alone(over_cluster(cluster, tasks, seconds, started, listener.note, train_task, manner))
         else:
             stream = _stream(situation, tasks, started)
         with contextlib.closing(stream):

@@ -246,8 +246,8 @@ class Store:
         if not self._recovered:
             self.recover()
         for result in results:
-            stem = stem_of(result)
             name, number = result.network, result.replicate
+            stem = stem_of(result.hash, number)
             if self.files.names.get(result.hash) != name:
                 raise RunError(f"{self.path} has no network {name} with hash {result.hash}: generate it first")
             if stem in self._in_merged or (self.path / "trainings" / f"{stem}.parquet").exists():
@@ -267,7 +267,7 @@ class Store:
             drop_parts(self.files, written)
             raise
         if len(results) > 1:
-            self._in_merged |= set(map(stem_of, results))
+            self._in_merged |= {stem_of(one.hash, one.replicate) for one in results}
 
     def finished(self) -> dict[tuple[str, int], str]:
         """Return the status of each training that has a result, by (hash of the network, replicate)."""
@@ -279,12 +279,12 @@ class Store:
         """Return the stems of the files of trainings that have ended; RunError where there are none."""
         if not (finished := self.finished()):
             raise RunError(f"{self.path} has no training that has ended: train it first")
-        return {f"{hash_}-{replicate}" for hash_, replicate in finished}
+        return {stem_of(*key) for key in finished}
 
     def forget(self, statuses: set[str]) -> int:
         """Take out the trainings that ended with one of these statuses, to be trained again; return their number."""
         self.recover()
-        stems = [f"{hash_}-{replicate}" for (hash_, replicate), status in self.finished().items() if status in statuses]
+        stems = [stem_of(*key) for key, status in self.finished().items() if status in statuses]
         if stems:
             self._recovered = False  # until it is through: what a failure leaves is to be cleared before a commit
             with disk_errors(self.path):

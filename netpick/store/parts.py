@@ -73,9 +73,9 @@ def missing_part(files: RunFiles, written: Mapping[str, int]) -> str:
     return ""
 
 
-def stem_of(result: TrainingResult) -> str:
+def stem_of(hash_: str, replicate: int) -> str:
     """Return what the files of a training are named by."""
-    return f"{result.hash}-{result.replicate}"
+    return f"{hash_}-{replicate}"
 
 
 def _written(
@@ -84,7 +84,8 @@ def _written(
     folder = None
     for result in results:
         if result.weights is not None:
-            yield (path := _write_weights(files.weights(stem_of(result)), result.weights))
+            path = _write_weights(files.weights(stem_of(result.hash, result.replicate)), result.weights)
+            yield path
             folder = path.parent
     if folder is not None:
         sync_folder(folder)
@@ -107,7 +108,7 @@ def _side_by_side(results: Sequence[Iterable[pa.Table]]) -> Iterator[pa.Table]:
 
 def _shard(files: RunFiles, table: str, results: Sequence[TrainingResult]) -> tuple[Path, pa.Schema]:
     """Return the file of some trainings in a table, and its schema: named after the one, or a merged one of several."""
-    folder, stems = files.path / table, [stem_of(result) for result in results]
+    folder, stems = files.path / table, [stem_of(one.hash, one.replicate) for one in results]
     if len(stems) == 1:
         return folder / f"{stems[0]}.parquet", arrow_schema(table, files.classes)
     return folder / merged_name(folder), arrow_schema(table, files.classes, stems, loose=True)

@@ -27,7 +27,6 @@ _CHECKED = ds.ParquetFileFormat(
 )
 """Pages whose checksum is not theirs are an error; those of a run of before have none."""
 
-
 AT_ONCE = 1000
 """Files that are open at the same time: what is known of one while it is read takes 100 kB."""
 
