@@ -114,14 +114,19 @@ def test_outcomes_that_wait_are_taken_together(tmp_path):
     assert {name_of(one) for group in taken for one in group} == {f"plain_{i}" for i in range(40)}
 
 
-def test_the_next_task_lies_ready_and_begins_when_a_worker_is_free(tmp_path):
-    started = []
-    groups = stream_together(tasks(tmp_path, *6 * ["nap"]), work, 2, on_start=lambda one: started.append(one.key))
-    next(groups)
-    handed = len(list(tmp_path.glob("*.pid")))
-    assert len(started) in (handed, handed + 1)  # what lies ready is not called begun
-    assert len(started) < 6
-    groups.close()
+def test_what_lies_ready_is_not_called_begun(tmp_path):
+    started, results = [], []
+    ready = stream(tasks(tmp_path, *6 * ["hold"]), work, 2, on_start=lambda one: started.append(one.key))
+    taking = threading.Thread(target=lambda: results.extend(ready))
+    taking.start()
+    while len(list(tmp_path.glob("*.pid"))) < 2:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    begun, marks = len(started), len(list(tmp_path.glob("*.pid")))
+    (tmp_path / "go").touch()
+    taking.join(60)
+    assert begun == marks == 2
+    assert len(started) == len(results) == 6
 
 
 def test_a_worker_that_is_stopped_when_all_is_done_does_not_stay(tmp_path):

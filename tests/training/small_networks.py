@@ -27,7 +27,7 @@ def samples(image, count, seed=0, classes=CLASSES):
 
 
 @st.composite
-def layered(draw):
+def layered(draw, blocks=True):
     """One to three convolutions of any arguments, with what may stand between, and the shape of their input."""
     image = draw(image_shapes())
     dims, stack = len(image) - 1, Stack(image)
@@ -55,7 +55,7 @@ def layered(draw):
         )
         if draw(st.booleans()):
             stack.add(draw(st.sampled_from(["ReLU", "Tanh", "Sigmoid"])))
-        if dims == 2 and draw(st.booleans()):
+        if blocks and dims == 2 and draw(st.booleans()):
             stack.add(
                 "BasicBlock", inplanes=stack.shape[0], planes=draw(st.integers(1, 4)), stride=draw(st.integers(1, 2))
             )

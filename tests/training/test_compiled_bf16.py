@@ -94,14 +94,13 @@ def differences(spec, image, one, other, *args, **values):
 
 
 @settings(max_examples=60, deadline=None)
-@given(layered(), st.integers(1, 40), st.integers(4, 40))
+@given(layered(blocks=False), st.integers(1, 40), st.integers(4, 40))
 def test_convolutions_of_all_kinds_learn_as_with_operands_that_are_rounded(drawn, batch_size, count):
+    # What differs by rounding may be rounded to another bf16, here and there. Batch norm of small images makes much of
+    # that, with any engine; residual blocks are below.
     layers, image = drawn
-    few = any(one.op == "BasicBlock" for one in layers)
-    args = (24, 12) if few else (count, batch_size)
-    # What differs by rounding may be rounded to another bf16, here and there.
-    for name, share in differences(network(image, *layers), image, BF16, REFERENCE, *args).items():
-        assert share < (5e-2 if few else 2e-3), name
+    for name, share in differences(network(image, *layers), image, BF16, REFERENCE, count, batch_size).items():
+        assert share < 2e-3, name
 
 
 CASES = {
