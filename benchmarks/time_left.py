@@ -5,13 +5,14 @@ After each result the time left is asked, and held against the seconds that pass
 with its files merged. Before that, made-up results of 360 samples x 4 epochs x 10 classes, without weights, are
 committed to a run of the template `smoke`, one by one.
 
-With `--load N` as many other processes compute during the second third of the session, by what is predicted of its
-trainings. What is said in that third is held against what would have followed had they stayed: the rest of that third
-and the trainings of the last one, as many times as slow as a predicted second took in the second by one in the last.
+With `--load N` two sessions train the same run, one after the other. In both as many other processes begin to compute
+once a third is done, by what is predicted of the trainings; in the first they stay to the end, and in the second they
+cease at two thirds. What is said from that moment on is held against what followed.
 """
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -40,11 +41,11 @@ IN_ALL = 0.95
 
 
 class Heard(Listener):
-    """Notes what the time left says after each result, and has others compute in the second third of the session."""
+    """Notes what the time left says after each result, and has others compute until so much is done."""
 
-    def __init__(self, load: int) -> None:
-        self.load, self.others = load, list[subprocess.Popen[bytes]]()
-        self.said: list[tuple[float, float, float]] = []
+    def __init__(self, load: int, until: float) -> None:
+        self.load, self.others, self.until = load, list[subprocess.Popen[bytes]](), until
+        self.said: list[tuple[float, float]] = []
         self.changes: list[float] = []
         self.done = 0.0
 
@@ -57,14 +58,14 @@ class Heard(Listener):
         now = time.monotonic()
         left = self.start.left.seconds(now)
         self.done += self.start.cost[result.hash, result.replicate] / self.whole
-        self.said.append((now - self.begun, 0.0 if left is None else left, self.done))
-        if self.load and len(self.changes) < int(3 * self.done) < 3:
+        self.said.append((now - self.begun, 0.0 if left is None else left))
+        if self.load and not self.changes and self.done > 1 / 3:
             self.changes.append(now - self.begun)
-            if len(self.changes) == 1:
-                busy = [sys.executable, "-c", "while True: pass"]
-                self.others += [subprocess.Popen(busy) for _ in range(self.load)]
-            else:
-                self.end_others()
+            busy = [sys.executable, "-c", "while True: pass"]
+            self.others += [subprocess.Popen(busy) for _ in range(self.load)]
+        if self.others and self.done > self.until:
+            self.changes.append(now - self.begun)
+            self.end_others()
 
     def end_others(self) -> None:
         """Have the others cease."""
@@ -74,29 +75,49 @@ class Heard(Listener):
             other.wait()
 
 
-def ratios(heard: Heard, end: float) -> list[tuple[float, float, float]]:
-    """Return when something was said, what was said, and what followed, or would have, had nothing changed."""
-    if len(heard.changes) < 2:
-        return [(at, left, end - at) for at, left, _ in heard.said]
-    first, second = heard.changes
-    last = heard.said[-1][0]
-    done = {at: share for at, _, share in heard.said}
-    slower = (1 - done[second]) / (last - second) * (second - first) / (done[second] - done[first])
-    loaded = [
-        (at, left, second - at + slower * (last - second) + end - last)
-        for at, left, _ in heard.said
-        if first <= at < second
-    ]
-    return loaded + [(at, left, end - at) for at, left, _ in heard.said if at >= second]
-
-
-def right_after(judged: list[tuple[float, float, float]]) -> float | None:
+def right_after(judged: list[tuple[float, float]], end: float) -> float | None:
     """Return after how many seconds what is said is right for nearly all of the rest; None where it never is."""
-    right = [abs(left / max(rest, LEAST) - 1) <= OFF for _, left, rest in judged if rest > LEAST]
+    right = [abs(left / (end - at) - 1) <= OFF for at, left in judged if end - at > LEAST]
     for place in range(len(right) - 1):
         if sum(right[place:]) >= IN_ALL * (len(right) - place):
             return judged[place][0] - judged[0][0]
     return None
+
+
+def off_by(heard: Heard, end: float, begin: float) -> list[str]:
+    """Return when something begins, and by how much of what followed was said more or less from then on, in words."""
+    off = [left / (end - at) - 1 for at, left in heard.said if at >= begin and end - at > LEAST]
+    if not off:
+        return [f"{begin:.1f}", "-", "-", "-"]
+    wrong = sum(abs(each) > OFF for each in off) / len(off)
+    ends = f"{100 * min(off):+.0f} to {100 * max(off):+.0f} %"
+    return [f"{begin:.1f}", f"{100 * median(map(abs, off)):.1f} %", ends, f"{100 * wrong:.0f} %"]
+
+
+def session(template: str, overrides: list[str], workers: int, load: int, until: float) -> tuple[Heard, float]:
+    """Train a new run; return what was heard, and the seconds that it took."""
+    with tempfile.TemporaryDirectory() as scratch:
+        generate_run(template, Path(scratch) / "run", "digits", workers=usable_cores(), overrides=overrides)
+        heard = Heard(load, until)
+        try:
+            train_run(Path(scratch) / "run", Options(device="cpu", workers=workers), heard)
+            return heard, time.monotonic() - heard.begun
+        finally:
+            heard.end_others()
+
+
+def found(heard: Heard, end: float) -> tuple[str, list[list[str]]]:
+    """Return what was found in a session: in a line, and from the half or the last change on and a minute later."""
+    zeros = sum(left == 0 for _, left in heard.said[:-1])
+    line = f"{len(heard.said)} trainings in {end:.1f} s, {end - heard.said[-1][0]:.1f} s of them after the last result"
+    line += f"; 0 said {zeros} times before the end"
+    if not heard.changes:
+        return line, [["from the half on", *off_by(heard, end, end / 2)]]
+    what, change = ("begin", "cease")[len(heard.changes) - 1], heard.changes[-1]
+    after = right_after([each for each in heard.said if each[0] >= change], end)
+    line += f"; right {'never' if after is None else f'{after:.1f} s'} after others {what}"
+    parts = {f"others {what}": change, "20 s later": change + 20, "a minute later": change + 60}
+    return line, [[name, *off_by(heard, end, begin)] for name, begin in parts.items()]
 
 
 def committed(store: Store) -> list[float]:
@@ -118,38 +139,24 @@ def work() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("template", metavar="TEMPLATE", nargs="?", default="netpicking", help="(%(default)s)")
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="trainings at a time (the cores)")
-    parser.add_argument("--load", type=int, default=0, metavar="N", help="busy processes in the second third (none)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for netpick generate")
+    parser.add_argument("--load", type=int, default=0, metavar="N", help="busy processes beside it (none)")
     args = parser.parse_args()
     facts = machine()
     print_machine(facts)
     with tempfile.TemporaryDirectory() as scratch:
         made = generate_run("smoke", Path(scratch) / "made-up", "digits")
-        writing = median(committed(made.store))
-        generate_run(args.template, Path(scratch) / "run", "digits", workers=usable_cores())
-        heard = Heard(args.load)
-        try:
-            train_run(Path(scratch) / "run", Options(device="cpu", workers=args.workers), heard)
-        finally:
-            heard.end_others()
-        end = time.monotonic() - heard.begun
-    judged = ratios(heard, end)
-    off = [abs(left / rest - 1) for at, left, rest in judged if at >= end / 2 and rest > LEAST]
-    found = {
-        "trainings": len(heard.said),
-        "seconds": round(end, 1),
-        "off by, median from the half on": f"{100 * median(off):.1f} %",
-        "off by more than 15 %, share of those": f"{100 * sum(each > OFF for each in off) / len(off):.0f} %",
-        "0 said before the end": sum(left == 0 for _, left, _ in heard.said),
-        "seconds after the last result": round(end - heard.said[-1][0], 1),
-        "to write down a training, median ms": round(1000 * writing, 1),
-    }
-    for place, change in enumerate(heard.changes):
-        until = heard.changes[place + 1] if place + 1 < len(heard.changes) else end
-        after = right_after([each for each in judged if change <= each[0] < until])
-        words = f"others {('begin', 'cease')[place]} after {change:.0f} s; right after, s"
-        found[words] = "never" if after is None else round(after, 1)
-    print_table("The time left", ("", "value"), found.items())
-    write_json(args.json, {"machine": facts, "found": found, "said": heard.said})
+        writing = round(1000 * median(committed(made.store)), 1)
+    print(f"to write down a training, median: {writing} ms")
+    sessions = {"others stay": math.inf, "others cease": 2 / 3} if args.load else {"alone": math.inf}
+    results = {}
+    for name, until in sessions.items():
+        heard, end = session(args.template, args.set, args.workers, args.load, until)
+        line, table = found(heard, end)
+        print(f"{name}: {line}")
+        print_table(f"The time left: {name}", ("from", "s", "off by, median", "all", "by more than 15 %"), table)
+        results[name] = {"line": line, "table": table, "said": heard.said, "changes": heard.changes, "end": end}
+    write_json(args.json, {"machine": facts, "writing_ms": writing, "sessions": results})
 
 
 if __name__ == "__main__":

@@ -248,10 +248,9 @@ def _train_all(
                     clock, waited = time.monotonic(), waited_for_core()
                     _write_down(situation, ended, results, labels)
                     now = time.monotonic()
-                    each, waited = (now - clock) / len(results), (waited_for_core() - waited) / len(results)
+                    took = {(one.hash, one.replicate): (one.seconds, one.status == "done") for one in results}
+                    left.finished(took, now - clock, now, waited_for_core() - waited)
                     for result in results:
-                        key, whole = (result.hash, result.replicate), result.status == "done"
-                        left.finished(key, result.seconds, each, whole, now, waited)
                         event = {"event": result.status, "network": result.network, "replicate": result.replicate}
                         event |= {"seconds": round(result.seconds, 3), "error": result.error}
                         if now - said >= LEFT_SECONDS and (rest := left.seconds(now)) is not None:

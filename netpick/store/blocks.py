@@ -126,7 +126,7 @@ def _reader(
 ) -> Iterator[tuple[Read, Callable[[int], Known]]]:
     """Give what reads columns of an open file's row group, and what is known of one; with `verified` on any thread."""
     if verified is None:
-        read_small = partial(file.read_row_group, use_threads=shard.merged)
+        read_small = partial(file.read_row_group, use_threads=not shard.loose)
         yield lambda group, columns: read_small(group, columns=columns), lambda group: Known()
         return
     path = shard.path

@@ -13,22 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from netpick.core.errors import listed
 from netpick.core.result import STATUSES
-from netpick.store import checksums
 from netpick.store.schema import ADDED, NEVER_NULL, columns, least
 from netpick.store.shards import BrokenShardError, Shard, again_if_gone, arrow_schema, open_shard, scan
 from netpick.store.weights import weights_file
 
-_CHECKED = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
-"""Pages whose checksum is not theirs are an error; those of a run of before have none."""
-
 AT_ONCE = 1000
-"""Files that are open at the same time: what is known of one while it is read takes 100 kB."""
+"""Files whose rows are put together at a time: a table of a few rows takes many times what they take among others."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +99,13 @@ def read_shards(
 
 def _read(files: RunFiles, table: str, wanted: list[str], shards: list[Shard]) -> pa.Table:
     schema = arrow_schema(table, files.classes)
-    try:
-        for shard in shards:
-            if not shard.merged:  # whose footer `scan` has checked: it says what the file holds
-                checksums.check(shard.path)
-        tables, counts = [], []
-        for some in (shards[n : n + AT_ONCE] for n in range(0, len(shards), AT_ONCE)):
-            data = ds.dataset([str(s.path) for s in some], schema=schema, format=_CHECKED)
-            fragments = list(data.get_fragments())
-            for shard, fragment in zip(some, fragments, strict=True):
-                check_columns(shard.path, fragment.physical_schema, table, files.classes)
-            tables.append(data.to_table(columns=wanted).unify_dictionaries().combine_chunks())
-            counts += [fragment.metadata.num_rows for fragment in fragments]
-        rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
-        if len(shards) == 1:
-            raise BrokenShardError(shards[0].path, e) from None
-        for shard in shards:  # one by one, to say which of them it is
-            _read(files, table, wanted, [shard])
-        raise BrokenShardError(shards[0].path, e) from None
+    kinds, tables = pa.schema([schema.field(name) for name in wanted]), []
+    counts: list[int] = []
+    for some in (shards[n : n + AT_ONCE] for n in range(0, len(shards), AT_ONCE)):
+        parts = [_part(files, table, kinds, shard) for shard in some]
+        tables.append(pa.concat_tables(parts).unify_dictionaries().combine_chunks())
+        counts += map(len, parts)
+    rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if _fault(files, table, rows, shards, counts):
         starts = np.cumsum([0, *counts])
         for shard, start, count in zip(shards, starts, counts, strict=False):
@@ -132,6 +113,25 @@ def _read(files: RunFiles, table: str, wanted: list[str], shards: list[Shard]) -
                 raise BrokenShardError(shard.path, ValueError(fault))
         raise BrokenShardError(shards[-1].path, ValueError("it holds rows that another file holds too"))
     return rows
+
+
+def _part(files: RunFiles, table: str, wanted: pa.Schema, shard: Shard) -> pa.Table:
+    """Read some columns of one file; what it is too old to have is null."""
+    file = open_shard(shard.path)
+    try:
+        there = file.schema_arrow
+        check_columns(shard.path, there, table, files.classes)
+        names = set(there.names)
+        # What is small is read sooner than a thread is found for it, above all where others have the cores.
+        rows = file.read([name for name in wanted.names if name in names], use_threads=not shard.loose)
+        for field in (field for field in wanted if field.name not in names):
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+        rows = rows.select(wanted.names)
+        return rows.replace_schema_metadata() if rows.schema.equals(wanted) else rows.cast(wanted)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
+        raise BrokenShardError(shard.path, e) from None
+    finally:
+        file.close()
 
 
 def check_columns(path: Path, there: pa.Schema, table: str, classes: int) -> None:

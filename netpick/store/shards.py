@@ -244,6 +244,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
     """Open a Parquet file, or raise BrokenShardError."""
     try:
         checksums.check(path)
-        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        # Read ahead by another thread, what lies in memory already would only be waited for.
+        return pq.ParquetFile(path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as e:
         raise BrokenShardError(path, e) from None

@@ -71,7 +71,7 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch):
             status = "diverged" if one.job.seed == 1 else "done"
             error = "loss became nan" if one.job.seed == 1 else None
             result = one.job.result(status, datetime.now(UTC), 10.0).with_(error=error)
-            start.left.finished(one.key, 10.0, 0.0, status == "done", clock[0])
+            start.left.finished({one.key: (10.0, status == "done")}, 0.0, clock[0])
             listener.finished(result)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("4 of 6 trainings to do, 2 there already")

@@ -18,8 +18,8 @@ from netpick.networks.catalogue.template import Recipe
 from netpick.networks.paper.spec import NetworkSpec
 from netpick.sessions import Listener, Options, estimate_run, train_run
 from netpick.sessions.forecast import bookkeeping, calibration, estimate, outlook
-from netpick.sessions.forecast.bookkeeping import Bookkeeping, of_epochs
-from netpick.sessions.forecast.estimate import HANDLING_SECONDS, Overheads, disk, predict, size
+from netpick.sessions.forecast.bookkeeping import Bookkeeping, Overheads, of_epochs
+from netpick.sessions.forecast.estimate import HANDLING_SECONDS, disk, predict, size
 from netpick.sessions.forecast.model import Timed, fit, rough
 from netpick.sessions.forecast.probe import Probed, time_task
 from netpick.sessions.forecast.work import workloads_of
@@ -205,7 +205,10 @@ def test_where_nothing_is_merged_no_time_is_said_for_it(calibrated):
 def test_files_of_trainings_that_had_ended_before_are_merged_too(calibrated, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "TOGETHER", 1)
     folder = shutil.copytree(calibrated[0], tmp_path / "run")
-    whole = estimate_run(folder, CPU).merge_seconds
+    planted = json.loads((folder / "calibration.json").read_text())
+    planted["bookkeeping"] = [{**each, "merge": 0.25, "merge_together": 0.25} for each in planted["bookkeeping"]]
+    (folder / "calibration.json").write_text(json.dumps(planted))
+    assert estimate_run(folder, CPU).merge_seconds == pytest.approx(8 * 0.25 * planted["busy"])
 
     class Stops(Listener):
         def finished(self, result):
@@ -214,7 +217,7 @@ def test_files_of_trainings_that_had_ended_before_are_merged_too(calibrated, tmp
     with pytest.raises(KeyboardInterrupt):
         train_run(folder, CPU, Stops())
     rest = estimate_run(folder, CPU)
-    assert (rest.due, rest.merge_seconds) == (7, pytest.approx(whole))
+    assert (rest.due, rest.merge_seconds) == (7, pytest.approx(8 * 0.25 * planted["busy"]))
 
 
 def test_a_calibration_on_a_busy_machine_counts_that_all_takes_longer(made, tmp_path, monkeypatch):
@@ -298,13 +301,15 @@ def test_wall_time_is_the_schedule_and_what_is_around_it(tmp_path, made):
     assert said.seconds == pytest.approx(2.5 + 2 * (each + 0.02 + HANDLING_SECONDS))
     assert said.worker_seconds == pytest.approx(8 * each)
     # However many workers there are, results are written down one after the other.
-    slow = Bookkeeping(commit=1.0, core=0.1, merge=0.25, together=1.0)
+    slow = Bookkeeping(commit=1.0, core=0.1, merge=0.25, together=1.0, merge_together=0.25)
     for cores in (4, 64, None):
         said = predict(model, works, 4, cores, Overheads(slow, start=2.5))
         assert said.seconds == pytest.approx(2.5 + 8 * 1.0 + 8 * 0.25)
-    # But those that end meanwhile together.
-    said = predict(model, works, 4, 4, Overheads(dataclasses.replace(slow, together=0.01), start=2.5))
-    assert said.seconds == pytest.approx(2.5 + 8 * 0.25 + 2 * (each + 0.01 + HANDLING_SECONDS))
+    # But those that end meanwhile together, in the same files.
+    slow = dataclasses.replace(slow, together=0.01, merge_together=0.02)
+    said = predict(model, works, 4, 4, Overheads(slow, start=2.5, scattered=3))
+    assert said.merging == pytest.approx(8 * 0.02 + 3 * 0.25)
+    assert said.seconds == pytest.approx(2.5 + said.merging + 2 * (each + 0.01 + HANDLING_SECONDS))
 
 
 def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_training(monkeypatch):
@@ -329,11 +334,12 @@ def test_writing_down_is_timed_without_the_wait_for_a_core_and_merging_by_the_tr
     monkeypatch.setattr(bookkeeping, "waited_for_core", lambda: waited[0])
     timed = bookkeeping.time_bookkeeping(["a", "b"], 20)
     assert timed[0].commit == pytest.approx(0.01)
-    assert timed[1].commit == pytest.approx(0.03)
+    assert timed[1].commit == pytest.approx(0.06)
     assert [each.core for each in timed] == pytest.approx([0.002, 0.002])
     assert [each.merge for each in timed] == pytest.approx([0.25, 0.25])
-    assert [each.together for each in timed] == pytest.approx([0.0025, 0.0075])
-    assert of_epochs(timed, 6).commit == pytest.approx(0.06)
+    assert [each.together for each in timed] == pytest.approx([0.0025, 0.015])
+    assert [each.merge_together for each in timed] == pytest.approx([0.25, 0.25])
+    assert of_epochs(timed, 3).commit == pytest.approx(0.03)
 
 
 def test_bytes_by_hand():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -24,14 +24,14 @@ from netpick.networks.paper.spec import NetworkSpec, layer
 from netpick.store.folder import Store
 from netpick.store.schema import columns
 
-EPOCHS = (1, 3)
+EPOCHS = (1, 6)
 """Of the made-up trainings: what any number of epochs takes lies on the line through both."""
 
-FEW, MANY = 2, 10
+FEW, MANY = 2, 20
 """Trainings whose files are merged: what both take beside their trainings is no part of the difference."""
 
-GROUPS = 3
-"""Times that as many as `MANY` are written down together."""
+TOGETHER, GROUPS = 10, 5
+"""Trainings that are written down together, and how often."""
 
 NETWORK = NetworkSpec("N", "Linear", "None", (layer("Flatten"),))
 """Of the made-up trainings."""
@@ -44,47 +44,88 @@ WEIGHTS = 10_000
 class Bookkeeping:
     """Seconds for one training: until it is written down, those of them on a core, and to merge its files.
 
-    `together` is what it takes where several are written down at once. Waiting for a core that others have is no part
-    of these: whoever predicts adds up what the cores have to do.
+    `together` and `merge_together` are what it takes where `TOGETHER` are written down at once, into the same files.
+    Waiting for a core that others have is no part of these: whoever predicts adds up what the cores have to do.
     """
 
     commit: float = 0.02
     core: float = 0.01
     merge: float = 0.01
     together: float = 0.005
+    merge_together: float = 0.002
+
+    @property
+    def joined(self) -> Bookkeeping:
+        """What a training takes that is written down with others."""
+        return replace(self, commit=self.together, core=self.together, merge=self.merge_together)
 
     def slower(self, busy: float) -> Bookkeeping:
         """Return what it takes where others have the cores too, so that all that is computed takes longer."""
         return Bookkeeping(*(busy * seconds for seconds in astuple(self)))
 
 
+@dataclass(frozen=True)
+class Overheads:
+    """What passes besides the trainings: for each of them, and seconds until the workers have begun.
+
+    `scattered` are trainings that have ended before, and whose files are merged with those of the others. `busy` is how
+    many times as long all takes, since others have the cores too.
+    """
+
+    each: Bookkeeping = field(default_factory=Bookkeeping)
+    start: float = 5.0
+    scattered: int = 0
+    busy: float = 1.0
+
+    def writing(self, trainings: Sequence[float], workers: int) -> list[Bookkeeping]:
+        """Return what trainings of so many seconds take; those that end while others are written down, together."""
+        each = self.each.slower(self.busy)
+        joined = each.joined
+        return [joined if seconds < workers * each.commit else each for seconds in trainings]
+
+    def without_merging(self) -> Overheads:
+        """Return what passes where no files are merged."""
+        return replace(self, each=replace(self.each, merge=0.0, merge_together=0.0), scattered=0)
+
+    def merging(self, writing: Sequence[Bookkeeping]) -> float:
+        """Return the seconds of merging the files of trainings that take so much, and of those before them."""
+        return sum(each.merge for each in writing) + self.busy * self.each.merge * self.scattered
+
+
+NOTHING = Overheads(Bookkeeping(0.0, 0.0, 0.0, 0.0, 0.0), start=0.0)
+"""Where nothing is foreseen."""
+
+
 def time_bookkeeping(classes: Sequence[str], samples: int) -> tuple[Bookkeeping, ...]:
     """Return what trainings of each of `EPOCHS` take, in a folder that is made for it."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = [_MadeUp(Path(folder), classes, samples, epochs) for epochs in EPOCHS]
-        return tuple(Bookkeeping(*run.write(), run.merge(), run.write_together()) for run in runs)
+        return tuple(_MadeUp(Path(folder), classes, samples, epochs).bookkeeping() for epochs in EPOCHS)
 
 
 class _MadeUp:
-    """Two runs of made-up trainings: `write` them down, then `merge` their files."""
+    """Runs of made-up trainings: two of them written down one by one, and one of many together."""
 
     def __init__(self, folder: Path, classes: Sequence[str], samples: int, epochs: int) -> None:
         self._result = _made_up(len(classes), samples, epochs)
-        runs = [(folder / f"{epochs}-{number}", number) for number in (FEW, MANY)]
-        self._runs = [(_new_run(path, classes), number) for path, number in runs]
-        self._together = _new_run(folder / f"{epochs}-together", classes)
+        self._runs = [_new_run(folder / f"{epochs}-{name}", classes) for name in ("few", "many", "together")]
         self._labels = {"test": np.zeros(samples, np.int64)}
 
-    def write(self) -> tuple[float, float]:
-        """Return the seconds until a training is written down, and those of them on a core."""
-        taken = [self._commit(run, [n]) for run, number in self._runs for n in range(number)]
+    def bookkeeping(self) -> Bookkeeping:
+        """Return what a training takes."""
+        few, many, together = self._runs
+        taken = [self._commit(run, [n]) for run, number in ((few, FEW), (many, MANY)) for n in range(number)]
+        starts = range(0, GROUPS * TOGETHER, TOGETHER)
+        groups = [self._commit(together, range(n, n + TOGETHER))[0] / TOGETHER for n in starts]
+        merge = max(0.0, _merging(many) - (least := _merging(few))) / (MANY - FEW)
+        once = max(0.0, least - FEW * merge)
         commits, cores = zip(*taken, strict=True)
-        return median(commits), median(cores)
-
-    def write_together(self) -> float:
-        """Return the seconds of a training that is written down with others."""
-        starts = range(0, GROUPS * MANY, MANY)
-        return median(self._commit(self._together, range(n, n + MANY))[0] for n in starts) / MANY
+        return Bookkeeping(
+            commit=median(commits),
+            core=median(cores),
+            merge=merge,
+            together=median(groups),
+            merge_together=max(0.0, _merging(together) - once) / (GROUPS * TOGETHER),
+        )
 
     def _commit(self, run: Store, replicates: Sequence[int]) -> tuple[float, float]:
         """Write some trainings down; return the seconds until it is done, and those of them on a core."""
@@ -94,14 +135,12 @@ class _MadeUp:
         core = time.thread_time() - core
         return time.perf_counter() - clock - (waited_for_core() - waited), core
 
-    def merge(self) -> float:
-        """Return the processor seconds of merging the files of one training more; little else is waited for."""
-        took = []
-        for run, _ in self._runs:
-            clock = time.process_time()
-            run.compact()
-            took.append(time.process_time() - clock)
-        return max(0.0, took[1] - took[0]) / (MANY - FEW)
+
+def _merging(run: Store) -> float:
+    """Return the processor seconds of merging a run's files; little else is waited for."""
+    clock = time.process_time()
+    run.compact()
+    return time.process_time() - clock
 
 
 def _new_run(folder: Path, classes: Sequence[str]) -> Store:

@@ -36,7 +36,7 @@ HandOut = Callable[[Sequence[Task], Callable[[Task], Any]], Generator[Ended[Any]
 """Does some tasks, and yields each as it ends."""
 
 FILE = "calibration.json"
-FORMAT = 5
+FORMAT = 6
 """Raised when what is in the file changes its meaning."""
 
 MOST_BYTES = 2**20
@@ -55,8 +55,9 @@ class Calibration:
     """What was timed.
 
     `timed` are the networks that worked; `start` the seconds until the first worker had begun, None where that is not
-    known; `bookkeeping` what the session takes for trainings of `bookkeeping.EPOCHS` epochs, empty where not measured.
-    `took` is the wall time of all that, and `samples` the numbers of samples that it was made with.
+    known; `bookkeeping` what the session takes for trainings of `bookkeeping.EPOCHS` epochs, empty where not measured;
+    `busy` how many times as long all took as if no others had had the cores, which is in `timed` and not in
+    `bookkeeping`. `took` is the wall time of all that, and `samples` the numbers of samples that it was made with.
     """
 
     timed: list[Timed]
@@ -64,6 +65,7 @@ class Calibration:
     bookkeeping: tuple[Bookkeeping, ...] = ()
     took: float = 0.0
     samples: Samples | None = None
+    busy: float = 1.0
 
 
 def choose(loads: Sequence[Workload], most: int = NETWORKS, model: Model | None = None) -> list[int]:
@@ -143,11 +145,9 @@ def calibrate(
                 break
     if not probed:
         return Calibration([], start, took=time.monotonic() - clock)
-    busy = _busy(probed)
     bookkeeping = time_bookkeeping(situation.classes, situation.samples.evaluated)
-    bookkeeping = tuple(each.slower(busy) for each in bookkeeping)
     timed = [each.timed for each in probed]
-    return Calibration(timed, start, bookkeeping, time.monotonic() - clock, situation.samples)
+    return Calibration(timed, start, bookkeeping, time.monotonic() - clock, situation.samples, _busy(probed))
 
 
 def _busy(probed: Sequence[Probed]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from netpick.core.errors import listed
 from netpick.core.words import counted_word as counted
 from netpick.core.words import duration, size
-from netpick.sessions.forecast.bookkeeping import Bookkeeping
+from netpick.sessions.forecast.bookkeeping import Overheads
 from netpick.sessions.forecast.model import Model, futures, schedule
 from netpick.sessions.forecast.work import Workload
 from netpick.sessions.situation import RunNetwork, Samples
@@ -150,31 +150,6 @@ foreseen, and what writing down takes of a core.
 
 
 @dataclass(frozen=True)
-class Overheads:
-    """What passes besides the trainings: for each of them, and seconds until the workers have begun.
-
-    `scattered` are trainings that have ended before, and whose files are merged with those of the others.
-    """
-
-    each: Bookkeeping = field(default_factory=Bookkeeping)
-    start: float = 5.0
-    scattered: int = 0
-
-    def writing(self, trainings: Sequence[float], workers: int) -> list[Bookkeeping]:
-        """Return what trainings of so many seconds take; those that end while others are written down, together."""
-        each, joined = self.each, replace(self.each, commit=self.each.together, core=self.each.together)
-        return [joined if seconds < workers * each.commit else each for seconds in trainings]
-
-    def without_merging(self) -> Overheads:
-        """Return what passes where no files are merged."""
-        return replace(self, each=replace(self.each, merge=0.0))
-
-    def merging(self, number: int) -> float:
-        """Return the seconds of merging the files of so many trainings."""
-        return self.each.merge * (number + self.scattered)
-
-
-@dataclass(frozen=True)
 class Prediction:
     """Wall seconds, the lower and the upper end of their range, the seconds of all workers, and those of merging."""
 
@@ -191,19 +166,20 @@ def predict(
     """Return what some trainings will take on some workers, which share some cores with the session, or None."""
     if not loads:
         return Prediction()
-    number, trainings = len(loads), [*map(model.seconds, loads)]
+    trainings = [*map(model.seconds, loads)]
     writing = overheads.writing(trainings, workers)
     # Where every core has a worker, the session takes its time from them.
     shared = cores is not None and workers >= cores
     extra = fmean(each.core for each in writing) + HANDLING_SECONDS if shared else 0.0
     busy = replace(model, fixed=model.fixed + extra)
-    outside = overheads.start + overheads.merging(number)
+    merging = overheads.merging(writing)
+    outside = overheads.start + merging
     low, high = np.quantile(futures(busy, loads, workers), (0.05, 0.95))
     wall = schedule(sorted(map(busy.seconds, loads), reverse=True), workers)
     wall = max(wall, sum(each.commit for each in writing))  # many workers wait for the one that writes results down
     seconds = sum(trainings)
     low, high = outside + min(float(low), wall), outside + max(float(high), wall)
-    return Prediction(outside + wall, low, high, seconds, overheads.merging(number))
+    return Prediction(outside + wall, low, high, seconds, merging)
 
 
 def disk(

@@ -194,11 +194,11 @@ def _line(x: np.ndarray, y: np.ndarray, ahead: float | None) -> tuple[float, flo
     for _ in range(3):
         size = slope * x + level
         weights = recent / np.maximum(size, 1e-3 * size.max() + 1e-9) ** 2
-        slope, level = _nonnegative_line(x, y, weights)
+        slope, level = nonnegative_line(x, y, weights)
     return slope, level
 
 
-def _nonnegative_line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+def nonnegative_line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """Return slope and level of the line with the least weighted squares, neither of them below 0."""
     mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
     spread = weights @ (x - mean_x) ** 2

@@ -15,9 +15,9 @@ from statistics import fmean
 
 from netpick.core.devices import free_memory, usable_cores
 from netpick.sessions.forecast import calibration, estimate
-from netpick.sessions.forecast.bookkeeping import of_epochs
+from netpick.sessions.forecast.bookkeeping import Overheads, of_epochs
 from netpick.sessions.forecast.calibration import MOST_SECONDS, Calibration, HandOut
-from netpick.sessions.forecast.estimate import Estimate, Overheads, Prediction, predict
+from netpick.sessions.forecast.estimate import Estimate, Prediction, predict
 from netpick.sessions.forecast.model import UNTRAINED, Model, Timed, fit, rough
 from netpick.sessions.forecast.remaining import TimeLeft
 from netpick.sessions.forecast.work import Workload, workloads_of
@@ -40,10 +40,15 @@ FINISHED = 15
 
 @dataclass(frozen=True)
 class Outlook:
-    """All trainings of a run on paper, the model, and the estimate for those that are due."""
+    """All trainings of a run on paper, the model, what passes besides, and the estimate for those that are due.
+
+    `cores` are those that the session and its workers share; None where they share none.
+    """
 
     loads: Mapping[TrainingKey, Workload]
     model: Model
+    overheads: Overheads
+    cores: int | None
     estimate: Estimate
 
     def seconds(self, key: TrainingKey) -> float:
@@ -54,7 +59,7 @@ class Outlook:
         """Return what says the time left while some trainings are handed out in this order."""
         seconds = {key: self.seconds(key) for key in keys}
         measured = self.estimate.basis != "rough"
-        return TimeLeft(seconds, self.model.fixed, workers, measured, self.estimate.merge_seconds)
+        return TimeLeft(seconds, self.model.fixed, workers, measured, self.overheads, self.cores)
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,14 @@ def look_ahead(
     model = rough(device)
     if known.times:
         model = fit([loads[key] for key in known.times], list(known.times.values()), device=device)
-    return Outlook(loads, model, _estimate(situation, due, model, known, compact, begun))
+    overheads, cores = _overheads(situation, known.calibration, compact, begun), _cores(situation)
+    said = _estimate(situation, due, model, known, predict(model, due, situation.workers, cores, overheads), compact)
+    return Outlook(loads, model, overheads, cores, said)
 
 
 def merging_alone(number: int) -> TimeLeft:
     """Return what says the time left where no training is due, and files of so many are merged."""
-    return TimeLeft({}, 0.0, 1, measured=False, merge=Overheads(start=0.0).merging(number))
+    return TimeLeft({}, 0.0, 1, measured=False, overheads=Overheads(scattered=number))
 
 
 def kept_samples(situation: Situation) -> Samples | None:
@@ -178,15 +185,12 @@ def _ended(situation: Situation, loads: Mapping[TrainingKey, Workload]) -> list[
 
 
 def _estimate(
-    situation: Situation, due: Sequence[Workload], model: Model, known: _Known, compact: bool, begun: bool
+    situation: Situation, due: Sequence[Workload], model: Model, known: _Known, said: Prediction, compact: bool
 ) -> Estimate:
     samples, store = situation.samples, situation.store
     assert samples is not None
     networks = [training.network for training in situation.due]
     pixels = math.prod(situation.image)
-    overheads = _overheads(known.calibration, [network.recipe.epochs for network in networks], begun)
-    overheads = replace(overheads, scattered=store.scattered()) if compact else overheads.without_merging()
-    said: Prediction = predict(model, due, situation.workers, _cores(situation), overheads)
     measured = [times.memory_bytes for times in model.known.values() if times.memory_bytes]
     on_card = situation.devices[0].startswith("cuda")
     on_paper = estimate.memory(networks, pixels, samples)
@@ -225,11 +229,14 @@ def _cores(situation: Situation) -> int | None:
     return None if situation.cluster else usable_cores()
 
 
-def _overheads(timed: Calibration, epochs: Sequence[int], begun: bool) -> Overheads:
+def _overheads(situation: Situation, timed: Calibration, compact: bool, begun: bool) -> Overheads:
     """Return what the session needs, as it was measured, or else as it usually is."""
-    out = Overheads()
+    out = Overheads(busy=timed.busy)
     if timed.start is not None:
         out = replace(out, start=estimate.LOADING_SECONDS + timed.start)
-    if timed.bookkeeping and epochs:
-        out = replace(out, each=of_epochs(timed.bookkeeping, fmean(epochs)))
-    return replace(out, start=out.start - estimate.LOADING_SECONDS) if begun else out
+    if timed.bookkeeping and situation.due:
+        epochs = fmean(training.network.recipe.epochs for training in situation.due)
+        out = replace(out, each=of_epochs(timed.bookkeeping, epochs))
+    if begun:
+        out = replace(out, start=out.start - estimate.LOADING_SECONDS)
+    return replace(out, scattered=situation.store.scattered()) if compact else out.without_merging()

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import heapq
 import threading
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 import numpy as np
 
+from netpick.sessions.forecast.bookkeeping import NOTHING, Overheads
 from netpick.sessions.forecast.learning import LEAST_RECENT, RECENT, Learnt
+from netpick.sessions.forecast.writing import WINDOW, Writing
 from netpick.sessions.workers.task import TrainingKey
-
-WINDOW = 20.0
-"""Seconds after which what passes between trainings may be another's: others have begun on the machine, or ceased."""
 
 LOOKS = 1.02
 """Growth of the number of finished trainings after which all of them are looked at again."""
@@ -44,11 +41,18 @@ class TimeLeft:
     workers : trainings at the same time
     measured : whether the prediction comes from times of this machine; one that does not knows the order of the
         costs and not their size, and says nothing until a training has finished
-    merge : seconds of merging files, once all are trained, on the machine as it is predicted
+    overheads : what it is foreseen to take to write trainings down, and to merge their files once all are trained
+    cores : that workers and session share; None where they share none
     """
 
     def __init__(
-        self, predicted: Mapping[TrainingKey, float], fixed: float, workers: int, measured: bool, merge: float = 0.0
+        self,
+        predicted: Mapping[TrainingKey, float],
+        fixed: float,
+        workers: int,
+        measured: bool,
+        overheads: Overheads = NOTHING,
+        cores: int | None = None,
     ) -> None:
         self._lock = threading.Lock()  # trainings start in another thread than they end in
         self._workers = workers
@@ -56,19 +60,16 @@ class TimeLeft:
         self._predicted, self._waiting = dict(predicted), dict(predicted)
         self._running: dict[TrainingKey, float] = {}
         self._begun: float | None = None
-        self._merge, self._merged = merge, 0.0
+        self._merged = 0.0
         self._merge_begun: float | None = None
-        # Of those that have ended: seconds to write it down, by itself too, and where others wait; when; all seconds.
-        self._commits: list[float] = []
-        self._alone: list[float] = []
-        self._queued: list[float] = []
-        self._ended: list[float] = []
-        self._spent = 0.0
+        self._writing = Writing(overheads, workers / cores if cores else 0.0)
+        # How many have ended, and the seconds that they took.
+        self._ended, self._spent = 0, 0.0
         # Trainings that have come back, the seconds until then that their workers spent on none, and when that was.
         self._marks = deque([(0, 0.0, float("-inf"))])
         # What follows from them, as of the last look.
         self._next_look = self._looked = 0.0
-        self._commit = self._commit_alone = self._handling = 0.0
+        self._handling = 0.0
 
     def started(self, key: TrainingKey, now: float) -> None:
         """Note that a training is with a worker."""
@@ -77,33 +78,30 @@ class TimeLeft:
             self._running[key] = now
 
     def finished(
-        self, key: TrainingKey, seconds: float, commit: float, whole: bool, now: float, waited: float = 0.0
+        self, ended: Mapping[TrainingKey, tuple[float, bool]], writing: float, now: float, waited: float = 0.0
     ) -> None:
-        """Note that a training is written down.
+        """Note that trainings are written down, all together.
 
         Parameters
         ----------
-        key : of the training
-        seconds : that it took its worker
-        commit : seconds that it took to write it down
-        whole : whether it was trained to its end; one that ended early says nothing of the prediction
+        ended : the seconds that each took its worker, and whether it was trained to its end; one that ended early says
+            nothing of the prediction
+        writing : seconds that it took to write them down
         now : the time
-        waited : seconds of `commit` in which others had the cores; there is nothing to wait for once all are trained
+        waited : seconds of `writing` in which others had the cores; there is nothing to wait for once all are trained
         """
         with self._lock:
-            self._running.pop(key, None)
-            predicted = self._predicted.pop(key)
-            self._commits.append(commit)
-            self._alone.append(commit - waited)
-            self._ended.append(now)
-            if len(self._running) >= self._workers:  # others wait behind it
-                self._queued.append(commit)
-            self._spent += seconds
-            if whole:
-                self._learnt.add(predicted, seconds)
-            began = now - commit - seconds
-            self._begun = began if self._begun is None else min(self._begun, began)
-            if len(self._commits) > self._next_look or now - self._looked >= LOOK_SECONDS:
+            for key, (seconds, whole) in ended.items():
+                self._running.pop(key, None)
+                predicted = self._predicted.pop(key)
+                self._spent += seconds
+                if whole:
+                    self._learnt.add(predicted, seconds)
+                began = now - writing - seconds
+                self._begun = began if self._begun is None else min(self._begun, began)
+            self._ended += len(ended)
+            self._writing.add(len(ended), writing, waited, now)
+            if self._ended > self._next_look or now - self._looked >= LOOK_SECONDS:
                 self._look(now)
 
     def merged(self, share: float, now: float) -> None:
@@ -129,16 +127,12 @@ class TimeLeft:
         for seconds in waiting:
             ends.append(free[0] + seconds + self._handling)
             heapq.heapreplace(free, ends[-1])
-        workers_end, clock = max(free), 0.0
-        for end in sorted(ends):  # results are written down one after the other
-            clock = max(clock, end)
-            clock += self._commit if clock < workers_end else self._commit_alone
-        return clock + self._merge * self._learnt.slower
+        return self._writing.until_merged(sorted(ends), max(free), self._learnt.slower)
 
     def _merging(self, now: float) -> float:
         """Return the seconds that merging will still take: the more of it is done, the more as that has come on."""
         passed, left = (now - self._merge_begun if self._merge_begun is not None else 0.0), 1 - self._merged
-        return left * (left * self._merge * self._learnt.slower + passed)
+        return left * (left * self._writing.merging(self._learnt.slower) + passed)
 
     def _in_hand(self, expected: Mapping[TrainingKey, float], now: float) -> tuple[int, list[float]]:
         """Return how many results wait to be written down, and what is left of the trainings with the workers."""
@@ -158,13 +152,8 @@ class TimeLeft:
 
     def _look(self, now: float) -> None:
         """Learn from all that have ended."""
-        ended = len(self._commits)
-        self._next_look, self._looked = ended * LOOKS, now
-        commits = self._queued if len(self._queued) >= LEAST_RECENT else self._commits
-        of_late = ended - bisect_left(self._ended, now - WINDOW)
-        recent = max(LEAST_RECENT, min(of_late, int(RECENT * ended)))
-        self._commit = fmean(commits[-recent:])
-        self._commit_alone = min(self._commit, fmean(self._alone[-recent:]))
+        self._next_look, self._looked = self._ended * LOOKS, now
+        self._writing.learn(now)
         self._learnt.learn(self._waiting)
         if self._waiting:  # later some workers have nothing to do
             self._handling = self._time_between(now)
@@ -179,7 +168,7 @@ class TimeLeft:
             under_way = max(0.0, sum(expected.values()) - back - sum(lefts))
         else:  # however overdue they are
             under_way = sum(now - start for start in self._running.values())
-        trained = len(self._commits) + queue
+        trained = self._ended + queue
         passed = self._workers * (now - self._begun)
         self._marks.append((trained, passed - self._spent - back - under_way, now))
         while len(self._marks) > 2 and (

@@ -31,8 +31,9 @@ def make_ready(plans: Iterable[Plan], on_note: Callable[[str], None]) -> frozens
     needed = [plan for plan in plans if plan.mode == "compiled"]
     if not needed:
         return frozenset()
-    note = "compiling the training steps, once after an installation, for some ten seconds"
-    why = make_kept(any(plan.precision == "bf16" for plan in needed), lambda: on_note(note))
+    bf16 = any(plan.precision == "bf16" for plan in needed)
+    note = f"compiling the training steps, once after an installation, for some {'twenty' if bf16 else 'ten'} seconds"
+    why = make_kept(bf16, lambda: on_note(note))
     if why is None:
         return frozenset()
     on_note(f"networks are trained by torch, small ones some times slower, since machine code can't be had here: {why}")
