@@ -144,6 +144,11 @@ def test_what_a_time_takes_and_each_of_its_trainings_are_told_apart():
     writing.learn(10.0)
     assert writing.until_merged([0.0] * 40, 100.0, 1.0) == pytest.approx(3 * 0.03 + 40 * 0.002)
     assert writing.until_merged([0.0, 1.0], 100.0, 1.0) == pytest.approx(1 + 0.032)
+    # What was long ago is forgotten.
+    for place, number in enumerate([1, 1, 2, 1, 5, 12, 1, 3, 16]):
+        writing.add(number, 0.06 + 0.004 * number, 0.0, 40.0 + place)
+    writing.learn(50.0)
+    assert writing.until_merged([0.0] * 40, 100.0, 1.0) == pytest.approx(3 * 0.06 + 40 * 0.004)
     # Of one at a time nobody could tell: then it is as foreseen, by the factor that they took.
     writing = Writing(Overheads(Bookkeeping(commit=0.011, together=0.002, merge=0.0, merge_together=0.0)), 1.0)
     assert writing.until_merged([0.0] * 16, 100.0, 1.0) == pytest.approx(0.01 + 16 * 0.001)
