@@ -20,6 +20,7 @@ from netpick.exam import questions
 from netpick.report.page import FOUND
 from netpick.sessions import Listener, Options, train_run
 from netpick.sessions.generate import generate_run
+from netpick.sessions.workers import pool
 from netpick.store.folder import Store
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "images.md"
@@ -107,7 +108,8 @@ def test_images_are_decoded_once_for_all_runs_beside_each_other(here):
     assert known["mean"] == [pytest.approx(pixels.mean())]
 
 
-def test_a_changed_folder_is_not_mixed_with_results_of_the_old_one(here):
+def test_a_changed_folder_is_not_mixed_with_results_of_the_old_one(here, monkeypatch):
+    monkeypatch.setattr(pool, "TOGETHER", 1)  # a training's file is its own
     generate_run("mine.toml", overrides=["recipe.replicates=2"])
     train(compact=False)
     digest = Store.open("runs/mine").manifest["input"]["digest"]
